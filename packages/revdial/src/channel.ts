@@ -1,0 +1,114 @@
+/**
+ * The life of one channel as a table (SPEC §6, figure 2), and its windows. An absent cell is a protocol error when the
+ * peer caused the event, a misuse when we did; frames for a channel that is closed never get this far, because a peer
+ * may still be sending when our reset reaches it.
+ */
+import { RevdialError } from "./errors.ts";
+import type { HeaderList } from "./head.ts";
+
+export type ChannelState =
+  | "opening" // we opened it and wait for the response head
+  | "openingEnded" // as opening, our request body has ended
+  | "accepted" // the peer opened it and waits for our head
+  | "acceptedEnded" // as accepted, the request body has ended
+  | "open"
+  | "localEnded"
+  | "remoteEnded"
+  | "closed";
+
+export type ChannelEvent =
+  | "localHead"
+  | "remoteHead"
+  | "localData"
+  | "remoteData"
+  | "localEnd"
+  | "remoteEnd"
+  | "reset";
+
+export const channelTransitions: Record<ChannelState, Partial<Record<ChannelEvent, ChannelState>>> = {
+  opening: { remoteHead: "open", localData: "opening", localEnd: "openingEnded", reset: "closed" },
+  openingEnded: { remoteHead: "localEnded", reset: "closed" },
+  accepted: { localHead: "open", remoteData: "accepted", remoteEnd: "acceptedEnded", reset: "closed" },
+  acceptedEnded: { localHead: "remoteEnded", reset: "closed" },
+  open: {
+    localData: "open",
+    remoteData: "open",
+    localEnd: "localEnded",
+    remoteEnd: "remoteEnded",
+    reset: "closed",
+  },
+  localEnded: { remoteData: "localEnded", remoteEnd: "closed", reset: "closed" },
+  remoteEnded: { localData: "remoteEnded", localEnd: "closed", reset: "closed" },
+  closed: {},
+};
+
+/** The state after an event. Error: CHANNEL_STATE. */
+export function advance(state: ChannelState, event: ChannelEvent): ChannelState {
+  const next = channelTransitions[state][event];
+  if (next === undefined) throw new RevdialError("CHANNEL_STATE", `${event} in state ${state}`);
+  return next;
+}
+
+/** What the core remembers of one live channel. */
+export interface Channel {
+  readonly id: number;
+  /** Opened by the peer: it holds one of the slots we offer until its handler has returned. */
+  readonly inbound: boolean;
+  state: ChannelState;
+  /** The OPEN frame has been handed to the transport. */
+  openSent: boolean;
+  /** Bytes we may still send. */
+  sendCredit: number;
+  /** Bytes the peer may still send. */
+  receiveCredit: number;
+  /** Size our receive window is topped up to. */
+  windowBytes: number;
+  /** Bytes taken by the reader and not yet given back as credit. */
+  consumedBytes: number;
+  /** Bytes consumed since the window was last grown, and when that count began: the measure for growth. */
+  grownSinceBytes: number;
+  grownSinceAt: number;
+  /** DATA frames without bytes in a row. */
+  emptyData: number;
+  /** Body bytes waiting to be framed, oldest first. */
+  queue: Uint8Array[];
+  queuedBytes: number;
+  /** The queue ends with the end of our direction, with these trailers. */
+  endQueued: HeaderList | undefined;
+  /** The producer filled the queue and waits for `drained`. */
+  full: boolean;
+  /** Already in the scheduler's round. */
+  scheduled: boolean;
+  deficitBytes: number;
+  /** Time at which both ends give up, in core milliseconds. */
+  deadlineAt: number | undefined;
+}
+
+export function newChannel(
+  id: number,
+  inbound: boolean,
+  sendCredit: number,
+  windowBytes: number,
+  now: number,
+): Channel {
+  return {
+    id,
+    inbound,
+    state: inbound ? "accepted" : "opening",
+    openSent: false,
+    sendCredit,
+    receiveCredit: windowBytes,
+    windowBytes,
+    consumedBytes: 0,
+    grownSinceBytes: 0,
+    grownSinceAt: now,
+    emptyData: 0,
+    queue: [],
+    queuedBytes: 0,
+    endQueued: undefined,
+    full: false,
+    scheduled: false,
+    deficitBytes: 0,
+    deadlineAt: undefined,
+  };
+}

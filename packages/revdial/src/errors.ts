@@ -1,0 +1,110 @@
+/**
+ * The one table of everything that can go wrong in a tunnel: a number for the wire (SPEC §9), a name for programs,
+ * and whether a request that met it can have run at the far end.
+ */
+
+/** Wire numbers of RESET and GOAWAY codes (SPEC §9). Numbers are never reused. */
+export const wireCodes = {
+  NONE: 0,
+  // RESET: the fate of one channel.
+  REFUSED: 1,
+  CANCELLED: 2,
+  DEADLINE: 3,
+  SERVICE_UNKNOWN: 4,
+  HANDLER_FAILED: 5,
+  NOT_NEEDED: 6,
+  KIND_UNSUPPORTED: 7,
+  // GOAWAY: the fate of the tunnel.
+  DRAINING: 32,
+  REPLACED: 33,
+  PROTOCOL_VERSION: 64,
+  FRAME_TRUNCATED: 65,
+  FRAME_TOO_LARGE: 66,
+  FRAME_TYPE_UNKNOWN: 67,
+  FRAME_FLAGS: 68,
+  FRAME_MALFORMED: 69,
+  HEAD_INVALID: 70,
+  HEAD_TOO_LARGE: 71,
+  HELLO_EXPECTED: 72,
+  HELLO_REPEATED: 73,
+  HELLO_TIMEOUT: 74,
+  CHANNEL_ID: 75,
+  CHANNEL_STATE: 76,
+  WINDOW_EXCEEDED: 77,
+  CREDIT_INVALID: 78,
+  OPEN_FLOOD: 79,
+  RESET_FLOOD: 80,
+  EMPTY_FLOOD: 81,
+  CONTROL_FLOOD: 82,
+  MESSAGE_NOT_BINARY: 83,
+} as const;
+
+export type WireCodeName = keyof typeof wireCodes;
+
+/** Codes that exist on one side only and never travel. */
+const localCodes = [
+  "CLOSED",
+  "DEAD_PEER",
+  "TRANSPORT_LOST",
+  "DESTROYED",
+  "CHANNEL_RESET",
+  "DIAL_REFUSED",
+  "DIAL_FAILED",
+  "DIAL_TIMEOUT",
+  "ARGUMENT",
+] as const;
+
+export type RevdialErrorCode = WireCodeName | (typeof localCodes)[number];
+
+/** Every code a program can meet, for documents and tests. */
+export const revdialErrorCodes: readonly RevdialErrorCode[] = [
+  ...(Object.keys(wireCodes) as WireCodeName[]),
+  ...localCodes,
+];
+
+/** `not-sent`: the far end has not seen the request, it is safe to send it again. `may-have-run`: it may have. */
+export type RequestFate = "not-sent" | "may-have-run";
+
+const namesByNumber = new Map<number, WireCodeName>(
+  (Object.entries(wireCodes) as [WireCodeName, number][]).map(([name, number]) => [number, name]),
+);
+
+/** The name of a RESET code from the wire; numbers of a later version read as the general CHANNEL_RESET. */
+export function resetCodeName(number: number): RevdialErrorCode {
+  return namesByNumber.get(number) ?? "CHANNEL_RESET";
+}
+
+/** The name of a GOAWAY code from the wire; numbers of a later version read as CLOSED. */
+export function goawayCodeName(number: number): RevdialErrorCode {
+  return number === wireCodes.NONE ? "CLOSED" : (namesByNumber.get(number) ?? "CLOSED");
+}
+
+export interface RevdialErrorOptions {
+  cause?: unknown;
+  sent?: RequestFate;
+  /** HTTP status of a refused upgrade (DIAL_REFUSED). */
+  status?: number;
+  /** The server's wish, in milliseconds, from `Retry-After` or GOAWAY. */
+  retryAfterMs?: number;
+  /** Body of a refused upgrade, at most 4 KiB (DIAL_REFUSED). */
+  detail?: string;
+}
+
+/** The only error this library throws or rejects with. Match on `code`, never on the message. */
+export class RevdialError extends Error {
+  readonly code: RevdialErrorCode;
+  readonly sent: RequestFate;
+  readonly status: number | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly detail: string | undefined;
+
+  constructor(code: RevdialErrorCode, message: string, options: RevdialErrorOptions = {}) {
+    super(`${code}: ${message}`, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "RevdialError";
+    this.code = code;
+    this.sent = options.sent ?? "not-sent";
+    this.status = options.status;
+    this.retryAfterMs = options.retryAfterMs;
+    this.detail = options.detail;
+  }
+}

@@ -1,0 +1,444 @@
+/**
+ * The frame codec (SPEC §3–§6): bytes of one WebSocket message in, frames out, and back. It checks length before
+ * reading, limits before allocating and type before trusting; whatever the bytes, it returns frames or throws a RevdialError.
+ */
+import { RevdialError } from "./errors.ts";
+import {
+  checkHeaders,
+  checkMethod,
+  checkPath,
+  checkService,
+  checkStatus,
+  checkTraceparent,
+  type HeaderList,
+} from "./head.ts";
+import type { TunnelLimits } from "./limits.ts";
+
+export const PROTOCOL_VERSION = 3;
+export const HEADER_BYTES = 9;
+
+/** SPEC §4. Unknown types below 0x40 are an error, from 0x40 on they are skipped. */
+export const frameTypes = {
+  hello: 0x00,
+  open: 0x01,
+  head: 0x02,
+  data: 0x03,
+  end: 0x04,
+  reset: 0x05,
+  credit: 0x06,
+  ping: 0x07,
+  pong: 0x08,
+  goaway: 0x09,
+  notice: 0x0a,
+} as const;
+const FIRST_IGNORED_TYPE = 0x40;
+const FLAG_END = 0x01;
+
+export interface OpenHead {
+  /** 0 is a request; 1 is kept for byte streams and is refused by this version. */
+  kind: number;
+  service: string;
+  method: string;
+  path: string;
+  /** Time the request has left when it is sent; 0 is no deadline. */
+  deadlineMs: number;
+  /** W3C trace context, or "". */
+  traceparent: string;
+  headers: HeaderList;
+}
+
+export type Frame =
+  | {
+      type: "hello";
+      version: number;
+      channelsMax: number;
+      windowBytes: number;
+      incarnation: bigint;
+      agent: string;
+      features: readonly string[];
+    }
+  | ({ type: "open"; channel: number; end: boolean } & OpenHead)
+  | { type: "head"; channel: number; end: boolean; status: number; headers: HeaderList }
+  | { type: "data"; channel: number; end: boolean; bytes: Uint8Array }
+  | { type: "end"; channel: number; trailers: HeaderList }
+  | { type: "reset"; channel: number; code: number; reason: string }
+  | { type: "credit"; channel: number; bytes: number }
+  | { type: "ping"; token: bigint }
+  | { type: "pong"; token: bigint }
+  | { type: "goaway"; lastChannel: number; code: number; retryAfterMs: number; reason: string }
+  | { type: "notice"; notice: string; payload: Uint8Array };
+
+const utf8 = new TextEncoder();
+const fromUtf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** Reads one payload front to back; every read is bounds-checked. */
+class Reader {
+  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
+  private at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  private take(count: number): number {
+    const start = this.at;
+    if (start + count > this.bytes.byteLength)
+      throw new RevdialError("FRAME_MALFORMED", "a field runs past its frame");
+    this.at = start + count;
+    return start;
+  }
+
+  u8(): number {
+    return this.view.getUint8(this.take(1));
+  }
+  u16(): number {
+    return this.view.getUint16(this.take(2));
+  }
+  u32(): number {
+    return this.view.getUint32(this.take(4));
+  }
+  u64(): bigint {
+    return this.view.getBigUint64(this.take(8));
+  }
+  /** Header text is bytes, one character each (RFC 9110 §5.5 obs-text). */
+  latin1(count: number): string {
+    const start = this.take(count);
+    let text = "";
+    for (let i = start; i < this.at; i += 1) text += String.fromCharCode(this.bytes[i] as number);
+    return text;
+  }
+  text(count: number): string {
+    const start = this.take(count);
+    try {
+      return fromUtf8.decode(this.bytes.subarray(start, this.at));
+    } catch (cause) {
+      throw new RevdialError("FRAME_MALFORMED", "a text is not UTF-8", { cause });
+    }
+  }
+  rest(): Uint8Array {
+    return this.bytes.subarray(this.at);
+  }
+  end(): void {
+    if (this.at !== this.bytes.byteLength)
+      throw new RevdialError("FRAME_MALFORMED", "bytes after the last field");
+  }
+}
+
+/** Collects the fields of one frame. */
+class Writer {
+  private bytes = new Uint8Array(256);
+  private view = new DataView(this.bytes.buffer);
+  private at = HEADER_BYTES;
+
+  private grow(count: number): number {
+    const start = this.at;
+    this.at += count;
+    if (this.at > this.bytes.byteLength) {
+      const larger = new Uint8Array(Math.max(this.at, this.bytes.byteLength * 2));
+      larger.set(this.bytes);
+      this.bytes = larger;
+      this.view = new DataView(larger.buffer);
+    }
+    return start;
+  }
+
+  u8(value: number): this {
+    this.view.setUint8(this.grow(1), value);
+    return this;
+  }
+  u16(value: number): this {
+    this.view.setUint16(this.grow(2), value);
+    return this;
+  }
+  u32(value: number): this {
+    this.view.setUint32(this.grow(4), value);
+    return this;
+  }
+  u64(value: bigint): this {
+    this.view.setBigUint64(this.grow(8), value);
+    return this;
+  }
+  latin1(text: string): this {
+    const start = this.grow(text.length);
+    for (let i = 0; i < text.length; i += 1) this.bytes[start + i] = text.charCodeAt(i);
+    return this;
+  }
+  raw(bytes: Uint8Array): this {
+    this.bytes.set(bytes, this.grow(bytes.byteLength));
+    return this;
+  }
+  headers(headers: HeaderList): this {
+    this.u16(headers.length);
+    for (const [name, value] of headers) this.u8(name.length).latin1(name).u16(value.length).latin1(value);
+    return this;
+  }
+  frame(type: number, flags: number, channel: number): Uint8Array {
+    writeHeader(this.view, this.at - HEADER_BYTES, type, flags, channel);
+    return this.bytes.subarray(0, this.at);
+  }
+}
+
+function writeHeader(
+  view: DataView,
+  payloadBytes: number,
+  type: number,
+  flags: number,
+  channel: number,
+): void {
+  view.setUint8(0, payloadBytes >>> 16);
+  view.setUint16(1, payloadBytes & 0xffff);
+  view.setUint8(3, type);
+  view.setUint8(4, flags);
+  view.setUint32(5, channel);
+}
+
+/** The 9 header bytes of a DATA frame; its payload follows as it is, so that bulk is never copied here. */
+export function encodeDataHeader(channel: number, payloadBytes: number, end: boolean): Uint8Array {
+  const header = new Uint8Array(HEADER_BYTES);
+  writeHeader(new DataView(header.buffer), payloadBytes, frameTypes.data, end ? FLAG_END : 0, channel);
+  return header;
+}
+
+/** At most 255 bytes of UTF-8, cut at a character. */
+function shortText(text: string): Uint8Array {
+  let cut = text.slice(0, 255);
+  let bytes = utf8.encode(cut);
+  while (bytes.byteLength > 255) {
+    cut = cut.slice(0, -1);
+    bytes = utf8.encode(cut);
+  }
+  return bytes;
+}
+
+/** One frame as bytes. Throws HEAD_INVALID, HEAD_TOO_LARGE or FRAME_TOO_LARGE for what SPEC does not let travel. */
+export function encodeFrame(frame: Frame, limits: TunnelLimits): Uint8Array {
+  const w = new Writer();
+  switch (frame.type) {
+    case "hello": {
+      const agent = shortText(frame.agent);
+      w.u16(frame.version)
+        .u32(frame.channelsMax)
+        .u32(frame.windowBytes)
+        .u64(BigInt.asUintN(64, frame.incarnation));
+      w.u8(agent.byteLength).raw(agent).u8(frame.features.length);
+      for (const feature of frame.features) {
+        const name = shortText(feature);
+        w.u8(name.byteLength).raw(name);
+      }
+      return w.frame(frameTypes.hello, 0, 0);
+    }
+    case "open": {
+      checkService(frame.service);
+      checkMethod(frame.method);
+      checkPath(frame.path);
+      checkTraceparent(frame.traceparent);
+      checkHeaders(frame.headers, limits.headersMax);
+      checkHeadBytes(frame.headers, frame.path.length + 512, limits);
+      w.u8(frame.kind).u32(frame.deadlineMs);
+      w.u8(frame.service.length).latin1(frame.service).u8(frame.method.length).latin1(frame.method);
+      w.u16(frame.path.length).latin1(frame.path).u8(frame.traceparent.length).latin1(frame.traceparent);
+      return w.headers(frame.headers).frame(frameTypes.open, frame.end ? FLAG_END : 0, frame.channel);
+    }
+    case "head":
+      checkStatus(frame.status);
+      checkHeaders(frame.headers, limits.headersMax);
+      checkHeadBytes(frame.headers, 2, limits);
+      w.u16(frame.status).headers(frame.headers);
+      return w.frame(frameTypes.head, frame.end ? FLAG_END : 0, frame.channel);
+    case "data":
+      if (frame.bytes.byteLength > limits.dataBytesMax)
+        throw new RevdialError("FRAME_TOO_LARGE", "DATA payload");
+      return w.raw(frame.bytes).frame(frameTypes.data, frame.end ? FLAG_END : 0, frame.channel);
+    case "end":
+      checkHeaders(frame.trailers, limits.headersMax);
+      checkHeadBytes(frame.trailers, 0, limits);
+      if (frame.trailers.length > 0) w.headers(frame.trailers);
+      return w.frame(frameTypes.end, 0, frame.channel);
+    case "reset": {
+      const reason = shortText(frame.reason);
+      w.u16(frame.code).u8(reason.byteLength).raw(reason);
+      return w.frame(frameTypes.reset, 0, frame.channel);
+    }
+    case "credit":
+      return w.u32(frame.bytes).frame(frameTypes.credit, 0, frame.channel);
+    case "ping":
+    case "pong":
+      return w.u64(frame.token).frame(frameTypes[frame.type], 0, 0);
+    case "goaway": {
+      const reason = shortText(frame.reason);
+      w.u32(frame.lastChannel).u16(frame.code).u32(frame.retryAfterMs).u8(reason.byteLength).raw(reason);
+      return w.frame(frameTypes.goaway, 0, 0);
+    }
+    case "notice":
+      checkService(frame.notice);
+      if (1 + frame.notice.length + frame.payload.byteLength > limits.noticeBytesMax) {
+        throw new RevdialError("FRAME_TOO_LARGE", `a notice is larger than ${limits.noticeBytesMax} bytes`);
+      }
+      w.u8(frame.notice.length).latin1(frame.notice).raw(frame.payload);
+      return w.frame(frameTypes.notice, 0, 0);
+  }
+}
+
+function checkHeadBytes(headers: HeaderList, otherBytes: number, limits: TunnelLimits): void {
+  let bytes = otherBytes + 2;
+  for (const [name, value] of headers) bytes += 3 + name.length + value.length;
+  if (bytes > limits.headBytesMax)
+    throw new RevdialError("HEAD_TOO_LARGE", `more than ${limits.headBytesMax} bytes`);
+}
+
+function payloadBytesMax(type: number, limits: TunnelLimits): number {
+  switch (type) {
+    case frameTypes.data:
+      return limits.dataBytesMax;
+    case frameTypes.open:
+    case frameTypes.head:
+    case frameTypes.end:
+      return limits.headBytesMax;
+    case frameTypes.notice:
+      return limits.noticeBytesMax;
+    case frameTypes.hello:
+      return 4096;
+    default:
+      return type >= FIRST_IGNORED_TYPE ? limits.dataBytesMax : 512;
+  }
+}
+
+/**
+ * All frames of one message. Payloads of DATA and NOTICE are views into `message`: its owner must not reuse the memory.
+ * Errors: FRAME_TRUNCATED, FRAME_TOO_LARGE, FRAME_TYPE_UNKNOWN, FRAME_FLAGS, FRAME_MALFORMED, HEAD_INVALID, HEAD_TOO_LARGE.
+ */
+export function decodeMessage(message: Uint8Array, limits: TunnelLimits): Frame[] {
+  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+  const frames: Frame[] = [];
+  if (message.byteLength === 0) throw new RevdialError("FRAME_TRUNCATED", "an empty message");
+  for (let at = 0; at < message.byteLength; ) {
+    if (at + HEADER_BYTES > message.byteLength)
+      throw new RevdialError("FRAME_TRUNCATED", "a message ends in a header");
+    const payloadBytes = (view.getUint8(at) << 16) | view.getUint16(at + 1);
+    const type = view.getUint8(at + 3);
+    const flags = view.getUint8(at + 4);
+    const channel = view.getUint32(at + 5);
+    const end = at + HEADER_BYTES + payloadBytes;
+    if (payloadBytes > payloadBytesMax(type, limits)) {
+      const code =
+        type === frameTypes.open || type === frameTypes.head ? "HEAD_TOO_LARGE" : "FRAME_TOO_LARGE";
+      throw new RevdialError(code, `${payloadBytes} payload bytes in a frame of type ${type}`);
+    }
+    if (end > message.byteLength) throw new RevdialError("FRAME_TRUNCATED", "a message ends in a payload");
+    if (type < FIRST_IGNORED_TYPE) {
+      frames.push(decodeFrame(type, flags, channel, message.subarray(at + HEADER_BYTES, end), limits));
+    }
+    at = end;
+  }
+  return frames;
+}
+
+function decodeFrame(
+  type: number,
+  flags: number,
+  channel: number,
+  payload: Uint8Array,
+  limits: TunnelLimits,
+): Frame {
+  const mayEnd = type === frameTypes.open || type === frameTypes.head || type === frameTypes.data;
+  if (type > frameTypes.notice) throw new RevdialError("FRAME_TYPE_UNKNOWN", `type ${type}`);
+  if ((flags & ~(mayEnd ? FLAG_END : 0)) !== 0)
+    throw new RevdialError("FRAME_FLAGS", `flags ${flags} on type ${type}`);
+  const ofTunnel =
+    type === frameTypes.hello ||
+    type === frameTypes.ping ||
+    type === frameTypes.pong ||
+    type === frameTypes.goaway ||
+    type === frameTypes.notice;
+  if (ofTunnel !== (channel === 0))
+    throw new RevdialError("CHANNEL_ID", `type ${type} on channel ${channel}`);
+  const end = (flags & FLAG_END) !== 0;
+  if (type === frameTypes.data) return { type: "data", channel, end, bytes: payload };
+  const r = new Reader(payload);
+  switch (type) {
+    case frameTypes.hello:
+      return readHello(r);
+    case frameTypes.open: {
+      const kind = r.u8();
+      const deadlineMs = r.u32();
+      const service = r.latin1(r.u8());
+      const method = r.latin1(r.u8());
+      const path = r.latin1(r.u16());
+      const traceparent = r.latin1(r.u8());
+      const headers = readHeaders(r, limits);
+      r.end();
+      checkService(service);
+      checkMethod(method);
+      checkPath(path);
+      checkTraceparent(traceparent);
+      return { type: "open", channel, end, kind, deadlineMs, service, method, path, traceparent, headers };
+    }
+    case frameTypes.head: {
+      const status = r.u16();
+      const headers = readHeaders(r, limits);
+      r.end();
+      checkStatus(status);
+      if (end && status < 200)
+        throw new RevdialError("HEAD_INVALID", "an informational head cannot end the response");
+      return { type: "head", channel, end, status, headers };
+    }
+    case frameTypes.end: {
+      const trailers = payload.byteLength === 0 ? [] : readHeaders(r, limits);
+      if (payload.byteLength > 0) r.end();
+      return { type: "end", channel, trailers };
+    }
+    case frameTypes.reset: {
+      const code = r.u16();
+      const reason = r.text(r.u8());
+      r.end();
+      return { type: "reset", channel, code, reason };
+    }
+    case frameTypes.credit: {
+      const bytes = r.u32();
+      r.end();
+      return { type: "credit", channel, bytes };
+    }
+    case frameTypes.ping:
+    case frameTypes.pong: {
+      const token = r.u64();
+      r.end();
+      return { type: type === frameTypes.ping ? "ping" : "pong", token };
+    }
+    case frameTypes.goaway: {
+      const lastChannel = r.u32();
+      const code = r.u16();
+      const retryAfterMs = r.u32();
+      const reason = r.text(r.u8());
+      r.end();
+      return { type: "goaway", lastChannel, code, retryAfterMs, reason };
+    }
+    default: {
+      const notice = r.latin1(r.u8());
+      checkService(notice);
+      return { type: "notice", notice, payload: r.rest() };
+    }
+  }
+}
+
+function readHello(r: Reader): Frame {
+  const version = r.u16();
+  const channelsMax = r.u32();
+  const windowBytes = r.u32();
+  const incarnation = r.u64();
+  const agent = r.text(r.u8());
+  const features: string[] = [];
+  for (let left = r.u8(); left > 0; left -= 1) features.push(r.text(r.u8()));
+  r.end();
+  return { type: "hello", version, channelsMax, windowBytes, incarnation, agent, features };
+}
+
+function readHeaders(r: Reader, limits: TunnelLimits): HeaderList {
+  const count = r.u16();
+  if (count > limits.headersMax) throw new RevdialError("HEAD_TOO_LARGE", `${count} header fields`);
+  const headers: [string, string][] = [];
+  for (let left = count; left > 0; left -= 1) headers.push([r.latin1(r.u8()), r.latin1(r.u16())]);
+  checkHeaders(headers, limits.headersMax);
+  return headers;
+}

@@ -1,0 +1,58 @@
+/** Every number that bounds a tunnel, with its unit in its name. SPEC §8 repeats the table; a test compares them. */
+
+export interface TunnelLimits {
+  /** Channels the peer may have open at once; a cancelled one counts until its handler has returned. */
+  channelsMax: number;
+  /** OPEN frames accepted from the peer within one second; more is OPEN_FLOOD. */
+  opensPerSecondMax: number;
+  /** RESET frames accepted from the peer within ten seconds; more is RESET_FLOOD. */
+  resetsPerWindowMax: number;
+  /** Payload bytes of an OPEN, HEAD or END frame. */
+  headBytesMax: number;
+  /** Header fields in one head. */
+  headersMax: number;
+  /** Payload bytes of one DATA frame. */
+  dataBytesMax: number;
+  /** Payload bytes of one NOTICE frame, its type included. */
+  noticeBytesMax: number;
+  /** NOTICE frames waiting to be sent; further ones are dropped. */
+  noticesQueuedMax: number;
+  /** Bytes of one WebSocket message. */
+  messageBytesMax: number;
+  /** Bytes a channel may send before the first CREDIT. */
+  windowInitialBytes: number;
+  /** Bytes a channel's window may grow to while its reader keeps up. */
+  windowMaxBytes: number;
+  /** Bytes that all windows of a tunnel together may have grown beyond their initial size. */
+  receiveBudgetBytes: number;
+  /** Control bytes waiting to be sent; a peer that makes us queue more is CONTROL_FLOOD. */
+  controlQueuedBytesMax: number;
+  /** DATA frames without bytes in a row on one channel; more is EMPTY_FLOOD. */
+  emptyDataMax: number;
+  /** Body bytes of ours queued per channel before its producer has to wait. */
+  sendQueueBytes: number;
+  /** Bytes handed to the transport and not yet written; the scheduler waits above it. */
+  socketQueueBytes: number;
+  /** Time for the peer's HELLO. */
+  helloTimeoutMs: number;
+}
+
+export const defaultLimits: Readonly<TunnelLimits> = {
+  channelsMax: 1024,
+  opensPerSecondMax: 20_000,
+  resetsPerWindowMax: 20_000,
+  headBytesMax: 32 * 1024,
+  headersMax: 256,
+  dataBytesMax: 64 * 1024,
+  noticeBytesMax: 16 * 1024,
+  noticesQueuedMax: 256,
+  messageBytesMax: 1024 * 1024,
+  windowInitialBytes: 64 * 1024,
+  windowMaxBytes: 8 * 1024 * 1024,
+  receiveBudgetBytes: 32 * 1024 * 1024,
+  controlQueuedBytesMax: 1024 * 1024,
+  emptyDataMax: 64,
+  sendQueueBytes: 64 * 1024,
+  socketQueueBytes: 256 * 1024,
+  helloTimeoutMs: 10_000,
+};
