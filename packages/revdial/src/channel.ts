@@ -63,8 +63,14 @@ export interface Channel {
   receiveCredit: number;
   /** Size our receive window is topped up to. */
   windowBytes: number;
+  /** Bytes delivered to the reader's queue and not yet taken by it. */
+  unreadBytes: number;
   /** Bytes taken by the reader and not yet given back as credit. */
   consumedBytes: number;
+  /** What the channel holds of the tunnel's receive budget. */
+  committedBytes: number;
+  /** Inbound only: the handler has stopped, the slot is free once the channel is closed. */
+  released: boolean;
   /** Bytes consumed since the window was last grown, and when that count began: the measure for growth. */
   grownSinceBytes: number;
   grownSinceAt: number;
@@ -77,9 +83,12 @@ export interface Channel {
   endQueued: HeaderList | undefined;
   /** The producer filled the queue and waits for `drained`. */
   full: boolean;
-  /** Already in the scheduler's round. */
+  /** Already in one of the scheduler's rounds. */
   scheduled: boolean;
+  /** Body bytes the channel may still send in this round. */
   deficitBytes: number;
+  /** Body bytes sent since the channel last had nothing to send: above one quantum it counts as bulk. */
+  burstBytes: number;
   /** Time at which both ends give up, in core milliseconds. */
   deadlineAt: number | undefined;
 }
@@ -95,11 +104,14 @@ export function newChannel(
     id,
     inbound,
     state: inbound ? "accepted" : "opening",
-    openSent: false,
+    openSent: inbound,
     sendCredit,
     receiveCredit: windowBytes,
     windowBytes,
+    unreadBytes: 0,
     consumedBytes: 0,
+    committedBytes: 0,
+    released: !inbound,
     grownSinceBytes: 0,
     grownSinceAt: now,
     emptyData: 0,
@@ -109,6 +121,7 @@ export function newChannel(
     full: false,
     scheduled: false,
     deficitBytes: 0,
+    burstBytes: 0,
     deadlineAt: undefined,
   };
 }

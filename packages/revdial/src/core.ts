@@ -137,7 +137,7 @@ export class Core {
   /** Parts of the next message to hand to the transport. */
   nextMessage(): { parts: Uint8Array[] | undefined; effects: Effect[] } {
     const parts = this.scheduler.next(({ channel, ended }) => {
-      if (ended) this.step(channel, "localEnd");
+      if (ended) this.localEnded(channel);
       if (channel.full && channel.queuedBytes < this.limits.sendQueueBytes / 2) {
         channel.full = false;
         this.effects.push({ effect: "drained", channel: channel.id });
@@ -216,7 +216,7 @@ export class Core {
       if (status < 200) return this.send({ type: "head", channel: channel.id, status, headers, end: false });
       this.send({ type: "head", channel: channel.id, status, headers, end: event.end });
       this.step(channel, "localHead");
-      if (event.end) this.step(channel, "localEnd");
+      if (event.end) this.localEnded(channel);
     } else if (event.do === "data") {
       advance(channel.state, "localData");
       if (event.bytes.byteLength === 0) return;
@@ -254,6 +254,15 @@ export class Core {
     if (!takenBack) this.send({ type: "reset", channel: channel.id, code: wireCodes[code], reason });
     this.step(channel, "reset");
     this.effects.push({ effect: "reset", channel: channel.id, code, reason, sent });
+  }
+
+  /** A complete answer makes the rest of the request useless (as RFC 9113 §8.1): the peer may stop sending it. */
+  private localEnded(channel: Channel): void {
+    this.step(channel, "localEnd");
+    if (!channel.inbound || channel.state !== "localEnded") return;
+    this.send({ type: "reset", channel: channel.id, code: wireCodes.NOT_NEEDED, reason: "answered" });
+    this.step(channel, "reset");
+    this.effects.push({ effect: "finished", channel: channel.id });
   }
 
   private setDeadline(channel: Channel, deadlineMs: number): void {
@@ -476,6 +485,11 @@ export class Core {
         return this.scheduler.schedule(channel);
       case "reset": {
         this.scheduler.forget(channel);
+        if (frame.code === wireCodes.NOT_NEEDED && channel.state === "remoteEnded") {
+          this.step(channel, "reset");
+          this.effects.push({ effect: "finished", channel: channel.id });
+          return;
+        }
         const refused = frame.code === wireCodes.REFUSED || frame.code === wireCodes.KIND_UNSUPPORTED;
         this.step(channel, "reset");
         const code = resetCodeName(frame.code);

@@ -34,6 +34,12 @@ export const frameTypes = {
 const FIRST_IGNORED_TYPE = 0x40;
 const FLAG_END = 0x01;
 
+/** What the codec needs to know of the limits. */
+export type FrameLimits = Pick<
+  TunnelLimits,
+  "headBytesMax" | "headersMax" | "dataBytesMax" | "noticeBytesMax"
+>;
+
 export interface OpenHead {
   /** 0 is a request; 1 is kept for byte streams and is refused by this version. */
   kind: number;
@@ -53,6 +59,10 @@ export type Frame =
       version: number;
       channelsMax: number;
       windowBytes: number;
+      headBytesMax: number;
+      dataBytesMax: number;
+      noticeBytesMax: number;
+      messageBytesMax: number;
       incarnation: bigint;
       agent: string;
       features: readonly string[];
@@ -213,7 +223,7 @@ function shortText(text: string): Uint8Array {
 }
 
 /** One frame as bytes. Throws HEAD_INVALID, HEAD_TOO_LARGE or FRAME_TOO_LARGE for what SPEC does not let travel. */
-export function encodeFrame(frame: Frame, limits: TunnelLimits): Uint8Array {
+export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
   const w = new Writer();
   switch (frame.type) {
     case "hello": {
@@ -281,14 +291,14 @@ export function encodeFrame(frame: Frame, limits: TunnelLimits): Uint8Array {
   }
 }
 
-function checkHeadBytes(headers: HeaderList, otherBytes: number, limits: TunnelLimits): void {
+function checkHeadBytes(headers: HeaderList, otherBytes: number, limits: FrameLimits): void {
   let bytes = otherBytes + 2;
   for (const [name, value] of headers) bytes += 3 + name.length + value.length;
   if (bytes > limits.headBytesMax)
     throw new RevdialError("HEAD_TOO_LARGE", `more than ${limits.headBytesMax} bytes`);
 }
 
-function payloadBytesMax(type: number, limits: TunnelLimits): number {
+function payloadBytesMax(type: number, limits: FrameLimits): number {
   switch (type) {
     case frameTypes.data:
       return limits.dataBytesMax;
@@ -309,7 +319,7 @@ function payloadBytesMax(type: number, limits: TunnelLimits): number {
  * All frames of one message. Payloads of DATA and NOTICE are views into `message`: its owner must not reuse the memory.
  * Errors: FRAME_TRUNCATED, FRAME_TOO_LARGE, FRAME_TYPE_UNKNOWN, FRAME_FLAGS, FRAME_MALFORMED, HEAD_INVALID, HEAD_TOO_LARGE.
  */
-export function decodeMessage(message: Uint8Array, limits: TunnelLimits): Frame[] {
+export function decodeMessage(message: Uint8Array, limits: FrameLimits): Frame[] {
   const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
   const frames: Frame[] = [];
   if (message.byteLength === 0) throw new RevdialError("FRAME_TRUNCATED", "an empty message");
@@ -340,7 +350,7 @@ function decodeFrame(
   flags: number,
   channel: number,
   payload: Uint8Array,
-  limits: TunnelLimits,
+  limits: FrameLimits,
 ): Frame {
   const mayEnd = type === frameTypes.open || type === frameTypes.head || type === frameTypes.data;
   if (type > frameTypes.notice) throw new RevdialError("FRAME_TYPE_UNKNOWN", `type ${type}`);
@@ -426,15 +436,20 @@ function readHello(r: Reader): Frame {
   const version = r.u16();
   const channelsMax = r.u32();
   const windowBytes = r.u32();
+  const headBytesMax = r.u32();
+  const dataBytesMax = r.u32();
+  const noticeBytesMax = r.u32();
+  const messageBytesMax = r.u32();
   const incarnation = r.u64();
   const agent = r.text(r.u8());
   const features: string[] = [];
   for (let left = r.u8(); left > 0; left -= 1) features.push(r.text(r.u8()));
   r.end();
-  return { type: "hello", version, channelsMax, windowBytes, incarnation, agent, features };
+  const sizes = { headBytesMax, dataBytesMax, noticeBytesMax, messageBytesMax };
+  return { type: "hello", version, channelsMax, windowBytes, ...sizes, incarnation, agent, features };
 }
 
-function readHeaders(r: Reader, limits: TunnelLimits): HeaderList {
+function readHeaders(r: Reader, limits: FrameLimits): HeaderList {
   const count = r.u16();
   if (count > limits.headersMax) throw new RevdialError("HEAD_TOO_LARGE", `${count} header fields`);
   const headers: [string, string][] = [];

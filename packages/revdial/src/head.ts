@@ -10,7 +10,7 @@ export type HeaderList = readonly (readonly [name: string, value: string])[];
 // RFC 9110 §5.6.2 token, lower case only.
 const headerName = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 // RFC 9110 §5.5 field-content: visible ASCII, space, tab and obs-text; no CR, LF, NUL; no outer whitespace.
-const headerValue = /^(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\x09\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
+const headerValue = /^(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\t\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
 const methodToken = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/;
 const serviceName = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 // Origin form only: a path, an optional query; no fragment, no white space, no controls, ASCII.

@@ -1,32 +1,45 @@
 /**
- * What is sent next (SPEC §7.4): control frames and heads first, then bodies by deficit round robin, so that a small
- * reply waits for at most one quantum of each bulk transfer and never for a whole one. Pure: frames in, messages out.
+ * What is sent next (SPEC §7.4): control frames first, then heads, then bodies by deficit round robin in two rounds,
+ * so that a small reply overtakes bulk and waits for no more than one quantum of each transfer. Pure: frames in, messages out.
  */
 import type { Channel } from "./channel.ts";
 import { encodeDataHeader, encodeFrame } from "./frame.ts";
+import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 
 /** Body bytes one channel may send per round. */
-const QUANTUM_BYTES = 16 * 1024;
+export const QUANTUM_BYTES = 16 * 1024;
 /** A message is closed once it has this many bytes: a few large ones keep the socket busy, small frames share one. */
-const MESSAGE_TARGET_BYTES = 64 * 1024;
+export const MESSAGE_TARGET_BYTES = 64 * 1024;
+/** Bulk gets at least the rest of a message, however many small replies are waiting. */
+const SMALL_SHARE_BYTES = 48 * 1024;
 
-export interface Drained {
+/** What scheduling needs of the two ends' limits; the first three are the smaller of ours and the peer's. */
+export type SendLimits = Pick<
+  TunnelLimits,
+  "headBytesMax" | "headersMax" | "dataBytesMax" | "noticeBytesMax" | "noticesQueuedMax" | "messageBytesMax"
+>;
+
+interface Head {
+  frame: Uint8Array;
   channel: Channel;
-  /** Our direction ended with this message. */
-  ended: boolean;
+  ends: boolean;
 }
 
+/** Called for every channel that put something into a message; `ended`: our direction ended with it. */
+export type OnSent = (channel: Channel, ended: boolean) => void;
+
 export class Scheduler {
-  private readonly limits: TunnelLimits;
+  /** Replaced once the peer's limits are known. */
+  limits: SendLimits;
   private control: Uint8Array[] = [];
   private controlBytes = 0;
+  private heads: Head[] = [];
   private notices: Uint8Array[] = [];
-  private ready: Channel[] = [];
-  /** Control frames that carry an OPEN tell their channel when they leave. */
-  private opens = new Map<Uint8Array, Channel>();
+  private small: Channel[] = [];
+  private bulk: Channel[] = [];
 
-  constructor(limits: TunnelLimits) {
+  constructor(limits: SendLimits) {
     this.limits = limits;
   }
 
@@ -35,13 +48,19 @@ export class Scheduler {
   }
 
   get idle(): boolean {
-    return this.control.length === 0 && this.notices.length === 0 && this.ready.length === 0;
+    return (
+      this.control.length + this.heads.length + this.notices.length + this.small.length + this.bulk.length ===
+      0
+    );
   }
 
-  pushControl(frame: Uint8Array, open?: Channel): void {
+  pushControl(frame: Uint8Array): void {
     this.control.push(frame);
     this.controlBytes += frame.byteLength;
-    if (open) this.opens.set(frame, open);
+  }
+
+  pushHead(channel: Channel, frame: Uint8Array, ends: boolean): void {
+    this.heads.push({ frame, channel, ends });
   }
 
   /** False when the queue of notices is full and this one is dropped. */
@@ -51,68 +70,88 @@ export class Scheduler {
     return true;
   }
 
-  /** Puts a channel into the round if it has something it may send. */
-  schedule(channel: Channel): void {
-    if (channel.scheduled || channel.state === "closed" || !canSend(channel)) return;
-    channel.scheduled = true;
-    this.ready.push(channel);
+  /** Puts body bytes, or with trailers the end of our direction, behind what the channel has queued. */
+  pushBody(channel: Channel, bytes: Uint8Array, end: HeaderList | undefined): void {
+    if (channel.queue.length === 0) channel.burstBytes = 0;
+    if (bytes.byteLength > 0) {
+      channel.queue.push(bytes);
+      channel.queuedBytes += bytes.byteLength;
+    }
+    channel.endQueued = end;
+    this.schedule(channel);
   }
 
-  /** Forgets whatever a channel had queued; its OPEN, if it has not left, is taken back too. Returns whether it was. */
-  forget(channel: Channel): boolean {
+  /** Puts a channel into a round if it has something it may send. */
+  schedule(channel: Channel): void {
+    if (channel.scheduled || !canSend(channel)) return;
+    channel.scheduled = true;
+    (channel.burstBytes < QUANTUM_BYTES ? this.small : this.bulk).push(channel);
+  }
+
+  /** Forgets whatever a channel had queued, its unsent heads too. */
+  forget(channel: Channel): void {
     channel.queue = [];
     channel.queuedBytes = 0;
     channel.endQueued = undefined;
-    if (channel.scheduled) this.ready = this.ready.filter((other) => other !== channel);
+    this.heads = this.heads.filter((head) => head.channel !== channel);
+    if (!channel.scheduled) return;
     channel.scheduled = false;
-    if (channel.openSent) return false;
-    for (const [frame, owner] of this.opens) {
-      if (owner !== channel) continue;
-      this.opens.delete(frame);
-      this.control = this.control.filter((other) => other !== frame);
-      this.controlBytes -= frame.byteLength;
-      return true;
-    }
-    return false;
+    this.small = this.small.filter((other) => other !== channel);
+    this.bulk = this.bulk.filter((other) => other !== channel);
   }
 
-  /** The parts of the next message, in order; undefined when there is nothing to send. `drained` is told who sent. */
-  next(drained: (sent: Drained) => void): Uint8Array[] | undefined {
+  /** The parts of the next message, in order; undefined when there is nothing to send. */
+  next(onSent: OnSent): Uint8Array[] | undefined {
     if (this.idle) return undefined;
     const parts: Uint8Array[] = [];
     let bytes = 0;
-    const roomMax = this.limits.messageBytesMax;
-    while (this.control.length > 0) {
-      const frame = this.control[0] as Uint8Array;
-      if (bytes > 0 && bytes + frame.byteLength > roomMax) return parts;
-      this.control.shift();
-      this.controlBytes -= frame.byteLength;
-      const opened = this.opens.get(frame);
-      if (opened) {
-        opened.openSent = true;
-        this.opens.delete(frame);
+    const roomFor = (frame: Uint8Array) =>
+      bytes === 0 ||
+      (bytes < MESSAGE_TARGET_BYTES && bytes + frame.byteLength <= this.limits.messageBytesMax);
+
+    const takeWhile = <Item>(queue: Item[], frameOf: (item: Item) => Uint8Array): Item[] => {
+      let count = 0;
+      for (const item of queue) {
+        const frame = frameOf(item);
+        if (!roomFor(frame)) break;
+        parts.push(frame);
+        bytes += frame.byteLength;
+        count += 1;
       }
-      parts.push(frame);
-      bytes += frame.byteLength;
-      if (bytes >= MESSAGE_TARGET_BYTES) return parts;
+      return queue.splice(0, count);
+    };
+
+    for (const frame of takeWhile(this.control, (item) => item)) this.controlBytes -= frame.byteLength;
+    if (this.control.length > 0) return parts;
+    for (const { channel, ends } of takeWhile(this.heads, (item) => item.frame)) {
+      channel.openSent = true;
+      onSent(channel, ends);
     }
-    while (this.notices.length > 0 && bytes < MESSAGE_TARGET_BYTES) {
-      const frame = this.notices.shift() as Uint8Array;
-      parts.push(frame);
-      bytes += frame.byteLength;
-    }
-    while (this.ready.length > 0 && bytes < MESSAGE_TARGET_BYTES) {
-      const channel = this.ready.shift() as Channel;
-      channel.scheduled = false;
-      channel.deficitBytes += QUANTUM_BYTES;
-      const unfinished = channel.endQueued !== undefined;
-      bytes += this.takeFrom(channel, parts);
-      drained({ channel, ended: unfinished && channel.endQueued === undefined });
-      this.schedule(channel);
-    }
+    // A body never overtakes its own head.
+    if (this.heads.length > 0) return parts;
+    takeWhile(this.notices, (item) => item);
+    bytes += this.serve(this.small, SMALL_SHARE_BYTES - bytes, parts, onSent);
+    bytes += this.serve(this.bulk, MESSAGE_TARGET_BYTES - bytes, parts, onSent);
+    this.serve(this.small, MESSAGE_TARGET_BYTES - bytes, parts, onSent);
     return parts;
   }
 
+  /** Deficit round robin over one round until `roomBytes` are used. */
+  private serve(round: Channel[], roomBytes: number, parts: Uint8Array[], onSent: OnSent): number {
+    let bytes = 0;
+    while (round.length > 0 && bytes < roomBytes) {
+      const channel = round.shift() as Channel;
+      channel.scheduled = false;
+      channel.deficitBytes += QUANTUM_BYTES;
+      const hadEnd = channel.endQueued !== undefined;
+      bytes += this.takeFrom(channel, parts);
+      onSent(channel, hadEnd && channel.endQueued === undefined);
+      this.schedule(channel);
+    }
+    return bytes;
+  }
+
+  /** Moves what one channel may send now into `parts`; returns the bytes, frame headers included. */
   private takeFrom(channel: Channel, parts: Uint8Array[]): number {
     let bytes = 0;
     while (channel.queue.length > 0 && channel.sendCredit > 0 && channel.deficitBytes > 0) {
@@ -128,31 +167,29 @@ export class Scheduler {
       channel.queuedBytes -= size;
       channel.sendCredit -= size;
       channel.deficitBytes -= size;
-      const last =
-        channel.queue.length === 0 && channel.endQueued !== undefined && channel.endQueued.length === 0;
-      parts.push(
-        encodeDataHeader(channel.id, size, last),
-        size === chunk.byteLength ? chunk : chunk.subarray(0, size),
-      );
-      bytes += size;
+      channel.burstBytes += size;
+      const last = channel.queue.length === 0 && channel.endQueued?.length === 0;
+      const header = encodeDataHeader(channel.id, size, last);
+      parts.push(header, chunk.subarray(0, size));
+      bytes += header.byteLength + size;
       if (last) channel.endQueued = undefined;
     }
-    if (channel.queue.length === 0) {
-      channel.deficitBytes = 0;
-      if (channel.endQueued !== undefined) {
-        const frame = encodeFrame(
-          { type: "end", channel: channel.id, trailers: channel.endQueued },
-          this.limits,
-        );
-        channel.endQueued = undefined;
-        parts.push(frame);
-        bytes += frame.byteLength;
-      }
+    if (channel.queue.length > 0) return bytes;
+    channel.deficitBytes = 0;
+    if (channel.endQueued !== undefined) {
+      const frame = encodeFrame(
+        { type: "end", channel: channel.id, trailers: channel.endQueued },
+        this.limits,
+      );
+      channel.endQueued = undefined;
+      parts.push(frame);
+      bytes += frame.byteLength;
     }
     return bytes;
   }
 }
 
 function canSend(channel: Channel): boolean {
+  if (channel.state === "closed") return false;
   return channel.queue.length > 0 ? channel.sendCredit > 0 : channel.endQueued !== undefined;
 }

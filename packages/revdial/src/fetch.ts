@@ -1,0 +1,63 @@
+/** A tunnel's service as a `fetch`-like function, so that an HTTP client written for fetch works through a tunnel. */
+import { RevdialError } from "./errors.ts";
+import type { Body, Tunnel, TunnelRequest } from "./tunnel.ts";
+
+export interface TunnelFetchInit {
+  method?: string;
+  headers?: Record<string, string>;
+  body?: string | Uint8Array | null;
+  signal?: AbortSignal;
+  /** Time for the whole exchange in milliseconds; travels with the request. */
+  deadlineMs?: number;
+}
+
+export type TunnelFetch = (input: string | URL, init?: TunnelFetchInit) => Promise<Response>;
+
+/** Statuses whose Response may not carry a body (Fetch standard, null body status). */
+const bodiless = new Set([101, 103, 204, 205, 304]);
+
+/** The URL's host is ignored: `service` says where the request goes. Rejects with a RevdialError. */
+export function tunnelFetch(tunnel: Tunnel, service: string): TunnelFetch {
+  return async (input, init = {}) => {
+    const url = new URL(input, "http://tunnel");
+    const method = (init.method ?? "GET").toUpperCase();
+    const request: TunnelRequest = {
+      service,
+      method,
+      path: `${url.pathname}${url.search}`,
+      headers: Object.entries(init.headers ?? {}).map(
+        ([name, value]) => [name.toLowerCase(), value] as const,
+      ),
+    };
+    const body: Body | undefined =
+      typeof init.body === "string" ? new TextEncoder().encode(init.body) : (init.body ?? undefined);
+    if (body !== undefined) request.body = body;
+    if (init.signal) request.signal = init.signal;
+    if (init.deadlineMs !== undefined) request.deadlineMs = init.deadlineMs;
+    const reply = await tunnel.request(request);
+    if (reply.status < 200 || reply.status > 599)
+      throw new RevdialError("HEAD_INVALID", `status ${reply.status}`, { sent: "may-have-run" });
+    const empty = bodiless.has(reply.status) || method === "HEAD";
+    if (empty) await reply.body[Symbol.asyncIterator]().return?.();
+    const headers = new Headers(reply.headers.map(([name, value]): [string, string] => [name, value]));
+    return new Response(empty ? null : readable(reply.body), { status: reply.status, headers });
+  };
+}
+
+/** Pulls one chunk at a time, so that credit flows back only as the consumer reads. */
+function readable(body: AsyncIterable<Uint8Array>): ReadableStream<Uint8Array> {
+  const iterator = body[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await iterator.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      async cancel() {
+        await iterator.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,24 @@
+/** What a tunnel needs from below: whole messages in order, and to know how many bytes still wait. */
+
+export interface TransportEvents {
+  message(bytes: Uint8Array): void;
+  /** The peer sent something that is no binary message. */
+  notBinary(): void;
+  /** Fewer bytes are waiting than before. */
+  drain(): void;
+  /** Called exactly once, also after `terminate`. */
+  closed(reason: string): void;
+}
+
+export interface Transport {
+  /** Sends the parts as one message. They must not be changed afterwards. */
+  send(parts: readonly Uint8Array[]): void;
+  /** Bytes handed over and not yet written. */
+  readonly queuedBytes: number;
+  /** Ends in order after what was sent: WebSocket close with this code and reason (≤ 123 bytes). */
+  close(code: number, reason: string): void;
+  /** Ends now. */
+  terminate(): void;
+  /** Starts delivery; what arrived before waits. */
+  start(events: TransportEvents): void;
+}
