@@ -118,6 +118,10 @@ export class Core {
       version: PROTOCOL_VERSION,
       channelsMax: options.limits.channelsMax,
       windowBytes: options.limits.windowInitialBytes,
+      headBytesMax: options.limits.headBytesMax,
+      dataBytesMax: options.limits.dataBytesMax,
+      noticeBytesMax: options.limits.noticeBytesMax,
+      messageBytesMax: options.limits.messageBytesMax,
       incarnation: options.incarnation,
       agent: options.agent,
       features: options.features,
@@ -136,7 +140,7 @@ export class Core {
 
   /** Parts of the next message to hand to the transport. */
   nextMessage(): { parts: Uint8Array[] | undefined; effects: Effect[] } {
-    const parts = this.scheduler.next(({ channel, ended }) => {
+    const parts = this.scheduler.next((channel, ended) => {
       if (ended) this.localEnded(channel);
       if (channel.full && channel.queuedBytes < this.limits.sendQueueBytes / 2) {
         channel.full = false;
@@ -185,8 +189,8 @@ export class Core {
     return Math.max(1, until - this.now);
   }
 
-  private send(frame: Frame, open?: Channel): void {
-    this.scheduler.pushControl(encodeFrame(frame, this.limits), open);
+  private send(frame: Frame): void {
+    this.scheduler.pushControl(encodeFrame(frame, this.limits));
     if (this.scheduler.queuedControlBytes > this.limits.controlQueuedBytesMax) {
       this.fail(new RevdialError("CONTROL_FLOOD", "the peer does not read what it makes us answer"));
     }
@@ -213,10 +217,10 @@ export class Core {
     if (channel === undefined) return; // It ended while our event was on its way.
     if (event.do === "head") {
       const { status, headers } = event;
-      if (status < 200) return this.send({ type: "head", channel: channel.id, status, headers, end: false });
-      this.send({ type: "head", channel: channel.id, status, headers, end: event.end });
-      this.step(channel, "localHead");
-      if (event.end) this.localEnded(channel);
+      const end = event.end && status >= 200;
+      const frame = encodeFrame({ type: "head", channel: channel.id, status, headers, end }, this.limits);
+      if (status >= 200) this.step(channel, "localHead");
+      this.scheduler.pushHead(channel, frame, end);
     } else if (event.do === "data") {
       advance(channel.state, "localData");
       if (event.bytes.byteLength === 0) return;
@@ -243,13 +247,13 @@ export class Core {
     this.channels.set(id, channel);
     this.outbound += 1;
     this.setDeadline(channel, head.deadlineMs);
-    this.scheduler.pushControl(frame, channel);
-    if (end) this.step(channel, "localEnd");
+    this.scheduler.pushHead(channel, frame, end);
   }
 
   /** Ends a channel from our side; the peer is told unless it never heard of it. */
   private reset(channel: Channel, code: WireCodeName, reason: string): void {
-    const takenBack = this.scheduler.forget(channel);
+    const takenBack = !channel.openSent;
+    this.scheduler.forget(channel);
     const sent: RequestFate = takenBack ? "not-sent" : "may-have-run";
     if (!takenBack) this.send({ type: "reset", channel: channel.id, code: wireCodes[code], reason });
     this.step(channel, "reset");

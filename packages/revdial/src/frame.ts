@@ -228,10 +228,9 @@ export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
   switch (frame.type) {
     case "hello": {
       const agent = shortText(frame.agent);
-      w.u16(frame.version)
-        .u32(frame.channelsMax)
-        .u32(frame.windowBytes)
-        .u64(BigInt.asUintN(64, frame.incarnation));
+      w.u16(frame.version).u32(frame.channelsMax).u32(frame.windowBytes);
+      w.u32(frame.headBytesMax).u32(frame.dataBytesMax).u32(frame.noticeBytesMax).u32(frame.messageBytesMax);
+      w.u64(BigInt.asUintN(64, frame.incarnation));
       w.u8(agent.byteLength).raw(agent).u8(frame.features.length);
       for (const feature of frame.features) {
         const name = shortText(feature);

@@ -78,6 +78,8 @@ export function checkTraceparent(traceparent: string): void {
 }
 
 export function checkStatus(status: number): void {
-  if (!Number.isInteger(status) || status < 100 || status > 999)
-    throw invalid(`status ${status} is not 100 to 999`);
+  // 101 would turn the exchange into a byte stream, which is another kind of channel.
+  if (!Number.isInteger(status) || status < 100 || status > 599 || status === 101) {
+    throw invalid(`status ${status} is not 100, 102 to 599`);
+  }
 }

@@ -1,6 +1,12 @@
 /** What every tunnel does, whatever carries it: the same sentences run over memory and over a real WebSocket. */
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { type IncomingRequest, type OutgoingResponse, RevdialError, type Tunnel, tunnelFetch } from "../src/index.ts";
+import {
+  type IncomingRequest,
+  type OutgoingResponse,
+  RevdialError,
+  type Tunnel,
+  tunnelFetch,
+} from "../src/index.ts";
 
 export interface Pair {
   /** Dialled; in the product this is the agent. */
@@ -136,7 +142,11 @@ export function behavesLikeATunnel(name: string, connect: () => Promise<Pair>): 
         stopped = resolve;
       });
       pair.left.serve(() => ({ status: 413, body: text.encode("too much") }));
-      const reply = await pair.right.request({ ...get("/"), method: "POST", body: endless("a", () => stopped()) });
+      const reply = await pair.right.request({
+        ...get("/"),
+        method: "POST",
+        body: endless("a", () => stopped()),
+      });
       expect(reply.status).toBe(413);
       expect((await collect(reply.body)).toString()).toBe("too much");
       await uploadStopped;
@@ -166,7 +176,11 @@ export function behavesLikeATunnel(name: string, connect: () => Promise<Pair>): 
       const producerStopped = new Promise<void>((resolve) => {
         stopped = resolve;
       });
-      pair.left.serve(() => ({ status: 200, headers: [["content-type", "text/event-stream"]], body: endless("data: 1\n\n", () => stopped()) }));
+      pair.left.serve(() => ({
+        status: 200,
+        headers: [["content-type", "text/event-stream"]],
+        body: endless("data: 1\n\n", () => stopped()),
+      }));
       const reply = await pair.right.request(get("/events"));
       for await (const chunk of reply.body) {
         expect(Buffer.from(chunk).toString()).toContain("data: 1");
@@ -177,7 +191,9 @@ export function behavesLikeATunnel(name: string, connect: () => Promise<Pair>): 
 
     it("does not stall other channels behind one whose body nobody reads", async () => {
       pair.left.serve((request) =>
-        request.path === "/bulk" ? { status: 200, body: endless("x".repeat(30_000)) } : { status: 200, body: text.encode("ok") },
+        request.path === "/bulk"
+          ? { status: 200, body: endless("x".repeat(30_000)) }
+          : { status: 200, body: text.encode("ok") },
       );
       const bulk = await pair.right.request(get("/bulk"));
       for (let i = 0; i < 50; i += 1) {
@@ -289,7 +305,10 @@ export function behavesLikeATunnel(name: string, connect: () => Promise<Pair>): 
       await arrived;
       const closing = pair.left.close({ retryAfterMs: 1500, reason: "restart" });
       expect(pair.left.draining).toBe(true);
-      expect(await failure(pair.left.request(get("/")))).toMatchObject({ code: "DRAINING", sent: "not-sent" });
+      expect(await failure(pair.left.request(get("/")))).toMatchObject({
+        code: "DRAINING",
+        sent: "not-sent",
+      });
       answer({ status: 200, body: text.encode("finished") });
       expect((await collect((await inFlight).body)).toString()).toBe("finished");
       await closing;
@@ -311,7 +330,10 @@ export function behavesLikeATunnel(name: string, connect: () => Promise<Pair>): 
             }),
         );
       });
-      expect(await failure(pair.right.request(get("/")))).toMatchObject({ code: "DESTROYED", sent: "may-have-run" });
+      expect(await failure(pair.right.request(get("/")))).toMatchObject({
+        code: "DESTROYED",
+        sent: "may-have-run",
+      });
       expect((await pair.right.closed).code).toBe("DESTROYED");
       expect((await pair.left.closed).code).toBe("TRANSPORT_LOST");
       await handlerAborted;
@@ -331,7 +353,11 @@ export function behavesLikeATunnel(name: string, connect: () => Promise<Pair>): 
       pair.left.serve(async (request) => {
         if (request.path === "/none") return { status: 204 };
         const body = (await collect(request.body)).toString();
-        return { status: 200, headers: [["content-type", "application/json"]], body: text.encode(JSON.stringify({ body, path: request.path })) };
+        return {
+          status: 200,
+          headers: [["content-type", "application/json"]],
+          body: text.encode(JSON.stringify({ body, path: request.path })),
+        };
       });
       const fetchWolf = tunnelFetch(pair.right, "wolf");
       const reply = await fetchWolf("http://wolf/a?b=1", { method: "POST", body: "hello" });

@@ -4,7 +4,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { WebSocket, WebSocketServer } from "ws";
-import { acceptTunnel, dialTunnel, REVDIAL_SUBPROTOCOL, type Tunnel, webSocketServerOptions } from "../src/index.ts";
+import {
+  acceptTunnel,
+  dialTunnel,
+  REVDIAL_SUBPROTOCOL,
+  type Tunnel,
+  webSocketServerOptions,
+} from "../src/index.ts";
 import { behavesLikeATunnel, failure } from "./behaviour.ts";
 
 async function listen(server: Server): Promise<string> {
@@ -57,18 +63,28 @@ describe("dialTunnel", () => {
     server = undefined;
   });
 
-  async function answering(respond: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
+  async function answering(
+    respond: (request: IncomingMessage, response: ServerResponse) => void,
+  ): Promise<string> {
     server = createServer(respond);
     return listen(server);
   }
 
-  it.each([401, 403, 404, 500])("reports an upgrade that is answered with %i, with its body", async (status) => {
-    const url = await answering((_request, response) => {
-      response.writeHead(status, { "content-type": "application/problem+json" });
-      response.end('{"code":"no"}');
-    });
-    expect(await failure(dialTunnel(url))).toMatchObject({ code: "DIAL_REFUSED", status, detail: '{"code":"no"}', sent: "not-sent" });
-  });
+  it.each([401, 403, 404, 500])(
+    "reports an upgrade that is answered with %i, with its body",
+    async (status) => {
+      const url = await answering((_request, response) => {
+        response.writeHead(status, { "content-type": "application/problem+json" });
+        response.end('{"code":"no"}');
+      });
+      expect(await failure(dialTunnel(url))).toMatchObject({
+        code: "DIAL_REFUSED",
+        status,
+        detail: '{"code":"no"}',
+        sent: "not-sent",
+      });
+    },
+  );
 
   it("reports the Retry-After of a refusal and bounds its body", async () => {
     const url = await answering((_request, response) => {
@@ -81,14 +97,18 @@ describe("dialTunnel", () => {
   });
 
   it("does not follow a redirect", async () => {
-    const url = await answering((_request, response) => response.writeHead(302, { location: "http://127.0.0.1:9/" }).end());
+    const url = await answering((_request, response) =>
+      response.writeHead(302, { location: "http://127.0.0.1:9/" }).end(),
+    );
     expect(await failure(dialTunnel(url))).toMatchObject({ code: "DIAL_REFUSED", status: 302 });
   });
 
   it("gives up on a server that accepts the connection and says nothing", async () => {
     server = createServer();
     server.on("upgrade", (_request, socket) => sockets.add(socket as Socket));
-    expect((await failure(dialTunnel(await listen(server), { handshakeTimeoutMs: 50 }))).code).toBe("DIAL_TIMEOUT");
+    expect((await failure(dialTunnel(await listen(server), { handshakeTimeoutMs: 50 }))).code).toBe(
+      "DIAL_TIMEOUT",
+    );
   });
 
   it("gives up on a server that upgrades and never says HELLO", async () => {
@@ -98,13 +118,17 @@ describe("dialTunnel", () => {
       sockets.add(socket as Socket);
       upgrades.handleUpgrade(request, socket, head, () => undefined);
     });
-    expect((await failure(dialTunnel(await listen(server), { handshakeTimeoutMs: 50 }))).code).toBe("DIAL_TIMEOUT");
+    expect((await failure(dialTunnel(await listen(server), { handshakeTimeoutMs: 50 }))).code).toBe(
+      "DIAL_TIMEOUT",
+    );
   });
 
   it("refuses a server that upgrades without the subprotocol", async () => {
     server = createServer();
     const upgrades = new WebSocketServer({ noServer: true, handleProtocols: () => false });
-    server.on("upgrade", (request, socket, head) => upgrades.handleUpgrade(request, socket, head, (ws) => ws.on("error", () => undefined)));
+    server.on("upgrade", (request, socket, head) =>
+      upgrades.handleUpgrade(request, socket, head, (ws) => ws.on("error", () => undefined)),
+    );
     expect((await failure(dialTunnel(await listen(server)))).code).toBe("DIAL_FAILED");
   });
 
@@ -123,8 +147,12 @@ describe("dialTunnel", () => {
       sockets.add(socket as Socket);
       cancel.abort();
     });
-    expect((await failure(dialTunnel(await listen(server), { signal: cancel.signal }))).code).toBe("CANCELLED");
-    expect((await failure(dialTunnel("ws://127.0.0.1:1/", { signal: cancel.signal }))).code).toBe("CANCELLED");
+    expect((await failure(dialTunnel(await listen(server), { signal: cancel.signal }))).code).toBe(
+      "CANCELLED",
+    );
+    expect((await failure(dialTunnel("ws://127.0.0.1:1/", { signal: cancel.signal }))).code).toBe(
+      "CANCELLED",
+    );
   });
 
   it("refuses a URL that is no WebSocket's", async () => {
@@ -136,7 +164,12 @@ describe("a peer that speaks WebSocket but not this protocol", () => {
   it.each([
     ["a text message", "hello", "MESSAGE_NOT_BINARY", 1003],
     ["an empty message", Buffer.alloc(0), "FRAME_TRUNCATED", 1002],
-    ["a frame before HELLO", Buffer.from("000000" + "07" + "00" + "00000000", "hex"), "FRAME_MALFORMED", 1002],
+    [
+      "a frame before HELLO",
+      Buffer.from("000000" + "07" + "00" + "00000000", "hex"),
+      "FRAME_MALFORMED",
+      1002,
+    ],
     ["random bytes", Buffer.from("ffffffffffffffffffff", "hex"), "FRAME_TOO_LARGE", 1002],
   ])("is closed with a code after %s", async (_name, message, code, closeCode) => {
     const accepted = Promise.withResolvers<Tunnel>();
