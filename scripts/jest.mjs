@@ -1,6 +1,6 @@
 // Runs jest in the calling workspace as native ESM and leaves a JSON report that the test summary adds up.
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const { name } = JSON.parse(readFileSync("package.json", "utf8"));
 const report = path.join(root, ".reports", `${name.replaceAll("/", "-")}.json`);
+mkdirSync(path.dirname(report), { recursive: true });
 const jest = createRequire(path.join(root, "package.json")).resolve("jest/bin/jest");
 const { status } = spawnSync(
   process.execPath,

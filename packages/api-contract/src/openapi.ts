@@ -1,0 +1,114 @@
+/** The OpenAPI 3.1 document, generated from the table of operations. */
+import type { z } from "zod";
+import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from "zod-openapi";
+import { type Auth, type Operation, operations, problemsOf } from "./operations.ts";
+import { type ProblemCode, problemKind } from "./problems.ts";
+import { Problem } from "./schemas.ts";
+
+const securityOf: Record<Auth, Record<string, string[]>[]> = {
+  public: [],
+  user: [{ apiKey: [] }],
+  admin: [{ apiKey: [] }],
+  "runner-or-admin": [{ runnerToken: [] }, { apiKey: [] }],
+  tunnel: [{ runnerToken: [] }, { apiKey: [] }],
+};
+
+const roleOf: Record<Auth, string> = {
+  public: "",
+  user: "Any user.",
+  admin: "Admins only.",
+  "runner-or-admin": "The runner token, or an admin.",
+  tunnel: "The runner token for a wolf, the owner's API key for a sandbox.",
+};
+
+function success(operation: Operation, body: Operation["responses"][number]) {
+  const headers = Object.fromEntries(
+    Object.entries(operation.headers ?? {}).map(([name, description]) => [
+      name,
+      { description, schema: { type: "string" as const } },
+    ]),
+  );
+  const withHeaders = Object.keys(headers).length > 0 ? { headers } : {};
+  if (body === null) return { description: "Done", ...withHeaders };
+  if (body === "image")
+    return { description: "An image", ...withHeaders, content: { "image/png": {}, "image/jpeg": {} } };
+  if (body === "html") return { description: "A page", content: { "text/html": {} } };
+  if (body === "json") return { description: "JSON", content: { "application/json": {} } };
+  return { description: "Done", ...withHeaders, content: { "application/json": { schema: body } } };
+}
+
+function failures(operation: Operation) {
+  const byStatus = new Map<number, ProblemCode[]>();
+  for (const code of problemsOf(operation)) {
+    const { status } = problemKind(code);
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return [...byStatus].map(([status, codes]) => {
+    const retry = codes.some((code) => problemKind(code).retry);
+    return [
+      status,
+      {
+        description: codes.map((code) => `\`${code}\`: ${problemKind(code).meaning}`).join("\n\n"),
+        ...(retry
+          ? { headers: { "Retry-After": { description: "Seconds", schema: { type: "integer" as const } } } }
+          : {}),
+        content: { "application/problem+json": { schema: Problem } },
+      },
+    ] as const;
+  });
+}
+
+function operationObject(operationId: string, operation: Operation): ZodOpenApiOperationObject {
+  const { params, query, body, bodyOptional } = operation;
+  return {
+    operationId,
+    summary: operation.summary,
+    ...(roleOf[operation.auth] === "" ? {} : { description: roleOf[operation.auth] }),
+    security: securityOf[operation.auth],
+    ...(params || query
+      ? {
+          requestParams: {
+            ...(params ? { path: params } : {}),
+            ...(query ? { query: query as z.ZodObject } : {}),
+          },
+        }
+      : {}),
+    ...(body
+      ? { requestBody: { required: !bodyOptional, content: { "application/json": { schema: body } } } }
+      : {}),
+    responses: Object.fromEntries([
+      ...Object.entries(operation.responses).map(
+        ([status, response]) => [status, success(operation, response)] as const,
+      ),
+      ...failures(operation),
+    ]),
+  };
+}
+
+/** Deterministic: the same schemas give the same document. */
+export function openApiDocument(): ReturnType<typeof createDocument> {
+  const paths: ZodOpenApiPathsObject = {};
+  for (const [id, operation] of Object.entries(operations) as [string, Operation][]) {
+    paths[operation.path] = {
+      ...paths[operation.path],
+      [operation.method.toLowerCase()]: operationObject(id, operation),
+    };
+  }
+  return createDocument({
+    openapi: "3.1.1",
+    info: {
+      title: "Wolfpack",
+      version: "1",
+      description: "One fleet out of many Wolf hosts. Errors are RFC 9457 problems whose `code` is stable.",
+      license: { name: "MIT", identifier: "MIT" },
+    },
+    servers: [{ url: "/" }],
+    components: {
+      securitySchemes: {
+        apiKey: { type: "http", scheme: "bearer", description: "A user's API key, `wpk_…`" },
+        runnerToken: { type: "http", scheme: "bearer", description: "The agents' RUNNER_TOKEN" },
+      },
+    },
+    paths,
+  });
+}

@@ -1,0 +1,303 @@
+/** Every operation of the API in one table: the OpenAPI document, the typed client and the tests of the routes come from it. */
+import { z } from "zod";
+import type { ProblemCode } from "./problems.ts";
+import * as s from "./schemas.ts";
+
+export type Auth = "public" | "user" | "admin" | "runner-or-admin" | "tunnel";
+
+export interface Operation {
+  method: "GET" | "POST" | "DELETE";
+  /** OpenAPI path template. */
+  path: string;
+  summary: string;
+  auth: Auth;
+  params?: z.ZodObject;
+  query?: z.ZodType;
+  body?: z.ZodType;
+  /** The body may be left out. */
+  bodyOptional?: true;
+  /** Success statuses; `null` has no body, `"image"` is image bytes, `"html"` a page, `"json"` any JSON. */
+  responses: Record<number, z.ZodType | null | "image" | "html" | "json">;
+  /** Headers of a success, by name. */
+  headers?: Record<string, string>;
+  problems: readonly ProblemCode[];
+}
+
+const wolf = z.object({ id: s.WolfId });
+const session = z.object({ id: s.SessionId });
+const externalAgent = z.object({ session_id: s.SessionId });
+const link = { Link: '`rel="next"` leads to the next page; absent on the last.' };
+
+const screenshot = {
+  method: "GET",
+  auth: "user",
+  responses: { 200: "image" },
+  headers: { "Cache-Control": "`no-store`" },
+  problems: ["session-not-found", "session-not-running", "screen-failed", "wolf-unreachable", "wolf-timeout"],
+} as const satisfies Partial<Operation>;
+const readClipboard = {
+  method: "GET",
+  auth: "user",
+  responses: { 200: s.ClipboardContent },
+  problems: ["session-not-found", "session-not-running", "screen-failed", "wolf-unreachable", "wolf-timeout"],
+} as const satisfies Partial<Operation>;
+const writeClipboard = {
+  method: "POST",
+  auth: "user",
+  body: s.ClipboardContent,
+  responses: { 204: null },
+  problems: ["session-not-found", "session-not-running", "screen-failed", "wolf-unreachable", "wolf-timeout"],
+} as const satisfies Partial<Operation>;
+
+export const operations = {
+  registerWolf: {
+    method: "POST",
+    path: "/api/v1/wolf-instances/register",
+    summary: "Register a wolf; the same name again resumes the same instance",
+    auth: "runner-or-admin",
+    body: s.RegisterWolfRequest,
+    responses: { 200: s.WolfInstance },
+    problems: [],
+  },
+  heartbeatWolf: {
+    method: "POST",
+    path: "/api/v1/wolf-instances/{id}/heartbeat",
+    summary: "Say that a wolf is alive (wolves with a tunnel need not)",
+    auth: "runner-or-admin",
+    params: wolf,
+    body: s.HeartbeatRequest,
+    bodyOptional: true,
+    responses: { 200: s.Ok },
+    problems: ["wolf-not-found"],
+  },
+  listWolves: {
+    method: "GET",
+    path: "/api/v1/wolf-instances",
+    summary: "List wolves",
+    auth: "user",
+    query: s.ListWolvesQuery,
+    responses: { 200: z.array(s.WolfInstance) },
+    headers: link,
+    problems: [],
+  },
+  getWolf: {
+    method: "GET",
+    path: "/api/v1/wolf-instances/{id}",
+    summary: "Show a wolf",
+    auth: "user",
+    params: wolf,
+    responses: { 200: s.WolfInstance },
+    problems: ["wolf-not-found"],
+  },
+  deleteWolf: {
+    method: "DELETE",
+    path: "/api/v1/wolf-instances/{id}",
+    summary: "Remove a wolf; with force=true its sessions fail",
+    auth: "admin",
+    params: wolf,
+    query: s.ForceQuery,
+    responses: { 200: s.Ok },
+    problems: ["wolf-not-found", "wolf-has-sessions"],
+  },
+  createSession: {
+    method: "POST",
+    path: "/api/v1/sessions",
+    summary: "Create a sandbox and wait until it runs",
+    auth: "user",
+    body: s.CreateSessionRequest,
+    responses: { 201: s.Session },
+    headers: { Location: "The session's own URL." },
+    problems: ["no-capacity", "session-start-failed"],
+  },
+  listSessions: {
+    method: "GET",
+    path: "/api/v1/sessions",
+    summary: "List your sessions (admins: all)",
+    auth: "user",
+    query: s.ListSessionsQuery,
+    responses: { 200: z.array(s.Session) },
+    headers: link,
+    problems: [],
+  },
+  getSession: {
+    method: "GET",
+    path: "/api/v1/sessions/{id}",
+    summary: "Show a session",
+    auth: "user",
+    params: session,
+    responses: { 200: s.Session },
+    problems: ["session-not-found"],
+  },
+  stopSession: {
+    method: "DELETE",
+    path: "/api/v1/sessions/{id}",
+    summary: "Stop a session; 202 while its wolf cannot be reached, force=true does not wait for it",
+    auth: "user",
+    params: session,
+    query: s.ForceQuery,
+    responses: { 204: null, 202: s.Session },
+    problems: ["session-not-found"],
+  },
+  getScreenshot: {
+    ...screenshot,
+    path: "/api/v1/sessions/{id}/screenshot",
+    summary: "Screenshot of a session",
+    params: session,
+  },
+  getClipboard: {
+    ...readClipboard,
+    path: "/api/v1/sessions/{id}/clipboard",
+    summary: "Read a session's clipboard",
+    params: session,
+  },
+  setClipboard: {
+    ...writeClipboard,
+    path: "/api/v1/sessions/{id}/clipboard",
+    summary: "Write a session's clipboard",
+    params: session,
+  },
+  getExternalAgentScreenshot: {
+    ...screenshot,
+    path: "/api/v1/external-agents/{session_id}/screenshot",
+    summary: "Screenshot of a session (older path)",
+    params: externalAgent,
+  },
+  getExternalAgentClipboard: {
+    ...readClipboard,
+    path: "/api/v1/external-agents/{session_id}/clipboard",
+    summary: "Read a session's clipboard (older path)",
+    params: externalAgent,
+  },
+  setExternalAgentClipboard: {
+    ...writeClipboard,
+    path: "/api/v1/external-agents/{session_id}/clipboard",
+    summary: "Write a session's clipboard (older path)",
+    params: externalAgent,
+  },
+  openTunnel: {
+    method: "GET",
+    path: "/api/v1/revdial",
+    summary: "WebSocket of an agent's or a sandbox's tunnel",
+    auth: "tunnel",
+    query: z.strictObject({
+      runnerid: z.string().meta({
+        description: "`wolf-<name>` with the runner token, `sandbox-<session id>` with the owner's API key",
+      }),
+    }),
+    responses: { 101: null },
+    problems: [
+      "runner-id-invalid",
+      "tunnel-protocol-unsupported",
+      "origin-refused",
+      "wolf-not-found",
+      "session-not-found",
+      "upgrade-required",
+    ],
+  },
+  getMe: {
+    method: "GET",
+    path: "/api/v1/me",
+    summary: "The user this key belongs to",
+    auth: "user",
+    responses: { 200: s.User },
+    problems: [],
+  },
+  createUser: {
+    method: "POST",
+    path: "/api/v1/users",
+    summary: "Create a user",
+    auth: "admin",
+    body: s.CreateUserRequest,
+    responses: { 201: s.User },
+    headers: { Location: "The users' URL." },
+    problems: ["user-exists"],
+  },
+  listUsers: {
+    method: "GET",
+    path: "/api/v1/users",
+    summary: "List users",
+    auth: "admin",
+    query: s.PageQuery,
+    responses: { 200: z.array(s.User) },
+    headers: link,
+    problems: [],
+  },
+  createApiKey: {
+    method: "POST",
+    path: "/api/v1/api-keys",
+    summary: "Create an API key; it is shown once",
+    auth: "user",
+    body: s.CreateApiKeyRequest,
+    responses: { 201: s.CreatedApiKey },
+    headers: { Location: "The key's own URL." },
+    problems: ["user-not-found"],
+  },
+  listApiKeys: {
+    method: "GET",
+    path: "/api/v1/api-keys",
+    summary: "List your API keys (admins: all)",
+    auth: "user",
+    query: s.PageQuery,
+    responses: { 200: z.array(s.ApiKey) },
+    headers: link,
+    problems: [],
+  },
+  revokeApiKey: {
+    method: "DELETE",
+    path: "/api/v1/api-keys/{id}",
+    summary: "Revoke an API key",
+    auth: "user",
+    params: z.object({ id: s.ApiKeyId }),
+    responses: { 204: null },
+    problems: ["api-key-not-found", "last-admin"],
+  },
+  getLiveness: {
+    method: "GET",
+    path: "/healthz",
+    summary: "The process lives",
+    auth: "public",
+    responses: { 200: s.Ok },
+    problems: [],
+  },
+  getReadiness: {
+    method: "GET",
+    path: "/readyz",
+    summary: "The process serves: database reachable, not draining",
+    auth: "public",
+    responses: { 200: s.Ok },
+    problems: ["draining", "database-unavailable"],
+  },
+  getOpenApi: {
+    method: "GET",
+    path: "/openapi.json",
+    summary: "This document",
+    auth: "public",
+    responses: { 200: "json" },
+    problems: [],
+  },
+  getSwagger: {
+    method: "GET",
+    path: "/swagger/index.html",
+    summary: "Swagger UI",
+    auth: "public",
+    responses: { 200: "html" },
+    problems: [],
+  },
+} as const satisfies Record<string, Operation>;
+
+export type OperationId = keyof typeof operations;
+
+/** What any operation of a kind may answer besides its own problems. */
+export function problemsOf(operation: Operation): ProblemCode[] {
+  const codes = new Set<ProblemCode>(operation.problems);
+  codes.add("internal");
+  if (operation.auth !== "public") {
+    codes.add("unauthenticated").add("database-unavailable");
+    if (operation.auth !== "user") codes.add("forbidden");
+    codes.add("draining");
+  }
+  if (operation.params || operation.query || operation.body) codes.add("invalid-request");
+  if (operation.body)
+    codes.add("malformed-json").add("payload-too-large").add("unsupported-media-type").add("request-timeout");
+  return [...codes].sort();
+}

@@ -1,0 +1,153 @@
+/** Every problem the API answers with (RFC 9457): a stable code, its status, and what its reader should do. One table for code, documents and client. */
+
+export interface ProblemKind {
+  status: number;
+  title: string;
+  /** When it happens and what to do about it. */
+  meaning: string;
+  /** The same request may succeed later; the answer carries Retry-After. */
+  retry?: true;
+}
+
+export const problems = {
+  "invalid-request": {
+    status: 400,
+    title: "Invalid request",
+    meaning: "A body, query or path parameter does not fit its schema; `errors` names each place.",
+  },
+  "malformed-json": { status: 400, title: "Malformed JSON", meaning: "The body is not JSON." },
+  "malformed-http": {
+    status: 400,
+    title: "Malformed HTTP request",
+    meaning: "The request is not valid HTTP/1.1.",
+  },
+  "runner-id-invalid": {
+    status: 400,
+    title: "Invalid runnerid",
+    meaning: "`runnerid` is neither `wolf-<name>` nor `sandbox-<session id>`.",
+  },
+  "tunnel-protocol-unsupported": {
+    status: 400,
+    title: "Unsupported tunnel protocol",
+    meaning: "The upgrade does not offer a WebSocket subprotocol served here (`revdial.v3`).",
+  },
+  unauthenticated: {
+    status: 401,
+    title: "Not authenticated",
+    meaning: "No credential, or one that is unknown, expired or revoked. Send `Authorization: Bearer <key>`.",
+  },
+  forbidden: { status: 403, title: "Forbidden", meaning: "The credential is valid but may not do this." },
+  "origin-refused": {
+    status: 403,
+    title: "Origin refused",
+    meaning: "Tunnels are not opened by web pages: the upgrade carried an Origin header.",
+  },
+  "not-found": { status: 404, title: "Not found", meaning: "No such route." },
+  "wolf-not-found": {
+    status: 404,
+    title: "Wolf instance not found",
+    meaning: "No wolf instance with this id or name. An agent registers and tries again.",
+  },
+  "session-not-found": {
+    status: 404,
+    title: "Session not found",
+    meaning: "No session with this id that you may see.",
+  },
+  "user-not-found": { status: 404, title: "User not found", meaning: "No user with this id." },
+  "api-key-not-found": {
+    status: 404,
+    title: "API key not found",
+    meaning: "No API key with this id that you may see.",
+  },
+  "method-not-allowed": {
+    status: 405,
+    title: "Method not allowed",
+    meaning: "The route exists with other methods; `Allow` lists them.",
+  },
+  "request-timeout": {
+    status: 408,
+    title: "Request timeout",
+    meaning: "The request was not received in time.",
+  },
+  "wolf-has-sessions": {
+    status: 409,
+    title: "Wolf instance has sessions",
+    meaning: "Stop its sessions first, or repeat with `force=true`, which fails them.",
+  },
+  "user-exists": { status: 409, title: "User exists", meaning: "Another user has this name." },
+  "last-admin": {
+    status: 409,
+    title: "Last admin",
+    meaning: "This is the last usable key of an admin; make another first.",
+  },
+  "session-not-running": {
+    status: 409,
+    title: "Session is not running",
+    meaning: "A screenshot or clipboard needs a running session.",
+  },
+  "payload-too-large": {
+    status: 413,
+    title: "Body too large",
+    meaning: "The body is larger than the limit (64 KiB unless configured).",
+  },
+  "unsupported-media-type": {
+    status: 415,
+    title: "Unsupported media type",
+    meaning: "Send `Content-Type: application/json`, UTF-8, not compressed.",
+  },
+  "upgrade-required": { status: 426, title: "Upgrade required", meaning: "This route is a WebSocket." },
+  "headers-too-large": {
+    status: 431,
+    title: "Header fields too large",
+    meaning: "Header fields are larger than 16 KiB.",
+  },
+  internal: {
+    status: 500,
+    title: "Internal error",
+    meaning: "A fault of ours; the log has it under the request id in `instance`.",
+  },
+  "session-start-failed": {
+    status: 502,
+    title: "Session start failed",
+    meaning: "The sandbox did not start; `reason_code` says why and `session_id` names the failed session.",
+  },
+  "wolf-refused": {
+    status: 502,
+    title: "Wolf refused",
+    meaning: "The Wolf, or the agent in front of it, answered with an error or a broken reply.",
+  },
+  "screen-failed": {
+    status: 502,
+    title: "Screen failed",
+    meaning: "The sandbox's screen service answered with an error or something that is no image.",
+  },
+  "no-capacity": {
+    status: 503,
+    title: "No capacity",
+    meaning: "No wolf can take the session now; `removed` says which filter took how many.",
+    retry: true,
+  },
+  "wolf-unreachable": {
+    status: 503,
+    title: "Wolf unreachable",
+    meaning: "The wolf has no live tunnel. Its sessions may still run.",
+    retry: true,
+  },
+  draining: { status: 503, title: "Draining", meaning: "This replica is shutting down.", retry: true },
+  "database-unavailable": {
+    status: 503,
+    title: "Database unavailable",
+    meaning: "PostgreSQL cannot be reached.",
+    retry: true,
+  },
+  "wolf-timeout": { status: 504, title: "Wolf timeout", meaning: "The wolf did not answer in time." },
+} as const satisfies Record<string, ProblemKind>;
+
+export type ProblemCode = keyof typeof problems;
+
+export const problemCodes = Object.keys(problems) as [ProblemCode, ...ProblemCode[]];
+
+/** The table's row with its optional column. */
+export function problemKind(code: ProblemCode): ProblemKind {
+  return problems[code];
+}

@@ -1,0 +1,269 @@
+/** Schemas of every body, query and path parameter of the API. JSON is snake_case; what a client sends is strict, times are ISO 8601 in UTC. */
+import { z } from "zod";
+import { problemCodes } from "./problems.ts";
+
+const instant = z.iso.datetime().meta({ description: "ISO 8601, UTC", example: "2026-11-23T12:00:00.000Z" });
+/** Crockford base32 ULID behind a prefix. */
+const prefixedId = (prefix: string) => z.string().regex(new RegExp(`^${prefix}_[0-9A-HJKMNP-TV-Z]{26}$`));
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
+const noControls = /^[^\u0000-\u001f\u007f]*$/;
+const line = (charactersMax: number) =>
+  z.string().max(charactersMax).regex(noControls, "has control characters");
+
+export const WolfId = prefixedId("wlf").meta({ example: "wlf_01KB00000000000000000000WF" });
+export const SessionId = prefixedId("ses").meta({ example: "ses_01KB00000000000000000000SE" });
+export const UserId = prefixedId("usr");
+export const ApiKeyId = prefixedId("key");
+
+export const GpuType = z.enum(["nvidia", "amd", "intel", "none"]).meta({ id: "GpuType" });
+export type GpuType = z.infer<typeof GpuType>;
+
+export const WolfStatus = z
+  .enum(["online", "degraded", "offline"])
+  .meta({ id: "WolfStatus", description: "Derived from connectivity and health." });
+export type WolfStatus = z.infer<typeof WolfStatus>;
+export const Connectivity = z.enum(["connected", "suspect", "lost"]);
+export type Connectivity = z.infer<typeof Connectivity>;
+export const Health = z.enum(["ok", "degraded", "failed"]);
+export type Health = z.infer<typeof Health>;
+export const Intent = z.enum(["pending", "active", "cordoned", "draining", "retired"]);
+export type Intent = z.infer<typeof Intent>;
+
+export const WolfName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+    "1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
+  );
+const MaxSandboxes = z.int().min(1).max(1000);
+const Labels = z
+  .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/), line(255))
+  .refine((labels) => Object.keys(labels).length <= 32, "more than 32 labels");
+const Region = line(63).min(1);
+const CostPerHour = z.number().min(0).max(1_000_000);
+const AgentVersion = line(63).min(1);
+
+export const RegisterWolfRequest = z
+  .strictObject({
+    name: WolfName,
+    address: line(255).default("").meta({ description: "For display only; nothing connects to it." }),
+    gpu_type: GpuType.default("none"),
+    max_sandboxes: MaxSandboxes.default(12),
+    labels: Labels.default({}),
+    region: Region.optional(),
+    cost_per_hour: CostPerHour.optional(),
+    agent_version: AgentVersion.optional(),
+  })
+  .meta({ id: "RegisterWolfRequest" });
+export type RegisterWolfRequest = z.infer<typeof RegisterWolfRequest>;
+
+export const WolfInstance = z
+  .object({
+    id: WolfId,
+    name: WolfName,
+    address: z.string(),
+    status: WolfStatus,
+    connectivity: Connectivity,
+    health: Health,
+    health_reasons: z.array(z.string()),
+    intent: Intent,
+    gpu_type: GpuType,
+    connected_sandboxes: z.int().min(0),
+    max_sandboxes: z.int().min(0),
+    last_heartbeat: instant.nullable(),
+    labels: z.record(z.string(), z.string()),
+    region: z.string().nullable(),
+    cost_per_hour: z.number().nullable(),
+    agent_version: z.string().nullable(),
+    tunnel: z.object({ epoch: z.int(), since: instant, rtt_ms: z.number().nullable() }).nullable(),
+    created_at: instant,
+    updated_at: instant,
+  })
+  .meta({ id: "WolfInstance", description: "One GPU host that runs Wolf." });
+export type WolfInstance = z.infer<typeof WolfInstance>;
+
+export const HeartbeatRequest = z
+  .strictObject({
+    gpu_type: GpuType.optional(),
+    max_sandboxes: MaxSandboxes.optional(),
+    connected_sandboxes: z
+      .int()
+      .min(0)
+      .optional()
+      .meta({ description: "Accepted and ignored: the control plane counts for itself." }),
+  })
+  .meta({ id: "HeartbeatRequest" });
+export type HeartbeatRequest = z.infer<typeof HeartbeatRequest>;
+
+export const Ok = z.object({ status: z.literal("ok") }).meta({ id: "Ok" });
+export type Ok = z.infer<typeof Ok>;
+
+export const Resolution = z
+  .strictObject({
+    width: z.int().min(320).max(7680),
+    height: z.int().min(240).max(4320),
+    refresh_rate: z.int().min(1).max(240),
+  })
+  .meta({ id: "Resolution" });
+export type Resolution = z.infer<typeof Resolution>;
+
+/** A container image reference: no spaces, no shell characters. */
+const ImageReference = z
+  .string()
+  .max(255)
+  .regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]*$/);
+
+export const CreateSessionRequest = z
+  .strictObject({
+    name: line(100).min(1).optional(),
+    image: ImageReference.optional().meta({
+      description: "Container image; default: the control plane's DEFAULT_SANDBOX_IMAGE.",
+    }),
+    gpu_type: GpuType.optional().meta({ description: "Only wolves with this GPU; default: any." }),
+    resolution: Resolution.default({ width: 1920, height: 1080, refresh_rate: 60 }),
+    wait_seconds: z
+      .int()
+      .min(0)
+      .max(120)
+      .default(60)
+      .meta({ description: "How long the answer may wait for the sandbox to run." }),
+  })
+  .meta({ id: "CreateSessionRequest" });
+export type CreateSessionRequest = z.infer<typeof CreateSessionRequest>;
+
+export const SessionStatus = z
+  .enum(["placed", "starting", "running", "stopping", "stopped", "failed", "lost"])
+  .meta({ id: "SessionStatus" });
+export type SessionStatus = z.infer<typeof SessionStatus>;
+
+export const PlacementFilter = z.enum(["intent", "connectivity", "health", "tunnel", "gpu_type", "capacity"]);
+export type PlacementFilter = z.infer<typeof PlacementFilter>;
+
+export const PlacementExplanation = z
+  .object({
+    policy: z.literal("least-loaded"),
+    candidates: z.int().min(0),
+    removed: z.array(z.object({ filter: PlacementFilter, count: z.int().min(1) })),
+    ranked: z.array(z.object({ wolf_instance_id: z.string(), load: z.number() })).max(5),
+    text: z.string(),
+  })
+  .meta({ id: "PlacementExplanation", description: "Why this wolf, or why none." });
+export type PlacementExplanation = z.infer<typeof PlacementExplanation>;
+
+export const SessionSpec = z
+  .object({ image: z.string(), gpu_type: GpuType.nullable(), resolution: Resolution })
+  .meta({ id: "SessionSpec" });
+export type SessionSpec = z.infer<typeof SessionSpec>;
+
+export const Session = z
+  .object({
+    id: SessionId,
+    owner_id: UserId,
+    name: z.string(),
+    status: SessionStatus,
+    reachable: z.boolean().meta({ description: "A live tunnel leads to it now." }),
+    wolf_instance_id: WolfId.nullable(),
+    lobby_id: z.string().nullable(),
+    spec: SessionSpec,
+    placement: PlacementExplanation,
+    failure: z.object({ code: z.string(), reason: z.string() }).nullable(),
+    created_at: instant,
+    updated_at: instant,
+    started_at: instant.nullable(),
+    ended_at: instant.nullable(),
+  })
+  .meta({ id: "Session", description: "A user's sandbox." });
+export type Session = z.infer<typeof Session>;
+
+const CLIPBOARD_BYTES_MAX = 48 * 1024;
+const utf8Bytes = (text: string) => new TextEncoder().encode(text).byteLength;
+export const ClipboardContent = z
+  .strictObject({
+    text: z
+      .string()
+      .refine((text) => utf8Bytes(text) <= CLIPBOARD_BYTES_MAX, `more than ${CLIPBOARD_BYTES_MAX} bytes`),
+  })
+  .meta({ id: "ClipboardContent" });
+export type ClipboardContent = z.infer<typeof ClipboardContent>;
+
+export const UserRole = z.enum(["admin", "user"]);
+export type UserRole = z.infer<typeof UserRole>;
+export const User = z
+  .object({ id: UserId, name: z.string(), role: UserRole, created_at: instant })
+  .meta({ id: "User" });
+export type User = z.infer<typeof User>;
+export const CreateUserRequest = z
+  .strictObject({ name: line(100).min(1), role: UserRole.default("user") })
+  .meta({ id: "CreateUserRequest" });
+export type CreateUserRequest = z.infer<typeof CreateUserRequest>;
+
+export const ApiKey = z
+  .object({
+    id: ApiKeyId,
+    user_id: UserId,
+    name: z.string(),
+    prefix: z.string().meta({ description: "What the key begins with; enough to recognise it." }),
+    created_at: instant,
+    expires_at: instant.nullable(),
+    last_used_at: instant.nullable(),
+    revoked_at: instant.nullable(),
+  })
+  .meta({ id: "ApiKey" });
+export type ApiKey = z.infer<typeof ApiKey>;
+export const CreateApiKeyRequest = z
+  .strictObject({
+    name: line(100).min(1),
+    user_id: UserId.optional().meta({ description: "Admins may make keys for others; default: yourself." }),
+    expires_in_seconds: z.int().min(60).max(31_536_000).optional(),
+  })
+  .meta({ id: "CreateApiKeyRequest" });
+export type CreateApiKeyRequest = z.infer<typeof CreateApiKeyRequest>;
+export const CreatedApiKey = ApiKey.extend({
+  key: z.string().meta({ description: "The key itself; shown this once." }),
+}).meta({ id: "CreatedApiKey" });
+export type CreatedApiKey = z.infer<typeof CreatedApiKey>;
+
+const Limit = z.coerce.number().int().min(1).max(200).default(100);
+const Cursor = z
+  .string()
+  .max(200)
+  .regex(/^[A-Za-z0-9_-]+$/)
+  .optional();
+export const PageQuery = z.strictObject({ limit: Limit, cursor: Cursor });
+export type PageQuery = z.infer<typeof PageQuery>;
+export const ListWolvesQuery = z.strictObject({
+  limit: Limit,
+  cursor: Cursor,
+  status: WolfStatus.optional(),
+  gpu_type: GpuType.optional(),
+  name: WolfName.optional(),
+});
+export type ListWolvesQuery = z.infer<typeof ListWolvesQuery>;
+export const ListSessionsQuery = z.strictObject({
+  limit: Limit,
+  cursor: Cursor,
+  status: SessionStatus.optional(),
+  wolf_instance_id: WolfId.optional(),
+  owner_id: UserId.optional(),
+});
+export type ListSessionsQuery = z.infer<typeof ListSessionsQuery>;
+export const ForceQuery = z.strictObject({
+  force: z
+    .enum(["true", "false"])
+    .default("false")
+    .transform((value) => value === "true"),
+});
+export type ForceQuery = z.infer<typeof ForceQuery>;
+
+export const Problem = z
+  .looseObject({
+    type: z.string(),
+    title: z.string(),
+    status: z.int().min(400).max(599),
+    detail: z.string(),
+    instance: z.string().meta({ description: "The request id, as in the x-request-id header." }),
+    code: z.enum(problemCodes),
+    errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  })
+  .meta({ id: "Problem", description: "RFC 9457 problem details." });
+export type Problem = z.infer<typeof Problem>;

@@ -1,0 +1,145 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import {
+  AgentHeartbeat,
+  AgentInventory,
+  AgentWolfEvent,
+  ClipboardContent,
+  CreateApiKeyRequest,
+  CreateSessionRequest,
+  CreateUserRequest,
+  ForceQuery,
+  HeartbeatRequest,
+  ListSessionsQuery,
+  ListWolvesQuery,
+  RegisterWolfRequest,
+  SessionId,
+  WolfName,
+} from "../src/index.ts";
+
+const accepts = (schema: { safeParse(value: unknown): { success: boolean } }, value: unknown) =>
+  schema.safeParse(value).success;
+
+describe("a registration", () => {
+  it("fills in what is left out", () => {
+    expect(RegisterWolfRequest.parse({ name: "wolf-1" })).toEqual({
+      name: "wolf-1",
+      address: "",
+      gpu_type: "none",
+      max_sandboxes: 12,
+      labels: {},
+    });
+  });
+
+  it.each([
+    ["no name", {}],
+    ["an empty name", { name: "" }],
+    ["a name with a slash", { name: "a/b" }],
+    ["a name with a line break", { name: "a\n" }],
+    ["a name that starts with a dot", { name: ".a" }],
+    ["a name of 64 characters", { name: "a".repeat(64) }],
+    ["an unknown GPU", { name: "a", gpu_type: "voodoo" }],
+    ["no capacity", { name: "a", max_sandboxes: 0 }],
+    ["1,001 sandboxes", { name: "a", max_sandboxes: 1001 }],
+    ["a fraction of a sandbox", { name: "a", max_sandboxes: 1.5 }],
+    ["a number as text", { name: "a", max_sandboxes: "4" }],
+    [
+      "33 labels",
+      { name: "a", labels: Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`k${i}`, "v"])) },
+    ],
+    ["a label that is a number", { name: "a", labels: { zone: 1 } }],
+    ["an address with control characters", { name: "a", address: "a\u0000b" }],
+    ["a negative cost", { name: "a", cost_per_hour: -1 }],
+    ["an unknown field", { name: "a", admin: true }],
+    ["an array", []],
+    ["null", null],
+  ])("with %s is refused", (_name, body) => {
+    expect(accepts(RegisterWolfRequest, body)).toBe(false);
+  });
+
+  it("takes a name at the limit, and labels at theirs", () => {
+    expect(
+      accepts(RegisterWolfRequest, {
+        name: "a".repeat(63),
+        labels: Object.fromEntries(Array.from({ length: 32 }, (_, i) => [`k${i}`, "v"])),
+      }),
+    ).toBe(true);
+  });
+});
+
+describe("a session request", () => {
+  it("asks for 1920x1080 at 60 Hz and waits a minute unless told otherwise", () => {
+    expect(CreateSessionRequest.parse({})).toEqual({
+      resolution: { width: 1920, height: 1080, refresh_rate: 60 },
+      wait_seconds: 60,
+    });
+  });
+
+  it.each([
+    ["an image with a space", { image: "a b" }],
+    ["an image with a shell character", { image: "a;b" }],
+    ["an image that starts with a dash", { image: "-v" }],
+    ["a width of 0", { resolution: { width: 0, height: 1080, refresh_rate: 60 } }],
+    ["half a resolution", { resolution: { width: 1920 } }],
+    ["121 seconds", { wait_seconds: 121 }],
+    ["a negative wait", { wait_seconds: -1 }],
+    ["an empty name", { name: "" }],
+    ["an owner", { owner_id: "usr_1" }],
+    ["mounts", { mounts: ["/:/host"] }],
+  ])("with %s is refused", (_name, body) => {
+    expect(accepts(CreateSessionRequest, body)).toBe(false);
+  });
+});
+
+describe("the other requests", () => {
+  it("count clipboard text in bytes of UTF-8", () => {
+    expect(accepts(ClipboardContent, { text: "a".repeat(49_152) })).toBe(true);
+    expect(accepts(ClipboardContent, { text: "a".repeat(49_153) })).toBe(false);
+    expect(accepts(ClipboardContent, { text: "ä".repeat(24_577) })).toBe(false);
+    expect(accepts(ClipboardContent, { text: 1 })).toBe(false);
+  });
+
+  it.each([
+    [ListWolvesQuery, { limit: "0" }],
+    [ListWolvesQuery, { limit: "201" }],
+    [ListWolvesQuery, { limit: "x" }],
+    [ListWolvesQuery, { limit: ["1", "2"] }],
+    [ListWolvesQuery, { status: "up" }],
+    [ListWolvesQuery, { offset: "1" }],
+    [ListWolvesQuery, { cursor: "a b" }],
+    [ListSessionsQuery, { status: "dead" }],
+    [ListSessionsQuery, { owner_id: "1" }],
+    [ForceQuery, { force: "yes" }],
+    [HeartbeatRequest, { max_sandboxes: 0 }],
+    [HeartbeatRequest, { status: "online" }],
+    [CreateUserRequest, { name: "a", role: "root" }],
+    [CreateUserRequest, { name: "" }],
+    [CreateApiKeyRequest, { name: "a", expires_in_seconds: 59 }],
+    [CreateApiKeyRequest, { name: "a", user_id: "usr_x" }],
+    [AgentHeartbeat, { wolf: "fine" }],
+    [AgentHeartbeat, { wolf: "ok", detail: "x".repeat(201) }],
+    [AgentInventory, { gpu_type: "nvidia" }],
+    [AgentInventory, { name: "other", agent_version: "1" }],
+    [AgentWolfEvent, { seq: 0, event: "e", data: {} }],
+    [AgentWolfEvent, { seq: 1, event: "e", data: [] }],
+  ])("refuse what does not fit (%#)", (schema, value) => {
+    expect(accepts(schema, value)).toBe(false);
+  });
+
+  it("read force as a boolean", () => {
+    expect(ForceQuery.parse({ force: "true" })).toEqual({ force: true });
+    expect(ForceQuery.parse({})).toEqual({ force: false });
+  });
+
+  it("never accept an id or name with anything but its own alphabet", () => {
+    fc.assert(
+      fc.property(fc.string(), (text) => {
+        if (accepts(SessionId, text)) expect(text).toMatch(/^ses_[0-9A-Z]{26}$/);
+        if (accepts(WolfName, text)) expect(text).toMatch(/^[\w.-]+$/);
+      }),
+    );
+    expect(accepts(SessionId, "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV")).toBe(true);
+    expect(accepts(SessionId, "ses_01ARZ3NDEKTSV4RRFFQ69G5FAI")).toBe(false);
+    expect(accepts(SessionId, "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV\n")).toBe(false);
+  });
+});
