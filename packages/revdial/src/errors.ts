@@ -39,6 +39,9 @@ export const wireCodes = {
   MESSAGE_NOT_BINARY: 83,
 } as const;
 
+/** GOAWAY codes from here on are violations: the sender closes at once. */
+export const FIRST_FATAL_CODE = 64;
+
 export type WireCodeName = keyof typeof wireCodes;
 
 /** Codes that exist on one side only and never travel. */
@@ -48,6 +51,7 @@ const localCodes = [
   "TRANSPORT_LOST",
   "DESTROYED",
   "CHANNEL_RESET",
+  "NOTICE_DROPPED",
   "DIAL_REFUSED",
   "DIAL_FAILED",
   "DIAL_TIMEOUT",

@@ -1,7 +1,7 @@
 /** HTTP multiplexed over an outbound WebSocket. SPEC.md is normative. */
 
 export { type Clock, systemClock, type Timer } from "./clock.ts";
-export type { PeerHello } from "./core.ts";
+export type { PeerHello } from "./core-events.ts";
 export { type RequestFate, RevdialError, type RevdialErrorCode, revdialErrorCodes } from "./errors.ts";
 export { type TunnelFetch, type TunnelFetchInit, tunnelFetch } from "./fetch.ts";
 export type { HeaderList } from "./head.ts";

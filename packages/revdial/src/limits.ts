@@ -13,7 +13,7 @@ export interface TunnelLimits {
   headersMax: number;
   /** Payload bytes of one DATA frame. */
   dataBytesMax: number;
-  /** Payload bytes of one NOTICE frame, its type included. */
+  /** Payload bytes of one NOTICE frame, of which its type takes at most 64. */
   noticeBytesMax: number;
   /** NOTICE frames waiting to be sent; further ones are dropped. */
   noticesQueuedMax: number;
@@ -23,9 +23,9 @@ export interface TunnelLimits {
   windowInitialBytes: number;
   /** Bytes a channel's window may grow to while its reader keeps up. */
   windowMaxBytes: number;
-  /** Bytes that all windows of a tunnel together may have grown beyond their initial size. */
+  /** Sum of all windows of a tunnel and of what nobody has read yet; a channel that does not fit is refused. */
   receiveBudgetBytes: number;
-  /** Control bytes waiting to be sent; a peer that makes us queue more is CONTROL_FLOOD. */
+  /** PONG, RESET, CREDIT and the like waiting to be sent; a peer that makes us queue more is CONTROL_FLOOD. */
   controlQueuedBytesMax: number;
   /** DATA frames without bytes in a row on one channel; more is EMPTY_FLOOD. */
   emptyDataMax: number;
@@ -44,15 +44,39 @@ export const defaultLimits: Readonly<TunnelLimits> = {
   headBytesMax: 32 * 1024,
   headersMax: 256,
   dataBytesMax: 64 * 1024,
-  noticeBytesMax: 16 * 1024,
+  noticeBytesMax: 16 * 1024 + 64,
   noticesQueuedMax: 256,
   messageBytesMax: 1024 * 1024,
   windowInitialBytes: 64 * 1024,
   windowMaxBytes: 8 * 1024 * 1024,
-  receiveBudgetBytes: 32 * 1024 * 1024,
+  receiveBudgetBytes: 64 * 1024 * 1024,
   controlQueuedBytesMax: 1024 * 1024,
   emptyDataMax: 64,
   sendQueueBytes: 64 * 1024,
   socketQueueBytes: 256 * 1024,
   helloTimeoutMs: 10_000,
 };
+
+/** A HELLO must leave room for a head and a full round of bodies in one message (SPEC §8). */
+const messageRoomBytesMin = 128 * 1024;
+const windowBytesMax = 0x7fff_ffff;
+
+/** The limits a side states in its HELLO. */
+export type StatedLimits = Pick<
+  TunnelLimits,
+  "channelsMax" | "headBytesMax" | "dataBytesMax" | "noticeBytesMax" | "messageBytesMax"
+> & { windowBytes: number };
+
+/** What is wrong with limits that one side states, or undefined: below these floors no peer could keep to them. */
+export function statedLimitsFault(limits: StatedLimits): string | undefined {
+  if (limits.channelsMax < 1) return "channelsMax is 0";
+  if (limits.windowBytes > windowBytesMax) return "windowBytes is above 2^31 - 1";
+  for (const name of ["headBytesMax", "dataBytesMax", "noticeBytesMax"] as const) {
+    if (limits[name] < 1024) return `${name} is below 1,024`;
+    if (limits[name] > 0xff_ffff) return `${name} is above 2^24 - 1`;
+  }
+  const largest = Math.max(limits.headBytesMax, limits.dataBytesMax, limits.noticeBytesMax);
+  if (limits.messageBytesMax < largest + messageRoomBytesMin)
+    return "messageBytesMax is below a frame and 131,072";
+  return undefined;
+}

@@ -3,7 +3,7 @@
  * so that a small reply overtakes bulk and waits for no more than one quantum of each transfer. Pure: frames in, messages out.
  */
 import type { Channel } from "./channel.ts";
-import { encodeDataHeader, encodeFrame } from "./frame.ts";
+import { encodeDataHeader, encodeFrame, HEADER_BYTES } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 
@@ -88,6 +88,16 @@ export class Scheduler {
     (channel.burstBytes < QUANTUM_BYTES ? this.small : this.bulk).push(channel);
   }
 
+  /** Drops everything: the tunnel is over. */
+  clear(): void {
+    this.control = [];
+    this.controlBytes = 0;
+    this.heads = [];
+    this.notices = [];
+    this.small = [];
+    this.bulk = [];
+  }
+
   /** Forgets whatever a channel had queued, its unsent heads too. */
   forget(channel: Channel): void {
     channel.queue = [];
@@ -166,7 +176,7 @@ export class Scheduler {
       else channel.queue[0] = chunk.subarray(size);
       channel.queuedBytes -= size;
       channel.sendCredit -= size;
-      channel.deficitBytes -= size;
+      channel.deficitBytes -= size + HEADER_BYTES;
       channel.burstBytes += size;
       const last = channel.queue.length === 0 && channel.endQueued?.length === 0;
       const header = encodeDataHeader(channel.id, size, last);

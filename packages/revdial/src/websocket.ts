@@ -4,10 +4,11 @@
  */
 import type { IncomingMessage } from "node:http";
 import { WebSocket } from "ws";
+import { createTunnel } from "./core-tunnel.ts";
 import { RevdialError } from "./errors.ts";
 import { defaultLimits } from "./limits.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
-import { createTunnel, type Tunnel, type TunnelOptions } from "./tunnel.ts";
+import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
 /** The WebSocket subprotocol both sides must name (SPEC §2). */
 export const REVDIAL_SUBPROTOCOL = "revdial.v3";

@@ -1,50 +1,90 @@
 /**
- * Receive windows (SPEC §7): how much credit a reader's progress gives back, and how far a window grows while its
- * reader keeps up. All growth of a tunnel together stays inside one budget, so that memory is bounded whatever the peer does.
+ * Receive windows (SPEC §7): what a channel may send us, how much a reader's progress gives back, and how far a window
+ * grows while its reader keeps up. All windows of a tunnel share one budget: it bounds memory whatever the peer does.
  */
 import type { Channel } from "./channel.ts";
+import { RevdialError } from "./errors.ts";
 import type { TunnelLimits } from "./limits.ts";
+
+type WindowLimits = Pick<TunnelLimits, "windowInitialBytes" | "windowMaxBytes" | "receiveBudgetBytes">;
 
 export class Windows {
   /** Last measured round trip; until there is one, a window grows as if it were long. */
   rttMs = 100;
-  private readonly limits: TunnelLimits;
-  /** Bytes by which live windows exceed their initial size. */
-  private grownBytes = 0;
+  private readonly limits: WindowLimits;
+  /** What live channels may still send us, and what of theirs nobody has taken yet. */
+  private committedBytes = 0;
 
-  constructor(limits: TunnelLimits) {
+  constructor(limits: WindowLimits) {
     this.limits = limits;
   }
 
+  get budgetUsedBytes(): number {
+    return this.committedBytes;
+  }
+
+  /** Takes a new channel's initial window out of the budget; false when there is no room for it. */
+  admit(channel: Channel): boolean {
+    if (this.committedBytes + channel.windowBytes > this.limits.receiveBudgetBytes) return false;
+    this.commit(channel, channel.windowBytes);
+    return true;
+  }
+
+  /** Bytes of the peer for one channel. Error: WINDOW_EXCEEDED, with nothing changed. */
+  received(channel: Channel, bytes: number): void {
+    if (bytes > channel.receiveCredit) {
+      throw new RevdialError("WINDOW_EXCEEDED", `${bytes} bytes where ${channel.receiveCredit} were granted`);
+    }
+    channel.receiveCredit -= bytes;
+    channel.unreadBytes += bytes;
+  }
+
   /** The reader took `bytes`: the credit to send now, or 0 while less than half a window has been taken. */
-  consumed(channel: Channel, bytes: number, now: number): number {
+  consumed(channel: Channel, bytes: number, remoteEnded: boolean, now: number): number {
+    channel.unreadBytes -= bytes;
+    if (remoteEnded) {
+      this.commit(channel, channel.unreadBytes);
+      return 0;
+    }
     channel.consumedBytes += bytes;
     channel.grownSinceBytes += bytes;
     if (channel.consumedBytes * 2 < channel.windowBytes) return 0;
     const growth = this.growth(channel, now);
     channel.windowBytes += growth;
-    this.grownBytes += growth;
+    this.commit(channel, channel.windowBytes);
     const credit = channel.consumedBytes + growth;
     channel.consumedBytes = 0;
     channel.receiveCredit += credit;
     return credit;
   }
 
-  release(channel: Channel): void {
-    this.grownBytes -= channel.windowBytes - this.limits.windowInitialBytes;
+  /** Nothing more can come: the budget holds only what is still unread. */
+  remoteEnded(channel: Channel): void {
+    this.commit(channel, channel.unreadBytes);
   }
 
-  /** Doubles a window that was consumed whole within four round trips, as far as the tunnel's budget reaches. */
+  /** Whatever is unread has been thrown away. */
+  release(channel: Channel): void {
+    channel.unreadBytes = 0;
+    this.commit(channel, 0);
+  }
+
+  private commit(channel: Channel, bytes: number): void {
+    this.committedBytes += bytes - channel.committedBytes;
+    channel.committedBytes = bytes;
+  }
+
+  /**
+   * Doubles a window that was consumed whole within four round trips. Growth stops at half of the budget: the other
+   * half stays for the initial windows of channels to come.
+   */
   private growth(channel: Channel, now: number): number {
     if (channel.grownSinceBytes < channel.windowBytes) return 0;
     const quick = now - channel.grownSinceAt <= Math.max(4 * this.rttMs, 4);
     channel.grownSinceBytes = 0;
     channel.grownSinceAt = now;
     if (!quick) return 0;
-    const budget = this.limits.receiveBudgetBytes - this.grownBytes;
-    return Math.max(
-      0,
-      Math.min(channel.windowBytes, this.limits.windowMaxBytes - channel.windowBytes, budget),
-    );
+    const room = Math.floor(this.limits.receiveBudgetBytes / 2) - this.committedBytes;
+    return Math.max(0, Math.min(channel.windowBytes, this.limits.windowMaxBytes - channel.windowBytes, room));
   }
 }

@@ -225,7 +225,7 @@ export function behavesLikeATunnel(name: string, connect: () => Promise<Pair>): 
       }
       pair.left.serve(() => ({ status: 200, body: half() }));
       const reply = await pair.right.request(get("/"));
-      expect((await failure(collect(reply.body))).code).toBe("CANCELLED");
+      expect((await failure(collect(reply.body))).code).toBe("HANDLER_FAILED");
     });
 
     it("refuses requests where nothing is served", async () => {

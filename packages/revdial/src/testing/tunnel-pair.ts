@@ -1,5 +1,6 @@
 /** Two tunnels that talk over memory: `left` dialled, `right` accepted. */
-import { createTunnel, type Tunnel, type TunnelOptions } from "../tunnel.ts";
+import { createTunnel } from "../core-tunnel.ts";
+import type { Tunnel, TunnelOptions } from "../tunnel.ts";
 import { type Fault, type MemoryLink, memoryTransportPair } from "./memory-transport.ts";
 
 export interface TunnelPair {

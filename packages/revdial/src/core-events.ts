@@ -1,0 +1,58 @@
+/** What goes into the core and what comes out: plain values, so that a run can be recorded, replayed and compared. */
+import type { RequestFate, RevdialErrorCode, WireCodeName } from "./errors.ts";
+import type { OpenHead } from "./frame.ts";
+import type { HeaderList } from "./head.ts";
+import type { TunnelLimits } from "./limits.ts";
+
+export interface PeerHello {
+  version: number;
+  /** What the peer calls itself, such as `wolf-revdial-client/0.1.0`. */
+  agent: string;
+  incarnation: bigint;
+  features: readonly string[];
+}
+
+export type LocalEvent =
+  | { do: "open"; channel: number; head: OpenHead; end: boolean }
+  | { do: "head"; channel: number; status: number; headers: HeaderList; end: boolean }
+  | { do: "data"; channel: number; bytes: Uint8Array }
+  | { do: "end"; channel: number; trailers: HeaderList }
+  | { do: "reset"; channel: number; code: WireCodeName; reason: string }
+  /** The reader took this many body bytes: they become credit. */
+  | { do: "consumed"; channel: number; bytes: number }
+  /** The handler of an inbound channel has stopped: its slot is free once the channel is closed. */
+  | { do: "handled"; channel: number }
+  | { do: "notice"; notice: string; payload: Uint8Array }
+  | { do: "goaway"; code: WireCodeName; retryAfterMs: number; reason: string }
+  | { do: "tick" }
+  /** The transport is gone or about to be: nothing comes out any more. */
+  | { do: "stop" };
+
+export type Effect =
+  | { effect: "ready"; peer: PeerHello }
+  | { effect: "incoming"; channel: number; head: OpenHead; end: boolean }
+  | { effect: "head"; channel: number; status: number; headers: HeaderList }
+  | { effect: "data"; channel: number; bytes: Uint8Array }
+  | { effect: "ended"; channel: number; trailers: HeaderList }
+  /** The channel's queue has room again. */
+  | { effect: "drained"; channel: number }
+  /** The channel is over before its time, by either side or by its deadline. */
+  | { effect: "reset"; channel: number; code: RevdialErrorCode; reason: string; sent: RequestFate }
+  /** Both directions are finished: the channel is forgotten. */
+  | { effect: "finished"; channel: number }
+  | { effect: "notice"; notice: string; payload: Uint8Array }
+  | { effect: "goaway"; code: number; retryAfterMs: number; reason: string; lastChannel: number }
+  | { effect: "rtt"; ms: number }
+  /** The tunnel is over. One last `nextMessage` may hold a GOAWAY; after it there is nothing, whatever is put in. */
+  | { effect: "close"; code: RevdialErrorCode; reason: string };
+
+export interface CoreOptions {
+  limits: TunnelLimits;
+  /** The side that dialled opens odd channels, the side that accepted even ones. */
+  dialled: boolean;
+  agent: string;
+  incarnation: bigint;
+  features: readonly string[];
+  pingIntervalMs: number;
+  deadAfterMs: number;
+}

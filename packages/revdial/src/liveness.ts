@@ -1,0 +1,61 @@
+/**
+ * Is the peer still there (SPEC §10)? Pings at a fixed pace; a peer is dead when three of them are unanswered and
+ * nothing at all was heard for a while. Both conditions: silence alone may be our own stall, a lost answer alone a busy path.
+ */
+
+const PINGS_UNANSWERED_MAX = 3;
+/** A peer that sends bytes but never answers must not make us remember every ping. */
+const PINGS_REMEMBERED_MAX = 16;
+
+export class Liveness {
+  private readonly pingIntervalMs: number;
+  private readonly deadAfterMs: number;
+  private readonly unanswered = new Map<bigint, number>();
+  private token = 0n;
+  private nextPingAt: number;
+  private heardAt: number;
+
+  /** The first ping is due at once: windows need the round trip early. */
+  constructor(pingIntervalMs: number, deadAfterMs: number, now: number) {
+    this.pingIntervalMs = pingIntervalMs;
+    this.deadAfterMs = deadAfterMs;
+    this.nextPingAt = now;
+    this.heardAt = now;
+  }
+
+  /** When `tick` has something to do. */
+  get wakeAt(): number {
+    if (this.unanswered.size < PINGS_UNANSWERED_MAX) return this.nextPingAt;
+    return Math.min(this.nextPingAt, this.heardAt + this.deadAfterMs);
+  }
+
+  /** Any byte of the peer. */
+  heard(now: number): void {
+    this.heardAt = now;
+  }
+
+  /** The round trip in milliseconds, or undefined for an answer to nothing we asked. */
+  answered(token: bigint, now: number): number | undefined {
+    const sentAt = this.unanswered.get(token);
+    if (sentAt === undefined) return undefined;
+    this.unanswered.clear();
+    return now - sentAt;
+  }
+
+  /** The ping to send now, if any, and how long a dead peer has been silent. */
+  tick(now: number): { ping?: bigint; deadForMs?: number } {
+    const result: { ping?: bigint; deadForMs?: number } = {};
+    if (now >= this.nextPingAt) {
+      this.nextPingAt = now + this.pingIntervalMs;
+      this.token += 1n;
+      this.unanswered.set(this.token, now);
+      const [oldest] = this.unanswered.keys();
+      if (this.unanswered.size > PINGS_REMEMBERED_MAX && oldest !== undefined) this.unanswered.delete(oldest);
+      result.ping = this.token;
+    }
+    const silentMs = now - this.heardAt;
+    if (this.unanswered.size >= PINGS_UNANSWERED_MAX && silentMs >= this.deadAfterMs)
+      result.deadForMs = silentMs;
+    return result;
+  }
+}
