@@ -1,0 +1,108 @@
+/** The only reader of the environment: everything else receives a Config. A wrong value is one line that names its variable. */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import path from "node:path";
+import { z } from "zod";
+
+/** Exit code 2: the reader fixes the environment and starts again. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+const seconds = (fallback: number, max: number) => z.coerce.number().min(0.05).max(max).default(fallback);
+const secret = z.string().min(16, "must have at least 16 characters").max(512).regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
+
+/** Every variable with its default; docs/operations/configuration.md describes them, a test compares. */
+export const environment = z.object({
+  NODE_ENV: z.enum(["development", "production", "test"]).default("development"),
+  PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
+  HOST: z.string().min(1).max(255).optional(),
+  LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\/\S+$/, "must be a postgresql:// URL").optional(),
+  DATA_DIR: z.string().min(1).default(".data"),
+  RUNNER_TOKEN: secret.optional(),
+  API_KEY_SECRET: z.string().min(32, "must have at least 32 characters").max(512).optional(),
+  DEFAULT_SANDBOX_IMAGE: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}$/).default("ghcr.io/games-on-whales/xfce:edge"),
+  WOLFPACK_RENDER_NODE: z.string().regex(/^(software|\/dev\/dri\/[A-Za-z0-9]+)$/).default("/dev/dri/renderD128"),
+  WOLFPACK_TUNNEL_LOST_AFTER_SECONDS: seconds(20, 3600),
+  WOLFPACK_WOLF_STALE_AFTER_SECONDS: seconds(120, 86_400),
+  WOLFPACK_HEALTH_INTERVAL_SECONDS: seconds(60, 3600),
+  WOLFPACK_RECONCILE_INTERVAL_SECONDS: seconds(30, 3600),
+  WOLFPACK_SESSION_START_TIMEOUT_SECONDS: seconds(60, 600),
+  WOLFPACK_LOBBY_SETTLE_SECONDS: seconds(10, 300),
+  WOLFPACK_BODY_BYTES_MAX: z.coerce.number().int().min(1024).max(1_048_576).default(65_536),
+});
+
+export interface Config {
+  production: boolean;
+  port: number;
+  host: string;
+  logLevel: string;
+  /** Undefined: start our own PostgreSQL in the data directory. */
+  databaseUrl: string | undefined;
+  dataDir: string;
+  runnerToken: string;
+  apiKeySecret: string;
+  defaultSandboxImage: string;
+  renderNode: string;
+  tunnelLostAfterMs: number;
+  wolfStaleAfterMs: number;
+  healthIntervalMs: number;
+  reconcileIntervalMs: number;
+  sessionStartTimeoutMs: number;
+  lobbySettleMs: number;
+  bodyBytesMax: number;
+}
+
+/** Throws ConfigError. Secrets that may be missing (no production, own PostgreSQL) are made once and kept in the data directory. */
+export function readConfig(env: NodeJS.ProcessEnv): Config {
+  const known = Object.keys(environment.shape);
+  const unknown = Object.keys(env).find((name) => name.startsWith("WOLFPACK_") && !known.includes(name));
+  if (unknown !== undefined) throw new ConfigError(`${unknown} is not a variable of the control plane.`);
+  const given = Object.fromEntries(known.map((name) => [name, env[name] === "" ? undefined : env[name]]));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new ConfigError(`${String(issue?.path[0])}: ${issue?.message ?? "is not valid"}.`);
+  }
+  const e = parsed.data;
+  const production = e.NODE_ENV === "production" || e.DATABASE_URL !== undefined;
+  for (const name of ["RUNNER_TOKEN", "API_KEY_SECRET"] as const) {
+    if (production && e[name] === undefined) throw new ConfigError(`${name} must be set in production (NODE_ENV=production or DATABASE_URL set).`);
+  }
+  const ms = (value: number) => Math.round(value * 1000);
+  return {
+    production,
+    port: e.PORT,
+    host: e.HOST ?? (production ? "0.0.0.0" : "127.0.0.1"),
+    logLevel: e.LOG_LEVEL,
+    databaseUrl: e.DATABASE_URL,
+    dataDir: path.resolve(e.DATA_DIR),
+    runnerToken: e.RUNNER_TOKEN ?? keptSecret(e.DATA_DIR, "runner-token"),
+    apiKeySecret: e.API_KEY_SECRET ?? keptSecret(e.DATA_DIR, "api-key-secret"),
+    defaultSandboxImage: e.DEFAULT_SANDBOX_IMAGE,
+    renderNode: e.WOLFPACK_RENDER_NODE,
+    tunnelLostAfterMs: ms(e.WOLFPACK_TUNNEL_LOST_AFTER_SECONDS),
+    wolfStaleAfterMs: ms(e.WOLFPACK_WOLF_STALE_AFTER_SECONDS),
+    healthIntervalMs: ms(e.WOLFPACK_HEALTH_INTERVAL_SECONDS),
+    reconcileIntervalMs: ms(e.WOLFPACK_RECONCILE_INTERVAL_SECONDS),
+    sessionStartTimeoutMs: ms(e.WOLFPACK_SESSION_START_TIMEOUT_SECONDS),
+    lobbySettleMs: ms(e.WOLFPACK_LOBBY_SETTLE_SECONDS),
+    bodyBytesMax: e.WOLFPACK_BODY_BYTES_MAX,
+  };
+}
+
+function keptSecret(dataDir: string, name: string): string {
+  const file = path.join(dataDir, name);
+  try {
+    if (!existsSync(file)) {
+      mkdirSync(dataDir, { recursive: true });
+      writeFileSync(file, `${randomBytes(32).toString("hex")}\n`, { mode: 0o600, flag: "wx" });
+    }
+    const kept = readFileSync(file, "utf8").trim();
+    if (kept.length >= 32) return kept;
+  } catch (cause) {
+    throw new ConfigError(`The data directory ${path.resolve(dataDir)} cannot be used: set DATA_DIR to a folder that can be written.`, { cause });
+  }
+  throw new ConfigError(`${file} is damaged: restore it, or remove it to make a new one.`);
+}

@@ -1,0 +1,20 @@
+/** The one place that makes a Prisma client: driver adapter, pool size, time-outs. */
+import { PrismaPg } from "@prisma/adapter-pg";
+import { PrismaClient } from "../generated/client.ts";
+
+export type Prisma = PrismaClient;
+
+const POOL_CONNECTIONS = 10;
+const CONNECT_TIMEOUT_MS = 5000;
+const STATEMENT_TIMEOUT_MS = 15_000;
+
+export function createPrisma(url: string): Prisma {
+  const adapter = new PrismaPg({
+    connectionString: url,
+    max: POOL_CONNECTIONS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    application_name: "wolfpack-control-plane",
+  });
+  return new PrismaClient({ adapter, log: [] });
+}

@@ -1,0 +1,106 @@
+/** Use cases of users and keys, and the check of every credential. */
+import type { CreateApiKeyRequest, CreateUserRequest } from "@wolfpack/api-contract";
+import type { Clock } from "../clock.ts";
+import { ApiError } from "../http/problem.ts";
+import { newId } from "../ids.ts";
+import type { Log } from "../logger.ts";
+import { bearerOf, hashApiKey, isApiKey, newApiKey, prefixOf, sameSecret } from "./api-key.ts";
+import type { ApiKeyRecord, IdentityStore, Page, UserRecord } from "./identity-store.ts";
+import type { Identity, Principal, UserPrincipal } from "./principal.ts";
+
+/** `last_used_at` is written at most this often per key. */
+const LAST_USED_QUIET_MS = 60_000;
+export const ADMIN_NAME = "admin";
+
+export interface IdentityServiceOptions {
+  store: IdentityStore;
+  clock: Clock;
+  log: Log;
+  apiKeySecret: string;
+  runnerToken: string;
+}
+
+export type IdentityService = ReturnType<typeof createIdentityService>;
+
+export function createIdentityService({ store, clock, log, apiKeySecret, runnerToken }: IdentityServiceOptions) {
+  async function addKey(userId: string, name: string, expiresAt: Date | null): Promise<{ record: ApiKeyRecord; key: string }> {
+    const key = newApiKey();
+    const record = await store.addApiKey(
+      { id: newId("key"), userId, name, prefix: prefixOf(key), hash: hashApiKey(key, apiKeySecret), expiresAt },
+      clock.now(),
+    );
+    return { record, key };
+  }
+
+  const identity: Identity = {
+    async authenticate(header): Promise<Principal | undefined> {
+      const credential = bearerOf(header);
+      if (credential === undefined) return undefined;
+      if (sameSecret(credential, runnerToken, apiKeySecret)) return { kind: "runner" };
+      if (!isApiKey(credential)) return undefined;
+      const now = clock.now();
+      const found = await store.findApiKey(hashApiKey(credential, apiKeySecret), now);
+      if (found === undefined) return undefined;
+      const { key, user } = found;
+      if (key.lastUsedAt === null || now.getTime() - key.lastUsedAt.getTime() >= LAST_USED_QUIET_MS) {
+        // Bookkeeping only: the caller's request does not wait for it and does not fail with it.
+        store.markUsed(key.id, now, LAST_USED_QUIET_MS).catch((err: unknown) => log.warn({ err, api_key_id: key.id }, "last use not written"));
+      }
+      return { kind: "user", userId: user.id, role: user.role, apiKeyId: key.id };
+    },
+  };
+
+  return {
+    ...identity,
+
+    /** On the first boot: the admin and a key, returned this once. Undefined when the admin is there. */
+    async bootstrap(): Promise<string | undefined> {
+      const added = await store.addUser({ id: newId("usr"), name: ADMIN_NAME, role: "admin" }, clock.now());
+      return added ? this.newAdminKey("first boot") : undefined;
+    },
+
+    /** Another key for the admin, for whoever can already read the data directory. */
+    async newAdminKey(name: string): Promise<string> {
+      const admin = await store.userByName(ADMIN_NAME);
+      if (admin === undefined) throw new ApiError("user-not-found", "There is no admin.");
+      return (await addKey(admin.id, name, null)).key;
+    },
+
+    async me(principal: UserPrincipal): Promise<UserRecord> {
+      const user = await store.user(principal.userId);
+      if (user === undefined) throw new ApiError("unauthenticated", "This key's user is gone.");
+      return user;
+    },
+
+    async createUser(request: CreateUserRequest): Promise<UserRecord> {
+      const id = newId("usr");
+      const now = clock.now();
+      if (!(await store.addUser({ id, ...request }, now))) throw new ApiError("user-exists", `There is a user named ${request.name}.`);
+      return { id, ...request, createdAt: now };
+    },
+
+    users: (page: Page): Promise<UserRecord[]> => store.users(page),
+
+    async createApiKey(principal: UserPrincipal, request: CreateApiKeyRequest): Promise<{ record: ApiKeyRecord; key: string }> {
+      const userId = request.user_id ?? principal.userId;
+      if (userId !== principal.userId && principal.role !== "admin") throw new ApiError("user-not-found", "There is no such user.");
+      if ((await store.user(userId)) === undefined) throw new ApiError("user-not-found", "There is no such user.");
+      const { expires_in_seconds: seconds } = request;
+      return addKey(userId, request.name, seconds === undefined ? null : new Date(clock.now().getTime() + seconds * 1000));
+    },
+
+    apiKeys: (principal: UserPrincipal, page: Page): Promise<ApiKeyRecord[]> =>
+      store.apiKeys(principal.role === "admin" ? undefined : principal.userId, page),
+
+    async revokeApiKey(principal: UserPrincipal, id: string): Promise<void> {
+      const key = await store.apiKey(id);
+      if (key === undefined || (key.userId !== principal.userId && principal.role !== "admin")) {
+        throw new ApiError("api-key-not-found", "There is no such key.");
+      }
+      if (key.revokedAt !== null) return;
+      if ((await store.revokeApiKey(id, clock.now())) === "last-admin") {
+        throw new ApiError("last-admin", "This is the last key of an admin: make another first.");
+      }
+    },
+  };
+}

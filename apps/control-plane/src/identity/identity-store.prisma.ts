@@ -1,0 +1,87 @@
+/** Users and keys in PostgreSQL. */
+import type { Prisma } from "../database/prisma.prisma.ts";
+import type { ApiKey, User } from "../generated/client.ts";
+import type { ApiKeyRecord, IdentityStore, UserRecord } from "./identity-store.ts";
+
+const toUser = (row: User): UserRecord => ({ id: row.id, name: row.name, role: row.role as UserRecord["role"], createdAt: row.created_at });
+
+const toKey = (row: ApiKey): ApiKeyRecord => ({
+  id: row.id,
+  userId: row.user_id,
+  name: row.name,
+  prefix: row.prefix,
+  createdAt: row.created_at,
+  expiresAt: row.expires_at,
+  lastUsedAt: row.last_used_at,
+  revokedAt: row.revoked_at,
+});
+
+/** Revocations take turns on this lock, so that two of them cannot each leave the other's key as the last. */
+const REVOKE_LOCK = 7_301_990_412;
+
+export function prismaIdentityStore(prisma: Prisma): IdentityStore {
+  return {
+    async addUser({ id, name, role }, now) {
+      const { count } = await prisma.user.createMany({ data: [{ id, name, role, created_at: now }], skipDuplicates: true });
+      return count === 1;
+    },
+
+    async user(id) {
+      const row = await prisma.user.findUnique({ where: { id } });
+      return row ? toUser(row) : undefined;
+    },
+
+    async userByName(name) {
+      const row = await prisma.user.findUnique({ where: { name } });
+      return row ? toUser(row) : undefined;
+    },
+
+    async users({ limit, after }) {
+      const rows = await prisma.user.findMany({ where: after ? { id: { gt: after } } : {}, orderBy: { id: "asc" }, take: limit });
+      return rows.map(toUser);
+    },
+
+    async addApiKey({ id, userId, name, prefix, hash, expiresAt }, now) {
+      return toKey(await prisma.apiKey.create({ data: { id, user_id: userId, name, prefix, hash, created_at: now, expires_at: expiresAt } }));
+    },
+
+    async findApiKey(hash, now) {
+      const row = await prisma.apiKey.findUnique({ where: { hash }, include: { user: true } });
+      if (row === null || row.revoked_at !== null || (row.expires_at !== null && row.expires_at <= now)) return undefined;
+      return { key: toKey(row), user: toUser(row.user) };
+    },
+
+    async apiKeys(userId, { limit, after }) {
+      const where = { ...(userId === undefined ? {} : { user_id: userId }), ...(after ? { id: { gt: after } } : {}) };
+      return (await prisma.apiKey.findMany({ where, orderBy: { id: "asc" }, take: limit })).map(toKey);
+    },
+
+    async apiKey(id) {
+      const row = await prisma.apiKey.findUnique({ where: { id } });
+      return row ? toKey(row) : undefined;
+    },
+
+    async revokeApiKey(id, now) {
+      const [, revoked] = await prisma.$transaction([
+        prisma.$queryRaw`SELECT 1 AS locked FROM (SELECT pg_advisory_xact_lock(${REVOKE_LOCK}::bigint)) AS taken`,
+        prisma.$executeRaw`
+          UPDATE api_key SET revoked_at = COALESCE(revoked_at, ${now})
+          WHERE id = ${id} AND (
+            (SELECT role FROM user_account WHERE id = api_key.user_id) <> 'admin'
+            OR EXISTS (
+              SELECT 1 FROM api_key other JOIN user_account owner ON owner.id = other.user_id
+              WHERE owner.role = 'admin' AND other.id <> ${id} AND other.revoked_at IS NULL
+                AND (other.expires_at IS NULL OR other.expires_at > ${now})
+            )
+          )`,
+      ]);
+      return revoked === 1 ? "revoked" : "last-admin";
+    },
+
+    async markUsed(id, now, quietMs) {
+      const before = new Date(now.getTime() - quietMs);
+      await prisma.$executeRaw`
+        UPDATE api_key SET last_used_at = ${now} WHERE id = ${id} AND (last_used_at IS NULL OR last_used_at < ${before})`;
+    },
+  };
+}
