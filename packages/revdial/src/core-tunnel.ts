@@ -8,6 +8,7 @@ import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
 import { goawayCodeName, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
+import { type Exchange, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
 import type { OpenHead } from "./frame.ts";
 import { type HeaderList, travellingHeaders } from "./head.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
@@ -26,25 +27,8 @@ import type {
 
 /** A peer that does not answer our WebSocket close in this time is cut off. */
 const CLOSE_HANDSHAKE_MS = 1000;
-const DEADLINE_MS_MAX = 0xffff_ffff;
 /** Codes a handler may answer with by throwing them. */
 const handlerCodes: ReadonlySet<string> = new Set(["REFUSED", "SERVICE_UNKNOWN", "CANCELLED"]);
-
-/** One live exchange. */
-interface Exchange {
-  body: IncomingBody;
-  over: boolean;
-  /** A caller that waits for the response head. */
-  head?: { resolve(response: TunnelResponse): void; reject(error: RevdialError): void } | undefined;
-  /** Our handler's request. */
-  abort?: AbortController;
-  /** What we send, while we send it. */
-  source?: BodySource;
-  /** Stops listening to the caller's signal. */
-  release?: () => void;
-  /** Why we end it ourselves, for the error's `cause`. */
-  cause?: unknown;
-}
 
 export function createTunnel(transport: Transport, dialled: boolean, options: TunnelOptions = {}): Tunnel {
   return new CoreTunnel(transport, dialled, options);
@@ -391,7 +375,7 @@ class CoreTunnel implements Tunnel {
   private transportClosed(reason: string): void {
     this.transportGone = true;
     this.closeTimer?.cancel();
-    const orderly = this.peerGoaway !== undefined || (this.core.draining && this.core.size.channels === 0);
+    const orderly = this.peerGoaway !== undefined || (this.core.draining && this.core.size.live === 0);
     this.finishTunnel(orderly ? this.orderlyEnd(reason) : { code: "TRANSPORT_LOST", reason }, undefined);
     this.settleClosed.resolve(this.end as TunnelEnd);
   }
@@ -420,44 +404,4 @@ class CoreTunnel implements Tunnel {
 
 function retryAfter(end: TunnelEnd): { retryAfterMs?: number } {
   return end.retryAfterMs === undefined ? {} : { retryAfterMs: end.retryAfterMs };
-}
-
-function isEmpty(body: Body | undefined): boolean {
-  return body === undefined || (body instanceof Uint8Array && body.byteLength === 0);
-}
-
-/** Errors, not sent: DEADLINE, ARGUMENT. */
-function openHead(request: TunnelRequest): OpenHead {
-  const { service, method, path, headers = [], deadlineMs, traceparent = "" } = request;
-  if (Number.isNaN(deadlineMs)) throw new RevdialError("ARGUMENT", "deadlineMs is not a number");
-  if (deadlineMs !== undefined && deadlineMs <= 0)
-    throw new RevdialError("DEADLINE", "the deadline has passed");
-  return {
-    kind: 0,
-    service,
-    method,
-    path,
-    deadlineMs: deadlineMs === undefined ? 0 : Math.min(DEADLINE_MS_MAX, Math.ceil(deadlineMs)),
-    traceparent,
-    headers: travellingHeaders(headers),
-  };
-}
-
-const nothingServed: RequestHandler = () => {
-  throw new RevdialError("SERVICE_UNKNOWN", "nothing is served here");
-};
-
-/** A reporter that throws must not take the process with it. */
-function guarded(report: (error: unknown) => void): (error: unknown) => void {
-  return (error) => {
-    try {
-      report(error);
-    } catch (fault) {
-      warn(fault);
-    }
-  };
-}
-
-function warn(error: unknown): void {
-  process.emitWarning(error instanceof Error ? (error.stack ?? error.message) : String(error), "RevdialWarning");
 }

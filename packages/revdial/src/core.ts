@@ -2,7 +2,8 @@
  * The tunnel's brain: `input(message | event, now) → effects`, and `nextMessage()` for what to send. No sockets, timers,
  * clocks or dice; whatever the peer sends, it answers with effects, and a violation of SPEC ends in one GOAWAY and `close`.
  */
-import { advance, type Channel, channelTransitions, newChannel } from "./channel.ts";
+import { advance, type Channel, type ChannelEvent, channelTransitions, newChannel } from "./channel.ts";
+import { Channels, type ChannelsSize } from "./channels.ts";
 import type { CoreOptions, Effect, LocalEvent, PeerHello } from "./core-events.ts";
 import {
   FIRST_FATAL_CODE,
@@ -36,12 +37,7 @@ const refusals: ReadonlySet<number> = new Set([
 export class Core {
   private readonly options: CoreOptions;
   private readonly limits: TunnelLimits;
-  /** Channels that are not closed. */
-  private readonly channels = new Map<number, Channel>();
-  /** Closed in order, with body bytes that our reader has not taken yet. */
-  private readonly unread = new Map<number, Channel>();
-  /** Inbound channels that are open or whose handler has not stopped. */
-  private readonly slots = new Set<number>();
+  private readonly channels: Channels;
   /** Requests made before the peer's HELLO told how much it takes. */
   private held: { channel: Channel; head: OpenHead; end: boolean }[] = [];
   private readonly scheduler: Scheduler;
@@ -57,9 +53,6 @@ export class Core {
   private peerWindowBytes = 0;
   private lastPeerChannel = 0;
   private nextChannel: number;
-  private outbound = 0;
-  /** Never later than the earliest deadline. */
-  private nextDeadlineAt = Number.POSITIVE_INFINITY;
   private goawaySent = false;
   private goawayReceived = false;
   private closing = false;
@@ -74,6 +67,7 @@ export class Core {
     this.limits = limits;
     this.scheduler = new Scheduler(limits);
     this.windows = new Windows(limits);
+    this.channels = new Channels(this.windows);
     this.opens = new FloodGuard("OPEN_FLOOD", limits.opensPerSecondMax, 1000);
     this.resets = new FloodGuard("RESET_FLOOD", limits.resetsPerWindowMax, RESET_SPAN_MS);
     this.nextChannel = options.dialled ? 1 : 2;
@@ -128,7 +122,7 @@ export class Core {
   claimChannel(): number {
     if (this.closing) throw new RevdialError("CLOSED", "the tunnel is closed");
     if (this.draining) throw new RevdialError("DRAINING", "the tunnel takes no new requests");
-    if (this.peer !== undefined && this.outbound >= this.peerChannelsMax) {
+    if (this.peer !== undefined && this.channels.outbound >= this.peerChannelsMax) {
       throw new RevdialError("REFUSED", "the peer's channels are all in use");
     }
     if (this.nextChannel > CHANNEL_ID_MAX) {
@@ -143,15 +137,9 @@ export class Core {
     return this.goawaySent || this.goawayReceived;
   }
 
-  /** Channels that are open, slots whose handler goes on, and channels with unread bytes: what memory depends on. */
-  get size(): { channels: number; slots: number; unread: number; budgetUsedBytes: number } {
-    const { channels, slots, unread, windows } = this;
-    return {
-      channels: channels.size,
-      slots: slots.size,
-      unread: unread.size,
-      budgetUsedBytes: windows.budgetUsedBytes,
-    };
+  /** What memory depends on, for tests and metrics. */
+  get size(): ChannelsSize {
+    return this.channels.size;
   }
 
   /** True when our producer must wait for `drained` before it queues more. */
@@ -167,7 +155,7 @@ export class Core {
   /** When `tick` has to be called, at the latest. */
   get wakeAt(): number {
     if (this.closing) return Number.POSITIVE_INFINITY;
-    return Math.min(this.liveness?.wakeAt ?? this.helloBy, this.nextDeadlineAt);
+    return Math.min(this.liveness?.wakeAt ?? this.helloBy, this.channels.nextDeadlineAt);
   }
 
   private send(frame: Frame): void {
@@ -194,12 +182,8 @@ export class Core {
         return this.scheduler.clear();
       case "open":
         return this.open(event.channel, event.head, event.end);
-      case "handled": {
-        const channel = this.channels.get(event.channel);
-        if (channel) channel.released = true;
-        else this.slots.delete(event.channel);
-        return;
-      }
+      case "handled":
+        return this.channels.handled(event.channel);
       case "consumed":
         return this.consumed(event.channel, event.bytes);
       default: {
@@ -236,20 +220,18 @@ export class Core {
     const channel = newChannel(id, false, this.peerWindowBytes, this.limits.windowInitialBytes, this.now);
     const frame = encodeFrame({ type: "open", channel: id, end, ...head }, this.scheduler.limits);
     if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
-    this.channels.set(id, channel);
-    this.outbound += 1;
-    this.setDeadline(channel, head.deadlineMs);
+    this.channels.add(channel, head.deadlineMs, this.now);
     if (this.peer === undefined) this.held.push({ channel, head, end });
     else this.scheduler.pushHead(channel, frame, end);
   }
 
   private consumed(id: number, bytes: number): void {
-    const channel = this.channels.get(id) ?? this.unread.get(id);
+    const channel = this.channels.withUnread(id);
     if (channel === undefined) return;
     const remoteEnded = channelTransitions[channel.state].remoteEnd === undefined;
     const credit = this.windows.consumed(channel, bytes, remoteEnded, this.now);
     if (credit > 0) this.send({ type: "credit", channel: id, bytes: credit });
-    if (channel.unreadBytes === 0) this.unread.delete(id);
+    this.channels.read(channel);
   }
 
   /** Ends a channel from our side; the peer is told unless it never heard of it. */
@@ -274,24 +256,9 @@ export class Core {
     if (!this.closing) this.drop(channel, "NOT_NEEDED", "answered", "may-have-run");
   }
 
-  private setDeadline(channel: Channel, deadlineMs: number): void {
-    if (deadlineMs <= 0) return;
-    channel.deadlineAt = this.now + deadlineMs;
-    this.nextDeadlineAt = Math.min(this.nextDeadlineAt, channel.deadlineAt);
-  }
-
-  /** Applies a table event; forgets the channel when it is closed. */
-  private step(channel: Channel, event: Parameters<typeof advance>[1]): void {
-    channel.state = advance(channel.state, event);
-    if (channel.state !== "closed") return;
-    this.channels.delete(channel.id);
-    if (channel.inbound && channel.released) this.slots.delete(channel.id);
-    if (!channel.inbound) this.outbound -= 1;
-    if (event === "reset") this.windows.release(channel);
-    else {
-      if (channel.unreadBytes > 0) this.unread.set(channel.id, channel);
-      this.effects.push({ effect: "finished", channel: channel.id });
-    }
+  private step(channel: Channel, event: ChannelEvent): void {
+    const finished = this.channels.step(channel, event);
+    if (finished) this.effects.push({ effect: "finished", channel: channel.id });
   }
 
   private goAway(code: WireCodeName, retryAfterMs: number, reason: string): void {
@@ -307,7 +274,7 @@ export class Core {
   }
 
   private closeWhenDrained(): void {
-    if (!this.draining || this.channels.size > 0 || !this.scheduler.idle) return;
+    if (!this.draining || this.channels.live > 0 || !this.scheduler.idle) return;
     this.close("CLOSED", "nothing was left in flight");
   }
 
@@ -336,7 +303,8 @@ export class Core {
   }
 
   private tick(): void {
-    if (this.now >= this.nextDeadlineAt) this.expire();
+    for (const channel of this.channels.expired(this.now))
+      this.reset(channel, "DEADLINE", "the deadline has passed");
     if (this.liveness === undefined) {
       if (this.now < this.helloBy) return;
       return this.fail(new RevdialError("HELLO_TIMEOUT", `no HELLO within ${this.limits.helloTimeoutMs} ms`));
@@ -345,15 +313,6 @@ export class Core {
     if (ping !== undefined) this.send({ type: "ping", token: ping });
     if (deadForMs !== undefined) {
       this.fail(new RevdialError("DEAD_PEER", `nothing heard for ${Math.round(deadForMs)} ms`));
-    }
-  }
-
-  private expire(): void {
-    this.nextDeadlineAt = Number.POSITIVE_INFINITY;
-    for (const channel of [...this.channels.values()]) {
-      if (channel.deadlineAt === undefined) continue;
-      if (this.now >= channel.deadlineAt) this.reset(channel, "DEADLINE", "the deadline has passed");
-      else this.nextDeadlineAt = Math.min(this.nextDeadlineAt, channel.deadlineAt);
     }
   }
 
@@ -444,7 +403,7 @@ export class Core {
     const { code, retryAfterMs, reason, lastChannel } = frame;
     this.goawayReceived = true;
     this.effects.push({ effect: "goaway", code, retryAfterMs, reason, lastChannel });
-    for (const channel of [...this.channels.values()]) {
+    for (const channel of this.channels.list()) {
       if (!channel.inbound && channel.id > lastChannel) this.drop(channel, "DRAINING", reason, "not-sent");
     }
     if (code >= FIRST_FATAL_CODE) this.close(goawayCodeName(code), `the peer says: ${reason}`);
@@ -462,12 +421,10 @@ export class Core {
     if (this.goawaySent) return refuse("DRAINING", "going away");
     this.lastPeerChannel = id;
     if (kind !== 0) return refuse("KIND_UNSUPPORTED", "only requests are served");
-    if (this.slots.size >= this.limits.channelsMax) return refuse("REFUSED", "no free channel");
+    if (this.channels.slotsUsed >= this.limits.channelsMax) return refuse("REFUSED", "no free channel");
     const channel = newChannel(id, true, this.peerWindowBytes, this.limits.windowInitialBytes, this.now);
     if (!end && !this.windows.admit(channel)) return refuse("REFUSED", "no free memory");
-    this.channels.set(id, channel);
-    this.slots.add(id);
-    this.setDeadline(channel, deadlineMs);
+    this.channels.add(channel, deadlineMs, this.now);
     if (end) this.step(channel, "remoteEnd");
     const head: OpenHead = { kind, service, method, path, deadlineMs, traceparent, headers };
     this.effects.push({ effect: "incoming", channel: id, head, end });

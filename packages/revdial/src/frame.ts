@@ -2,6 +2,7 @@
  * The frame codec (SPEC §3–§6): bytes of one WebSocket message in, frames out, and back. It checks length before
  * reading, limits before allocating and type before trusting; whatever the bytes, it returns frames or throws a RevdialError.
  */
+import { HEADER_BYTES, Reader, shortText, Writer, writeHeader } from "./bytes.ts";
 import { RevdialError } from "./errors.ts";
 import {
   checkHeaders,
@@ -15,7 +16,6 @@ import {
 import type { TunnelLimits } from "./limits.ts";
 
 export const PROTOCOL_VERSION = 3;
-export const HEADER_BYTES = 9;
 
 /** SPEC §4. Unknown types below 0x40 are an error, from 0x40 on they are skipped. */
 export const frameTypes = {
@@ -78,148 +78,11 @@ export type Frame =
   | { type: "goaway"; lastChannel: number; code: number; retryAfterMs: number; reason: string }
   | { type: "notice"; notice: string; payload: Uint8Array };
 
-const utf8 = new TextEncoder();
-const fromUtf8 = new TextDecoder("utf-8", { fatal: true });
-
-/** Reads one payload front to back; every read is bounds-checked. */
-class Reader {
-  private readonly bytes: Uint8Array;
-  private readonly view: DataView;
-  private at = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
-
-  private take(count: number): number {
-    const start = this.at;
-    if (start + count > this.bytes.byteLength)
-      throw new RevdialError("FRAME_MALFORMED", "a field runs past its frame");
-    this.at = start + count;
-    return start;
-  }
-
-  u8(): number {
-    return this.view.getUint8(this.take(1));
-  }
-  u16(): number {
-    return this.view.getUint16(this.take(2));
-  }
-  u32(): number {
-    return this.view.getUint32(this.take(4));
-  }
-  u64(): bigint {
-    return this.view.getBigUint64(this.take(8));
-  }
-  /** Header text is bytes, one character each (RFC 9110 §5.5 obs-text). */
-  latin1(count: number): string {
-    const start = this.take(count);
-    let text = "";
-    for (let i = start; i < this.at; i += 1) text += String.fromCharCode(this.bytes[i] as number);
-    return text;
-  }
-  text(count: number): string {
-    const start = this.take(count);
-    try {
-      return fromUtf8.decode(this.bytes.subarray(start, this.at));
-    } catch (cause) {
-      throw new RevdialError("FRAME_MALFORMED", "a text is not UTF-8", { cause });
-    }
-  }
-  rest(): Uint8Array {
-    return this.bytes.subarray(this.at);
-  }
-  end(): void {
-    if (this.at !== this.bytes.byteLength)
-      throw new RevdialError("FRAME_MALFORMED", "bytes after the last field");
-  }
-}
-
-/** Collects the fields of one frame. */
-class Writer {
-  private bytes = new Uint8Array(256);
-  private view = new DataView(this.bytes.buffer);
-  private at = HEADER_BYTES;
-
-  private grow(count: number): number {
-    const start = this.at;
-    this.at += count;
-    if (this.at > this.bytes.byteLength) {
-      const larger = new Uint8Array(Math.max(this.at, this.bytes.byteLength * 2));
-      larger.set(this.bytes);
-      this.bytes = larger;
-      this.view = new DataView(larger.buffer);
-    }
-    return start;
-  }
-
-  u8(value: number): this {
-    this.view.setUint8(this.grow(1), value);
-    return this;
-  }
-  u16(value: number): this {
-    this.view.setUint16(this.grow(2), value);
-    return this;
-  }
-  u32(value: number): this {
-    this.view.setUint32(this.grow(4), value);
-    return this;
-  }
-  u64(value: bigint): this {
-    this.view.setBigUint64(this.grow(8), value);
-    return this;
-  }
-  latin1(text: string): this {
-    const start = this.grow(text.length);
-    for (let i = 0; i < text.length; i += 1) this.bytes[start + i] = text.charCodeAt(i);
-    return this;
-  }
-  raw(bytes: Uint8Array): this {
-    this.bytes.set(bytes, this.grow(bytes.byteLength));
-    return this;
-  }
-  headers(headers: HeaderList): this {
-    this.u16(headers.length);
-    for (const [name, value] of headers) this.u8(name.length).latin1(name).u16(value.length).latin1(value);
-    return this;
-  }
-  frame(type: number, flags: number, channel: number): Uint8Array {
-    writeHeader(this.view, this.at - HEADER_BYTES, type, flags, channel);
-    return this.bytes.subarray(0, this.at);
-  }
-}
-
-function writeHeader(
-  view: DataView,
-  payloadBytes: number,
-  type: number,
-  flags: number,
-  channel: number,
-): void {
-  view.setUint8(0, payloadBytes >>> 16);
-  view.setUint16(1, payloadBytes & 0xffff);
-  view.setUint8(3, type);
-  view.setUint8(4, flags);
-  view.setUint32(5, channel);
-}
-
 /** The 9 header bytes of a DATA frame; its payload follows as it is, so that bulk is never copied here. */
 export function encodeDataHeader(channel: number, payloadBytes: number, end: boolean): Uint8Array {
   const header = new Uint8Array(HEADER_BYTES);
   writeHeader(new DataView(header.buffer), payloadBytes, frameTypes.data, end ? FLAG_END : 0, channel);
   return header;
-}
-
-/** At most 255 bytes of UTF-8, cut at a character. */
-function shortText(text: string): Uint8Array {
-  let cut = text.slice(0, 255);
-  let bytes = utf8.encode(cut);
-  while (bytes.byteLength > 255) {
-    cut = cut.slice(0, -1);
-    bytes = utf8.encode(cut);
-  }
-  return bytes;
 }
 
 /** One frame as bytes. Throws HEAD_INVALID, HEAD_TOO_LARGE or FRAME_TOO_LARGE for what SPEC does not let travel. */

@@ -2,8 +2,9 @@
  * What is sent next (SPEC §7.4): control frames first, then heads, then bodies by deficit round robin in two rounds,
  * so that a small reply overtakes bulk and waits for no more than one quantum of each transfer. Pure: frames in, messages out.
  */
+import { HEADER_BYTES } from "./bytes.ts";
 import type { Channel } from "./channel.ts";
-import { encodeDataHeader, encodeFrame, HEADER_BYTES } from "./frame.ts";
+import { encodeDataHeader, encodeFrame } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 

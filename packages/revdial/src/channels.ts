@@ -1,0 +1,106 @@
+/**
+ * Which channels there are, and which of them still cost something after their end: a slot as long as its handler goes
+ * on, memory as long as nobody has read what arrived.
+ */
+import { advance, type Channel, type ChannelEvent } from "./channel.ts";
+import type { Windows } from "./windows.ts";
+
+export interface ChannelsSize {
+  /** Not closed. */
+  live: number;
+  /** Opened by the peer and not closed, or with a handler that has not stopped. */
+  slots: number;
+  /** Closed in order, with body bytes that nobody has taken. */
+  unread: number;
+  /** Of `receiveBudgetBytes`. */
+  budgetUsedBytes: number;
+}
+
+export class Channels {
+  /** Never later than the earliest deadline of a live channel. */
+  nextDeadlineAt = Number.POSITIVE_INFINITY;
+  /** Live channels that we opened. */
+  outbound = 0;
+  private readonly windows: Windows;
+  private readonly channels = new Map<number, Channel>();
+  private readonly unread = new Map<number, Channel>();
+  private readonly slots = new Set<number>();
+
+  constructor(windows: Windows) {
+    this.windows = windows;
+  }
+
+  get live(): number {
+    return this.channels.size;
+  }
+
+  get slotsUsed(): number {
+    return this.slots.size;
+  }
+
+  get size(): ChannelsSize {
+    const { live, slots, unread, windows } = this;
+    return { live, slots: slots.size, unread: unread.size, budgetUsedBytes: windows.budgetUsedBytes };
+  }
+
+  get(id: number): Channel | undefined {
+    return this.channels.get(id);
+  }
+
+  /** A copy: the caller may end channels while it looks at them. */
+  list(): Channel[] {
+    return [...this.channels.values()];
+  }
+
+  /** `deadlineMs` 0 is none. */
+  add(channel: Channel, deadlineMs: number, now: number): void {
+    this.channels.set(channel.id, channel);
+    if (channel.inbound) this.slots.add(channel.id);
+    else this.outbound += 1;
+    if (deadlineMs <= 0) return;
+    channel.deadlineAt = now + deadlineMs;
+    this.nextDeadlineAt = Math.min(this.nextDeadlineAt, channel.deadlineAt);
+  }
+
+  /** Applies a table event; true when it finished the channel in order. Error: CHANNEL_STATE. */
+  step(channel: Channel, event: ChannelEvent): boolean {
+    channel.state = advance(channel.state, event);
+    if (channel.state !== "closed") return false;
+    this.channels.delete(channel.id);
+    if (!channel.inbound) this.outbound -= 1;
+    else if (channel.released) this.slots.delete(channel.id);
+    if (event === "reset") this.windows.release(channel);
+    else if (channel.unreadBytes > 0) this.unread.set(channel.id, channel);
+    return event !== "reset";
+  }
+
+  /** The handler of an inbound channel has stopped. */
+  handled(id: number): void {
+    const channel = this.channels.get(id);
+    if (channel) channel.released = true;
+    else this.slots.delete(id);
+  }
+
+  /** A channel whose reader may still have something to take. */
+  withUnread(id: number): Channel | undefined {
+    return this.channels.get(id) ?? this.unread.get(id);
+  }
+
+  /** The reader took something. */
+  read(channel: Channel): void {
+    if (channel.unreadBytes === 0) this.unread.delete(channel.id);
+  }
+
+  /** Channels whose deadline has passed. */
+  expired(now: number): Channel[] {
+    if (now < this.nextDeadlineAt) return [];
+    this.nextDeadlineAt = Number.POSITIVE_INFINITY;
+    const expired: Channel[] = [];
+    for (const channel of this.channels.values()) {
+      if (channel.deadlineAt === undefined) continue;
+      if (now >= channel.deadlineAt) expired.push(channel);
+      else this.nextDeadlineAt = Math.min(this.nextDeadlineAt, channel.deadlineAt);
+    }
+    return expired;
+  }
+}
