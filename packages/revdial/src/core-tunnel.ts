@@ -81,8 +81,8 @@ class CoreTunnel implements Tunnel {
     this.core = new Core(coreOptions, this.clock.now());
     this.transport.start({
       message: (bytes) => this.input(bytes),
-      notBinary: () =>
-        this.finishTunnel({ code: "MESSAGE_NOT_BINARY", reason: "a message is not binary" }, 1003),
+      foreign: (code, reason) =>
+        this.finishTunnel({ code, reason }, code === "MESSAGE_NOT_BINARY" ? 1003 : 1002),
       drain: () => this.flush(),
       closed: (reason) => this.transportClosed(reason),
     });

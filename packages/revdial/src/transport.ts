@@ -2,8 +2,8 @@
 
 export interface TransportEvents {
   message(bytes: Uint8Array): void;
-  /** The peer sent something that is no binary message. */
-  notBinary(): void;
+  /** The peer does not speak this protocol: a message is not binary, or the subprotocol is another one. */
+  foreign(code: "MESSAGE_NOT_BINARY" | "PROTOCOL_VERSION", reason: string): void;
   /** Fewer bytes are waiting than before. */
   drain(): void;
   /** Called exactly once, also after `terminate`. */
@@ -11,6 +11,8 @@ export interface TransportEvents {
 }
 
 export interface Transport {
+  /** Starts delivery; called once, before anything is sent. */
+  start(events: TransportEvents): void;
   /** Sends the parts as one message. They must not be changed afterwards. */
   send(parts: readonly Uint8Array[]): void;
   /** Bytes handed over and not yet written. */
@@ -19,6 +21,4 @@ export interface Transport {
   close(code: number, reason: string): void;
   /** Ends now. */
   terminate(): void;
-  /** Starts delivery; what arrived before waits. */
-  start(events: TransportEvents): void;
 }

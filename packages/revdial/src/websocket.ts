@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import { WebSocket } from "ws";
+import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import { RevdialError } from "./errors.ts";
 import { defaultLimits } from "./limits.ts";
@@ -13,9 +14,12 @@ import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 /** The WebSocket subprotocol both sides must name (SPEC §2). */
 export const REVDIAL_SUBPROTOCOL = "revdial.v3";
 const REFUSAL_BODY_BYTES_MAX = 4096;
-const RETRY_AFTER_SECONDS_MAX = 86_400;
+const RETRY_AFTER_MS_MAX = 86_400_000;
 
-/** What the accepting `ws.WebSocketServer` must be given besides its way to listen (SPEC §2). */
+/**
+ * What the accepting `ws.WebSocketServer` must be given besides its way to listen (SPEC §2). With other limits of
+ * `messageBytesMax`, set `maxPayload` to the same number.
+ */
 export const webSocketServerOptions = {
   perMessageDeflate: false,
   maxPayload: defaultLimits.messageBytesMax,
@@ -28,32 +32,32 @@ class WebSocketTransport implements Transport {
   queuedBytes = 0;
   private readonly socket: WebSocket;
   private events: TransportEvents | undefined;
-  /** What arrived before `start`. */
-  private early: Uint8Array[] = [];
-  private lost: string | undefined;
+  private lost = false;
 
   constructor(socket: WebSocket) {
     this.socket = socket;
-    socket.on("message", (data, isBinary) => this.message(data as Buffer, isBinary));
-    socket.on("error", (error) => this.closed(error.message));
-    socket.on("close", (code) => this.closed(`the WebSocket was closed with code ${code}`));
   }
 
   start(events: TransportEvents): void {
     this.events = events;
-    for (const message of this.early.splice(0)) events.message(message);
-    if (this.lost !== undefined) queueMicrotask(() => events.closed(this.lost ?? ""));
+    const { socket } = this;
+    socket.on("message", (data, isBinary) => {
+      if (isBinary) events.message(data as Buffer);
+      else events.foreign("MESSAGE_NOT_BINARY", "a message is not binary");
+    });
+    socket.on("error", (error) => this.closed(error.message));
+    socket.on("close", (code) => this.closed(`the WebSocket was closed with code ${code}`));
+    if (socket.readyState === WebSocket.CLOSED) queueMicrotask(() => this.closed("the WebSocket was closed"));
+    // A server that chose no subprotocol lets a peer in that may speak anything.
+    else if (socket.protocol !== REVDIAL_SUBPROTOCOL) {
+      events.foreign("PROTOCOL_VERSION", `the WebSocket's subprotocol is not ${REVDIAL_SUBPROTOCOL}`);
+    }
   }
 
-  private message(data: Buffer, isBinary: boolean): void {
-    if (!isBinary) return this.events?.notBinary();
-    if (this.events === undefined) this.early.push(data);
-    else this.events.message(data);
-  }
-
+  /** An error is always followed by a close; whichever comes first is the reason. */
   private closed(reason: string): void {
-    if (this.lost !== undefined) return;
-    this.lost = reason;
+    if (this.lost) return;
+    this.lost = true;
     this.events?.closed(reason);
   }
 
@@ -76,7 +80,10 @@ class WebSocketTransport implements Transport {
   }
 }
 
-/** Serves as the accepting side of an open WebSocket. The caller has authenticated the peer and refused any `Origin`. */
+/**
+ * Serves as the accepting side of an open WebSocket. The caller has authenticated the peer and refused any `Origin`. Never
+ * throws for what the peer did: a wrong subprotocol ends the tunnel with PROTOCOL_VERSION.
+ */
 export function acceptTunnel(webSocket: WebSocket, options: TunnelOptions = {}): Tunnel {
   return createTunnel(new WebSocketTransport(webSocket), false, options);
 }
@@ -92,75 +99,74 @@ export interface DialOptions extends TunnelOptions {
   insecure?: boolean;
   /** Time for TCP, TLS, upgrade and HELLO together. Default 10,000 ms. */
   handshakeTimeoutMs?: number;
-  /** Mask with a zero key where SPEC §2 allows it. Default true. */
+  /** Mask with a zero key. Default: where SPEC §2.3 allows it, inside TLS and on loopback. */
   zeroMask?: boolean;
 }
 
 /**
  * Dials and resolves when HELLOs are exchanged. Rejects with a RevdialError: DIAL_REFUSED (`status`, `retryAfterMs`,
- * `detail`), DIAL_FAILED (network), DIAL_TIMEOUT, CANCELLED, or the protocol's own code.
+ * `detail`), DIAL_FAILED (network), DIAL_TIMEOUT, CANCELLED, ARGUMENT, or the protocol's own code.
  */
 export async function dialTunnel(url: string | URL, options: DialOptions = {}): Promise<Tunnel> {
-  const {
-    headers = {},
-    signal,
-    ca,
-    insecure = false,
-    handshakeTimeoutMs = 10_000,
-    zeroMask = true,
-  } = options;
-  if (signal?.aborted) throw new RevdialError("CANCELLED", "cancelled before dialling");
-  const target = new URL(url);
-  if (target.protocol !== "ws:" && target.protocol !== "wss:")
-    throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
-  const socket = new WebSocket(target, REVDIAL_SUBPROTOCOL, {
-    headers,
-    perMessageDeflate: false,
-    maxPayload: options.limits?.messageBytesMax ?? defaultLimits.messageBytesMax,
-    followRedirects: false,
-    rejectUnauthorized: !insecure,
-    ...(ca === undefined ? {} : { ca }),
-    // A mask protects old proxies from bytes a web page chose; inside TLS or on loopback there are none (SPEC §2).
-    ...(zeroMask && mayMaskWithZero(target) ? { generateMask: (mask: Buffer) => void mask.fill(0) } : {}),
+  const { signal, handshakeTimeoutMs = 10_000, clock = systemClock } = options;
+  const target = parseTarget(url);
+  if (signal?.aborted)
+    throw new RevdialError("CANCELLED", "cancelled before dialling", { cause: signal.reason });
+  const socket = openSocket(target, options);
+  const outcome = Promise.withResolvers<Tunnel>();
+  const fail = (error: RevdialError) => outcome.reject(error);
+  const cancel = () =>
+    fail(new RevdialError("CANCELLED", "cancelled while dialling", { cause: signal?.reason }));
+  signal?.addEventListener("abort", cancel, { once: true });
+  const timer = clock.setTimer(handshakeTimeoutMs, () =>
+    fail(new RevdialError("DIAL_TIMEOUT", `no tunnel within ${handshakeTimeoutMs} ms`)),
+  );
+  let tunnel: Tunnel | undefined;
+  socket.on("error", (cause) => {
+    if (tunnel === undefined) fail(new RevdialError("DIAL_FAILED", networkReason(cause), { cause }));
   });
-  const transport = new WebSocketTransport(socket);
-  return await new Promise<Tunnel>((resolve, reject) => {
-    let tunnel: Tunnel | undefined;
-    const give = (error: RevdialError) => {
-      settle();
-      if (tunnel) tunnel.destroy(error);
-      else socket.terminate();
-      reject(error);
-    };
-    const cancel = () => give(new RevdialError("CANCELLED", "cancelled while dialling"));
-    const timer = setTimeout(
-      () => give(new RevdialError("DIAL_TIMEOUT", `no tunnel within ${handshakeTimeoutMs} ms`)),
-      handshakeTimeoutMs,
-    );
-    const settle = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", cancel);
-    };
-    signal?.addEventListener("abort", cancel, { once: true });
-    socket.once("error", (cause) => {
-      if (tunnel === undefined) give(new RevdialError("DIAL_FAILED", cause.message, { cause }));
-    });
-    socket.once("unexpected-response", (_request, response) => {
-      void refusal(response).then(give);
-    });
-    socket.once("open", () => {
-      tunnel = createTunnel(transport, true, options);
-      tunnel.ready.then(
-        () => {
-          settle();
-          resolve(tunnel as Tunnel);
-        },
-        (error: RevdialError) => give(error),
-      );
-    });
+  socket.once("unexpected-response", (_request, response) => void refusal(response).then(fail));
+  socket.once("open", () => {
+    tunnel = createTunnel(new WebSocketTransport(socket), true, options);
+    const opened = tunnel;
+    opened.ready.then(() => outcome.resolve(opened), fail);
   });
+  try {
+    return await outcome.promise;
+  } catch (error) {
+    tunnel?.destroy();
+    socket.terminate();
+    throw error;
+  } finally {
+    timer.cancel();
+    signal?.removeEventListener("abort", cancel);
+  }
 }
 
+function parseTarget(url: string | URL): URL {
+  const target = URL.canParse(url.toString()) ? new URL(url) : undefined;
+  if (target?.protocol === "ws:" || target?.protocol === "wss:") return target;
+  throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
+}
+
+function openSocket(target: URL, options: DialOptions): WebSocket {
+  const { headers = {}, ca, insecure = false, zeroMask = mayMaskWithZero(target) } = options;
+  try {
+    return new WebSocket(target, REVDIAL_SUBPROTOCOL, {
+      headers,
+      perMessageDeflate: false,
+      maxPayload: options.limits?.messageBytesMax ?? defaultLimits.messageBytesMax,
+      followRedirects: false,
+      rejectUnauthorized: !insecure,
+      ...(ca === undefined ? {} : { ca }),
+      ...(zeroMask ? { generateMask: (mask: Buffer) => void mask.fill(0) } : {}),
+    });
+  } catch (cause) {
+    throw new RevdialError("ARGUMENT", "the URL or a header cannot be used for a WebSocket", { cause });
+  }
+}
+
+/** A mask protects old proxies from bytes a web page chose; inside TLS or on loopback there is no such proxy (SPEC §2.3). */
 function mayMaskWithZero(target: URL): boolean {
   const host = target.hostname;
   return (
@@ -171,9 +177,17 @@ function mayMaskWithZero(target: URL): boolean {
   );
 }
 
+/** Node's error for several addresses tried has no message of its own. */
+function networkReason(cause: Error): string {
+  if (cause instanceof AggregateError && cause.message === "") {
+    return cause.errors.map((error) => (error instanceof Error ? error.message : String(error))).join("; ");
+  }
+  return cause.message;
+}
+
 async function refusal(response: IncomingMessage): Promise<RevdialError> {
   const status = response.statusCode ?? 0;
-  const seconds = Number(response.headers["retry-after"]);
+  const retryAfterMs = readRetryAfter(response);
   let detail = Buffer.alloc(0);
   try {
     for await (const chunk of response) {
@@ -186,8 +200,16 @@ async function refusal(response: IncomingMessage): Promise<RevdialError> {
   return new RevdialError("DIAL_REFUSED", `the upgrade was answered with status ${status}`, {
     status,
     detail: detail.subarray(0, REFUSAL_BODY_BYTES_MAX).toString("utf8"),
-    ...(Number.isFinite(seconds) && seconds > 0
-      ? { retryAfterMs: Math.min(seconds, RETRY_AFTER_SECONDS_MAX) * 1000 }
-      : {}),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
+}
+
+/** RFC 9110 §10.2.3: seconds, or a date, which is measured against the server's own `Date`. */
+function readRetryAfter(response: IncomingMessage): number | undefined {
+  const value = response.headers["retry-after"];
+  if (value === undefined) return undefined;
+  const ms = /^\d{1,10}$/.test(value)
+    ? Number(value) * 1000
+    : Date.parse(value) - Date.parse(response.headers.date ?? "");
+  return Number.isFinite(ms) && ms >= 0 ? Math.min(ms, RETRY_AFTER_MS_MAX) : undefined;
 }

@@ -2,7 +2,8 @@ import { tunnelPair } from "../src/testing/index.ts";
 import { behavesLikeATunnel } from "./behaviour.ts";
 
 behavesLikeATunnel("memory", async () => {
-  const { left, right } = await tunnelPair();
+  const { left, right, ready } = tunnelPair();
+  await ready;
   return {
     left,
     right,

@@ -40,7 +40,7 @@ export class ManualClock implements Clock {
   }
 }
 
-/** Lets everything that is ready run, without time. */
+/** Lets everything that is ready run, without time: enough turns for a few messages each way. */
 async function settle(): Promise<void> {
-  for (let turn = 0; turn < 4; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < 20; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
 }

@@ -7,15 +7,24 @@ export interface TunnelPair {
   left: Tunnel;
   right: Tunnel;
   link: MemoryLink;
+  /** Both have exchanged HELLO; rejects when one could not. Requests made earlier wait for it by themselves. */
+  ready: Promise<void>;
 }
 
-/** Resolves when both are ready. */
-export async function tunnelPair(
-  options: { left?: TunnelOptions; right?: TunnelOptions; fault?: () => Fault } = {},
-): Promise<TunnelPair> {
+export interface TunnelPairOptions {
+  /** For both sides; `left` and `right` add to it. */
+  both?: TunnelOptions;
+  left?: TunnelOptions;
+  right?: TunnelOptions;
+  /** Asked once per delivery. */
+  fault?: () => Fault;
+}
+
+export function tunnelPair(options: TunnelPairOptions = {}): TunnelPair {
   const link = memoryTransportPair(options.fault);
-  const left = createTunnel(link.left, true, options.left);
-  const right = createTunnel(link.right, false, options.right);
-  await Promise.all([left.ready, right.ready]);
-  return { left, right, link };
+  const left = createTunnel(link.left, true, { ...options.both, ...options.left });
+  const right = createTunnel(link.right, false, { ...options.both, ...options.right });
+  const ready = Promise.all([left.ready, right.ready]).then(() => undefined);
+  ready.catch(() => undefined); // Whoever cares waits for it.
+  return { left, right, link, ready };
 }
