@@ -2,6 +2,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { PrismaPg } from "@prisma/adapter-pg";
+import { bindMigrationAwareSqlAdapterFactory } from "@prisma/driver-adapter-utils";
+import pg from "pg";
 
 export interface SchemaEngine {
   applyMigrations(input: { migrationsList: MigrationList; filters: SchemaFilter }): Promise<{ appliedMigrationNames: string[] }>;
@@ -23,6 +26,8 @@ export interface SchemaFilter {
 
 export const noFilter: SchemaFilter = { externalTables: [], externalEnums: [] };
 
+const CONNECT_TIMEOUT_MS = 10_000;
+
 type WasmExports = Record<string, unknown>;
 /** Node's types leave WebAssembly to the browser's. */
 interface Wasm {
@@ -34,8 +39,33 @@ interface EngineModule {
   SchemaEngine: { new: (options: { datamodels: [string, string][] }, log: (line: string) => void, adapter: object) => Promise<SchemaEngine> };
 }
 
-/** `adapterFactory` is Prisma's migration-aware driver adapter factory, bound for errors. */
-export async function createSchemaEngine(adapterFactory: object, datamodels: [string, string][] = []): Promise<SchemaEngine> {
+/** The engine panics without any datamodel; applying migrations needs nothing but the provider. */
+const providerOnly: [string, string][] = [["schema.prisma", 'datasource db { provider = "postgresql" }']];
+
+/** Runs `use` with an engine on the database at `url` and closes every connection it opened. */
+export async function withSchemaEngine<Result>(
+  url: string,
+  use: (engine: SchemaEngine) => Promise<Result>,
+  datamodels = providerOnly,
+): Promise<Result> {
+  // The engine never ends a pool of its own making, and a connection left open blocks CREATE DATABASE … TEMPLATE.
+  const pool = new pg.Pool({ connectionString: url, max: 2, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+  pool.on("error", () => undefined);
+  try {
+    const { SchemaEngine } = await loadEngine();
+    const adapter = bindMigrationAwareSqlAdapterFactory(new PrismaPg(pool));
+    const engine = await SchemaEngine.new({ datamodels }, () => undefined, adapter);
+    try {
+      return await use(engine);
+    } finally {
+      engine.free();
+    }
+  } finally {
+    await pool.end();
+  }
+}
+
+async function loadEngine(): Promise<EngineModule> {
   const specifier = "@prisma/schema-engine-wasm/schema_engine_bg";
   const module = (await import(specifier)) as EngineModule;
   const wasmFile = createRequire(import.meta.url).resolve(specifier).replace(/\.js$/, ".wasm");
@@ -43,7 +73,7 @@ export async function createSchemaEngine(adapterFactory: object, datamodels: [st
   const { instance } = await wasm.instantiate(readFileSync(wasmFile), { "./schema_engine_bg.js": module });
   module.__wbg_set_wasm(instance.exports);
   (instance.exports.__wbindgen_start as () => void)();
-  return module.SchemaEngine.new({ datamodels }, () => undefined, adapterFactory);
+  return module;
 }
 
 /** What lies in prisma/migrations, oldest first. */

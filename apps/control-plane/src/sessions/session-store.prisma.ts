@@ -1,0 +1,112 @@
+/** Sessions in PostgreSQL: every change is one guarded statement. */
+import type { Prisma } from "../database/prisma.prisma.ts";
+import type { Session as Row } from "../generated/client.ts";
+import { type SessionEvent, statusesBefore } from "./session-lifecycle.ts";
+import type { Session, SessionStore } from "./session-store.ts";
+
+function toSession(row: Row): Session {
+  return {
+    id: row.id,
+    ownerId: row.owner_id,
+    name: row.name,
+    status: row.status as Session["status"],
+    wolfId: row.wolf_instance_id,
+    lobbyId: row.lobby_id,
+    spec: row.spec as unknown as Session["spec"],
+    placement: row.placement as unknown as Session["placement"],
+    failure: row.failure_code === null ? null : { code: row.failure_code, reason: row.failure_reason ?? "" },
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    startedAt: row.started_at,
+    endedAt: row.ended_at,
+  };
+}
+
+const before = (event: SessionEvent): string[] => statusesBefore(event);
+
+export function prismaSessionStore(prisma: Prisma): SessionStore {
+  return {
+    async claim({ id, ownerId, name, spec, placement }, wolf, now) {
+      const rows = await prisma.$queryRaw<Row[]>`
+        WITH claimed AS (
+          UPDATE wolf_instance SET connected_sandboxes = connected_sandboxes + 1, updated_at = ${now}
+          WHERE id = ${wolf.id} AND epoch = ${wolf.epoch} AND connectivity = 'connected' AND intent = 'active' AND health <> 'failed'
+            AND connected_sandboxes < max_sandboxes
+          RETURNING id
+        )
+        INSERT INTO session (id, owner_id, name, status, wolf_instance_id, spec, placement, slot_held, created_at, updated_at)
+        SELECT ${id}, ${ownerId}, ${name}, 'placed', claimed.id, ${JSON.stringify(spec)}::jsonb, ${JSON.stringify(placement)}::jsonb, true,
+          ${now}, ${now}
+        FROM claimed
+        RETURNING *`;
+      return rows[0] ? toSession(rows[0]) : undefined;
+    },
+
+    async get(id) {
+      const row = await prisma.session.findUnique({ where: { id } });
+      return row ? toSession(row) : undefined;
+    },
+
+    async list({ limit, after, status, wolfId, ownerId }) {
+      const rows = await prisma.session.findMany({
+        where: {
+          ...(after ? { id: { gt: after } } : {}),
+          ...(status ? { status } : {}),
+          ...(wolfId ? { wolf_instance_id: wolfId } : {}),
+          ...(ownerId ? { owner_id: ownerId } : {}),
+        },
+        orderBy: { id: "asc" },
+        take: limit,
+      });
+      return rows.map(toSession);
+    },
+
+    async listLive(wolfId) {
+      const rows = await prisma.session.findMany({ where: { wolf_instance_id: wolfId, ended_at: null }, orderBy: { id: "asc" } });
+      return rows.map(toSession);
+    },
+
+    async lobbyCreated(id, lobbyId, now) {
+      const count = await prisma.$executeRaw`
+        UPDATE session SET status = 'starting', lobby_id = ${lobbyId}, updated_at = ${now}
+        WHERE id = ${id} AND status = ANY(${before("lobbyCreated")}::text[])`;
+      if (count === 1) return true;
+      // A stop came first: the lobby's id is kept, so that the stop finds the lobby.
+      await prisma.$executeRaw`
+        UPDATE session SET lobby_id = ${lobbyId}, updated_at = ${now} WHERE id = ${id} AND status = 'stopping' AND lobby_id IS NULL`;
+      return false;
+    },
+
+    async running(id, now) {
+      const count = await prisma.$executeRaw`
+        UPDATE session SET status = 'running', started_at = COALESCE(started_at, ${now}), updated_at = ${now}
+        WHERE id = ${id} AND status = ANY(${before("running")}::text[])`;
+      return count === 1;
+    },
+
+    async requestStop(id, now) {
+      await prisma.$executeRaw`
+        UPDATE session SET status = 'stopping', updated_at = ${now} WHERE id = ${id} AND status = ANY(${before("stopRequested")}::text[])`;
+      return this.get(id);
+    },
+
+    async end(id, outcome, now) {
+      const failure = outcome.status === "failed" ? outcome.failure : undefined;
+      const from = before(outcome.status === "failed" ? "failed" : "stopped");
+      const rows = await prisma.$queryRaw<{ id: string }[]>`
+        WITH held AS (
+          SELECT id, slot_held FROM session WHERE id = ${id} AND status = ANY(${from}::text[]) FOR UPDATE
+        ), ended AS (
+          UPDATE session SET status = ${outcome.status}, slot_held = false, ended_at = ${now}, updated_at = ${now},
+            failure_code = ${failure?.code ?? null}, failure_reason = ${failure?.reason ?? null}
+          FROM held WHERE session.id = held.id
+          RETURNING session.id, session.wolf_instance_id, held.slot_held AS had_slot
+        ), released AS (
+          UPDATE wolf_instance SET connected_sandboxes = connected_sandboxes - 1, updated_at = ${now}
+          FROM ended WHERE wolf_instance.id = ended.wolf_instance_id AND ended.had_slot
+        )
+        SELECT id FROM ended`;
+      return rows.length === 1;
+    },
+  };
+}

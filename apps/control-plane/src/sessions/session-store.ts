@@ -1,0 +1,55 @@
+/** Sessions as the rest of the program sees them. A slot is taken with the row and given back exactly once, in one statement each. */
+import type { PlacementExplanation, SessionSpec, SessionStatus } from "@wolfpack/api-contract";
+
+export interface Session {
+  id: string;
+  ownerId: string;
+  name: string;
+  status: SessionStatus;
+  wolfId: string | null;
+  lobbyId: string | null;
+  spec: SessionSpec;
+  placement: PlacementExplanation;
+  failure: Failure | null;
+  createdAt: Date;
+  updatedAt: Date;
+  startedAt: Date | null;
+  endedAt: Date | null;
+}
+
+export interface Failure {
+  code: string;
+  reason: string;
+}
+
+export interface NewSession {
+  id: string;
+  ownerId: string;
+  name: string;
+  spec: SessionSpec;
+  placement: PlacementExplanation;
+}
+
+export interface SessionFilter {
+  limit: number;
+  after: string | undefined;
+  status?: SessionStatus | undefined;
+  wolfId?: string | undefined;
+  ownerId?: string | undefined;
+}
+
+export interface SessionStore {
+  /** Takes a slot of the wolf and makes the row, both or neither: undefined when the wolf has changed since it was read. */
+  claim(session: NewSession, wolf: { id: string; epoch: number }, now: Date): Promise<Session | undefined>;
+  get(id: string): Promise<Session | undefined>;
+  list(filter: SessionFilter): Promise<Session[]>;
+  /** Sessions that have not ended, of one wolf. */
+  listLive(wolfId: string): Promise<Session[]>;
+  /** placed → starting, with the lobby's id. */
+  lobbyCreated(id: string, lobbyId: string, now: Date): Promise<boolean>;
+  running(id: string, now: Date): Promise<boolean>;
+  /** Any live status → stopping. The session as it is now, undefined when there is none. */
+  requestStop(id: string, now: Date): Promise<Session | undefined>;
+  /** Ends a live session and gives its slot back, exactly once. False when it had ended, or is in none of `from`. */
+  end(id: string, outcome: { status: "stopped" } | { status: "failed"; failure: Failure }, now: Date): Promise<boolean>;
+}

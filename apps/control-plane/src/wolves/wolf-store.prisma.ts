@@ -1,0 +1,178 @@
+/** Wolves in PostgreSQL: hand-written statements, each guarded by what must still hold (an ORM's read-then-write overcommits). */
+import { Prisma as Sql } from "../generated/client.ts";
+import type { WolfInstance } from "../generated/client.ts";
+import type { Prisma } from "../database/prisma.prisma.ts";
+import { derivedStatus } from "./wolf-lifecycle.ts";
+import type { Wolf, WolfStore } from "./wolf-store.ts";
+
+export function toWolf(row: WolfInstance): Wolf {
+  return {
+    id: row.id,
+    name: row.name,
+    address: row.address,
+    connectivity: row.connectivity as Wolf["connectivity"],
+    connectivitySince: row.connectivity_since,
+    health: row.health as Wolf["health"],
+    healthReasons: row.health_reasons,
+    intent: row.intent as Wolf["intent"],
+    gpuType: row.gpu_type as Wolf["gpuType"],
+    maxSandboxes: row.max_sandboxes,
+    connectedSandboxes: row.connected_sandboxes,
+    lastHeartbeat: row.last_heartbeat,
+    epoch: row.epoch,
+    tunnelSince: row.tunnel_since,
+    agentVersion: row.agent_version,
+    labels: row.labels as Record<string, string>,
+    region: row.region,
+    costPerHour: row.cost_per_hour,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  };
+}
+
+export function prismaWolfStore(prisma: Prisma): WolfStore {
+  return {
+    async register({ id, name, address, gpuType, maxSandboxes, labels, region, costPerHour, agentVersion }, now) {
+      const rows = await prisma.$queryRaw<WolfInstance[]>`
+        INSERT INTO wolf_instance (id, name, address, gpu_type, max_sandboxes, labels, region, cost_per_hour, agent_version,
+          connectivity, connectivity_since, last_heartbeat, created_at, updated_at)
+        VALUES (${id}, ${name}, ${address}, ${gpuType}, ${maxSandboxes}, ${JSON.stringify(labels)}::jsonb, ${region}, ${costPerHour},
+          ${agentVersion}, 'connected', ${now}, ${now}, ${now}, ${now})
+        ON CONFLICT (name) DO UPDATE SET
+          address = EXCLUDED.address, gpu_type = EXCLUDED.gpu_type, max_sandboxes = EXCLUDED.max_sandboxes,
+          labels = EXCLUDED.labels, region = EXCLUDED.region, cost_per_hour = EXCLUDED.cost_per_hour,
+          agent_version = EXCLUDED.agent_version, last_heartbeat = EXCLUDED.last_heartbeat, updated_at = EXCLUDED.updated_at,
+          connectivity = CASE WHEN wolf_instance.connectivity = 'lost' THEN 'connected' ELSE wolf_instance.connectivity END,
+          connectivity_since = CASE WHEN wolf_instance.connectivity = 'lost' THEN EXCLUDED.connectivity_since
+            ELSE wolf_instance.connectivity_since END
+        RETURNING *`;
+      return toWolf(rows[0] as WolfInstance);
+    },
+
+    async heartbeat(id, { gpuType, maxSandboxes }, now) {
+      const count = await prisma.$executeRaw`
+        UPDATE wolf_instance SET last_heartbeat = ${now}, updated_at = ${now},
+          gpu_type = COALESCE(${gpuType ?? null}, gpu_type), max_sandboxes = COALESCE(${maxSandboxes ?? null}::int, max_sandboxes),
+          connectivity_since = CASE WHEN connectivity = 'lost' THEN ${now} ELSE connectivity_since END,
+          connectivity = CASE WHEN connectivity = 'lost' THEN 'connected' ELSE connectivity END
+        WHERE id = ${id}`;
+      return count === 1;
+    },
+
+    async heartbeats(beats, now) {
+      if (beats.length === 0) return 0;
+      return prisma.$executeRaw`
+        UPDATE wolf_instance SET last_heartbeat = ${now}
+        FROM unnest(${beats.map((beat) => beat.id)}::text[], ${beats.map((beat) => beat.epoch)}::int[]) AS beat(id, epoch)
+        WHERE wolf_instance.id = beat.id AND wolf_instance.epoch = beat.epoch`;
+    },
+
+    async get(id) {
+      const row = await prisma.wolfInstance.findUnique({ where: { id } });
+      return row ? toWolf(row) : undefined;
+    },
+
+    async getByName(name) {
+      const row = await prisma.wolfInstance.findUnique({ where: { name } });
+      return row ? toWolf(row) : undefined;
+    },
+
+    async list({ limit, after, status, gpuType, name }) {
+      const states = Object.entries(derivedStatus).flatMap(([connectivity, byHealth]) =>
+        Object.entries(byHealth).flatMap(([health, derived]) => (derived === status ? [{ connectivity, health }] : [])),
+      );
+      const rows = await prisma.wolfInstance.findMany({
+        where: {
+          ...(after ? { id: { gt: after } } : {}),
+          ...(status ? { OR: states } : {}),
+          ...(gpuType ? { gpu_type: gpuType } : {}),
+          ...(name ? { name } : {}),
+        },
+        orderBy: { id: "asc" },
+        take: limit,
+      });
+      return rows.map(toWolf);
+    },
+
+    async candidates() {
+      return (await prisma.wolfInstance.findMany({ where: { intent: { not: "retired" } }, orderBy: { id: "asc" } })).map(toWolf);
+    },
+
+    async deregister(id, force, now) {
+      return prisma.$transaction(async (tx) => {
+        const [found] = await tx.$queryRaw<{ id: string }[]>`SELECT id FROM wolf_instance WHERE id = ${id} FOR UPDATE`;
+        if (found === undefined) return "unknown";
+        if (force) {
+          await tx.$executeRaw`
+            UPDATE session SET status = 'failed', slot_held = false, failure_code = 'wolf-removed',
+              failure_reason = 'Its wolf was removed from the fleet.', ended_at = ${now}, updated_at = ${now}
+            WHERE wolf_instance_id = ${id} AND ended_at IS NULL`;
+        }
+        const deleted = await tx.$executeRaw`
+          DELETE FROM wolf_instance WHERE id = ${id}
+            AND NOT EXISTS (SELECT 1 FROM session WHERE wolf_instance_id = ${id} AND ended_at IS NULL)`;
+        return deleted === 1 ? "deleted" : "has-sessions";
+      });
+    },
+
+    async openTunnel(id, now) {
+      const rows = await prisma.$queryRaw<WolfInstance[]>`
+        UPDATE wolf_instance SET epoch = epoch + 1, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
+          connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END, connectivity = 'connected'
+        WHERE id = ${id} RETURNING *`;
+      return rows[0] ? toWolf(rows[0]) : undefined;
+    },
+
+    async loseTunnel(id, epoch, now) {
+      const count = await prisma.$executeRaw`
+        UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
+        WHERE id = ${id} AND epoch = ${epoch} AND tunnel_since IS NOT NULL`;
+      return count === 1;
+    },
+
+    async markLost(id, epoch, now) {
+      const count = await prisma.$executeRaw`
+        UPDATE wolf_instance SET connectivity = 'lost', connectivity_since = ${now}, updated_at = ${now}
+        WHERE id = ${id} AND epoch = ${epoch} AND connectivity = 'suspect' AND tunnel_since IS NULL`;
+      return count === 1;
+    },
+
+    async changeHealth(id, epoch, health, reasons, now) {
+      const count = await prisma.$executeRaw`
+        UPDATE wolf_instance SET health = ${health}, health_reasons = ${[...reasons]}::text[], updated_at = ${now}
+        WHERE id = ${id} AND epoch = ${epoch}`;
+      return count === 1;
+    },
+
+    async changeReport(id, epoch, { gpuType, maxSandboxes, labels, region, costPerHour, agentVersion }, now) {
+      const count = await prisma.$executeRaw`
+        UPDATE wolf_instance SET gpu_type = ${gpuType}, max_sandboxes = ${maxSandboxes}, labels = ${JSON.stringify(labels)}::jsonb,
+          region = ${region}, cost_per_hour = ${costPerHour}, agent_version = ${agentVersion}, updated_at = ${now}
+        WHERE id = ${id} AND epoch = ${epoch}`;
+      return count === 1;
+    },
+
+    async findStale(cutoff) {
+      return (await prisma.$queryRaw<WolfInstance[]>`SELECT * FROM wolf_instance WHERE ${staleBefore(cutoff)}`).map(toWolf);
+    },
+
+    async markStale(cutoff, now) {
+      const rows = await prisma.$queryRaw<{ name: string }[]>`
+        UPDATE wolf_instance SET connectivity = 'lost', connectivity_since = ${now}, updated_at = ${now}
+        WHERE ${staleBefore(cutoff)} RETURNING name`;
+      return rows.map(({ name }) => name);
+    },
+
+    async orphanTunnels(now) {
+      await prisma.$executeRaw`
+        UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
+        WHERE tunnel_since IS NOT NULL`;
+      return prisma.$queryRaw<{ id: string; epoch: number }[]>`SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect'`;
+    },
+  };
+}
+
+/** No tunnel, still counted as connected, and silent since before the cutoff. */
+function staleBefore(cutoff: Date): Sql.Sql {
+  return Sql.sql`tunnel_since IS NULL AND connectivity = 'connected' AND (last_heartbeat IS NULL OR last_heartbeat < ${cutoff})`;
+}

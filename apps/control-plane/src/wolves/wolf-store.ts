@@ -1,0 +1,75 @@
+/** Wolves as the rest of the program sees them. Every change is one guarded statement: what no longer holds changes nothing. */
+import type { Connectivity, GpuType, Health, Intent, WolfStatus } from "@wolfpack/api-contract";
+
+export interface Wolf {
+  id: string;
+  name: string;
+  address: string;
+  connectivity: Connectivity;
+  connectivitySince: Date;
+  health: Health;
+  healthReasons: string[];
+  intent: Intent;
+  gpuType: GpuType;
+  maxSandboxes: number;
+  connectedSandboxes: number;
+  lastHeartbeat: Date | null;
+  /** Number of the newest tunnel. */
+  epoch: number;
+  /** Null without a live tunnel. */
+  tunnelSince: Date | null;
+  agentVersion: string | null;
+  labels: Record<string, string>;
+  region: string | null;
+  costPerHour: number | null;
+  createdAt: Date;
+  updatedAt: Date;
+}
+
+/** What a wolf says of itself, at registration and in its inventory. */
+export interface WolfReport {
+  gpuType: GpuType;
+  maxSandboxes: number;
+  labels: Record<string, string>;
+  region: string | null;
+  costPerHour: number | null;
+  agentVersion: string | null;
+}
+
+export interface WolfFilter {
+  limit: number;
+  after: string | undefined;
+  status?: WolfStatus | undefined;
+  gpuType?: GpuType | undefined;
+  name?: string | undefined;
+}
+
+export interface WolfStore {
+  /** The same name resumes the same wolf: id, sessions, counts and epoch stay. */
+  register(wolf: { id: string; name: string; address: string } & WolfReport, now: Date): Promise<Wolf>;
+  /** A heartbeat by HTTP. A wolf without a tunnel that was lost is connected again. */
+  heartbeat(id: string, report: { gpuType?: GpuType | undefined; maxSandboxes?: number | undefined }, now: Date): Promise<boolean>;
+  /** Heartbeats of live tunnels, all in one statement; those of older epochs are left out. Returns how many counted. */
+  heartbeats(beats: readonly { id: string; epoch: number }[], now: Date): Promise<number>;
+  get(id: string): Promise<Wolf | undefined>;
+  getByName(name: string): Promise<Wolf | undefined>;
+  list(filter: WolfFilter): Promise<Wolf[]>;
+  /** All wolves that are not retired, for placement. */
+  candidates(): Promise<Wolf[]>;
+  /** `force` fails the wolf's live sessions in the same transaction. */
+  deregister(id: string, force: boolean, now: Date): Promise<"deleted" | "unknown" | "has-sessions">;
+  /** A tunnel is up: the next epoch is issued and the wolf is connected. */
+  openTunnel(id: string, now: Date): Promise<Wolf | undefined>;
+  /** The tunnel of this epoch is gone: the wolf is suspect, unless a newer tunnel is there. */
+  loseTunnel(id: string, epoch: number, now: Date): Promise<boolean>;
+  /** The grace is over: a wolf that is still suspect in this epoch is lost. */
+  markLost(id: string, epoch: number, now: Date): Promise<boolean>;
+  changeHealth(id: string, epoch: number, health: Health, reasons: readonly string[], now: Date): Promise<boolean>;
+  changeReport(id: string, epoch: number, report: WolfReport, now: Date): Promise<boolean>;
+  /** Wolves known by HTTP heartbeat only that were last heard before `cutoff`. */
+  findStale(cutoff: Date): Promise<Wolf[]>;
+  /** Marks them lost in one conditional statement, so that a heartbeat which lands in between wins. Returns their names. */
+  markStale(cutoff: Date, now: Date): Promise<string[]>;
+  /** At start: tunnels of a former process are gone; each such wolf is suspect from now on. */
+  orphanTunnels(now: Date): Promise<{ id: string; epoch: number }[]>;
+}

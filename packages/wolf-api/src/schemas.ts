@@ -1,0 +1,144 @@
+/**
+ * What Wolf's API takes and gives, as far as a fleet needs it (spec/wolf-openapi.yaml describes the real behaviour).
+ * Requests are strict: they are checked before Wolf sees them, because a malformed one can end the Wolf process. Replies
+ * are lenient: three generations of the API differ in optional fields.
+ */
+import { z } from "zod";
+
+/** No control characters and no NUL: they survive into C++ strings, container names and log lines. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
+const printable = /^[^\u0000-\u001f\u007f]*$/;
+const text = (charactersMax: number) =>
+  z.string().max(charactersMax).regex(printable, "has control characters");
+
+/** 64-bit ids travel as decimal strings; one Wolf build emitted bare numbers (facts of 2026-06). */
+export const NumericId = z
+  .string()
+  .regex(/^[0-9]{1,20}$/, "is not a decimal id")
+  .refine((id) => BigInt(id) <= 0xffff_ffff_ffff_ffffn, "does not fit in 64 bits");
+export const LobbyId = z.string().regex(/^[0-9a-fA-F-]{8,64}$/, "is not a lobby id");
+
+const port = z
+  .string()
+  .refine((value) => /^[0-9]{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535);
+/** `host:container[:udp]`: an entry without a colon, or a port that is no number, ends the Wolf process. */
+const Port = text(20).refine((entry) => {
+  const parts = entry.split(":");
+  const [host, container, protocol] = parts;
+  return (
+    parts.length <= 3 &&
+    port.safeParse(host).success &&
+    port.safeParse(container).success &&
+    (protocol === undefined || protocol === "udp" || protocol === "tcp")
+  );
+}, "is not host:container[:udp]");
+/** `host:container[:mode]`, absolute paths without dot segments. */
+const Mount = text(1024).refine((entry) => {
+  const parts = entry.split(":");
+  const [host = "", container = "", mode] = parts;
+  const absolute = (path: string) => path.startsWith("/") && !path.split("/").includes("..");
+  return (
+    parts.length <= 3 &&
+    absolute(host) &&
+    absolute(container) &&
+    (mode === undefined || /^[a-zA-Z,]{1,32}$/.test(mode))
+  );
+}, "is not host:container[:mode]");
+const Device = text(1024).refine((entry) => {
+  const parts = entry.split(":");
+  const [host = "", container = "", permissions] = parts;
+  const device = (path: string) => path.startsWith("/dev/") && !path.split("/").includes("..");
+  return (
+    parts.length <= 3 &&
+    device(host) &&
+    device(container) &&
+    (permissions === undefined || /^[mrw]{1,3}$/.test(permissions))
+  );
+}, "is not host:container[:permissions]");
+const EnvEntry = text(8192).regex(/^[A-Za-z_][A-Za-z0-9_]*=/, "is not NAME=value");
+
+export const DockerRunner = z.strictObject({
+  type: z.literal("docker"),
+  name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/, "is not a container name"),
+  image: z
+    .string()
+    .max(255)
+    .regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]*$/, "is not an image reference"),
+  mounts: z.array(Mount).max(64),
+  env: z.array(EnvEntry).max(128),
+  devices: z.array(Device).max(64),
+  ports: z.array(Port).max(64),
+});
+export type DockerRunner = z.infer<typeof DockerRunner>;
+
+/** A device path, or `software` where there is no GPU. */
+const RenderNode = z.string().regex(/^(software|\/dev\/dri\/[A-Za-z0-9]{1,32})$/, "is not a render node");
+export const VideoSettings = z.strictObject({
+  width: z.int().min(16).max(15_360),
+  height: z.int().min(16).max(8640),
+  refresh_rate: z.int().min(1).max(1000),
+  wayland_render_node: RenderNode,
+  runner_render_node: RenderNode,
+  video_producer_buffer_caps: text(256).min(1),
+});
+export const AudioSettings = z.strictObject({
+  channel_count: z.union([z.literal(2), z.literal(6), z.literal(8)]),
+});
+
+const Controller = z.enum(["XBOX", "PS", "NINTENDO", "AUTO"]);
+const ClientSettings = z.strictObject({
+  run_uid: z.int().min(0).max(0xffff_fffe).optional(),
+  run_gid: z.int().min(0).max(0xffff_fffe).optional(),
+  controllers_override: z.array(Controller).max(16).optional(),
+  mouse_acceleration: z.number().min(0).max(100).optional(),
+  v_scroll_acceleration: z.number().min(0).max(100).optional(),
+  h_scroll_acceleration: z.number().min(0).max(100).optional(),
+  motion_controller_override: Controller.optional(),
+});
+const Pin = z.array(z.int().min(0).max(9)).min(1).max(16);
+
+/** A folder below Wolf's state folder: relative, no dot segments. */
+const StateFolder = text(255).refine(
+  (folder) =>
+    folder !== "" &&
+    !folder.startsWith("/") &&
+    folder.split("/").every((part) => part !== "" && part !== "." && part !== ".."),
+  "is not a relative folder",
+);
+
+/** Only docker runners: a process runner is a command as root in Wolf's own container. */
+export const CreateLobbyRequest = z.strictObject({
+  profile_id: text(128).min(1),
+  name: text(128).min(1),
+  multi_user: z.boolean(),
+  stop_when_everyone_leaves: z.boolean(),
+  video_settings: VideoSettings,
+  audio_settings: AudioSettings,
+  client_settings: ClientSettings.optional(),
+  runner_state_folder: StateFolder,
+  runner: DockerRunner,
+  icon_png_path: text(1024).optional(),
+  pin: Pin.optional(),
+});
+export type CreateLobbyRequest = z.infer<typeof CreateLobbyRequest>;
+
+export const StopLobbyRequest = z.strictObject({ lobby_id: LobbyId, pin: Pin.optional() });
+export type StopLobbyRequest = z.infer<typeof StopLobbyRequest>;
+
+/** A lobby in Wolf's list; the runner is whatever this Wolf runs, ours or not. */
+export const Lobby = z.looseObject({
+  id: z.string(),
+  name: z.string(),
+  multi_user: z.boolean().optional(),
+  started_by_profile_id: z.string().optional(),
+  pin_required: z.boolean().optional(),
+  stop_when_everyone_leaves: z.boolean().optional(),
+  connected_sessions: z.array(z.union([z.string(), z.number()])).optional(),
+  runner: z.looseObject({ type: z.string(), env: z.array(z.string()).optional() }),
+});
+export type Lobby = z.infer<typeof Lobby>;
+
+export const ListLobbiesReply = z.looseObject({ success: z.literal(true), lobbies: z.array(Lobby) });
+export const CreateLobbyReply = z.looseObject({ success: z.literal(true), lobby_id: LobbyId });
+export const SuccessReply = z.looseObject({ success: z.literal(true) });
+export const FailureReply = z.looseObject({ success: z.literal(false), error: z.string() });
