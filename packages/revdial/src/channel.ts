@@ -57,6 +57,8 @@ export interface Channel {
   state: ChannelState;
   /** The OPEN frame has been handed to the transport. */
   openSent: boolean;
+  /** Opened by us before the peer's HELLO: nothing of it may leave yet. */
+  held: boolean;
   /** Bytes we may still send. */
   sendCredit: number;
   /** Bytes the peer may still send. */
@@ -105,6 +107,7 @@ export function newChannel(
     inbound,
     state: inbound ? "accepted" : "opening",
     openSent: inbound,
+    held: false,
     sendCredit,
     receiveCredit: windowBytes,
     windowBytes,

@@ -221,7 +221,8 @@ export class Core {
     const frame = encodeFrame({ type: "open", channel: id, end, ...head }, this.scheduler.limits);
     if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
     this.channels.add(channel, head.deadlineMs, this.now);
-    if (this.peer === undefined) this.held.push({ channel, head, end });
+    channel.held = this.peer === undefined;
+    if (channel.held) this.held.push({ channel, head, end });
     else this.scheduler.pushHead(channel, frame, end);
   }
 
@@ -264,13 +265,13 @@ export class Core {
   private goAway(code: WireCodeName, retryAfterMs: number, reason: string): void {
     if (this.goawaySent) return;
     this.goawaySent = true;
-    this.send({
-      type: "goaway",
-      lastChannel: this.lastPeerChannel,
-      code: wireCodes[code],
-      retryAfterMs,
-      reason,
-    });
+    for (const { channel } of this.held.splice(0)) {
+      if (channel.state !== "closed")
+        this.drop(channel, "DRAINING", "going away before the peer was there", "not-sent");
+    }
+    const lastChannel = this.lastPeerChannel;
+    const goaway: Frame = { type: "goaway", lastChannel, code: wireCodes[code], retryAfterMs, reason };
+    this.scheduler.pushHead(undefined, encodeFrame(goaway, this.limits), false);
   }
 
   private closeWhenDrained(): void {
@@ -383,6 +384,7 @@ export class Core {
     let room = this.peerChannelsMax;
     for (const { channel, head, end } of this.held.splice(0)) {
       if (channel.state === "closed") continue;
+      channel.held = false;
       channel.sendCredit = this.peerWindowBytes;
       room -= 1;
       if (room < 0) {
@@ -392,6 +394,7 @@ export class Core {
       try {
         const frame = encodeFrame({ type: "open", channel: channel.id, end, ...head }, this.scheduler.limits);
         this.scheduler.pushHead(channel, frame, end);
+        this.scheduler.schedule(channel);
       } catch (error) {
         if (!(error instanceof RevdialError)) throw error;
         this.drop(channel, error.code, "the peer takes smaller heads", "not-sent");

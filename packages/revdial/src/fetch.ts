@@ -1,5 +1,4 @@
 /** A tunnel's service as a `fetch`-like function, so that an HTTP client written for fetch works through a tunnel. */
-import { RevdialError } from "./errors.ts";
 import type { Body, Tunnel, TunnelRequest } from "./tunnel.ts";
 
 export interface TunnelFetchInit {
@@ -19,12 +18,11 @@ const bodiless = new Set([101, 103, 204, 205, 304]);
 /** The URL's host is ignored: `service` says where the request goes. Rejects with a RevdialError. */
 export function tunnelFetch(tunnel: Tunnel, service: string): TunnelFetch {
   return async (input, init = {}) => {
-    const url = new URL(input, "http://tunnel");
     const method = (init.method ?? "GET").toUpperCase();
     const request: TunnelRequest = {
       service,
       method,
-      path: `${url.pathname}${url.search}`,
+      path: requestPath(input),
       headers: Object.entries(init.headers ?? {}).map(
         ([name, value]) => [name.toLowerCase(), value] as const,
       ),
@@ -35,13 +33,18 @@ export function tunnelFetch(tunnel: Tunnel, service: string): TunnelFetch {
     if (init.signal) request.signal = init.signal;
     if (init.deadlineMs !== undefined) request.deadlineMs = init.deadlineMs;
     const reply = await tunnel.request(request);
-    if (reply.status < 200 || reply.status > 599)
-      throw new RevdialError("HEAD_INVALID", `status ${reply.status}`, { sent: "may-have-run" });
     const empty = bodiless.has(reply.status) || method === "HEAD";
     if (empty) await reply.body[Symbol.asyncIterator]().return?.();
     const headers = new Headers(reply.headers.map(([name, value]): [string, string] => [name, value]));
     return new Response(empty ? null : readable(reply.body), { status: reply.status, headers });
   };
+}
+
+/** Path and query as they were written: a URL parser would resolve `..`, and a tunnel rewrites nothing. */
+function requestPath(input: string | URL): string {
+  const target = input.toString().replace(/^[A-Za-z][A-Za-z0-9+.-]*:\/\/[^/?#]*/, "");
+  const path = target.replace(/#.*$/s, "");
+  return path.startsWith("/") ? path : `/${path}`;
 }
 
 /** Pulls one chunk at a time, so that credit flows back only as the consumer reads. */

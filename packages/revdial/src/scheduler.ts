@@ -23,7 +23,8 @@ export type SendLimits = Pick<
 
 interface Head {
   frame: Uint8Array;
-  channel: Channel;
+  /** None for a GOAWAY, which must not overtake the OPENs before it. */
+  channel: Channel | undefined;
   ends: boolean;
 }
 
@@ -60,7 +61,7 @@ export class Scheduler {
     this.controlBytes += frame.byteLength;
   }
 
-  pushHead(channel: Channel, frame: Uint8Array, ends: boolean): void {
+  pushHead(channel: Channel | undefined, frame: Uint8Array, ends: boolean): void {
     this.heads.push({ frame, channel, ends });
   }
 
@@ -135,6 +136,7 @@ export class Scheduler {
     for (const frame of takeWhile(this.control, (item) => item)) this.controlBytes -= frame.byteLength;
     if (this.control.length > 0) return parts;
     for (const { channel, ends } of takeWhile(this.heads, (item) => item.frame)) {
+      if (channel === undefined) continue;
       channel.openSent = true;
       onSent(channel, ends);
     }
@@ -201,6 +203,6 @@ export class Scheduler {
 }
 
 function canSend(channel: Channel): boolean {
-  if (channel.state === "closed") return false;
+  if (channel.state === "closed" || channel.held) return false;
   return channel.queue.length > 0 ? channel.sendCredit > 0 : channel.endQueued !== undefined;
 }
