@@ -1,6 +1,7 @@
 /** The only reader of the environment: everything else receives a Config. A wrong value is one line that names its variable. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+
 import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 
@@ -10,7 +11,11 @@ export class ConfigError extends Error {
 }
 
 const seconds = (fallback: number, max: number) => z.coerce.number().min(0.05).max(max).default(fallback);
-const secret = z.string().min(16, "must have at least 16 characters").max(512).regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
+const secret = z
+  .string()
+  .min(16, "must have at least 16 characters")
+  .max(512)
+  .regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
 
 /** Every variable with its default; docs/operations/configuration.md describes them, a test compares. */
 export const environment = z.object({
@@ -18,12 +23,21 @@ export const environment = z.object({
   PORT: z.coerce.number().int().min(0).max(65_535).default(8080),
   HOST: z.string().min(1).max(255).optional(),
   LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\/\S+$/, "must be a postgresql:// URL").optional(),
+  DATABASE_URL: z
+    .string()
+    .regex(/^postgres(ql)?:\/\/\S+$/, "must be a postgresql:// URL")
+    .optional(),
   DATA_DIR: z.string().min(1).default(".data"),
   RUNNER_TOKEN: secret.optional(),
   API_KEY_SECRET: z.string().min(32, "must have at least 32 characters").max(512).optional(),
-  DEFAULT_SANDBOX_IMAGE: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}$/).default("ghcr.io/games-on-whales/xfce:edge"),
-  WOLFPACK_RENDER_NODE: z.string().regex(/^(software|\/dev\/dri\/[A-Za-z0-9]+)$/).default("/dev/dri/renderD128"),
+  DEFAULT_SANDBOX_IMAGE: z
+    .string()
+    .regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}$/)
+    .default("ghcr.io/games-on-whales/xfce:edge"),
+  WOLFPACK_RENDER_NODE: z
+    .string()
+    .regex(/^(software|\/dev\/dri\/[A-Za-z0-9]+)$/)
+    .default("/dev/dri/renderD128"),
   WOLFPACK_TUNNEL_LOST_AFTER_SECONDS: seconds(20, 3600),
   WOLFPACK_WOLF_STALE_AFTER_SECONDS: seconds(120, 86_400),
   WOLFPACK_HEALTH_INTERVAL_SECONDS: seconds(60, 3600),
@@ -68,7 +82,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   const e = parsed.data;
   const production = e.NODE_ENV === "production" || e.DATABASE_URL !== undefined;
   for (const name of ["RUNNER_TOKEN", "API_KEY_SECRET"] as const) {
-    if (production && e[name] === undefined) throw new ConfigError(`${name} must be set in production (NODE_ENV=production or DATABASE_URL set).`);
+    if (production && e[name] === undefined)
+      throw new ConfigError(`${name} must be set in production (NODE_ENV=production or DATABASE_URL set).`);
   }
   const ms = (value: number) => Math.round(value * 1000);
   return {
@@ -102,7 +117,10 @@ function keptSecret(dataDir: string, name: string): string {
     const kept = readFileSync(file, "utf8").trim();
     if (kept.length >= 32) return kept;
   } catch (cause) {
-    throw new ConfigError(`The data directory ${path.resolve(dataDir)} cannot be used: set DATA_DIR to a folder that can be written.`, { cause });
+    throw new ConfigError(
+      `The data directory ${path.resolve(dataDir)} cannot be used: set DATA_DIR to a folder that can be written.`,
+      { cause },
+    );
   }
   throw new ConfigError(`${file} is damaged: restore it, or remove it to make a new one.`);
 }

@@ -29,7 +29,9 @@ export function manualClock(start = new Date("2026-11-23T12:00:00.000Z")): Manua
     advance(ms) {
       const until = now + ms;
       for (;;) {
-        const [next] = [...timers].filter(({ at }) => at <= until).sort((a, b) => a.at - b.at || a.order - b.order);
+        const [next] = [...timers]
+          .filter(({ at }) => at <= until)
+          .sort((a, b) => a.at - b.at || a.order - b.order);
         if (next === undefined) break;
         timers.delete(next);
         now = Math.max(now, next.at);

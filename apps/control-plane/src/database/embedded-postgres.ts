@@ -5,7 +5,17 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import path from "node:path";
@@ -83,9 +93,17 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const password = readPassword(passwordFile);
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
-    const started = await startOnce({ bin, cluster, port, runner, password, durable: options.durable ?? true });
+    const started = await startOnce({
+      bin,
+      cluster,
+      port,
+      runner,
+      password,
+      durable: options.durable ?? true,
+    });
     if (typeof started !== "string") return started;
-    if (attempt === PORT_TRIES) throw new DatabaseStartError("START_FAILED", `PostgreSQL found no free port: ${started}`);
+    if (attempt === PORT_TRIES)
+      throw new DatabaseStartError("START_FAILED", `PostgreSQL found no free port: ${started}`);
   }
 }
 
@@ -112,11 +130,18 @@ function prepareDataDir(dataDir: string, cluster: string): void {
     // An initdb that was interrupted left no cluster, only its beginnings.
     rmSync(`${cluster}.new`, { recursive: true, force: true });
   } catch (cause) {
-    throw new DatabaseStartError("DATA_DIR_UNUSABLE", `The data directory ${dataDir} cannot be written: move it away or set DATA_DIR.`, { cause });
+    throw new DatabaseStartError(
+      "DATA_DIR_UNUSABLE",
+      `The data directory ${dataDir} cannot be written: move it away or set DATA_DIR.`,
+      { cause },
+    );
   }
   if (!existsSync(cluster)) return;
   const broken = (why: string) =>
-    new DatabaseStartError("DATA_DIR_UNUSABLE", `${cluster} is not a PostgreSQL data directory (${why}): restore it, or move ${dataDir} away to start anew.`);
+    new DatabaseStartError(
+      "DATA_DIR_UNUSABLE",
+      `${cluster} is not a PostgreSQL data directory (${why}): restore it, or move ${dataDir} away to start anew.`,
+    );
   if (!statSync(cluster).isDirectory()) throw broken("it is a file");
   let version: string;
   try {
@@ -126,7 +151,10 @@ function prepareDataDir(dataDir: string, cluster: string): void {
   }
   if (!/^\d+$/.test(version)) throw broken("PG_VERSION is unreadable");
   if (version !== MAJOR) {
-    throw new DatabaseStartError("DATA_DIR_OTHER_VERSION", `${cluster} belongs to PostgreSQL ${version}, this is ${MAJOR}: upgrade it with pg_upgrade, or move ${dataDir} away.`);
+    throw new DatabaseStartError(
+      "DATA_DIR_OTHER_VERSION",
+      `${cluster} belongs to PostgreSQL ${version}, this is ${MAJOR}: upgrade it with pg_upgrade, or move ${dataDir} away.`,
+    );
   }
   if (!existsSync(path.join(cluster, "global", "pg_control"))) throw broken("global/pg_control is missing");
 }
@@ -138,9 +166,24 @@ function chooseRunner(places: readonly string[]): Runner {
   // Below a directory like /root only root may pass; this one capability lets PostgreSQL reach its own files there.
   if (spawnSync("setpriv", ["--version"]).status === 0) {
     const caps = ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"];
-    return { prefix: ["setpriv", "--reuid", String(ids.uid), "--regid", String(ids.gid), "--clear-groups", ...caps, "--"], ids };
+    return {
+      prefix: [
+        "setpriv",
+        "--reuid",
+        String(ids.uid),
+        "--regid",
+        String(ids.gid),
+        "--clear-groups",
+        ...caps,
+        "--",
+      ],
+      ids,
+    };
   }
-  throw new DatabaseStartError("START_FAILED", "PostgreSQL does not run as root and its user cannot enter this folder: run as another user, or put the project where everybody may enter.");
+  throw new DatabaseStartError(
+    "START_FAILED",
+    "PostgreSQL does not run as root and its user cannot enter this folder: run as another user, or put the project where everybody may enter.",
+  );
 }
 
 function openToAll(place: string): boolean {
@@ -151,10 +194,13 @@ function openToAll(place: string): boolean {
 }
 
 function unprivilegedUser(): { uid: number; gid: number } {
-  const users = readFileSync("/etc/passwd", "utf8").split("\n").map((line) => line.split(":"));
+  const users = readFileSync("/etc/passwd", "utf8")
+    .split("\n")
+    .map((line) => line.split(":"));
   for (const name of ["postgres", "nobody"]) {
     const [, , uid, gid] = users.find(([user]) => user === name) ?? [];
-    if (uid !== undefined && gid !== undefined && Number(uid) > 0) return { uid: Number(uid), gid: Number(gid) };
+    if (uid !== undefined && gid !== undefined && Number(uid) > 0)
+      return { uid: Number(uid), gid: Number(gid) };
   }
   return { uid: 65_534, gid: 65_534 };
 }
@@ -170,15 +216,35 @@ interface Initialise {
 function initialise({ bin, dataDir, cluster, passwordFile, runner }: Initialise): void {
   const target = `${cluster}.new`;
   const { ids, prefix } = runner;
-  if (!existsSync(passwordFile)) writeFileSync(passwordFile, `${randomBytes(24).toString("hex")}\n`, { mode: 0o600 });
+  if (!existsSync(passwordFile))
+    writeFileSync(passwordFile, `${randomBytes(24).toString("hex")}\n`, { mode: 0o600 });
   mkdirSync(target, { mode: 0o700 });
   if (ids) {
     chownSync(target, ids.uid, ids.gid);
     chownSync(passwordFile, ids.uid, ids.gid);
   }
-  const args = ["-D", target, "-U", DATABASE, "--pwfile", passwordFile, "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-instructions"];
+  const args = [
+    "-D",
+    target,
+    "-U",
+    DATABASE,
+    "--pwfile",
+    passwordFile,
+    "--auth",
+    "scram-sha-256",
+    "--encoding",
+    "UTF8",
+    "--locale",
+    "C",
+    "--no-instructions",
+  ];
   const [command, ...rest] = [...prefix, path.join(bin, "initdb"), ...args];
-  const result = spawnSync(command as string, rest, { cwd: dataDir, encoding: "utf8", env: cleanEnv(), ...(prefix.length === 0 ? ids : {}) });
+  const result = spawnSync(command as string, rest, {
+    cwd: dataDir,
+    encoding: "utf8",
+    env: cleanEnv(),
+    ...(prefix.length === 0 ? ids : {}),
+  });
   if (ids) chownSync(passwordFile, 0, 0);
   if (result.status !== 0) {
     rmSync(target, { recursive: true, force: true });
@@ -195,7 +261,10 @@ function readPassword(passwordFile: string): string {
   } catch {
     // Falls through: missing and mangled are the same to the reader.
   }
-  throw new DatabaseStartError("DATA_DIR_UNUSABLE", `${passwordFile} is missing or damaged: restore it, or move its folder away to start anew.`);
+  throw new DatabaseStartError(
+    "DATA_DIR_UNUSABLE",
+    `${passwordFile} is missing or damaged: restore it, or move its folder away to start anew.`,
+  );
 }
 
 interface StartOnce {
@@ -208,7 +277,14 @@ interface StartOnce {
 }
 
 /** The running server, or a text when its port was taken meanwhile. */
-async function startOnce({ bin, cluster, port, runner, password, durable }: StartOnce): Promise<EmbeddedPostgres | string> {
+async function startOnce({
+  bin,
+  cluster,
+  port,
+  runner,
+  password,
+  durable,
+}: StartOnce): Promise<EmbeddedPostgres | string> {
   const settings = [
     `port=${port}`,
     "listen_addresses=127.0.0.1",
@@ -218,14 +294,27 @@ async function startOnce({ bin, cluster, port, runner, password, durable }: Star
     "log_min_messages=warning",
     ...(durable ? [] : ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]),
   ].flatMap((setting) => ["-c", setting]);
-  const child = spawn("sh", ["-c", WATCHDOG, "wolfpack-postgres", ...runner.prefix, path.join(bin, "postgres"), "-D", cluster, ...settings], {
-    cwd: cluster,
-    // A group of its own: the terminal's Ctrl-C is ours to handle, in order.
-    detached: true,
-    stdio: ["pipe", "ignore", "pipe"],
-    env: cleanEnv(),
-    ...(runner.prefix.length === 0 ? runner.ids : {}),
-  });
+  const child = spawn(
+    "sh",
+    [
+      "-c",
+      WATCHDOG,
+      "wolfpack-postgres",
+      ...runner.prefix,
+      path.join(bin, "postgres"),
+      "-D",
+      cluster,
+      ...settings,
+    ],
+    {
+      cwd: cluster,
+      // A group of its own: the terminal's Ctrl-C is ours to handle, in order.
+      detached: true,
+      stdio: ["pipe", "ignore", "pipe"],
+      env: cleanEnv(),
+      ...(runner.prefix.length === 0 ? runner.ids : {}),
+    },
+  );
   const log: string[] = [];
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     log.push(...text.split("\n").filter((line) => line !== ""));
@@ -243,7 +332,10 @@ async function startOnce({ bin, cluster, port, runner, password, durable }: Star
   const said = log.join("\n");
   if (/could not bind|could not create any TCP/i.test(said)) return lastLine(said);
   if (/lock file .* already exists/i.test(said)) {
-    throw new DatabaseStartError("DATA_DIR_IN_USE", `Another Wolfpack already uses ${path.dirname(cluster)}: stop it, or set DATA_DIR to another folder.`);
+    throw new DatabaseStartError(
+      "DATA_DIR_IN_USE",
+      `Another Wolfpack already uses ${path.dirname(cluster)}: stop it, or set DATA_DIR to another folder.`,
+    );
   }
   throw new DatabaseStartError("START_FAILED", `PostgreSQL did not start: ${lastLine(said) || why}`);
 }
@@ -276,7 +368,10 @@ async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) {
     child.ref();
     child.stdin?.end();
-    const timer = setTimeout(() => child.pid !== undefined && process.kill(-child.pid, "SIGKILL"), STOP_TIMEOUT_MS);
+    const timer = setTimeout(
+      () => child.pid !== undefined && process.kill(-child.pid, "SIGKILL"),
+      STOP_TIMEOUT_MS,
+    );
     await exited;
     clearTimeout(timer);
   }
@@ -295,7 +390,8 @@ async function freePort(): Promise<number> {
   const address = probe.address();
   probe.close();
   await once(probe, "close");
-  if (address === null || typeof address === "string") throw new DatabaseStartError("START_FAILED", "no TCP port on 127.0.0.1");
+  if (address === null || typeof address === "string")
+    throw new DatabaseStartError("START_FAILED", "no TCP port on 127.0.0.1");
   return address.port;
 }
 

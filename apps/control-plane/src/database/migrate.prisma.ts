@@ -17,7 +17,10 @@ export async function migrate(url: string, folder = migrationsFolder): Promise<s
   try {
     await lock.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
     const input = { migrationsList: readMigrations(folder), filters: noFilter };
-    return await withSchemaEngine(url, async (engine) => (await engine.applyMigrations(input)).appliedMigrationNames);
+    return await withSchemaEngine(
+      url,
+      async (engine) => (await engine.applyMigrations(input)).appliedMigrationNames,
+    );
   } finally {
     await lock.end();
   }

@@ -7,7 +7,10 @@ import { bindMigrationAwareSqlAdapterFactory } from "@prisma/driver-adapter-util
 import pg from "pg";
 
 export interface SchemaEngine {
-  applyMigrations(input: { migrationsList: MigrationList; filters: SchemaFilter }): Promise<{ appliedMigrationNames: string[] }>;
+  applyMigrations(input: {
+    migrationsList: MigrationList;
+    filters: SchemaFilter;
+  }): Promise<{ appliedMigrationNames: string[] }>;
   diff(input: unknown): Promise<{ exitCode: number; stdout: string | null }>;
   free(): void;
 }
@@ -15,7 +18,10 @@ export interface SchemaEngine {
 export interface MigrationList {
   baseDir: string;
   lockfile: { path: string; content: string | null };
-  migrationDirectories: { path: string; migrationFile: { path: string; content: { tag: "ok"; value: string } } }[];
+  migrationDirectories: {
+    path: string;
+    migrationFile: { path: string; content: { tag: "ok"; value: string } };
+  }[];
   shadowDbInitScript: string;
 }
 
@@ -31,12 +37,21 @@ const CONNECT_TIMEOUT_MS = 10_000;
 type WasmExports = Record<string, unknown>;
 /** Node's types leave WebAssembly to the browser's. */
 interface Wasm {
-  instantiate(bytes: Uint8Array, imports: Record<string, object>): Promise<{ instance: { exports: WasmExports } }>;
+  instantiate(
+    bytes: Uint8Array,
+    imports: Record<string, object>,
+  ): Promise<{ instance: { exports: WasmExports } }>;
 }
 
 interface EngineModule {
   __wbg_set_wasm(exports: WasmExports): void;
-  SchemaEngine: { new: (options: { datamodels: [string, string][] }, log: (line: string) => void, adapter: object) => Promise<SchemaEngine> };
+  SchemaEngine: {
+    new: (
+      options: { datamodels: [string, string][] },
+      log: (line: string) => void,
+      adapter: object,
+    ) => Promise<SchemaEngine>;
+  };
 }
 
 /** The engine panics without any datamodel; applying migrations needs nothing but the provider. */
@@ -68,12 +83,21 @@ export async function withSchemaEngine<Result>(
 async function loadEngine(): Promise<EngineModule> {
   const specifier = "@prisma/schema-engine-wasm/schema_engine_bg";
   const module = (await import(specifier)) as EngineModule;
-  const wasmFile = createRequire(import.meta.url).resolve(specifier).replace(/\.js$/, ".wasm");
+  const wasmFile = createRequire(import.meta.url)
+    .resolve(specifier)
+    .replace(/\.js$/, ".wasm");
   const { WebAssembly: wasm } = globalThis as unknown as { WebAssembly: Wasm };
-  const { instance } = await wasm.instantiate(readFileSync(wasmFile), { "./schema_engine_bg.js": module });
+  const imports = { "./schema_engine_bg.js": { ...module, ...unreferencedTimers(module) } };
+  const { instance } = await wasm.instantiate(readFileSync(wasmFile), imports);
   module.__wbg_set_wasm(instance.exports);
   (instance.exports.__wbindgen_start as () => void)();
   return module;
+}
+
+/** The engine forgets the timer of its own lock time-out (10 s), which must not keep the process from ending. */
+function unreferencedTimers(module: object): Record<string, (run: () => void, ms: number) => NodeJS.Timeout> {
+  const names = Object.keys(module).filter((name) => name.startsWith("__wbg_setTimeout_"));
+  return Object.fromEntries(names.map((name) => [name, (run, ms) => setTimeout(run, ms >>> 0).unref()]));
 }
 
 /** What lies in prisma/migrations, oldest first. */

@@ -6,14 +6,16 @@ import { ApiError } from "./problem.ts";
 function guard(identity: Identity, allowed: (principal: Principal) => boolean): RequestHandler {
   return async (req, res, next) => {
     const principal = await identity.authenticate(req.headers.authorization);
-    if (principal === undefined) throw new ApiError("unauthenticated", "Send a valid API key as a bearer credential.");
+    if (principal === undefined)
+      throw new ApiError("unauthenticated", "Send a valid API key as a bearer credential.");
     if (!allowed(principal)) throw new ApiError("forbidden", "This credential may not do that.");
     res.locals.principal = principal;
     next();
   };
 }
 
-export const requireUser = (identity: Identity): RequestHandler => guard(identity, (principal) => principal.kind === "user");
+export const requireUser = (identity: Identity): RequestHandler =>
+  guard(identity, (principal) => principal.kind === "user");
 
 export const requireAdmin = (identity: Identity): RequestHandler =>
   guard(identity, (principal) => principal.kind === "user" && principal.role === "admin");

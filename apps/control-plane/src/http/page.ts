@@ -5,7 +5,12 @@ import type { Request, Response } from "express";
  * Stores are asked for `limit + 1` items; the one too many says that there is a next page. Cursors are ids, which are
  * ordered by time.
  */
-export function sendPage<Item extends { id: string }>(req: Request, res: Response, items: readonly Item[], limit: number): void {
+export function sendPage<Item extends { id: string }>(
+  req: Request,
+  res: Response,
+  items: readonly Item[],
+  limit: number,
+): void {
   const page = items.slice(0, limit);
   const last = page.at(-1);
   if (items.length > limit && last) {

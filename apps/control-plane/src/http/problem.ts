@@ -28,7 +28,10 @@ export class ApiError extends Error {
 const RETRY_AFTER_SECONDS = 5;
 
 /** Status, headers and body of a problem; for Express and for raw sockets alike. */
-export function renderProblem(error: ApiError, requestId: string): { status: number; headers: Record<string, string>; body: string } {
+export function renderProblem(
+  error: ApiError,
+  requestId: string,
+): { status: number; headers: Record<string, string>; body: string } {
   const kind = problemKind(error.code);
   const problem = {
     type: `/problems/${error.code}`,
@@ -39,7 +42,11 @@ export function renderProblem(error: ApiError, requestId: string): { status: num
     code: error.code,
     ...error.extras,
   };
-  const headers: Record<string, string> = { "content-type": "application/problem+json", "cache-control": "no-store", ...error.headers };
+  const headers: Record<string, string> = {
+    "content-type": "application/problem+json",
+    "cache-control": "no-store",
+    ...error.headers,
+  };
   if (kind.retry) headers["retry-after"] ??= String(RETRY_AFTER_SECONDS);
   if (kind.status === 401) headers["www-authenticate"] ??= 'Bearer realm="wolfpack"';
   return { status: kind.status, headers, body: JSON.stringify(problem) };
@@ -50,16 +57,39 @@ export function requestIdOf(res: Response | ServerResponse): string {
 }
 
 /** Codes of PostgreSQL's driver and of Prisma that say that the database cannot be reached. */
-const databaseDown = new Set(["ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "57P01", "57P02", "57P03", "53300", "P1001", "P1002", "P1008", "P1017", "P2024"]);
+const databaseDown = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ETIMEDOUT",
+  "EPIPE",
+  "57P01",
+  "57P02",
+  "57P03",
+  "53300",
+  "P1001",
+  "P1002",
+  "P1008",
+  "P1017",
+  "P2024",
+]);
 
 function isDatabaseDown(error: unknown, depth = 0): boolean {
   if (typeof error !== "object" || error === null || depth > 5) return false;
-  const { code, cause, name, meta } = error as { code?: unknown; cause?: unknown; name?: unknown; meta?: { code?: unknown; driverAdapterError?: unknown } };
+  const { code, cause, name, meta } = error as {
+    code?: unknown;
+    cause?: unknown;
+    name?: unknown;
+    meta?: { code?: unknown; driverAdapterError?: unknown };
+  };
   if (typeof code === "string" && databaseDown.has(code)) return true;
   if (typeof meta?.code === "string" && databaseDown.has(meta.code)) return true;
   if (name === "PrismaClientInitializationError") return true;
   const kind = (cause as { kind?: unknown } | undefined)?.kind;
-  if (name === "DriverAdapterError" && (kind === "DatabaseNotReachable" || kind === "ConnectionClosed" || kind === "SocketTimeout")) return true;
+  if (
+    name === "DriverAdapterError" &&
+    (kind === "DatabaseNotReachable" || kind === "ConnectionClosed" || kind === "SocketTimeout")
+  )
+    return true;
   return isDatabaseDown(cause, depth + 1) || isDatabaseDown(meta?.driverAdapterError, depth + 1);
 }
 
@@ -76,13 +106,20 @@ const parserErrors: Record<string, [ProblemCode, string]> = {
 /** Any error as an ApiError. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
-  const { type, status } = (typeof error === "object" && error !== null ? error : {}) as { type?: unknown; status?: unknown };
+  const { type, status } = (typeof error === "object" && error !== null ? error : {}) as {
+    type?: unknown;
+    status?: unknown;
+  };
   const parser = typeof type === "string" ? parserErrors[type] : undefined;
   if (parser) return new ApiError(parser[0], parser[1], { cause: error });
   if (error instanceof URIError || (error instanceof Error && status === 400)) {
-    return new ApiError("invalid-request", "The URL is not valid.", { cause: error, extras: { errors: [{ path: "", message: "malformed URL" }] } });
+    return new ApiError("invalid-request", "The URL is not valid.", {
+      cause: error,
+      extras: { errors: [{ path: "", message: "malformed URL" }] },
+    });
   }
-  if (isDatabaseDown(error)) return new ApiError("database-unavailable", "The database cannot be reached.", { cause: error });
+  if (isDatabaseDown(error))
+    return new ApiError("database-unavailable", "The database cannot be reached.", { cause: error });
   return new ApiError("internal", "Unexpected failure.", { cause: error });
 }
 
@@ -90,8 +127,12 @@ export function toApiError(error: unknown): ApiError {
 export function problemHandler(log: Log): ErrorRequestHandler {
   return (cause, req, res, next) => {
     const error = toApiError(cause);
-    const level = error.code === "internal" ? "error" : error.code === "database-unavailable" ? "warn" : "info";
-    log[level]({ err: error, request_id: requestIdOf(res), method: req.method, route: req.path, code: error.code }, "request failed");
+    const level =
+      error.code === "internal" ? "error" : error.code === "database-unavailable" ? "warn" : "info";
+    log[level](
+      { err: error, request_id: requestIdOf(res), method: req.method, route: req.path, code: error.code },
+      "request failed",
+    );
     // Too late for a body: Express destroys the socket.
     if (res.headersSent) return next(cause);
     const { status, headers, body } = renderProblem(error, requestIdOf(res));

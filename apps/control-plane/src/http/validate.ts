@@ -8,14 +8,22 @@ const ERRORS_SHOWN = 20;
 function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const errors = result.error.issues.slice(0, ERRORS_SHOWN).map((issue) => ({ path: [where, ...issue.path.map(String)].join("."), message: issue.message }));
-  throw new ApiError("invalid-request", `The request does not fit its schema: ${errors[0]?.path} ${errors[0]?.message}.`, { extras: { errors } });
+  const errors = result.error.issues
+    .slice(0, ERRORS_SHOWN)
+    .map((issue) => ({ path: [where, ...issue.path.map(String)].join("."), message: issue.message }));
+  throw new ApiError(
+    "invalid-request",
+    `The request does not fit its schema: ${errors[0]?.path} ${errors[0]?.message}.`,
+    { extras: { errors } },
+  );
 }
 
 /** A JSON body. Error: unsupported-media-type when there is a body of another type. */
 export function parseBody<Schema extends z.ZodType>(schema: Schema, req: Request): z.output<Schema> {
-  const hasBody = req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
-  if (hasBody && !req.is("application/json")) throw new ApiError("unsupported-media-type", "Send Content-Type: application/json.");
+  const hasBody =
+    req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
+  if (hasBody && !req.is("application/json"))
+    throw new ApiError("unsupported-media-type", "Send Content-Type: application/json.");
   return parse(schema, req.body, "body");
 }
 

@@ -1,5 +1,12 @@
 /** HTTP in, one service call, HTTP out: me, users, API keys. */
-import { type ApiKey, ApiKeyId, CreateApiKeyRequest, CreateUserRequest, PageQuery, type User } from "@wolfpack/api-contract";
+import {
+  type ApiKey,
+  ApiKeyId,
+  CreateApiKeyRequest,
+  CreateUserRequest,
+  PageQuery,
+  type User,
+} from "@wolfpack/api-contract";
 import { Router } from "express";
 import { requireAdmin, requireUser, userOf } from "../http/authenticate.ts";
 import { sendPage } from "../http/page.ts";
@@ -8,7 +15,12 @@ import { parseBody, parseId, parseQuery } from "../http/validate.ts";
 import type { IdentityService } from "./identity-service.ts";
 import type { ApiKeyRecord, UserRecord } from "./identity-store.ts";
 
-const toUserResponse = (user: UserRecord): User => ({ id: user.id, name: user.name, role: user.role, created_at: user.createdAt.toISOString() });
+const toUserResponse = (user: UserRecord): User => ({
+  id: user.id,
+  name: user.name,
+  role: user.role,
+  created_at: user.createdAt.toISOString(),
+});
 
 const toKeyResponse = (key: ApiKeyRecord): ApiKey => ({
   id: key.id,
@@ -57,7 +69,11 @@ export function identityRoutes(identity: IdentityService): Router {
   });
 
   router.delete("/api-keys/:id", user, async (req, res) => {
-    const id = parseId(ApiKeyId, req.params.id, () => new ApiError("api-key-not-found", "There is no such key."));
+    const id = parseId(
+      ApiKeyId,
+      req.params.id,
+      () => new ApiError("api-key-not-found", "There is no such key."),
+    );
     await identity.revokeApiKey(userOf(res), id);
     res.status(204).end();
   });

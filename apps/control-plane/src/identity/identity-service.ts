@@ -22,11 +22,28 @@ export interface IdentityServiceOptions {
 
 export type IdentityService = ReturnType<typeof createIdentityService>;
 
-export function createIdentityService({ store, clock, log, apiKeySecret, runnerToken }: IdentityServiceOptions) {
-  async function addKey(userId: string, name: string, expiresAt: Date | null): Promise<{ record: ApiKeyRecord; key: string }> {
+export function createIdentityService({
+  store,
+  clock,
+  log,
+  apiKeySecret,
+  runnerToken,
+}: IdentityServiceOptions) {
+  async function addKey(
+    userId: string,
+    name: string,
+    expiresAt: Date | null,
+  ): Promise<{ record: ApiKeyRecord; key: string }> {
     const key = newApiKey();
     const record = await store.addApiKey(
-      { id: newId("key"), userId, name, prefix: prefixOf(key), hash: hashApiKey(key, apiKeySecret), expiresAt },
+      {
+        id: newId("key"),
+        userId,
+        name,
+        prefix: prefixOf(key),
+        hash: hashApiKey(key, apiKeySecret),
+        expiresAt,
+      },
       clock.now(),
     );
     return { record, key };
@@ -44,7 +61,9 @@ export function createIdentityService({ store, clock, log, apiKeySecret, runnerT
       const { key, user } = found;
       if (key.lastUsedAt === null || now.getTime() - key.lastUsedAt.getTime() >= LAST_USED_QUIET_MS) {
         // Bookkeeping only: the caller's request does not wait for it and does not fail with it.
-        store.markUsed(key.id, now, LAST_USED_QUIET_MS).catch((err: unknown) => log.warn({ err, api_key_id: key.id }, "last use not written"));
+        store
+          .markUsed(key.id, now, LAST_USED_QUIET_MS)
+          .catch((err: unknown) => log.warn({ err, api_key_id: key.id }, "last use not written"));
       }
       return { kind: "user", userId: user.id, role: user.role, apiKeyId: key.id };
     },
@@ -75,18 +94,28 @@ export function createIdentityService({ store, clock, log, apiKeySecret, runnerT
     async createUser(request: CreateUserRequest): Promise<UserRecord> {
       const id = newId("usr");
       const now = clock.now();
-      if (!(await store.addUser({ id, ...request }, now))) throw new ApiError("user-exists", `There is a user named ${request.name}.`);
+      if (!(await store.addUser({ id, ...request }, now)))
+        throw new ApiError("user-exists", `There is a user named ${request.name}.`);
       return { id, ...request, createdAt: now };
     },
 
     users: (page: Page): Promise<UserRecord[]> => store.users(page),
 
-    async createApiKey(principal: UserPrincipal, request: CreateApiKeyRequest): Promise<{ record: ApiKeyRecord; key: string }> {
+    async createApiKey(
+      principal: UserPrincipal,
+      request: CreateApiKeyRequest,
+    ): Promise<{ record: ApiKeyRecord; key: string }> {
       const userId = request.user_id ?? principal.userId;
-      if (userId !== principal.userId && principal.role !== "admin") throw new ApiError("user-not-found", "There is no such user.");
-      if ((await store.user(userId)) === undefined) throw new ApiError("user-not-found", "There is no such user.");
+      if (userId !== principal.userId && principal.role !== "admin")
+        throw new ApiError("user-not-found", "There is no such user.");
+      if ((await store.user(userId)) === undefined)
+        throw new ApiError("user-not-found", "There is no such user.");
       const { expires_in_seconds: seconds } = request;
-      return addKey(userId, request.name, seconds === undefined ? null : new Date(clock.now().getTime() + seconds * 1000));
+      return addKey(
+        userId,
+        request.name,
+        seconds === undefined ? null : new Date(clock.now().getTime() + seconds * 1000),
+      );
     },
 
     apiKeys: (principal: UserPrincipal, page: Page): Promise<ApiKeyRecord[]> =>

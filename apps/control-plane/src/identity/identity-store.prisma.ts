@@ -3,7 +3,12 @@ import type { Prisma } from "../database/prisma.prisma.ts";
 import type { ApiKey, User } from "../generated/client.ts";
 import type { ApiKeyRecord, IdentityStore, UserRecord } from "./identity-store.ts";
 
-const toUser = (row: User): UserRecord => ({ id: row.id, name: row.name, role: row.role as UserRecord["role"], createdAt: row.created_at });
+const toUser = (row: User): UserRecord => ({
+  id: row.id,
+  name: row.name,
+  role: row.role as UserRecord["role"],
+  createdAt: row.created_at,
+});
 
 const toKey = (row: ApiKey): ApiKeyRecord => ({
   id: row.id,
@@ -22,7 +27,10 @@ const REVOKE_LOCK = 7_301_990_412;
 export function prismaIdentityStore(prisma: Prisma): IdentityStore {
   return {
     async addUser({ id, name, role }, now) {
-      const { count } = await prisma.user.createMany({ data: [{ id, name, role, created_at: now }], skipDuplicates: true });
+      const { count } = await prisma.user.createMany({
+        data: [{ id, name, role, created_at: now }],
+        skipDuplicates: true,
+      });
       return count === 1;
     },
 
@@ -37,22 +45,34 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
     },
 
     async users({ limit, after }) {
-      const rows = await prisma.user.findMany({ where: after ? { id: { gt: after } } : {}, orderBy: { id: "asc" }, take: limit });
+      const rows = await prisma.user.findMany({
+        where: after ? { id: { gt: after } } : {},
+        orderBy: { id: "asc" },
+        take: limit,
+      });
       return rows.map(toUser);
     },
 
     async addApiKey({ id, userId, name, prefix, hash, expiresAt }, now) {
-      return toKey(await prisma.apiKey.create({ data: { id, user_id: userId, name, prefix, hash, created_at: now, expires_at: expiresAt } }));
+      return toKey(
+        await prisma.apiKey.create({
+          data: { id, user_id: userId, name, prefix, hash, created_at: now, expires_at: expiresAt },
+        }),
+      );
     },
 
     async findApiKey(hash, now) {
       const row = await prisma.apiKey.findUnique({ where: { hash }, include: { user: true } });
-      if (row === null || row.revoked_at !== null || (row.expires_at !== null && row.expires_at <= now)) return undefined;
+      if (row === null || row.revoked_at !== null || (row.expires_at !== null && row.expires_at <= now))
+        return undefined;
       return { key: toKey(row), user: toUser(row.user) };
     },
 
     async apiKeys(userId, { limit, after }) {
-      const where = { ...(userId === undefined ? {} : { user_id: userId }), ...(after ? { id: { gt: after } } : {}) };
+      const where = {
+        ...(userId === undefined ? {} : { user_id: userId }),
+        ...(after ? { id: { gt: after } } : {}),
+      };
       return (await prisma.apiKey.findMany({ where, orderBy: { id: "asc" }, take: limit })).map(toKey);
     },
 

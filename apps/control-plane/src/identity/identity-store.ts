@@ -42,7 +42,10 @@ export interface IdentityStore {
   users(page: Page): Promise<UserRecord[]>;
   addApiKey(key: NewApiKey, now: Date): Promise<ApiKeyRecord>;
   /** The usable key with this hash and its user; none when revoked or expired. */
-  findApiKey(hash: Uint8Array<ArrayBuffer>, now: Date): Promise<{ key: ApiKeyRecord; user: UserRecord } | undefined>;
+  findApiKey(
+    hash: Uint8Array<ArrayBuffer>,
+    now: Date,
+  ): Promise<{ key: ApiKeyRecord; user: UserRecord } | undefined>;
   apiKeys(userId: string | undefined, page: Page): Promise<ApiKeyRecord[]>;
   apiKey(id: string): Promise<ApiKeyRecord | undefined>;
   /** One guarded statement: `last-admin` when it would leave no admin a usable key. */
