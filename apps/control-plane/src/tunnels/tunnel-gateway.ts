@@ -46,6 +46,8 @@ export interface TunnelGatewayOptions {
 /** Agents told to go away come back spread over this time. */
 const RETRY_SPREAD_MS = 2000;
 const DRAIN_MS = 10_000;
+/** Notices that may arrive before the epoch is known. */
+const EARLY_NOTICES_MAX = 16;
 
 export function createTunnelGateway({ store, clock, log, random, tunnelLost }: TunnelGatewayOptions): TunnelGateway {
   const wolves = new TunnelRegistry();
@@ -115,7 +117,9 @@ export function createTunnelGateway({ store, clock, log, random, tunnelLost }: T
 
     async acceptWolf(wolf, tunnel) {
       const early: [string, Uint8Array][] = [];
-      let hear = (type: string, payload: Uint8Array) => void (early.length < 16 && early.push([type, payload]));
+      let hear = (type: string, payload: Uint8Array): void => {
+        if (early.length < EARLY_NOTICES_MAX) early.push([type, payload]);
+      };
       tunnel.onNotice((type, payload) => hear(type, payload));
       let opened: Wolf | undefined;
       try {

@@ -1,0 +1,43 @@
+/** A wolf's lobbies through its tunnel; everything that can go wrong there becomes a Failure or an ApiError in one place. */
+import { WolfApiError, type WolfClient, wolfClient } from "@wolfpack/wolf-api";
+import { RevdialError, tunnelFetch } from "revdial";
+import { ApiError } from "../http/problem.ts";
+import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
+import type { Failure } from "./session-store.ts";
+
+/** The wolf's API, or undefined while no tunnel leads there. */
+export function lobbiesOf(tunnels: Pick<Tunnels, "wolf">, wolfId: string, createTimeoutMs: number): WolfClient | undefined {
+  const tunnel = tunnels.wolf(wolfId);
+  return tunnel && wolfClient({ fetch: tunnelFetch(tunnel, "wolf"), createTimeoutMs });
+}
+
+/** Wolf's words for a lobby that is gone: stopping it again has succeeded already. */
+export function isUnknownLobby(error: unknown): boolean {
+  return error instanceof WolfApiError && error.code === "WOLF_REFUSED" && error.wolfMessage === "Invalid lobby ID";
+}
+
+const failureCodes: Record<WolfApiError["code"], string> = {
+  WOLF_REFUSED: "wolf-refused",
+  WOLF_REPLY_BROKEN: "wolf-reply-broken",
+  WOLF_TIMEOUT: "wolf-timeout",
+  WOLF_UNREACHABLE: "wolf-unreachable",
+};
+
+/** Why a sandbox did not start, in words its owner may read. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof WolfApiError) return { code: failureCodes[error.code], reason: `${error.message}.` };
+  return { code: "internal", reason: "Unexpected failure." };
+}
+
+/** A tunnel's error as the API shows it. */
+export function tunnelProblem(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof RevdialError) {
+    if (error.code === "DEADLINE") return new ApiError("wolf-timeout", "The wolf did not answer in time.", { cause: error });
+    return new ApiError("wolf-unreachable", "The wolf cannot be reached now.", { cause: error });
+  }
+  if (error instanceof Error && (error.name === "TimeoutError" || error.name === "AbortError")) {
+    return new ApiError("wolf-timeout", "The wolf did not answer in time.", { cause: error });
+  }
+  return new ApiError("internal", "Unexpected failure.", { cause: error });
+}
