@@ -81,19 +81,23 @@ export class Writer {
   }
 
   u8(value: number): this {
-    this.view.setUint8(this.grow(1), value);
+    const at = this.grow(1); // First: growing replaces the view.
+    this.view.setUint8(at, value);
     return this;
   }
   u16(value: number): this {
-    this.view.setUint16(this.grow(2), value);
+    const at = this.grow(2); // First: growing replaces the view.
+    this.view.setUint16(at, value);
     return this;
   }
   u32(value: number): this {
-    this.view.setUint32(this.grow(4), value);
+    const at = this.grow(4); // First: growing replaces the view.
+    this.view.setUint32(at, value);
     return this;
   }
   u64(value: bigint): this {
-    this.view.setBigUint64(this.grow(8), value);
+    const at = this.grow(8); // First: growing replaces the view.
+    this.view.setBigUint64(at, value);
     return this;
   }
   latin1(text: string): this {
@@ -102,7 +106,8 @@ export class Writer {
     return this;
   }
   raw(bytes: Uint8Array): this {
-    this.bytes.set(bytes, this.grow(bytes.byteLength));
+    const at = this.grow(bytes.byteLength);
+    this.bytes.set(bytes, at);
     return this;
   }
   headers(headers: HeaderList): this {
@@ -130,13 +135,8 @@ export function writeHeader(
   view.setUint32(5, channel);
 }
 
-/** At most 255 bytes of UTF-8, cut at a character. */
+/** At most 255 bytes of UTF-8; a longer text is cut between two characters. */
 export function shortText(text: string): Uint8Array {
-  let cut = text.slice(0, 255);
-  let bytes = utf8.encode(cut);
-  while (bytes.byteLength > 255) {
-    cut = cut.slice(0, -1);
-    bytes = utf8.encode(cut);
-  }
-  return bytes;
+  const bytes = new Uint8Array(255);
+  return bytes.subarray(0, utf8.encodeInto(text, bytes).written);
 }
