@@ -19,3 +19,20 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(timer) };
   },
 };
+
+/** Runs `run` again and again, `ms` after the last one ended. `run` must not reject. */
+export function repeat(clock: Clock, ms: number, run: () => Promise<void>): Timer {
+  let cancelled = false;
+  let timer: Timer | undefined;
+  const next = () => {
+    if (cancelled) return;
+    timer = clock.setTimer(ms, () => void run().finally(next));
+  };
+  next();
+  return {
+    cancel() {
+      cancelled = true;
+      timer?.cancel();
+    },
+  };
+}

@@ -3,14 +3,28 @@ import { type DestinationStream, type Logger, pino } from "pino";
 
 export type Log = Logger;
 
-const secrets = ["authorization", "cookie", "set-cookie", "key", "api_key", "token", "password", "pin"];
+/** Property names whose values are censored, at the top of a line and down to two objects below. */
+const secrets = [
+  "authorization",
+  "cookie",
+  "set-cookie",
+  "key",
+  "api_key",
+  "apiKey",
+  "token",
+  "password",
+  "pin",
+];
+const paths = secrets.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`]);
 
-export function createLogger(level: string, destination?: DestinationStream): Log {
-  const paths = secrets
-    .flatMap((name) => [name, `*.${name}`, `*.*.${name}`])
-    .map((path) => path.replace("set-cookie", '["set-cookie"]').replace('.["', '["'));
-  return pino(
-    { level, base: null, redact: { paths, censor: "[redacted]" } },
-    destination ?? pino.destination({ fd: 1, sync: true }),
-  );
+/** Lines go to stdout unless `destination` says otherwise; written at once, so that the last line before an end is not lost. */
+export function createLogger(level: string, destination: DestinationStream = stdout()): Log {
+  return pino({ level, base: null, redact: { paths, censor: "[redacted]" } }, destination);
+}
+
+function stdout(): DestinationStream {
+  const stream = pino.destination({ fd: 1, sync: true });
+  // Whoever read the log is gone (EPIPE): serving goes on.
+  stream.on("error", () => undefined);
+  return stream;
 }

@@ -18,3 +18,19 @@ export function createPrisma(url: string): Prisma {
   });
   return new PrismaClient({ adapter, log: [] });
 }
+
+const PING_TIMEOUT_MS = 2000;
+
+/** Rejects when the database does not answer within two seconds. */
+export async function pingDatabase(prisma: Prisma): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${PING_TIMEOUT_MS} ms`)), PING_TIMEOUT_MS);
+  });
+  const ping = prisma.$queryRaw`SELECT 1`;
+  try {
+    await Promise.race([ping, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,8 +1,8 @@
 /** Errors as the API shows them: RFC 9457 problems with stable codes. The cause is logged once, here, and never sent. */
-import type { ServerResponse } from "node:http";
 import { type ProblemCode, problemKind } from "@wolfpack/api-contract";
-import type { ErrorRequestHandler, RequestHandler, Response } from "express";
+import type { ErrorRequestHandler, RequestHandler } from "express";
 import type { Log } from "../logger.ts";
+import { requestIdOf } from "./request-id.ts";
 
 export interface ApiErrorOptions {
   cause?: unknown;
@@ -50,10 +50,6 @@ export function renderProblem(
   if (kind.retry) headers["retry-after"] ??= String(RETRY_AFTER_SECONDS);
   if (kind.status === 401) headers["www-authenticate"] ??= 'Bearer realm="wolfpack"';
   return { status: kind.status, headers, body: JSON.stringify(problem) };
-}
-
-export function requestIdOf(res: Response | ServerResponse): string {
-  return String(res.getHeader("x-request-id") ?? "");
 }
 
 /** Codes of PostgreSQL's driver and of Prisma that say that the database cannot be reached. */
@@ -111,7 +107,8 @@ export function toApiError(error: unknown): ApiError {
     status?: unknown;
   };
   const parser = typeof type === "string" ? parserErrors[type] : undefined;
-  if (parser) return new ApiError(parser[0], parser[1], { cause: error });
+  // Without its cause, whose message and properties hold pieces of the body.
+  if (parser) return new ApiError(parser[0], parser[1]);
   if (error instanceof URIError || (error instanceof Error && status === 400)) {
     return new ApiError("invalid-request", "The URL is not valid.", {
       cause: error,
@@ -125,14 +122,13 @@ export function toApiError(error: unknown): ApiError {
 
 /** Express's last middleware. */
 export function problemHandler(log: Log): ErrorRequestHandler {
-  return (cause, req, res, next) => {
+  return (cause, _req, res, next) => {
     const error = toApiError(cause);
     const level =
       error.code === "internal" ? "error" : error.code === "database-unavailable" ? "warn" : "info";
-    log[level](
-      { err: error, request_id: requestIdOf(res), method: req.method, route: req.path, code: error.code },
-      "request failed",
-    );
+    // The caller's own mistakes need no stack.
+    const why = error.cause === undefined ? { detail: error.message } : { err: error };
+    log[level]({ ...why, request_id: requestIdOf(res), code: error.code }, "request refused");
     // Too late for a body: Express destroys the socket.
     if (res.headersSent) return next(cause);
     const { status, headers, body } = renderProblem(error, requestIdOf(res));

@@ -33,8 +33,10 @@ export function createIdentityService({
     userId: string,
     name: string,
     expiresAt: Date | null,
+    keep: (key: string) => void = () => undefined,
   ): Promise<{ record: ApiKeyRecord; key: string }> {
     const key = newApiKey();
+    keep(key);
     const record = await store.addApiKey(
       {
         id: newId("key"),
@@ -47,6 +49,13 @@ export function createIdentityService({
       clock.now(),
     );
     return { record, key };
+  }
+
+  async function admin(): Promise<UserRecord> {
+    await store.addUser({ id: newId("usr"), name: ADMIN_NAME, role: "admin" }, clock.now());
+    const user = await store.userByName(ADMIN_NAME);
+    if (user === undefined) throw new Error("the admin was removed while it was made");
+    return user;
   }
 
   const identity: Identity = {
@@ -72,17 +81,20 @@ export function createIdentityService({
   return {
     ...identity,
 
-    /** On the first boot: the admin and a key, returned this once. Undefined when the admin is there. */
-    async bootstrap(): Promise<string | undefined> {
-      const added = await store.addUser({ id: newId("usr"), name: ADMIN_NAME, role: "admin" }, clock.now());
-      return added ? this.newAdminKey("first boot") : undefined;
+    /**
+     * Makes sure that there is an admin with a key. `keep` stores a new key before it becomes valid, so that a crash in
+     * between loses nothing; false when the admin had one already.
+     */
+    async bootstrap(keep: (key: string) => void): Promise<boolean> {
+      const { id } = await admin();
+      if ((await store.apiKeys(id, { limit: 1, after: undefined })).length > 0) return false;
+      await addKey(id, "first boot", null, keep);
+      return true;
     },
 
-    /** Another key for the admin, for whoever can already read the data directory. */
-    async newAdminKey(name: string): Promise<string> {
-      const admin = await store.userByName(ADMIN_NAME);
-      if (admin === undefined) throw new ApiError("user-not-found", "There is no admin.");
-      return (await addKey(admin.id, name, null)).key;
+    /** Another key for the admin, for whoever can write the data directory. Earlier keys stay valid. */
+    async resetAdminKey(keep: (key: string) => void): Promise<void> {
+      await addKey((await admin()).id, "reset", null, keep);
     },
 
     async me(principal: UserPrincipal): Promise<UserRecord> {

@@ -1,0 +1,55 @@
+/** The Express application on one screen: what a request passes, in order, and what is mounted where. */
+import express, { type Express, type RequestHandler, type Router } from "express";
+import { methodCheck } from "./http/method-check.ts";
+import { ApiError, notFound, problemHandler } from "./http/problem.ts";
+import { requestLog } from "./http/request-log.ts";
+import { apiHeaders } from "./http/security-headers.ts";
+import { systemRoutes } from "./http/system-routes.ts";
+import type { Log } from "./logger.ts";
+
+export interface AppOptions {
+  log: Log;
+  bodyBytesMax: number;
+  draining: () => boolean;
+  /** Rejects when the database does not answer. */
+  pingDatabase: () => Promise<void>;
+  /** Mounted at /api/v1. */
+  routers: readonly Router[];
+}
+
+export function createApp({ log, bodyBytesMax, draining, pingDatabase, routers }: AppOptions): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  // Every answer is fresh, and an ETag of an error is of no use.
+  app.disable("etag");
+  // `?a[b]=c` is a parameter named "a[b]", not an object.
+  app.set("query parser", "simple");
+
+  app.use(requestLog(log));
+  app.use(apiHeaders);
+  app.use(methodCheck());
+  app.use(systemRoutes({ draining, pingDatabase }));
+  app.use("/api/v1", refuseWhen(draining), neverStored, json(bodyBytesMax), ...routers);
+  app.use(notFound);
+  app.use(problemHandler(log));
+  return app;
+}
+
+/** Not strict: a body like `"text"` is JSON, and the schema says what is wrong with it. Compressed bodies are refused. */
+const json = (limit: number): RequestHandler =>
+  express.json({ limit, inflate: false, strict: false, type: "application/json" });
+
+const neverStored: RequestHandler = (_req, res, next) => {
+  res.setHeader("cache-control", "no-store");
+  next();
+};
+
+function refuseWhen(draining: () => boolean): RequestHandler {
+  return (_req, res, next) => {
+    if (draining()) {
+      res.setHeader("connection", "close");
+      throw new ApiError("draining", "This replica is shutting down.");
+    }
+    next();
+  };
+}

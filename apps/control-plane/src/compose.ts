@@ -1,0 +1,132 @@
+/** The composition root: the only place that picks implementations and knows who needs whom. */
+import { once } from "node:events";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { createApp } from "./app.ts";
+import { repeat, systemClock, type Timer } from "./clock.ts";
+import type { Config } from "./config.ts";
+import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
+import { createHttpServer } from "./http/server.ts";
+import { identityRoutes } from "./identity/identity-routes.ts";
+import { createIdentityService, type IdentityService } from "./identity/identity-service.ts";
+import { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
+import type { Log } from "./logger.ts";
+import { createScreen } from "./sessions/screen.ts";
+import { sessionRoutes } from "./sessions/session-routes.ts";
+import { createSessionService } from "./sessions/session-service.ts";
+import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
+import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
+import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
+import { createHealthMonitor } from "./wolves/health-monitor.ts";
+import { wolfRoutes } from "./wolves/wolf-routes.ts";
+import { createWolfService } from "./wolves/wolf-service.ts";
+import { prismaWolfStore } from "./wolves/wolf-store.prisma.ts";
+
+export interface ControlPlane {
+  readonly identity: IdentityService;
+  /** Begins to serve and to look after the fleet; resolves to the port. Rejects with Node's error, such as EADDRINUSE. */
+  listen(): Promise<number>;
+  /** Not ready, no new connections, tunnels told to go elsewhere, requests in flight finished; bounded. Ends every connection and timer. */
+  stop(): Promise<void>;
+}
+
+/** How long requests in flight may take after the last tunnel has ended. */
+const REQUESTS_DRAIN_MS = 5000;
+
+export function compose(config: Config, databaseUrl: string, log: Log): ControlPlane {
+  const clock = systemClock;
+  let isDraining = false;
+  const draining = () => isDraining;
+
+  const prisma = createPrisma(databaseUrl);
+  const wolfStore = prismaWolfStore(prisma);
+  const { apiKeySecret, runnerToken } = config;
+  const identity = createIdentityService({
+    store: prismaIdentityStore(prisma),
+    clock,
+    log,
+    apiKeySecret,
+    runnerToken,
+  });
+
+  const gateway = createTunnelGateway({
+    store: wolfStore,
+    clock,
+    log,
+    random: Math.random,
+    tunnelLost: (id, epoch) => monitor.tunnelLost(id, epoch),
+  });
+  const monitor = createHealthMonitor({
+    store: wolfStore,
+    clock,
+    log,
+    liveTunnels: gateway.liveWolves,
+    tunnelLostAfterMs: config.tunnelLostAfterMs,
+    wolfStaleAfterMs: config.wolfStaleAfterMs,
+    intervalMs: config.healthIntervalMs,
+  });
+  const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved: gateway.drop });
+  const sessions = createSessionService({
+    store: prismaSessionStore(prisma),
+    wolves: wolfStore,
+    tunnels: gateway,
+    clock,
+    log,
+    defaultImage: config.defaultSandboxImage,
+    renderNode: config.renderNode,
+    startTimeoutMs: config.sessionStartTimeoutMs,
+    settleMs: config.lobbySettleMs,
+  });
+
+  const app = createApp({
+    log,
+    bodyBytesMax: config.bodyBytesMax,
+    draining,
+    pingDatabase: () => pingDatabase(prisma),
+    routers: [
+      identityRoutes(identity),
+      wolfRoutes({ wolves, identity, rttMsOf: gateway.rttMsOf }),
+      sessionRoutes({ sessions, screen: createScreen(gateway), identity }),
+      upgradeRoutes(),
+    ],
+  });
+  const server = createHttpServer(app);
+  attachUpgrades(server, { identity, wolves: wolfStore, ownerOf: sessions.ownerOf, gateway, log, draining });
+
+  let reconciling: Timer | undefined;
+  return {
+    identity,
+
+    async listen() {
+      // Before any agent can come back: whoever was connected to an earlier process is suspect until then.
+      await monitor.start();
+      server.listen(config.port, config.host);
+      await once(server, "listening");
+      reconciling = repeat(clock, config.reconcileIntervalMs, () =>
+        sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id)),
+      );
+      return (server.address() as AddressInfo).port;
+    },
+
+    async stop() {
+      isDraining = true;
+      reconciling?.cancel();
+      const closed = closeServer(server);
+      sessions.close();
+      await gateway.drain();
+      const timer = setTimeout(() => server.closeAllConnections(), REQUESTS_DRAIN_MS);
+      await closed;
+      clearTimeout(timer);
+      monitor.stop();
+      await prisma.$disconnect();
+    },
+  };
+}
+
+/** Resolves when the last connection has ended, and at once when it never listened. */
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+}

@@ -1,0 +1,97 @@
+/** The HTTP server below Express: limits on headers and time, and a problem for whatever never becomes a request. */
+import { randomUUID } from "node:crypto";
+import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import type { ProblemCode } from "@wolfpack/api-contract";
+import { ApiError, renderProblem } from "./problem.ts";
+import { giveRequestId } from "./request-id.ts";
+
+export interface ServerLimits {
+  /** All header fields of a request together. Default 16 KiB; past it 431. */
+  headerBytesMax: number;
+  /** From the first byte to the end of the headers. Default 10 s; past it 408. */
+  headersTimeoutMs: number;
+  /** From the first byte to the end of the body. Default 30 s; past it 408. */
+  requestTimeoutMs: number;
+}
+
+const defaults: ServerLimits = { headerBytesMax: 16_384, headersTimeoutMs: 10_000, requestTimeoutMs: 30_000 };
+/** Longer than the usual 60 s of load balancers, which else reuse a connection that is just being closed. */
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+
+export function createHttpServer(listener: RequestListener, options: Partial<ServerLimits> = {}): Server {
+  const { headerBytesMax, headersTimeoutMs, requestTimeoutMs } = { ...defaults, ...options };
+  /** The newest answer on a connection: after its head nothing else may be written there. */
+  const answers = new WeakMap<Duplex, ServerResponse>();
+  const server = createServer(
+    {
+      maxHeaderSize: headerBytesMax,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      connectionsCheckingInterval: Math.min(1000, headersTimeoutMs),
+      // Node's own answer to a missing Host has no body; the listener below gives it one.
+      requireHostHeader: false,
+      // Some clients offer `Upgrade: h2c` with ordinary requests (RFC 9110 §7.8 lets a server ignore it).
+      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === "websocket",
+    },
+    (request, response) => {
+      answers.set(request.socket, response);
+      if (request.headers.host === undefined && request.httpVersion === "1.1") {
+        return answer(
+          response,
+          giveRequestId(request, response),
+          new ApiError("malformed-http", "Host is missing."),
+        );
+      }
+      listener(request, response);
+    },
+  );
+  server.on("checkExpectation", (request, response) => {
+    const error = new ApiError("malformed-http", "Expect knows 100-continue only.");
+    answer(response, giveRequestId(request, response), error);
+  });
+  server.on("clientError", (cause: NodeJS.ErrnoException, socket) => {
+    const started = answers.get(socket)?.headersSent === true;
+    if (cause.code === "ECONNRESET" || !socket.writable || started) return void socket.destroy();
+    socket.end(rawProblem(clientProblem(cause.code)));
+  });
+  return server;
+}
+
+const clientProblems: Record<string, [ProblemCode, string]> = {
+  HPE_HEADER_OVERFLOW: ["headers-too-large", "The header fields are larger than allowed."],
+  ERR_HTTP_REQUEST_TIMEOUT: ["request-timeout", "The request did not arrive in time."],
+};
+
+function clientProblem(code: string | undefined): ApiError {
+  const [problem, detail] = clientProblems[code ?? ""] ?? [
+    "malformed-http",
+    "The request is not valid HTTP/1.1.",
+  ];
+  return new ApiError(problem, detail);
+}
+
+function answer(response: ServerResponse, requestId: string, error: ApiError): void {
+  const { status, headers, body } = renderProblem(error, requestId);
+  response.writeHead(status, { ...headers, connection: "close" }).end(body);
+}
+
+const reasons: Record<number, string> = {
+  400: "Bad Request",
+  408: "Request Timeout",
+  431: "Request Header Fields Too Large",
+};
+
+function rawProblem(error: ApiError): string {
+  const requestId = randomUUID();
+  const { status, headers, body } = renderProblem(error, requestId);
+  const all = {
+    ...headers,
+    "x-request-id": requestId,
+    "content-length": Buffer.byteLength(body),
+    connection: "close",
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${status} ${reasons[status] ?? "Error"}\r\n${lines.join("")}\r\n${body}`;
+}
