@@ -1,0 +1,167 @@
+/** Dead peers, round trips and timers, with time moved by hand. */
+import { describe, expect, it } from "@jest/globals";
+import { Liveness } from "../src/liveness.ts";
+import { ManualClock, tunnelPair } from "../src/testing/index.ts";
+import { failure, get, signal, untilAborted } from "./support.ts";
+
+async function clockedPair() {
+  const clock = new ManualClock();
+  const pair = tunnelPair({ both: { clock } });
+  await pair.ready;
+  return { clock, ...pair };
+}
+
+describe("liveness", () => {
+  it("notices a peer that fell silent within 15 s of its last sign of life, and settles what waited for it", async () => {
+    const { clock, left, right, link } = await clockedPair();
+    left.serve((request) => untilAborted(request.signal));
+    await clock.advance(5100);
+    const inFlight = failure(right.request(get("/")));
+    await clock.advance(0);
+    link.drop();
+    await clock.advance(14_899);
+    expect(right.draining).toBe(false);
+    await clock.advance(102);
+    expect(await right.closed).toMatchObject({ code: "DEAD_PEER" });
+    expect(await inFlight).toMatchObject({ code: "DEAD_PEER", sent: "may-have-run" });
+    expect(await left.closed).toMatchObject({ code: "DEAD_PEER" });
+    expect(clock.pending).toBe(0);
+  });
+
+  it("does not take a peer for dead that stalls for 10 s", async () => {
+    const { clock, left, right, link } = await clockedPair();
+    await clock.advance(7000);
+    link.hold("left", true);
+    await clock.advance(10_000);
+    link.hold("left", false);
+    await clock.advance(0);
+    await clock.advance(60_000);
+    left.serve(() => ({ status: 200 }));
+    expect((await right.request(get("/"))).status).toBe(200);
+    left.destroy();
+    await Promise.all([left.closed, right.closed]);
+  });
+
+  it("does not take its own stall for the peer's death", () => {
+    const liveness = new Liveness(5000, 15_000, 0);
+    expect(liveness.tick(0)).toEqual({ ping: 1n });
+    expect(liveness.answered(1n, 3)).toBe(3);
+    liveness.heard(3);
+    // This process was stopped for a minute: nobody listened, so nothing was heard.
+    expect(liveness.tick(60_000)).toEqual({ ping: 2n });
+  });
+
+  it("does not take a peer for dead that sends and never answers a ping", () => {
+    const liveness = new Liveness(5000, 15_000, 0);
+    for (let now = 0; now <= 1_000_000; now += 5000) {
+      expect(liveness.tick(now).deadForMs).toBeUndefined();
+      liveness.heard(now + 1);
+    }
+  });
+
+  it("ignores an answer to nothing it asked", () => {
+    const liveness = new Liveness(5000, 15_000, 0);
+    expect(liveness.answered(1n, 5)).toBeUndefined();
+    liveness.tick(0);
+    expect(liveness.answered(2n, 5)).toBeUndefined();
+    expect(liveness.answered(1n, 5)).toBe(5);
+    expect(liveness.answered(1n, 6)).toBeUndefined();
+  });
+
+  it("knows the round trip soon after HELLO", async () => {
+    const { clock, left, right } = await clockedPair();
+    expect(right.rttMs).toBeUndefined();
+    await clock.advance(1);
+    expect(right.rttMs).toBeDefined();
+    expect(left.rttMs).toBeDefined();
+    left.destroy();
+    await right.closed;
+  });
+
+  it("gives up on a peer that never says HELLO", async () => {
+    const clock = new ManualClock();
+    const { left, right, link } = tunnelPair({ both: { clock } });
+    link.drop();
+    const early = failure(right.request(get("/")));
+    await clock.advance(9999);
+    expect(right.draining).toBe(false);
+    await clock.advance(1);
+    expect(await failure(right.ready)).toMatchObject({ code: "HELLO_TIMEOUT" });
+    expect(await early).toMatchObject({ code: "HELLO_TIMEOUT", sent: "not-sent" });
+    expect((await failure(left.ready)).code).toBe("HELLO_TIMEOUT");
+    // Nobody answers the close either: after its second the link is cut.
+    await clock.advance(1000);
+    expect((await right.closed).code).toBe("HELLO_TIMEOUT");
+    expect(clock.pending).toBe(0);
+  });
+
+  it("resets a request exactly at its deadline, and not the one beside it", async () => {
+    const { clock, left, right } = await clockedPair();
+    const reason = signal<unknown>();
+    left.serve((request) => {
+      if (request.path === "/short")
+        request.signal.addEventListener("abort", () => reason.give(request.signal.reason));
+      return untilAborted(request.signal);
+    });
+    const short = failure(right.request({ ...get("/short"), deadlineMs: 1000 }));
+    const long = failure(right.request({ ...get("/long"), deadlineMs: 2000 }));
+    let over: string[] = [];
+    void short.then(() => over.push("short"));
+    void long.then(() => over.push("long"));
+    await clock.advance(999);
+    expect(over).toEqual([]);
+    await clock.advance(1);
+    expect(over).toEqual(["short"]);
+    expect(await short).toMatchObject({ code: "DEADLINE", sent: "may-have-run" });
+    expect(await reason.seen).toMatchObject({ code: "DEADLINE" });
+    over = [];
+    await clock.advance(1000);
+    expect(over).toEqual(["long"]);
+    left.destroy();
+    await right.closed;
+  });
+
+  it("counts the deadline while the request waits for HELLO", async () => {
+    const clock = new ManualClock();
+    const { right, left, link } = tunnelPair({ both: { clock } });
+    link.hold("right", true);
+    const late = failure(right.request({ ...get("/"), deadlineMs: 100 }));
+    await clock.advance(100);
+    expect(await late).toMatchObject({ code: "DEADLINE", sent: "not-sent" });
+    link.hold("right", false);
+    await clock.advance(0);
+    left.serve(() => ({ status: 204 }));
+    expect((await right.request(get("/"))).status).toBe(204);
+    left.destroy();
+    await right.closed;
+  });
+
+  it("leaves no timer behind, however it ends", async () => {
+    for (const how of ["close", "destroy", "cut"] as const) {
+      const { clock, left, right, link } = await clockedPair();
+      left.serve(() => ({ status: 200 }));
+      await right.request({ ...get("/"), deadlineMs: 1000 });
+      if (how === "cut") link.cut();
+      else void right[how]();
+      await clock.advance(0);
+      await Promise.all([left.closed, right.closed]);
+      expect(clock.pending).toBe(0);
+    }
+  });
+
+  it("ends a drain at its time, even when the peer is gone", async () => {
+    const { clock, left, right, link } = await clockedPair();
+    left.serve((request) => untilAborted(request.signal));
+    const inFlight = failure(right.request(get("/")));
+    await clock.advance(0);
+    link.drop();
+    const closing = right.close({ drainMs: 2000 });
+    await clock.advance(2000);
+    expect(await inFlight).toMatchObject({ code: "DRAINING" });
+    await clock.advance(1000);
+    expect((await closing).code).toBe("CLOSED");
+    left.destroy();
+    await left.closed;
+    expect(clock.pending).toBe(0);
+  });
+});
