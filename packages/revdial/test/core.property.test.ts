@@ -34,8 +34,10 @@ class Side {
   readonly core: Core;
   readonly outbox: Uint8Array[] = [];
   readonly accounts = new Map<number, Account>();
-  /** Per channel: what the wire has granted us and what we have put on it. */
+  /** Per channel: what the wire has granted us, less what we have put on it. */
   readonly granted = new Map<number, number>();
+  /** Per channel: what we have granted the peer. */
+  readonly given = new Map<number, number>();
   closed = false;
 
   constructor(dialled: boolean) {
@@ -98,6 +100,13 @@ class Side {
   }
 
   private spend(frame: Frame): void {
+    if (frame.type === "credit") {
+      // What the peer may still send, and what of its bytes nobody has read, never exceed the largest window.
+      const given = (this.given.get(frame.channel) ?? limits.windowInitialBytes) + frame.bytes;
+      this.given.set(frame.channel, given);
+      const { gotBytes, unread } = this.accounts.get(frame.channel) as Account;
+      expect(given - gotBytes + unread).toBeLessThanOrEqual(limits.windowMaxBytes);
+    }
     if (frame.type !== "data") return;
     const left = (this.granted.get(frame.channel) ?? limits.windowInitialBytes) - frame.bytes.byteLength;
     expect(left).toBeGreaterThanOrEqual(0);
