@@ -1,0 +1,90 @@
+import { describe, expect, it } from "@jest/globals";
+import { type Channel, newChannel } from "./channel.ts";
+import { Windows } from "./windows.ts";
+
+const limits = { windowInitialBytes: 1000, windowMaxBytes: 8000, receiveBudgetBytes: 20_000 };
+
+function admitted(windows: Windows): Channel {
+  const channel = newChannel(1, true, 0, limits.windowInitialBytes, 0);
+  expect(windows.admit(channel)).toBe(true);
+  return channel;
+}
+
+/** The peer fills the window and the reader takes it, at once; returns the credit given back. */
+function turn(windows: Windows, channel: Channel, now: number): number {
+  const bytes = channel.receiveCredit;
+  windows.received(channel, bytes);
+  return windows.consumed(channel, bytes, false, now);
+}
+
+describe("a receive window", () => {
+  it("gives back exactly what was taken, once half a window was taken", () => {
+    const windows = new Windows(limits);
+    windows.rttMs = 0;
+    const channel = admitted(windows);
+    windows.received(channel, 900);
+    expect(windows.consumed(channel, 499, false, 5000)).toBe(0);
+    expect(windows.consumed(channel, 1, false, 5000)).toBe(500);
+    expect(windows.consumed(channel, 400, false, 5000)).toBe(0);
+    expect(channel.receiveCredit).toBe(600);
+  });
+
+  it("doubles while whole windows are consumed within four round trips, up to its maximum", () => {
+    const windows = new Windows(limits);
+    windows.rttMs = 50;
+    const channel = admitted(windows);
+    const sizes: number[] = [];
+    for (let now = 100; now <= 600; now += 100) {
+      turn(windows, channel, now);
+      sizes.push(channel.windowBytes);
+    }
+    expect(sizes).toEqual([2000, 4000, 8000, 8000, 8000, 8000]);
+    expect(channel.receiveCredit).toBe(8000);
+  });
+
+  it("does not grow for a reader that takes longer", () => {
+    const windows = new Windows(limits);
+    windows.rttMs = 50;
+    const channel = admitted(windows);
+    for (let now = 300; now <= 3000; now += 300) turn(windows, channel, now);
+    expect(channel.windowBytes).toBe(1000);
+  });
+
+  it("grows no further than half of the tunnel's budget", () => {
+    const windows = new Windows(limits);
+    const channels = [admitted(windows), admitted(windows), admitted(windows)];
+    for (let now = 1; now < 20; now += 1) for (const channel of channels) turn(windows, channel, now);
+    expect(windows.budgetUsedBytes).toBe(10_000);
+    expect(channels.reduce((sum, channel) => sum + channel.windowBytes, 0)).toBe(10_000);
+  });
+
+  it("refuses one byte more than it granted, and changes nothing", () => {
+    const windows = new Windows(limits);
+    const channel = admitted(windows);
+    expect(() => windows.received(channel, 1001)).toThrow("WINDOW_EXCEEDED");
+    expect(channel.receiveCredit).toBe(1000);
+    windows.received(channel, 1000);
+    expect(() => windows.received(channel, 1)).toThrow("WINDOW_EXCEEDED");
+  });
+
+  it("keeps what is unread in the budget after the end, and gives it back as it is read", () => {
+    const windows = new Windows(limits);
+    const channel = admitted(windows);
+    windows.received(channel, 700);
+    windows.remoteEnded(channel);
+    expect(windows.budgetUsedBytes).toBe(700);
+    expect(windows.consumed(channel, 600, true, 1)).toBe(0);
+    expect(windows.budgetUsedBytes).toBe(100);
+    windows.release(channel);
+    expect(windows.budgetUsedBytes).toBe(0);
+  });
+
+  it("admits channels to the budget's last byte and none beyond", () => {
+    const windows = new Windows({ ...limits, receiveBudgetBytes: 2500 });
+    admitted(windows);
+    const second = admitted(windows);
+    expect(windows.admit(newChannel(5, true, 0, 1000, 0))).toBe(false);
+    windows.release(second);
+    admitted(windows);
+  });
+});
