@@ -1,12 +1,16 @@
 /** Dialling and accepting over real sockets: refusals, time-outs, foreign peers. */
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { WebSocket, WebSocketServer } from "ws";
+import { decodeMessage } from "../src/frame.ts";
 import { dialTunnel, REVDIAL_SUBPROTOCOL, type Tunnel, webSocketServerOptions } from "../src/index.ts";
+import { defaultLimits } from "../src/limits.ts";
+import { hello, open, write } from "./cores.ts";
 import { gateway, listen, stopServer } from "./gateway.ts";
-import { failure } from "./support.ts";
+import { failure, get, signal, text } from "./support.ts";
 
 describe("dialTunnel", () => {
   let server: Server | undefined;
@@ -50,6 +54,77 @@ describe("dialTunnel", () => {
     const error = await failure(dialTunnel(url));
     expect(error).toMatchObject({ code: "DIAL_REFUSED", status: 503, retryAfterMs: 7000 });
     expect(error.detail).toHaveLength(4096);
+  });
+
+  it.each([
+    ["a date, against the server's own clock", "Mon, 23 Nov 2026 10:00:30 GMT", 30_000],
+    ["a date that has passed", "Mon, 23 Nov 2026 09:00:00 GMT", undefined],
+    ["nonsense", "soon", undefined],
+    ["a negative number", "-5", undefined],
+    ["more than a day", "9999999", 86_400_000],
+  ])("reads a Retry-After that is %s", async (_name, value, retryAfterMs) => {
+    const url = await answering((_request, response) => {
+      response.writeHead(503, { "retry-after": value, date: "Mon, 23 Nov 2026 10:00:00 GMT" }).end();
+    });
+    expect((await failure(dialTunnel(url))).retryAfterMs).toBe(retryAfterMs);
+  });
+
+  it("does not wait longer than its time for the body of a refusal", async () => {
+    const url = await answering((_request, response) => {
+      response.writeHead(403);
+      response.write("and then nothing");
+    });
+    expect((await failure(dialTunnel(url, { handshakeTimeoutMs: 50 }))).code).toBe("DIAL_TIMEOUT");
+  });
+
+  it("reports a refusal whose body is cut short", async () => {
+    const url = await answering((_request, response) => {
+      response.writeHead(401, { "content-length": "100" });
+      response.write("half", () => response.destroy());
+    });
+    expect(await failure(dialTunnel(url))).toMatchObject({
+      code: "DIAL_REFUSED",
+      status: 401,
+      detail: "half",
+    });
+  });
+
+  it("sends its headers and the subprotocol, and no Origin", async () => {
+    const seen = signal<IncomingMessage>();
+    const url = await answering((request, response) => {
+      seen.give(request);
+      response.writeHead(401).end();
+    });
+    await failure(dialTunnel(url, { headers: { authorization: "Bearer x" } }));
+    const { headers } = await seen.seen;
+    expect(headers).toMatchObject({ authorization: "Bearer x", "sec-websocket-protocol": "revdial.v3" });
+    expect(headers.origin).toBeUndefined();
+    expect(headers["sec-websocket-extensions"]).toBeUndefined();
+  });
+
+  it.each([
+    ["by default on loopback", {}, true],
+    ["when it is told not to", { zeroMask: false }, false],
+  ])("masks with a zero key %s", async (_name, options, zero) => {
+    const firstFrame = signal<Buffer>();
+    server = createServer();
+    server.on("upgrade", (request, socket) => {
+      sockets.add(socket as Socket);
+      const hash = createHash("sha1").update(
+        `${request.headers["sec-websocket-key"]}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`,
+      );
+      socket.on("data", (bytes: Buffer) => firstFrame.give(bytes));
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: revdial.v3\r\nSec-WebSocket-Accept: ${hash.digest("base64")}\r\n\r\n`,
+      );
+    });
+    const cancel = new AbortController();
+    const dialling = failure(dialTunnel(await listen(server), { ...options, signal: cancel.signal }));
+    const frame = await firstFrame.seen;
+    // HELLO is longer than nothing and shorter than 126 bytes: two header bytes, four of the key.
+    expect(frame.subarray(2, 6).equals(Buffer.alloc(4))).toBe(zero);
+    cancel.abort();
+    expect((await dialling).code).toBe("CANCELLED");
   });
 
   it("does not follow a redirect", async () => {
@@ -112,7 +187,11 @@ describe("dialTunnel", () => {
   });
 
   it("refuses a URL that is no WebSocket's", async () => {
-    expect((await failure(dialTunnel("http://127.0.0.1/"))).code).toBe("ARGUMENT");
+    for (const url of ["http://127.0.0.1/", "nonsense", "", "wss://"]) {
+      expect((await failure(dialTunnel(url))).code).toBe("ARGUMENT");
+    }
+    const headers = { authorization: "Bearer a\r\nx: y" };
+    expect((await failure(dialTunnel("ws://127.0.0.1:9/", { headers }))).code).toBe("ARGUMENT");
   });
 });
 
@@ -150,6 +229,57 @@ describe("a peer that speaks WebSocket but not this protocol", () => {
     socket.send(Buffer.alloc(1024 * 1024 + 1));
     await once(socket, "close");
     expect((await (await accepted.promise).closed).code).toBe("TRANSPORT_LOST");
+    await stopServer(server);
+  });
+
+  it("is cut off when it was let in without the subprotocol", async () => {
+    const accepted = signal<Tunnel>();
+    const { url, server } = await gateway(accepted.give);
+    const socket = new WebSocket(url);
+    const [closedWith] = (await once(socket, "close")) as [number];
+    expect(closedWith).toBe(1002);
+    expect((await (await accepted.seen).closed).code).toBe("PROTOCOL_VERSION");
+    await stopServer(server);
+  });
+
+  it("gets the answers to requests of one message in one message", async () => {
+    const accepted = signal<Tunnel>();
+    const { url, server } = await gateway(accepted.give);
+    const socket = new WebSocket(url, REVDIAL_SUBPROTOCOL);
+    await once(socket, "open");
+    const messages: Buffer[] = [];
+    const answers = signal();
+    const frames = () => messages.flatMap((message) => decodeMessage(new Uint8Array(message), defaultLimits));
+    socket.on("message", (message: Buffer) => {
+      messages.push(message);
+      if (frames().filter((frame) => frame.type === "head").length === 20) answers.give();
+    });
+    const tunnel = await accepted.seen;
+    tunnel.serve(() => ({ status: 200, body: text.encode("ok") }));
+    const opens = Array.from({ length: 20 }, (_, index) => open(2 * index + 1, { end: true }));
+    socket.send(write(hello, ...opens));
+    await answers.seen;
+    const heads = messages.filter((message) =>
+      decodeMessage(new Uint8Array(message), defaultLimits).some((frame) => frame.type === "head"),
+    );
+    expect(heads).toHaveLength(1);
+    expect(frames().filter((frame) => frame.type === "data" && frame.end)).toHaveLength(20);
+    socket.terminate();
+    expect((await tunnel.closed).code).toBe("TRANSPORT_LOST");
+    await stopServer(server);
+  });
+
+  it("does not keep a tunnel waiting that closes while it says nothing", async () => {
+    const accepted = signal<Tunnel>();
+    const { url, server } = await gateway(accepted.give);
+    const socket = new WebSocket(url, REVDIAL_SUBPROTOCOL);
+    await once(socket, "open");
+    const tunnel = await accepted.seen;
+    const early = failure(tunnel.request(get("/")));
+    const end = tunnel.close({ reason: "never mind" });
+    expect(await early).toMatchObject({ code: "DRAINING", sent: "not-sent" });
+    expect(await end).toEqual({ code: "CLOSED", reason: "never mind" });
+    expect((await failure(tunnel.ready)).code).toBe("CLOSED");
     await stopServer(server);
   });
 });
