@@ -404,12 +404,14 @@ export class Core {
 
   private peerGoesAway(frame: Frame & { type: "goaway" }): void {
     const { code, retryAfterMs, reason, lastChannel } = frame;
+    const fatal = code >= FIRST_FATAL_CODE;
+    const fate = fatal ? goawayCodeName(code) : "DRAINING";
     this.goawayReceived = true;
     this.effects.push({ effect: "goaway", code, retryAfterMs, reason, lastChannel });
     for (const channel of this.channels.list()) {
-      if (!channel.inbound && channel.id > lastChannel) this.drop(channel, "DRAINING", reason, "not-sent");
+      if (!channel.inbound && channel.id > lastChannel) this.drop(channel, fate, reason, "not-sent");
     }
-    if (code >= FIRST_FATAL_CODE) this.close(goawayCodeName(code), `the peer says: ${reason}`);
+    if (fatal) this.close(goawayCodeName(code), `the peer says: ${reason}`);
   }
 
   private peerOpens(frame: Frame & { type: "open" }): void {
@@ -438,7 +440,8 @@ export class Core {
   }
 
   private channelFrame(frame: Frame & { channel: number }): void {
-    if (frame.type === "reset") this.resets.add(this.now);
+    // Cancelling what one has opened is how floods are made; an answer to what we opened is not.
+    if (frame.type === "reset" && !this.isOurs(frame.channel)) this.resets.add(this.now);
     const channel = this.channels.get(frame.channel);
     const opened = this.isOurs(frame.channel)
       ? frame.channel < this.nextChannel && channel?.openSent !== false

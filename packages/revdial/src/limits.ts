@@ -3,9 +3,9 @@
 export interface TunnelLimits {
   /** Channels the peer may have open at once; a cancelled one counts until its handler has returned. */
   channelsMax: number;
-  /** OPEN frames accepted from the peer within one second; more is OPEN_FLOOD. */
+  /** OPEN frames accepted from the peer within one second, several times what an honest process can send; more is OPEN_FLOOD. */
   opensPerSecondMax: number;
-  /** RESET frames accepted from the peer within ten seconds; more is RESET_FLOOD. */
+  /** RESET frames accepted within ten seconds for channels that the peer itself has opened; more is RESET_FLOOD. */
   resetsPerWindowMax: number;
   /** Payload bytes of an OPEN, HEAD or END frame. */
   headBytesMax: number;
@@ -39,7 +39,7 @@ export interface TunnelLimits {
 
 export const defaultLimits: Readonly<TunnelLimits> = {
   channelsMax: 1024,
-  opensPerSecondMax: 20_000,
+  opensPerSecondMax: 100_000,
   resetsPerWindowMax: 20_000,
   headBytesMax: 32 * 1024,
   headersMax: 256,

@@ -115,7 +115,8 @@ describe("a hostile peer", () => {
   });
 
   it("may open and reset as fast as it can, and is cut off before it costs anything", () => {
-    const victim = new Victim();
+    const opensPerSecondMax = 20_000;
+    const victim = new Victim({ opensPerSecondMax });
     let opened = 0;
     let effects = victim.say(open(1));
     for (let id = 3; effects.at(-1)?.effect !== "close" && opened < 1_000_000; id += 2) {
@@ -125,7 +126,19 @@ describe("a hostile peer", () => {
       expect(victim.core.size.slots).toBeLessThanOrEqual(defaultLimits.channelsMax);
     }
     expect(effects.at(-1)).toMatchObject({ effect: "close", code: "OPEN_FLOOD" });
-    expect(opened).toBe(defaultLimits.opensPerSecondMax);
+    expect(opened).toBe(opensPerSecondMax);
+  });
+
+  it("is not blamed for refusing what we open, however often", () => {
+    const victim = new Victim({ resetsPerWindowMax: 10 });
+    for (let round = 0; round < 100; round += 1) {
+      const channel = victim.core.claimChannel();
+      victim.do({ do: "open", channel, head: requestHead, end: true });
+      victim.sent();
+      expect(victim.say(reset(channel, wireCodes.REFUSED))).toMatchObject([
+        { effect: "reset", sent: "not-sent" },
+      ]);
+    }
   });
 
   it("may open and reset slowly for ever, but holds no more slots than it has", () => {
