@@ -3,6 +3,7 @@
  * every error says whether the request may have had an effect.
  */
 import { z } from "zod";
+import { parseWolfJson } from "./json.ts";
 import {
   CreateLobbyReply,
   CreateLobbyRequest,
@@ -61,6 +62,8 @@ export interface WolfClient {
   listLobbies(signal?: AbortSignal): Promise<Lobby[]>;
   createLobby(request: CreateLobbyRequest, signal?: AbortSignal): Promise<{ lobby_id: string }>;
   stopLobby(request: StopLobbyRequest, signal?: AbortSignal): Promise<void>;
+  /** Wolf's own description of itself: the only way to learn what this build can do, as there is no version. */
+  openApiSchema(signal?: AbortSignal): Promise<Record<string, unknown>>;
 }
 
 const REPLY_BYTES_MAX = 4 * 1024 * 1024;
@@ -69,6 +72,10 @@ const WOLF_MESSAGE_CHARACTERS_MAX = 300;
 /** The agent's refusals carry this header: Wolf has not seen the request. */
 export const refusedHeader = "x-wolfpack-refused";
 
+/**
+ * Every method rejects with a WolfApiError, except that a request which does not fit its own schema is the caller's
+ * mistake and rejects with a ZodError before anything is sent. Timeouts count per attempt.
+ */
 export function wolfClient(options: WolfClientOptions): WolfClient {
   const { fetch, baseUrl = "http://wolf", createTimeoutMs = 25_000, timeoutMs = 10_000 } = options;
 
@@ -91,12 +98,20 @@ export function wolfClient(options: WolfClientOptions): WolfClient {
       init.headers = { "content-type": "application/json" };
     }
     let response: Response;
-    let replyText: string;
     try {
       response = await fetch(`${baseUrl}${path}`, init);
-      replyText = await boundedText(response);
     } catch (cause) {
       throw transportError(cause, timeout.aborted, limitMs);
+    }
+    let replyText: string;
+    try {
+      replyText = await boundedText(response);
+    } catch (cause) {
+      throw bodyError(cause, response.status, {
+        timedOut: timeout.aborted,
+        given: signal?.aborted === true,
+        limitMs,
+      });
     }
     return readReply(response, replyText, reply);
   }
@@ -137,20 +152,43 @@ export function wolfClient(options: WolfClientOptions): WolfClient {
         signal,
       );
     },
+    openApiSchema: (signal) => get("/api/v1/openapi-schema", z.record(z.string(), z.unknown()), signal),
   };
 }
 
+/** System errors of a connection that was never made: nothing can have been sent on it. */
+const neverConnected = new Set(["ECONNREFUSED", "ENOENT", "ENOTFOUND", "EAI_AGAIN"]);
+const CAUSES_READ = 4;
+
 /** Errors of a transport say themselves whether the request was sent (`sent`, as revdial's do); any other may have been. */
 function transportError(cause: unknown, timedOut: boolean, limitMs: number): WolfApiError {
+  let mayHaveRun = true;
+  let deadline = timedOut;
+  let link = cause;
+  for (let read = 0; read < CAUSES_READ && typeof link === "object" && link !== null; read += 1) {
+    const { sent, code, cause: inner } = link as { sent?: unknown; code?: unknown; cause?: unknown };
+    if (sent === "not-sent" || neverConnected.has(String(code))) mayHaveRun = false;
+    if (code === "DEADLINE") deadline = true;
+    link = inner;
+  }
+  return deadline
+    ? new WolfApiError("WOLF_TIMEOUT", `no answer within ${limitMs} ms`, { mayHaveRun, cause })
+    : new WolfApiError("WOLF_UNREACHABLE", "the request could not be carried", { mayHaveRun, cause });
+}
+
+/** The reply began and did not end: Wolf has acted, or is acting. */
+function bodyError(
+  cause: unknown,
+  status: number,
+  { timedOut, given, limitMs }: { timedOut: boolean; given: boolean; limitMs: number },
+): WolfApiError {
   if (cause instanceof WolfApiError) return cause;
-  const { sent, code } = (typeof cause === "object" && cause !== null ? cause : {}) as {
-    sent?: unknown;
-    code?: unknown;
-  };
-  const mayHaveRun = sent !== "not-sent";
-  if (timedOut || code === "DEADLINE")
-    return new WolfApiError("WOLF_TIMEOUT", `no answer within ${limitMs} ms`, { mayHaveRun, cause });
-  return new WolfApiError("WOLF_UNREACHABLE", "the request could not be carried", { mayHaveRun, cause });
+  const options = { mayHaveRun: true, status, cause };
+  if (timedOut || (cause as { code?: unknown } | null)?.code === "DEADLINE")
+    return new WolfApiError("WOLF_TIMEOUT", `no whole answer within ${limitMs} ms`, options);
+  if (given)
+    return new WolfApiError("WOLF_UNREACHABLE", "the call was given up while its reply arrived", options);
+  return new WolfApiError("WOLF_REPLY_BROKEN", `status ${status} with a body that cannot be read`, options);
 }
 
 async function boundedText(response: Response): Promise<string> {
@@ -173,7 +211,7 @@ async function boundedText(response: Response): Promise<string> {
     whole.set(chunk, at);
     at += chunk.byteLength;
   }
-  return new TextDecoder().decode(whole);
+  return new TextDecoder("utf-8", { fatal: true }).decode(whole);
 }
 
 function readReply<T>(response: Response, replyText: string, reply: z.ZodType<T>): T {
@@ -181,14 +219,11 @@ function readReply<T>(response: Response, replyText: string, reply: z.ZodType<T>
   const refusal = response.headers.get(refusedHeader);
   if (refusal !== null) throw agentRefusal(refusal, status, replyText);
   let json: unknown;
+  let broken: unknown;
   try {
-    json = JSON.parse(replyText);
+    json = parseWolfJson(replyText);
   } catch (cause) {
-    throw new WolfApiError("WOLF_REPLY_BROKEN", `status ${status} with a body that is not JSON`, {
-      mayHaveRun: true,
-      status,
-      cause,
-    });
+    broken = cause;
   }
   const failed = FailureReply.safeParse(json);
   if (failed.success || status < 200 || status > 299) {
@@ -196,13 +231,19 @@ function readReply<T>(response: Response, replyText: string, reply: z.ZodType<T>
       0,
       WOLF_MESSAGE_CHARACTERS_MAX,
     );
-    // Wolf answers 500 "Lobby setup timed out" after it has begun: a refusal is no proof of nothing done.
+    // A refusal is no proof of nothing done: "Lobby setup timed out" comes after Wolf has begun. An unknown route is.
     throw new WolfApiError("WOLF_REFUSED", `Wolf refused: ${wolfMessage}`, {
-      mayHaveRun: true,
+      mayHaveRun: status !== 404 && status !== 405,
       status,
       wolfMessage,
     });
   }
+  if (broken !== undefined)
+    throw new WolfApiError("WOLF_REPLY_BROKEN", `status ${status} with a body that is not JSON`, {
+      mayHaveRun: true,
+      status,
+      cause: broken,
+    });
   const parsed = reply.safeParse(json);
   if (!parsed.success) {
     throw new WolfApiError(

@@ -18,60 +18,94 @@ const EVENT_BYTES_MAX = 256 * 1024;
 
 /**
  * Events and comments of a `text/event-stream` (HTML Standard, "Server-sent events"), wherever its bytes are cut.
- * Throws EventStreamError when one event is larger than `eventBytesMax` (default 256 KiB).
+ * Throws EventStreamError when a line, or the data of one event, is larger than `eventBytesMax` (default 256 KiB).
  */
 export async function* parseEventStream(
   chunks: AsyncIterable<Uint8Array>,
   options: { eventBytesMax?: number } = {},
 ): AsyncGenerator<StreamItem> {
   const eventBytesMax = options.eventBytesMax ?? EVENT_BYTES_MAX;
-  const decoder = new TextDecoder();
-  let rest = "";
   let event = "";
   let data: string[] = [];
-  let held = 0;
-  let first = true;
-  for await (const chunk of chunks) {
-    rest += decoder.decode(chunk, { stream: true });
-    if (first && rest !== "") {
-      first = false;
-      if (rest.startsWith("\ufeff")) rest = rest.slice(1);
+  let dataBytes = 0;
+  for await (const { line, bytes } of linesOf(chunks, eventBytesMax)) {
+    if (line === "") {
+      if (data.length > 0) yield { event: event === "" ? "message" : event, data: data.join("\n") };
+      event = "";
+      data = [];
+      dataBytes = 0;
+      continue;
     }
-    for (;;) {
-      const end = lineEnd(rest);
-      if (end === undefined) break;
-      const line = rest.slice(0, end.at);
-      rest = rest.slice(end.next);
-      if (line === "") {
-        if (data.length > 0) yield { event: event === "" ? "message" : event, data: data.join("\n") };
-        event = "";
-        data = [];
-        held = 0;
-        continue;
-      }
-      held += line.length;
-      if (held > eventBytesMax) throw new EventStreamError(`an event of more than ${eventBytesMax} bytes`);
-      const colon = line.indexOf(":");
-      if (colon === 0) {
-        yield { comment: line.slice(1) };
-        continue;
-      }
-      const field = colon < 0 ? line : line.slice(0, colon);
-      const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-      if (field === "event") event = value;
-      else if (field === "data") data.push(value);
+    const colon = line.indexOf(":");
+    if (colon === 0) {
+      yield { comment: line.slice(1) };
+      continue;
     }
-    if (rest.length > eventBytesMax) throw new EventStreamError(`a line of more than ${eventBytesMax} bytes`);
+    const field = colon < 0 ? line : line.slice(0, colon);
+    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+    if (field === "event") event = value;
+    else if (field === "data") {
+      data.push(value);
+      dataBytes += bytes;
+      if (dataBytes > eventBytesMax)
+        throw new EventStreamError(`an event of more than ${eventBytesMax} bytes`);
+    }
   }
 }
 
-/** Where the first line ends; a carriage return at the very end may be half of a CRLF and waits. */
-function lineEnd(text: string): { at: number; next: number } | undefined {
-  const at = text.search(/[\r\n]/);
-  if (at < 0) return undefined;
-  if (text[at] === "\n") return { at, next: at + 1 };
-  if (at + 1 === text.length) return undefined;
-  return { at, next: text[at + 1] === "\n" ? at + 2 : at + 1 };
+const LF = 10;
+const CR = 13;
+
+/**
+ * Lines ended by LF, CR or CRLF. Bytes are cut before they are decoded, since no byte of a longer UTF-8 sequence looks
+ * like a line end; a CR ends its line at once and swallows the LF that may follow in a later chunk.
+ */
+async function* linesOf(
+  chunks: AsyncIterable<Uint8Array>,
+  lineBytesMax: number,
+): AsyncGenerator<{ line: string; bytes: number }> {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let pieces: Uint8Array[] = [];
+  let bytes = 0;
+  let afterCr = false;
+  let first = true;
+  for await (const chunk of chunks) {
+    let start = 0;
+    for (let at = 0; at < chunk.byteLength; at += 1) {
+      const byte = chunk[at];
+      if (byte !== LF && byte !== CR) {
+        afterCr = false;
+        continue;
+      }
+      const lineFeedOfCrLf = byte === LF && afterCr;
+      afterCr = byte === CR;
+      if (!lineFeedOfCrLf) {
+        bytes += at - start;
+        if (bytes > lineBytesMax) throw new EventStreamError(`a line of more than ${lineBytesMax} bytes`);
+        const text = decoder.decode(joined([...pieces, chunk.subarray(start, at)], bytes));
+        yield { line: first && text.startsWith("\ufeff") ? text.slice(1) : text, bytes };
+        first = false;
+        pieces = [];
+        bytes = 0;
+      }
+      start = at + 1;
+    }
+    bytes += chunk.byteLength - start;
+    if (bytes > lineBytesMax) throw new EventStreamError(`a line of more than ${lineBytesMax} bytes`);
+    if (start < chunk.byteLength) pieces.push(chunk.subarray(start));
+  }
+}
+
+function joined(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
+  const [only] = pieces;
+  if (pieces.length === 1 && only) return only;
+  const whole = new Uint8Array(bytes);
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.byteLength;
+  }
+  return whole;
 }
 
 /** Fields that hold stream keys and PINs in clear (hazard H11). */

@@ -18,10 +18,12 @@ export {
   type WolfEvent,
   wolfEventPrefix,
 } from "./events.ts";
+export { parseWolfJson } from "./json.ts";
 export {
   checkWolfRequest,
   WOLF_BODY_BYTES_MAX,
   type WolfCheck,
+  type WolfGuardPolicy,
   type WolfRefusal,
   type WolfRoute,
   wolfRoutes,

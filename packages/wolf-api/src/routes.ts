@@ -3,6 +3,7 @@
  * authentication and dies of malformed input, so whatever is not listed as allowed never reaches its socket.
  */
 import type { z } from "zod";
+import { parseWolfJson } from "./json.ts";
 import { CreateLobbyRequest, StopLobbyRequest } from "./schemas.ts";
 
 export interface WolfRoute {
@@ -73,7 +74,8 @@ export interface WolfRefusal {
     | "route-closed"
     | "body-too-large"
     | "body-invalid"
-    | "body-unexpected";
+    | "body-unexpected"
+    | "mount-refused";
   title: string;
   detail: string;
 }
@@ -94,16 +96,19 @@ function refuse(
   return { ok: false, refusal: { status, code, title, detail: detail.slice(0, DETAIL_CHARACTERS_MAX) } };
 }
 
-/** Decides before the socket. The body that goes on is made from what was checked: nothing else can be hidden in it. */
-export function checkWolfRequest({
-  method,
-  path,
-  bodyText,
-}: {
-  method: string;
-  path: string;
-  bodyText: string;
-}): WolfCheck {
+export interface WolfGuardPolicy {
+  /** Host folders that a sandbox may mount something from, absolute. Default: none, so that no mount passes. */
+  mountFolders?: readonly string[];
+}
+
+/**
+ * Decides before the socket. The body that goes on is made from what was checked: a second key of the same name, an
+ * unknown field or odd spacing cannot reach Wolf.
+ */
+export function checkWolfRequest(
+  { method, path, bodyText }: { method: string; path: string; bodyText: string },
+  policy: WolfGuardPolicy = {},
+): WolfCheck {
   // Exact bytes only: no query, no encodings, no dot segments, no second way to write a path.
   if (!/^\/[A-Za-z0-9/_-]*$/.test(path) || path.includes("//"))
     return refuse(
@@ -133,13 +138,30 @@ export function checkWolfRequest({
   }
   let json: unknown;
   try {
-    json = JSON.parse(bodyText);
+    json = parseWolfJson(bodyText);
   } catch {
-    return refuse(400, "body-invalid", "Invalid body", "The body is not JSON.");
+    return refuse(400, "body-invalid", "Invalid body", "The body is not JSON of moderate depth.");
   }
   const parsed = route.body.safeParse(json);
   if (!parsed.success) return refuse(400, "body-invalid", "Invalid body", firstIssue(parsed.error));
+  const mount = mountsOf(parsed.data).find((entry) => !mountAllowed(entry, policy.mountFolders ?? []));
+  if (mount !== undefined)
+    return refuse(
+      403,
+      "mount-refused",
+      "Mount refused",
+      "The host folder of a mount is not among the allowed ones.",
+    );
   return { ok: true, route, bodyText: JSON.stringify(parsed.data) };
+}
+
+function mountsOf(body: unknown): readonly string[] {
+  return (body as { runner?: { mounts?: string[] } }).runner?.mounts ?? [];
+}
+
+function mountAllowed(entry: string, folders: readonly string[]): boolean {
+  const host = `${entry.slice(0, entry.indexOf(":"))}/`;
+  return folders.some((folder) => host.startsWith(folder.endsWith("/") ? folder : `${folder}/`));
 }
 
 function firstIssue(error: z.ZodError): string {

@@ -7,20 +7,29 @@ import { z } from "zod";
 
 /** No control characters and no NUL: they survive into C++ strings, container names and log lines. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
-const printable = /^[^\u0000-\u001f\u007f]*$/;
+const printable = /^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/;
 const text = (charactersMax: number) =>
-  z.string().max(charactersMax).regex(printable, "has control characters");
+  z
+    .string()
+    .max(charactersMax)
+    .regex(printable, "has control characters")
+    .refine((value) => value.isWellFormed(), "is not well-formed Unicode");
 
 /** 64-bit ids travel as decimal strings; one Wolf build emitted bare numbers (facts of 2026-06). */
 export const NumericId = z
   .string()
   .regex(/^[0-9]{1,20}$/, "is not a decimal id")
   .refine((id) => BigInt(id) <= 0xffff_ffff_ffff_ffffn, "does not fit in 64 bits");
+/** The same in replies, where a build may write it bare; parseWolfJson has kept the digits of a long one. */
+const RepliedId = z.union([z.string(), z.int().min(0).transform(String)]);
 export const LobbyId = z.string().regex(/^[0-9a-fA-F-]{8,64}$/, "is not a lobby id");
 
 const port = z
   .string()
-  .refine((value) => /^[0-9]{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535);
+  .refine(
+    (value) => /^[0-9]{1,5}$/.test(value) && Number(value) >= 1 && Number(value) <= 65_535,
+    "is not a port from 1 to 65535",
+  );
 /** `host:container[:udp]`: an entry without a colon, or a port that is no number, ends the Wolf process. */
 const Port = text(20).refine((entry) => {
   const parts = entry.split(":");
@@ -36,7 +45,8 @@ const Port = text(20).refine((entry) => {
 const Mount = text(1024).refine((entry) => {
   const parts = entry.split(":");
   const [host = "", container = "", mode] = parts;
-  const absolute = (path: string) => path.startsWith("/") && !path.split("/").includes("..");
+  const absolute = (path: string) =>
+    path.startsWith("/") && !path.split("/").some((part) => part === "." || part === "..");
   return (
     parts.length <= 3 &&
     absolute(host) &&
@@ -44,17 +54,21 @@ const Mount = text(1024).refine((entry) => {
     (mode === undefined || /^[a-zA-Z,]{1,32}$/.test(mode))
   );
 }, "is not host:container[:mode]");
+/** GPUs and input devices, nothing else of the host: a disk in here is the host's root. */
+const device = (path: string) =>
+  /^\/dev\/(dri|input|snd|nvidia-caps)\/[A-Za-z0-9_-]{1,64}$|^\/dev\/(uinput|uhid|kfd|fuse)$|^\/dev\/nvidia[a-z0-9-]{0,32}$/.test(
+    path,
+  );
 const Device = text(1024).refine((entry) => {
   const parts = entry.split(":");
   const [host = "", container = "", permissions] = parts;
-  const device = (path: string) => path.startsWith("/dev/") && !path.split("/").includes("..");
   return (
     parts.length <= 3 &&
     device(host) &&
     device(container) &&
     (permissions === undefined || /^[mrw]{1,3}$/.test(permissions))
   );
-}, "is not host:container[:permissions]");
+}, "is not host:container[:permissions] of a GPU or input device");
 const EnvEntry = text(8192).regex(/^[A-Za-z_][A-Za-z0-9_]*=/, "is not NAME=value");
 
 export const DockerRunner = z.strictObject({
@@ -79,7 +93,14 @@ export const VideoSettings = z.strictObject({
   refresh_rate: z.int().min(1).max(1000),
   wayland_render_node: RenderNode,
   runner_render_node: RenderNode,
-  video_producer_buffer_caps: text(256).min(1),
+  // Ends up in a GStreamer pipeline, where `!` begins another element (a file sink, as root).
+  video_producer_buffer_caps: z
+    .string()
+    .max(256)
+    .regex(
+      /^video\/x-raw(\(memory:[A-Za-z0-9]{1,32}\))?(, ?[a-z-]{1,32}=[A-Za-z0-9/]{1,32})*$/,
+      "is not raw video caps",
+    ),
 });
 export const AudioSettings = z.strictObject({
   channel_count: z.union([z.literal(2), z.literal(6), z.literal(8)]),
@@ -117,7 +138,15 @@ export const CreateLobbyRequest = z.strictObject({
   client_settings: ClientSettings.optional(),
   runner_state_folder: StateFolder,
   runner: DockerRunner,
-  icon_png_path: text(1024).optional(),
+  // Wolf's get-icon reads absolute paths and URLs as root on behalf of whoever shows the icon.
+  icon_png_path: z
+    .string()
+    .max(255)
+    .refine(
+      (path) => path === "" || /^([A-Za-z0-9_-][A-Za-z0-9._-]*\/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(path),
+      "is not a relative path",
+    )
+    .optional(),
   pin: Pin.optional(),
 });
 export type CreateLobbyRequest = z.infer<typeof CreateLobbyRequest>;
@@ -133,7 +162,7 @@ export const Lobby = z.looseObject({
   started_by_profile_id: z.string().optional(),
   pin_required: z.boolean().optional(),
   stop_when_everyone_leaves: z.boolean().optional(),
-  connected_sessions: z.array(z.union([z.string(), z.number()])).optional(),
+  connected_sessions: z.array(RepliedId).optional(),
   runner: z.looseObject({ type: z.string(), env: z.array(z.string()).optional() }),
 });
 export type Lobby = z.infer<typeof Lobby>;
