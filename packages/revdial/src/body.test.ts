@@ -30,18 +30,6 @@ describe("an incoming body", () => {
     expect(consumed()).toBe(2000);
   });
 
-  it("gathers tiny pieces that nobody reads, in order", async () => {
-    const { body, consumed } = watched();
-    for (let i = 0; i < 65_536; i += 1) body.push(Uint8Array.of(i & 0xff));
-    expect(body.waitingChunks).toBeLessThan(12);
-    body.end([]);
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of body) chunks.push(chunk);
-    const expected = Buffer.from(Array.from({ length: 65_536 }, (_, i) => i & 0xff));
-    expect(Buffer.concat(chunks).equals(expected)).toBe(true);
-    expect(consumed()).toBe(65_536);
-  });
-
   it("does not change a chunk that it has given out", async () => {
     const { body } = watched();
     const reader = body[Symbol.asyncIterator]();

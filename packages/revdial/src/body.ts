@@ -1,19 +1,14 @@
 /**
  * The readable side of a channel: body bytes that arrived, until somebody takes them. Taking gives credit back, so what
- * waits here is never more than the channel's window, and small pieces are gathered, so that many cost little more than few.
+ * waits here is never more than the channel's window.
  */
+import { ChunkQueue } from "./chunk-queue.ts";
 import { RevdialError } from "./errors.ts";
 import type { HeaderList } from "./head.ts";
 
-/** Pieces below this size are copied together while nobody reads: each alone would cost more than its bytes. */
-const SMALL_PIECE_BYTES = 1024;
-const GATHER_BYTES = 8 * 1024;
-
 export class IncomingBody implements AsyncIterable<Uint8Array> {
   readonly trailers: Promise<HeaderList>;
-  private chunks: Uint8Array[] = [];
-  /** Memory behind the last chunk, when that is one of ours with room left. */
-  private gather: Uint8Array | undefined;
+  private readonly chunks = new ChunkQueue();
   private state: "open" | "ended" | "failed" = "open";
   private error: RevdialError | undefined;
   private readers: (() => void)[] = [];
@@ -37,23 +32,8 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   push(bytes: Uint8Array): void {
     if (this.state !== "open") return;
     if (this.finished) return this.onConsumed(bytes.byteLength);
-    if (bytes.byteLength >= SMALL_PIECE_BYTES || this.chunks.length === 0) {
-      this.chunks.push(bytes);
-      this.gather = undefined;
-    } else this.append(bytes);
+    this.chunks.push(bytes);
     this.wakeReaders();
-  }
-
-  private append(bytes: Uint8Array): void {
-    const last = this.chunks.at(-1);
-    if (this.gather && last && last.byteLength + bytes.byteLength <= GATHER_BYTES) {
-      this.gather.set(bytes, last.byteLength);
-      this.chunks[this.chunks.length - 1] = this.gather.subarray(0, last.byteLength + bytes.byteLength);
-      return;
-    }
-    this.gather = new Uint8Array(GATHER_BYTES);
-    this.gather.set(bytes);
-    this.chunks.push(this.gather.subarray(0, bytes.byteLength));
   }
 
   end(trailers: HeaderList): void {
@@ -68,14 +48,9 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
     if (this.state !== "open") return;
     this.state = "failed";
     this.error = error;
-    this.chunks = [];
+    this.chunks.clear();
     this.settleTrailers.reject(error);
     this.wakeReaders();
-  }
-
-  /** Chunks that wait, for tests of the bound. */
-  get waitingChunks(): number {
-    return this.chunks.length;
   }
 
   private wakeReaders(): void {
@@ -91,9 +66,8 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   private async next(): Promise<IteratorResult<Uint8Array>> {
     for (;;) {
       if (this.finished) return { done: true, value: undefined };
-      const chunk = this.chunks.shift();
+      const chunk = this.chunks.take();
       if (chunk !== undefined) {
-        if (this.chunks.length === 0) this.gather = undefined;
         this.onConsumed(chunk.byteLength);
         return { done: false, value: chunk };
       }
@@ -109,7 +83,8 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   private leave(): IteratorResult<Uint8Array> {
     if (!this.finished) {
       this.finished = true;
-      const dropped = this.chunks.splice(0).reduce((sum, chunk) => sum + chunk.byteLength, 0);
+      const dropped = this.chunks.byteLength;
+      this.chunks.clear();
       if (dropped > 0) this.onConsumed(dropped);
       this.wakeReaders();
       if (this.state === "open") this.onAbandoned();

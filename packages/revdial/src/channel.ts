@@ -3,6 +3,7 @@
  * peer caused the event, a misuse when we did; frames for a channel that is closed never get this far, because a peer
  * may still be sending when our reset reaches it.
  */
+import { ChunkQueue } from "./chunk-queue.ts";
 import { RevdialError } from "./errors.ts";
 import type { HeaderList } from "./head.ts";
 
@@ -78,9 +79,8 @@ export interface Channel {
   grownSinceAt: number;
   /** DATA frames without bytes in a row. */
   emptyData: number;
-  /** Body bytes waiting to be framed, oldest first. */
-  queue: Uint8Array[];
-  queuedBytes: number;
+  /** Body bytes waiting to be framed. */
+  readonly queue: ChunkQueue;
   /** The queue ends with the end of our direction, with these trailers. */
   endQueued: HeaderList | undefined;
   /** The producer filled the queue and waits for `drained`. */
@@ -118,8 +118,7 @@ export function newChannel(
     grownSinceBytes: 0,
     grownSinceAt: now,
     emptyData: 0,
-    queue: [],
-    queuedBytes: 0,
+    queue: new ChunkQueue(),
     endQueued: undefined,
     full: false,
     scheduled: false,

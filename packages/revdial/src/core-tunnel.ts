@@ -54,8 +54,8 @@ class CoreTunnel implements Tunnel {
   private drainTimer: Timer | undefined;
   private closeTimer: Timer | undefined;
   private flushQueued = false;
-  private readonly effects: Effect[] = [];
-  private performing = false;
+  /** Effects not yet performed, batch by batch; undefined when nobody is performing. */
+  private batches: (readonly Effect[])[] | undefined;
   private peerGoaway: TunnelEnd | undefined;
   private closeReason: string | undefined;
   private end: TunnelEnd | undefined;
@@ -174,8 +174,7 @@ class CoreTunnel implements Tunnel {
   }
 
   private input(event: Uint8Array | LocalEvent): void {
-    this.effects.push(...this.core.input(event, this.clock.now()));
-    this.perform();
+    this.perform(this.core.input(event, this.clock.now()));
     if (this.core.wakeAt < this.timerAt) this.arm();
     this.flushSoon();
   }
@@ -194,8 +193,7 @@ class CoreTunnel implements Tunnel {
     while (!this.end && this.transport.queuedBytes < this.limits.socketQueueBytes) {
       const { parts, effects } = this.core.nextMessage();
       if (parts !== undefined) this.transport.send(parts);
-      this.effects.push(...effects);
-      this.perform();
+      this.perform(effects);
       if (parts === undefined) return;
     }
   }
@@ -213,13 +211,12 @@ class CoreTunnel implements Tunnel {
   }
 
   /** In order, also when a handler or listener called from here makes new ones. */
-  private perform(): void {
-    if (this.performing) return;
-    this.performing = true;
-    for (let effect = this.effects.shift(); effect !== undefined; effect = this.effects.shift()) {
-      this.performOne(effect);
-    }
-    this.performing = false;
+  private perform(effects: readonly Effect[]): void {
+    if (effects.length === 0) return;
+    if (this.batches !== undefined) return void this.batches.push(effects);
+    this.batches = [effects];
+    for (const batch of this.batches) for (const effect of batch) this.performOne(effect);
+    this.batches = undefined;
   }
 
   private performOne(effect: Effect): void {

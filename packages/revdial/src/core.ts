@@ -102,7 +102,7 @@ export class Core {
   /** Parts of the next message to hand to the transport. */
   nextMessage(): { parts: Uint8Array[] | undefined; effects: Effect[] } {
     const parts = this.scheduler.next((channel, ended) => {
-      if (channel.full && channel.queuedBytes <= this.limits.sendQueueBytes / 2) {
+      if (channel.full && channel.queue.byteLength <= this.limits.sendQueueBytes / 2) {
         channel.full = false;
         this.effects.push({ effect: "drained", channel: channel.id });
       }
@@ -206,7 +206,7 @@ export class Core {
     } else if (event.do === "data") {
       advance(channel.state, "localData");
       this.scheduler.pushBody(channel, event.bytes, undefined);
-      channel.full = channel.queuedBytes >= this.limits.sendQueueBytes;
+      channel.full = channel.queue.byteLength >= this.limits.sendQueueBytes;
     } else if (event.do === "end") {
       advance(channel.state, "localEnd");
       encodeFrame({ type: "end", channel: channel.id, trailers: event.trailers }, this.scheduler.limits);

@@ -75,10 +75,7 @@ export class Scheduler {
   /** Puts body bytes, or with trailers the end of our direction, behind what the channel has queued. */
   pushBody(channel: Channel, bytes: Uint8Array, end: HeaderList | undefined): void {
     if (channel.queue.length === 0) channel.burstBytes = 0;
-    if (bytes.byteLength > 0) {
-      channel.queue.push(bytes);
-      channel.queuedBytes += bytes.byteLength;
-    }
+    channel.queue.push(bytes);
     channel.endQueued = end;
     this.schedule(channel);
   }
@@ -102,8 +99,7 @@ export class Scheduler {
 
   /** Forgets whatever a channel had queued, its unsent heads too. */
   forget(channel: Channel): void {
-    channel.queue = [];
-    channel.queuedBytes = 0;
+    channel.queue.clear();
     channel.endQueued = undefined;
     this.heads = this.heads.filter((head) => head.channel !== channel);
     if (!channel.scheduled) return;
@@ -167,23 +163,18 @@ export class Scheduler {
   /** Moves what one channel may send now into `parts`; returns the bytes, frame headers included. */
   private takeFrom(channel: Channel, parts: Uint8Array[]): number {
     let bytes = 0;
-    while (channel.queue.length > 0 && channel.sendCredit > 0 && channel.deficitBytes > 0) {
-      const chunk = channel.queue[0] as Uint8Array;
-      const size = Math.min(
-        chunk.byteLength,
-        channel.sendCredit,
-        this.limits.dataBytesMax,
-        channel.deficitBytes,
+    while (channel.sendCredit > 0 && channel.deficitBytes > 0) {
+      const chunk = channel.queue.take(
+        Math.min(channel.sendCredit, this.limits.dataBytesMax, channel.deficitBytes),
       );
-      if (size === chunk.byteLength) channel.queue.shift();
-      else channel.queue[0] = chunk.subarray(size);
-      channel.queuedBytes -= size;
+      if (chunk === undefined) break;
+      const size = chunk.byteLength;
       channel.sendCredit -= size;
       channel.deficitBytes -= size + HEADER_BYTES;
       channel.burstBytes += size;
       const last = channel.queue.length === 0 && channel.endQueued?.length === 0;
       const header = encodeDataHeader(channel.id, size, last);
-      parts.push(header, chunk.subarray(0, size));
+      parts.push(header, chunk);
       bytes += header.byteLength + size;
       if (last) channel.endQueued = undefined;
     }

@@ -284,6 +284,29 @@ describe("a hostile peer of a whole tunnel", () => {
     });
   });
 
+  it("may fill a message with 90,000 notices, which are all heard in time", async () => {
+    const { left, right, link, ready } = tunnelPair();
+    await ready;
+    const all = signal();
+    let heard = 0;
+    right.onNotice(() => {
+      heard += 1;
+      if (heard === 90_000) all.give();
+    });
+    link.inject(
+      "right",
+      write(
+        ...Array.from(
+          { length: 90_000 },
+          (): Frame => ({ type: "notice", notice: "a", payload: new Uint8Array() }),
+        ),
+      ),
+    );
+    await all.seen;
+    left.destroy();
+    await right.closed;
+  });
+
   it("cannot make it queue more than the socket's share for a reader that does not read", async () => {
     const { left, right, link, ready } = tunnelPair();
     await ready;
