@@ -1,6 +1,6 @@
 /**
- * Which channels there are, and which of them still cost something after their end: a slot as long as its handler goes
- * on, memory as long as nobody has read what arrived.
+ * Which channels there are, which of them still hold a slot after their end because their handler goes on, and when the
+ * next deadline falls.
  */
 import { advance, type Channel, type ChannelEvent } from "./channel.ts";
 import type { Windows } from "./windows.ts";
@@ -10,8 +10,6 @@ export interface ChannelsSize {
   live: number;
   /** Opened by the peer and not closed, or with a handler that has not stopped. */
   slots: number;
-  /** Closed in order, with body bytes that nobody has taken. */
-  unread: number;
   /** Of `receiveBudgetBytes`. */
   budgetUsedBytes: number;
 }
@@ -23,7 +21,6 @@ export class Channels {
   outbound = 0;
   private readonly windows: Windows;
   private readonly channels = new Map<number, Channel>();
-  private readonly unread = new Map<number, Channel>();
   private readonly slots = new Set<number>();
 
   constructor(windows: Windows) {
@@ -39,8 +36,7 @@ export class Channels {
   }
 
   get size(): ChannelsSize {
-    const { live, slots, unread, windows } = this;
-    return { live, slots: slots.size, unread: unread.size, budgetUsedBytes: windows.budgetUsedBytes };
+    return { live: this.live, slots: this.slots.size, budgetUsedBytes: this.windows.budgetUsedBytes };
   }
 
   get(id: number): Channel | undefined {
@@ -69,8 +65,8 @@ export class Channels {
     this.channels.delete(channel.id);
     if (!channel.inbound) this.outbound -= 1;
     else if (channel.released) this.slots.delete(channel.id);
-    if (event === "reset") this.windows.release(channel);
-    else if (channel.unreadBytes > 0) this.unread.set(channel.id, channel);
+    // What is still unread now belongs to whoever holds the body: no peer can make more of it.
+    this.windows.release(channel);
     return event !== "reset";
   }
 
@@ -79,16 +75,6 @@ export class Channels {
     const channel = this.channels.get(id);
     if (channel) channel.released = true;
     else this.slots.delete(id);
-  }
-
-  /** A channel whose reader may still have something to take. */
-  withUnread(id: number): Channel | undefined {
-    return this.channels.get(id) ?? this.unread.get(id);
-  }
-
-  /** The reader took something. */
-  read(channel: Channel): void {
-    if (channel.unreadBytes === 0) this.unread.delete(channel.id);
   }
 
   /** Channels whose deadline has passed. */

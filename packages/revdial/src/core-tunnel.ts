@@ -80,10 +80,10 @@ class CoreTunnel implements Tunnel {
     };
     this.core = new Core(coreOptions, this.clock.now());
     this.transport.start({
-      message: (bytes) => this.input(bytes),
+      message: (bytes) => this.contain(() => this.input(bytes)),
       foreign: (code, reason) =>
         this.finishTunnel({ code, reason }, code === "MESSAGE_NOT_BINARY" ? 1003 : 1002),
-      drain: () => this.flush(),
+      drain: () => this.contain(() => this.flush()),
       closed: (reason) => this.transportClosed(reason),
     });
     this.flush();
@@ -179,13 +179,23 @@ class CoreTunnel implements Tunnel {
     this.flushSoon();
   }
 
+  /** A mistake of this library must cost one tunnel, not the process: it is reported, and the tunnel is over. */
+  private contain(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.onHandlerError(error);
+      this.finishTunnel({ code: "DESTROYED", reason: "an internal error" }, "terminate", error);
+    }
+  }
+
   /** Frames of one turn of the event loop share messages (SPEC §2). */
   private flushSoon(): void {
     if (this.flushQueued || this.end) return;
     this.flushQueued = true;
     setImmediate(() => {
       this.flushQueued = false;
-      this.flush();
+      this.contain(() => this.flush());
     });
   }
 
@@ -205,8 +215,10 @@ class CoreTunnel implements Tunnel {
     if (this.end || this.timerAt === Number.POSITIVE_INFINITY) return;
     this.timer = this.clock.setTimer(Math.max(0, this.timerAt - this.clock.now()), () => {
       this.timerAt = Number.POSITIVE_INFINITY;
-      this.input({ do: "tick" });
-      this.arm();
+      this.contain(() => {
+        this.input({ do: "tick" });
+        this.arm();
+      });
     });
   }
 
@@ -215,8 +227,11 @@ class CoreTunnel implements Tunnel {
     if (effects.length === 0) return;
     if (this.batches !== undefined) return void this.batches.push(effects);
     this.batches = [effects];
-    for (const batch of this.batches) for (const effect of batch) this.performOne(effect);
-    this.batches = undefined;
+    try {
+      for (const batch of this.batches) for (const effect of batch) this.performOne(effect);
+    } finally {
+      this.batches = undefined;
+    }
   }
 
   private performOne(effect: Effect): void {
@@ -327,6 +342,7 @@ class CoreTunnel implements Tunnel {
     } catch (error) {
       if (!exchange.over) this.handlerFailed(id, error);
     } finally {
+      exchange.body.discard();
       this.input({ do: "handled", channel: id });
     }
   }
@@ -388,7 +404,7 @@ class CoreTunnel implements Tunnel {
       const code = end.code === "CLOSED" ? "DRAINING" : end.code;
       this.finish(id, { code, reason: end.reason, sent: this.core.fateOf(id) });
     }
-    this.core.input({ do: "stop" }, this.clock.now());
+    this.core.input({ do: "stop" }, 0);
     this.settleReady.reject(new RevdialError(end.code, end.reason, { cause, ...retryAfter(end) }));
     this.listeners.clear();
     if (how === "terminate") this.transport.terminate();

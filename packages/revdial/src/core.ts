@@ -16,9 +16,10 @@ import {
   wireCodes,
 } from "./errors.ts";
 import { FloodGuard } from "./flood.ts";
-import { decodeMessage, encodeFrame, type Frame, type OpenHead, PROTOCOL_VERSION } from "./frame.ts";
+import { decodeMessage, encodeFrame, type Frame, type OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
-import { statedLimitsFault, type TunnelLimits } from "./limits.ts";
+import { checkOwnLimits, commonLimits, greet, helloFrame } from "./hello.ts";
+import type { TunnelLimits } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
 import { Scheduler } from "./scheduler.ts";
 import { Windows } from "./windows.ts";
@@ -60,9 +61,7 @@ export class Core {
   /** Error: ARGUMENT when the limits are below what SPEC §8 allows to state. */
   constructor(options: CoreOptions, now: number) {
     const { limits } = options;
-    const stated = { ...limits, windowBytes: limits.windowInitialBytes };
-    const fault = statedLimitsFault(stated);
-    if (fault !== undefined) throw new RevdialError("ARGUMENT", fault);
+    checkOwnLimits(limits);
     this.options = options;
     this.limits = limits;
     this.scheduler = new Scheduler(limits);
@@ -73,20 +72,7 @@ export class Core {
     this.nextChannel = options.dialled ? 1 : 2;
     this.now = now;
     this.helloBy = now + limits.helloTimeoutMs;
-    const { agent, incarnation, features } = options;
-    const { channelsMax, windowInitialBytes, headBytesMax, dataBytesMax, noticeBytesMax, messageBytesMax } =
-      limits;
-    const sizes = { headBytesMax, dataBytesMax, noticeBytesMax, messageBytesMax };
-    this.send({
-      type: "hello",
-      version: PROTOCOL_VERSION,
-      channelsMax,
-      windowBytes: windowInitialBytes,
-      ...sizes,
-      incarnation,
-      agent,
-      features,
-    });
+    this.send(helloFrame(options));
   }
 
   /** One message from the peer, or one event of ours. Local misuse throws and changes nothing; the peer's never does. */
@@ -227,12 +213,11 @@ export class Core {
   }
 
   private consumed(id: number, bytes: number): void {
-    const channel = this.channels.withUnread(id);
+    const channel = this.channels.get(id);
     if (channel === undefined) return;
     const remoteEnded = channelTransitions[channel.state].remoteEnd === undefined;
     const credit = this.windows.consumed(channel, bytes, remoteEnded, this.now);
     if (credit > 0) this.send({ type: "credit", channel: id, bytes: credit });
-    this.channels.read(channel);
   }
 
   /** Ends a channel from our side; the peer is told unless it never heard of it. */
@@ -360,20 +345,10 @@ export class Core {
 
   private peerHello(frame: Frame & { type: "hello" }): void {
     if (this.peer !== undefined) throw new RevdialError("HELLO_REPEATED", "a second HELLO");
-    const { version, agent, incarnation, features } = frame;
-    if (version !== PROTOCOL_VERSION) throw new RevdialError("PROTOCOL_VERSION", `version ${version}`);
-    const fault = statedLimitsFault(frame);
-    if (fault !== undefined) throw new RevdialError("FRAME_MALFORMED", `HELLO: ${fault}`);
-    this.peer = { version, agent, incarnation, features };
+    this.peer = greet(frame);
     this.peerChannelsMax = frame.channelsMax;
     this.peerWindowBytes = frame.windowBytes;
-    this.scheduler.limits = {
-      ...this.limits,
-      headBytesMax: Math.min(this.limits.headBytesMax, frame.headBytesMax),
-      dataBytesMax: Math.min(this.limits.dataBytesMax, frame.dataBytesMax),
-      noticeBytesMax: Math.min(this.limits.noticeBytesMax, frame.noticeBytesMax),
-      messageBytesMax: Math.min(this.limits.messageBytesMax, frame.messageBytesMax),
-    };
+    this.scheduler.limits = commonLimits(this.limits, frame);
     const { pingIntervalMs, deadAfterMs } = this.options;
     this.liveness = new Liveness(pingIntervalMs, deadAfterMs, this.now);
     this.effects.push({ effect: "ready", peer: this.peer });

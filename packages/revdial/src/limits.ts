@@ -56,27 +56,3 @@ export const defaultLimits: Readonly<TunnelLimits> = {
   socketQueueBytes: 256 * 1024,
   helloTimeoutMs: 10_000,
 };
-
-/** A HELLO must leave room for a head and a full round of bodies in one message (SPEC §8). */
-const messageRoomBytesMin = 128 * 1024;
-const windowBytesMax = 0x7fff_ffff;
-
-/** The limits a side states in its HELLO. */
-export type StatedLimits = Pick<
-  TunnelLimits,
-  "channelsMax" | "headBytesMax" | "dataBytesMax" | "noticeBytesMax" | "messageBytesMax"
-> & { windowBytes: number };
-
-/** What is wrong with limits that one side states, or undefined: below these floors no peer could keep to them. */
-export function statedLimitsFault(limits: StatedLimits): string | undefined {
-  if (limits.channelsMax < 1) return "channelsMax is 0";
-  if (limits.windowBytes > windowBytesMax) return "windowBytes is above 2^31 - 1";
-  for (const name of ["headBytesMax", "dataBytesMax", "noticeBytesMax"] as const) {
-    if (limits[name] < 1024) return `${name} is below 1,024`;
-    if (limits[name] > 0xff_ffff) return `${name} is above 2^24 - 1`;
-  }
-  const largest = Math.max(limits.headBytesMax, limits.dataBytesMax, limits.noticeBytesMax);
-  if (limits.messageBytesMax < largest + messageRoomBytesMin)
-    return "messageBytesMax is below a frame and 131,072";
-  return undefined;
-}

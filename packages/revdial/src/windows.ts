@@ -63,7 +63,7 @@ export class Windows {
     this.commit(channel, channel.unreadBytes);
   }
 
-  /** Whatever is unread has been thrown away. */
+  /** The channel is closed. */
   release(channel: Channel): void {
     channel.unreadBytes = 0;
     this.commit(channel, 0);

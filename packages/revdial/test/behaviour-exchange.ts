@@ -254,4 +254,16 @@ export function carriesExchanges(pair: () => Pair, connect: Connect): void {
     expect(await (await fetchWolf("http://wolf#part")).text()).toBe("/");
     expect(await (await fetchWolf(new URL("http://wolf/u?v=1#part"))).text()).toBe("/u?v=1");
   });
+
+  it("loses no memory to bodies that nobody reads", async () => {
+    const small = { limits: { receiveBudgetBytes: 300_000 } };
+    const tight = await connect({ both: small });
+    tight.left.serve(() => ({ status: 200, body: new Uint8Array(20_000) }));
+    // Together they are several times the budget: each would be refused if an earlier one still held its share.
+    for (let i = 0; i < 50; i += 1) {
+      const reply = await tight.right.request({ ...get("/"), method: "POST", body: new Uint8Array(20_000) });
+      await reply.trailers;
+    }
+    await tight.stop();
+  });
 }

@@ -164,4 +164,27 @@ describe("liveness", () => {
     await left.closed;
     expect(clock.pending).toBe(0);
   });
+
+  it("ends one tunnel, not the process, when the library itself is wrong", async () => {
+    const errors: unknown[] = [];
+    let broken = false;
+    const clock = new ManualClock();
+    const breaking = {
+      now: () => {
+        if (broken) throw new Error("no time");
+        return clock.now();
+      },
+      setTimer: clock.setTimer.bind(clock),
+    };
+    const { left, right, ready } = tunnelPair({
+      both: { clock },
+      right: { clock: breaking, onHandlerError: (error) => errors.push(error) },
+    });
+    await ready;
+    broken = true;
+    left.notify("anything", new Uint8Array());
+    expect(await right.closed).toEqual({ code: "DESTROYED", reason: "an internal error" });
+    expect(errors).toMatchObject([{ message: "no time" }]);
+    expect((await left.closed).code).toBe("TRANSPORT_LOST");
+  });
 });
