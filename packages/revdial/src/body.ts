@@ -80,18 +80,14 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
     }
   }
 
+  /** What waits and what still comes is dropped, and becomes credit: it must not hold up what the channel has yet to say. */
   private leave(): IteratorResult<Uint8Array> {
     if (!this.finished && this.state === "open") this.onAbandoned();
-    this.discard();
-    return { done: true, value: undefined };
-  }
-
-  /** Nobody will read any more: what waits and what still comes is dropped, and becomes credit. */
-  discard(): void {
     this.finished = true;
     const dropped = this.chunks.byteLength;
     this.chunks.clear();
     if (dropped > 0) this.onConsumed(dropped);
     this.wakeReaders();
+    return { done: true, value: undefined };
   }
 }

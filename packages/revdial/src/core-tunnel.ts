@@ -342,7 +342,6 @@ class CoreTunnel implements Tunnel {
     } catch (error) {
       if (!exchange.over) this.handlerFailed(id, error);
     } finally {
-      exchange.body.discard();
       this.input({ do: "handled", channel: id });
     }
   }

@@ -1,4 +1,5 @@
 /** How exchanges and tunnels end: cancelled, late, failed, drained, destroyed. Run over every transport. */
+import { getEventListeners } from "node:events";
 import { expect, it } from "@jest/globals";
 import { type OutgoingResponse, RevdialError } from "../src/index.ts";
 import {
@@ -162,6 +163,24 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
     }
     const error = await failure(pair().right.request({ ...get("/"), method: "POST", body: words() }));
     expect(error).toMatchObject({ code: "CANCELLED", cause: { code: "ARGUMENT" } });
+  });
+
+  it("leaves nothing on the caller's signal, however the request ends", async () => {
+    const cancel = new AbortController();
+    const listeners = () => getEventListeners(cancel.signal, "abort").length;
+    pair().left.serve((request) => {
+      if (request.path === "/bad") throw new RevdialError("REFUSED", "bad");
+      return { status: 200, body: text.encode("ok") };
+    });
+    const reply = await pair().right.request({ ...get("/good"), signal: cancel.signal });
+    await collect(reply.body);
+    await failure(pair().right.request({ ...get("/bad"), signal: cancel.signal }));
+    await failure(pair().right.request({ ...get("no slash"), signal: cancel.signal }));
+    expect(listeners()).toBe(0);
+    const cancelled = failure(pair().right.request({ ...get("/"), signal: cancel.signal }));
+    cancel.abort();
+    await cancelled;
+    expect(listeners()).toBe(0);
   });
 
   it("gives the reason of the caller's signal as the cause", async () => {

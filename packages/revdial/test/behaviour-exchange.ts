@@ -81,7 +81,11 @@ export function carriesExchanges(pair: () => Pair, connect: Connect): void {
     const uploadStopped = new Promise<void>((resolve) => {
       stopped = resolve;
     });
-    pair().left.serve(() => ({ status: 413, body: text.encode("too much") }));
+    let handlerSignal: AbortSignal | undefined;
+    pair().left.serve((request) => {
+      handlerSignal = request.signal;
+      return { status: 413, body: text.encode("too much") };
+    });
     const reply = await pair().right.request({
       ...get("/"),
       method: "POST",
@@ -90,6 +94,7 @@ export function carriesExchanges(pair: () => Pair, connect: Connect): void {
     expect(reply.status).toBe(413);
     expect((await collect(reply.body)).toString()).toBe("too much");
     await uploadStopped;
+    expect(handlerSignal?.aborted).toBe(false); // Answered in order: nothing was cancelled.
   });
 
   it("does not stall other channels behind one whose body nobody reads", async () => {
