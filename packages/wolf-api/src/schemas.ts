@@ -107,7 +107,7 @@ export const AudioSettings = z.strictObject({
 });
 
 const Controller = z.enum(["XBOX", "PS", "NINTENDO", "AUTO"]);
-const ClientSettings = z.strictObject({
+export const ClientSettings = z.strictObject({
   run_uid: z.int().min(0).max(0xffff_fffe).optional(),
   run_gid: z.int().min(0).max(0xffff_fffe).optional(),
   controllers_override: z.array(Controller).max(16).optional(),
