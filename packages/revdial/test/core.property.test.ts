@@ -133,30 +133,20 @@ type Step = { side: 0 | 1; act: string; pick: number; size: number };
 
 const step: fc.Arbitrary<Step> = fc.record({
   side: fc.constantFrom(0 as const, 1 as const),
-  act: fc.constantFrom(
-    "open",
-    "openEnd",
-    "head",
-    "headEnd",
-    "data",
-    "data",
-    "data",
-    "end",
-    "reset",
-    "read",
-    "read",
-    "handled",
-    "flush",
-    "flush",
-    "deliver",
-    "deliver",
-    "deliver",
-    "tick",
-    "goaway",
+  act: fc.oneof(
+    {
+      weight: 2,
+      arbitrary: fc.constantFrom("open", "openEnd", "head", "headEnd", "end", "reset", "handled", "goaway"),
+    },
+    { weight: 1, arbitrary: fc.constant("tick") },
+    { weight: 3, arbitrary: fc.constant("head") },
+    { weight: 8, arbitrary: fc.constantFrom("data", "read") },
+    { weight: 12, arbitrary: fc.constantFrom("flush", "deliver") },
   ),
   pick: fc.nat(),
-  size: fc.integer({ min: 0, max: 5000 }),
+  size: fc.integer({ min: 0, max: 3000 }),
 });
+const steps = (of: fc.Arbitrary<Step>) => fc.array(of, { minLength: 100, maxLength: 500 });
 
 /** Windows that may not grow make the account exact; those that may grow let more be in flight. */
 const windowMax = fc.constantFrom(limits.windowInitialBytes, 4 * limits.windowInitialBytes);
@@ -164,9 +154,11 @@ const windowMax = fc.constantFrom(limits.windowInitialBytes, 4 * limits.windowIn
 class Run {
   readonly sides: [Side, Side];
   now = 0;
+  private settling = false;
 
   constructor(windowMaxBytes: number) {
     this.sides = [new Side(true, windowMaxBytes), new Side(false, windowMaxBytes)];
+    for (const side of this.sides) side.open(0, false); // Before HELLO: it is held.
   }
 
   apply({ side: index, act, pick, size }: Step): void {
@@ -179,8 +171,7 @@ class Run {
     if (act === "openEnd") return side.open(this.now, true);
     if (act === "flush") return side.flush(1 + (pick % 3));
     if (act === "deliver") {
-      const message = other.outbox.shift();
-      if (message) side.receive(message, this.now);
+      for (const message of other.outbox.splice(0, 1 + (pick % 4))) side.receive(message, this.now);
       return;
     }
     if (act === "tick") {
@@ -193,16 +184,16 @@ class Run {
     }
     if (account === undefined) return;
     if (act === "head" || act === "headEnd") {
-      if (account.ours || account.headSent) return;
+      if (account.ours || account.headSent || (act === "headEnd" && pick % 4 > 0)) return;
       account.headSent = true;
       if (act === "headEnd") account.canEnd = false;
       side.do({ do: "head", channel: id, status: 200, headers: [], end: act === "headEnd" }, this.now);
     } else if (act === "data" && account.canEnd && account.headSent && !side.core.isFull(id)) {
       side.do({ do: "data", channel: id, bytes: new Uint8Array(size) }, this.now);
-    } else if (act === "end" && account.canEnd && account.headSent) {
+    } else if (act === "end" && (pick % 4 === 0 || this.settling) && account.canEnd && account.headSent) {
       account.canEnd = false;
       side.do({ do: "end", channel: id, trailers: pick % 2 === 0 ? [] : [["x-sum", "1"]] }, this.now);
-    } else if (act === "reset" && pick % 3 === 0) {
+    } else if (act === "reset" && pick % 4 === 0) {
       side.do({ do: "reset", channel: id, code: "CANCELLED", reason: "" }, this.now);
     } else if (act === "read" && account.unread > 0) {
       const bytes = Math.min(account.unread, Math.max(1, size));
@@ -214,9 +205,14 @@ class Run {
     }
   }
 
+  private get quiet(): boolean {
+    return this.sides.every(({ core, outbox }) => core.size.live + core.size.slots + outbox.length === 0);
+  }
+
   /** Everybody finishes what they began, and the wire runs empty. */
   settle(): void {
-    for (let round = 0; round < 400; round += 1) {
+    this.settling = true;
+    for (let round = 0; round < 100 && !this.quiet; round += 1) {
       for (const [index, side] of this.sides.entries()) {
         for (const pick of side.accounts.keys()) {
           const at = [...side.accounts.keys()].indexOf(pick);
@@ -235,9 +231,9 @@ class Run {
 describe("two cores", () => {
   it("keep every account, whatever is done and however messages interleave", () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 150 }), windowMax, (steps, windowMaxBytes) => {
+      fc.property(steps(step), windowMax, (acts, windowMaxBytes) => {
         const run = new Run(windowMaxBytes);
-        for (const one of steps) {
+        for (const one of acts) {
           run.apply(one);
           for (const side of run.sides) {
             const { size } = side.core;
@@ -262,25 +258,30 @@ describe("two cores", () => {
           if (!side.closed) expect(side.core.size).toEqual({ live: 0, slots: 0, budgetUsedBytes: 0 });
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
-  it("deliver exactly the bytes that were sent when nobody resets", () => {
+  it("deliver every answer to its last byte when nobody resets", () => {
     const calm = step.filter(({ act }) => act !== "reset" && act !== "goaway");
     fc.assert(
-      fc.property(fc.array(calm, { maxLength: 150 }), windowMax, (steps, windowMaxBytes) => {
+      fc.property(steps(calm), windowMax, (acts, windowMaxBytes) => {
         const run = new Run(windowMaxBytes);
-        for (const one of steps) run.apply(one);
+        for (const one of acts) run.apply(one);
         run.settle();
         const [left, right] = run.sides;
-        for (const [id, account] of left.accounts) {
-          const there = right.accounts.get(id);
-          if (there === undefined) continue; // Refused for want of a slot.
-          expect(account.gotBytes).toBe(there.sentBytes);
+        for (const [opener, handler] of [
+          [left, right],
+          [right, left],
+        ] as const) {
+          for (const [id, account] of opener.accounts) {
+            const there = handler.accounts.get(id);
+            // Refused for want of a slot, or not: the opener has the whole answer. An upload may be cut short by it.
+            if (account.ours) expect([id, account.gotBytes]).toEqual([id, there?.sentBytes ?? 0]);
+          }
         }
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 
