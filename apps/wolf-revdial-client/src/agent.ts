@@ -1,0 +1,151 @@
+/** The agent's run: register, dial, serve, and again, until it is told to stop. Decisions come from life.ts; this is the edge. */
+import { availableParallelism } from "node:os";
+import { type AgentInventory, agentNoticeTypes, WolfpackApiError } from "@wolfpack/api-contract";
+import { RevdialError, type Tunnel } from "revdial";
+import type { AgentConfig } from "./config.ts";
+import { dial, register } from "./control-plane.ts";
+import { createForwarder } from "./forward.ts";
+import { detectGpuType } from "./inventory.ts";
+import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
+import type { Log } from "./logger.ts";
+import { pause, watchWolf } from "./wolf-watch.ts";
+
+/** Exit code 3: the credential was refused before it ever worked. */
+export class CredentialRefused extends Error {
+  override readonly name = "CredentialRefused";
+}
+
+export interface AgentEdges {
+  log: Log;
+  random: () => number;
+  /** Milliseconds that never go back. */
+  now: () => number;
+  version: string;
+  /** Stops: drain, then return. */
+  signal: AbortSignal;
+}
+
+const BACKOFF_BASE_MS = 500;
+const DRAIN_MS = 30_000;
+
+/** Resolves when it was stopped. Rejects with CredentialRefused. */
+export async function runAgent(
+  config: AgentConfig,
+  { log, random, now, version, signal }: AgentEdges,
+): Promise<void> {
+  const incarnation = Date.now();
+  const inventory: AgentInventory = {
+    gpu_type: config.gpuType ?? detectGpuType(),
+    max_sandboxes: config.maxSandboxes,
+    labels: config.labels,
+    agent_version: version,
+    ...(config.region === undefined ? {} : { region: config.region }),
+    ...(config.costPerHour === undefined ? {} : { cost_per_hour: config.costPerHour }),
+  };
+  const forward = createForwarder({
+    wolf: config.wolf,
+    screen: config.screen,
+    log,
+    createsMax: Math.max(1, availableParallelism() - 1),
+  });
+  const backoff = { baseMs: BACKOFF_BASE_MS, capMs: config.reconnectMaxMs, random };
+  let state: LifeState = "connecting";
+  let live: Tunnel | undefined;
+  let everReady = false;
+
+  const step = (event: LifeEvent) => {
+    const next = lifeTransitions[state][event];
+    if (next === undefined || next === state) return;
+    log.debug({ from: state, to: next, event }, "life");
+    state = next;
+  };
+  const notify = (type: string, payload: unknown): boolean =>
+    live?.notify(type, Buffer.from(JSON.stringify(payload))) ?? false;
+  const stopping = new AbortController();
+  const watch = watchWolf({ wolf: config.wolf, log, random, notify, signal: stopping.signal });
+
+  async function connect(): Promise<Tunnel> {
+    await register(config, inventory, signal);
+    step("registered");
+    const onHandlerError = (err: unknown) => log.error({ err }, "a request could not be served");
+    return dial(config, { version, incarnation, signal, onHandlerError });
+  }
+
+  /** Serves until the tunnel ends, by itself or because we are to stop. */
+  async function serve(tunnel: Tunnel): Promise<Ending> {
+    tunnel.serve(forward);
+    live = tunnel;
+    everReady = true;
+    step("tunnelUp");
+    log.info({ wolf_id: config.wolfId, control_plane: config.apiUrl.host }, "tunnel up");
+    notify(agentNoticeTypes.inventory, inventory);
+    watch.announce();
+    const drain = () => {
+      step("stop");
+      log.info("draining");
+      void tunnel.close({ drainMs: DRAIN_MS, reason: "the agent stops" });
+    };
+    if (signal.aborted) drain();
+    else signal.addEventListener("abort", drain, { once: true });
+    const end = await tunnel.closed;
+    signal.removeEventListener("abort", drain);
+    live = undefined;
+    log[signal.aborted ? "info" : "warn"]({ code: end.code, reason: end.reason }, "tunnel down");
+    return { kind: end.code === "REPLACED" ? "replaced" : "lost", retryAfterMs: end.retryAfterMs };
+  }
+
+  try {
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      const startedAt = now();
+      let ending: Ending;
+      try {
+        ending = await serve(await connect());
+        if (now() - startedAt >= LASTED_MS) attempt = 0;
+      } catch (error) {
+        ending = endingOf(error);
+        if (signal.aborted) break;
+        log.warn({ err: messageOf(error), kind: ending.kind }, "not connected");
+        if (nextTry(ending, { attempt, everReady }, backoff) === "give-up")
+          throw new CredentialRefused(messageOf(error), { cause: error });
+      }
+      step("ended");
+      if (signal.aborted) break;
+      const waitMs = nextTry(ending, { attempt, everReady }, backoff);
+      if (ending.kind === "replaced")
+        log.warn("another agent connected as this wolf: is --wolf-id used twice?");
+      if (typeof waitMs === "number") {
+        log.info({ wait_ms: Math.round(waitMs) }, "next try");
+        await pause(waitMs, signal);
+      }
+      step("retry");
+    }
+  } finally {
+    step("stop");
+    step("drained");
+    stopping.abort();
+    await watch.done;
+  }
+}
+
+function endingOf(error: unknown): Ending {
+  if (error instanceof WolfpackApiError)
+    return { kind: error.status === 401 || error.status === 403 ? "credential" : "lost" };
+  if (error instanceof RevdialError) {
+    const credential = error.code === "DIAL_REFUSED" && (error.status === 401 || error.status === 403);
+    return { kind: credential ? "credential" : "lost", retryAfterMs: error.retryAfterMs };
+  }
+  return { kind: "lost" };
+}
+
+/** One sentence; causes of the network are what a person needs to see. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause =
+    error.cause instanceof Error
+      ? error.cause.cause instanceof Error
+        ? error.cause.cause
+        : error.cause
+      : undefined;
+  const detail = error instanceof RevdialError && error.detail ? ` ${error.detail.slice(0, 300)}` : "";
+  return cause === undefined ? `${error.message}${detail}` : `${error.message} (${cause.message})${detail}`;
+}

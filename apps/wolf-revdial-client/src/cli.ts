@@ -1,0 +1,100 @@
+/** The command line: parse, call, print. The only file that ends the process; errors become exit codes here. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, Option } from "commander";
+import { CredentialRefused, runAgent } from "./agent.ts";
+import { ConfigError, readConfig } from "./config.ts";
+import { createLogger } from "./logger.ts";
+import { type Flags, type Setting, settingNames, settings } from "./settings.ts";
+
+/** Set by the bundler from package.json. */
+declare const AGENT_VERSION: string | undefined;
+const version =
+  typeof AGENT_VERSION === "string"
+    ? AGENT_VERSION
+    : (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
+        .version;
+
+const exitCodes = { failed: 1, usage: 2, credential: 3 } as const;
+/** Spellings of the original agent. */
+const singleDash = new Map(
+  ["api-url", "wolf-id", "token", "local", "reconnect", "insecure"].map((name) => [`-${name}`, `--${name}`]),
+);
+
+/** `-api-url=x` and `-api-url x` as their long forms. */
+export function modernise(argv: readonly string[]): string[] {
+  return argv.map((argument) => {
+    const [name = "", ...value] = argument.split("=");
+    const modern = singleDash.get(name);
+    return modern === undefined ? argument : [modern, ...value].join("=");
+  });
+}
+
+function connectCommand(run: (flags: Flags) => Promise<void>): Command {
+  const command = new Command("connect").description(
+    "Dial the control plane and serve the local Wolf through the tunnel",
+  );
+  for (const name of settingNames) {
+    const setting: Setting = settings[name];
+    const fallback = setting.default === undefined ? "" : `; default ${setting.default}`;
+    const option = new Option(setting.flag, `${setting.meaning} (${setting.env.join(", ")}${fallback})`);
+    if (setting.repeatable)
+      option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
+    command.addOption(option);
+  }
+  return command.action(run);
+}
+
+async function connect(flags: Flags): Promise<void> {
+  const config = readConfig({ flags, env: process.env });
+  const log = createLogger(config.logLevel);
+  for (const warning of config.warnings) log.warn(warning);
+  const stop = new AbortController();
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stop.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
+    log.info({ signal }, "stopping");
+    stop.abort();
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  await runAgent(config, {
+    log,
+    random: Math.random,
+    now: () => performance.now(),
+    version,
+    signal: stop.signal,
+  });
+  log.info("stopped");
+}
+
+async function main(): Promise<number> {
+  const program = new Command("wolf-revdial-client")
+    .description(
+      "The agent beside a Wolf: dials out to the control plane and serves Wolf's API through the tunnel",
+    )
+    .version(version)
+    .addCommand(connectCommand(connect), { isDefault: true })
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text) });
+  for (const command of program.commands) command.exitOverride().showHelpAfterError("(see --help)");
+  try {
+    await program.parseAsync(modernise(process.argv.slice(2)), { from: "user" });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+    if (error instanceof ConfigError) {
+      process.stderr.write(
+        `${error.message}\nusage: wolf-revdial-client connect --api-url <url> --wolf-id <name> --token-file <path> [--local <target>]; see --help\n`,
+      );
+      return exitCodes.usage;
+    }
+    if (error instanceof CredentialRefused) {
+      process.stderr.write(
+        `The control plane refused this agent's token: ${error.message}\nCheck RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN.\n`,
+      );
+      return exitCodes.credential;
+    }
+    process.stderr.write(`wolf-revdial-client: ${error instanceof Error ? error.message : String(error)}\n`);
+    return exitCodes.failed;
+  }
+}
+
+process.exit(await main());

@@ -1,0 +1,212 @@
+/** The agent's configuration from flags and environment; the only reader of both. What is wrong is named by flag and variable. */
+import { readFileSync } from "node:fs";
+import { GpuType, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
+import { z } from "zod";
+import { describeSetting, type Flags, type SettingName, settingNames, settings } from "./settings.ts";
+import { parseTarget, parseTargetTemplate, type Target } from "./target.ts";
+
+/** Exit code 2: the reader changes a flag or variable and starts again. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+export interface AgentConfig {
+  /** Origin only: the API is at its root. */
+  apiUrl: URL;
+  wolfId: string;
+  /** A secret: never logged. */
+  token: string;
+  wolf: Target;
+  /** Maps a session to its screen service; absent: screens are not served. */
+  screen: ((sessionId: string) => Target) | undefined;
+  /** Undefined: detect. */
+  gpuType: GpuType | undefined;
+  maxSandboxes: number;
+  region: string | undefined;
+  labels: Record<string, string>;
+  costPerHour: number | undefined;
+  address: string;
+  reconnectMaxMs: number;
+  ca: string | undefined;
+  insecure: boolean;
+  logLevel: string;
+  /** Said once at the start. */
+  warnings: string[];
+}
+
+export interface ConfigSources {
+  flags: Flags;
+  env: NodeJS.ProcessEnv;
+  readFile?: (path: string) => string;
+  readStdin?: () => string;
+}
+
+const FILE_BYTES_MAX = 1024 * 1024;
+
+function readFile(path: string): string {
+  const text = readFileSync(path, "utf8");
+  if (text.length > FILE_BYTES_MAX) throw new Error("it is larger than 1 MiB");
+  return text;
+}
+
+/** Throws ConfigError. */
+export function readConfig({
+  flags,
+  env,
+  readFile: read = readFile,
+  readStdin = () => readFileSync(0, "utf8"),
+}: ConfigSources): AgentConfig {
+  const wrong = (name: SettingName, why: string) => new ConfigError(`${describeSetting(name)} ${why}.`);
+  const fromEnv = (name: SettingName) =>
+    settings[name].env.map((variable) => env[variable]).find((value) => value !== undefined && value !== "");
+  const text = (name: SettingName): string | undefined => {
+    const flag = flags[name];
+    if (typeof flag === "string") return flag;
+    const fallback = settings[name] as { default?: string };
+    return fromEnv(name) ?? fallback.default;
+  };
+  const texts = (name: SettingName): string[] => {
+    const flag = flags[name];
+    if (Array.isArray(flag) && flag.length > 0) return flag;
+    return (fromEnv(name) ?? "")
+      .split(",")
+      .map((part) => part.trim())
+      .filter((part) => part !== "");
+  };
+  const required = (name: SettingName): string => {
+    const value = text(name);
+    if (value === undefined || value === "") throw wrong(name, "is missing");
+    return value;
+  };
+  const number = (name: SettingName, schema: z.ZodNumber): number | undefined => {
+    const value = text(name);
+    if (value === undefined) return undefined;
+    const parsed = schema.safeParse(value.trim() === "" ? Number.NaN : Number(value));
+    if (!parsed.success) throw wrong(name, `is wrong: ${parsed.error.issues[0]?.message}`);
+    return parsed.data;
+  };
+  const file = (name: SettingName, path: string): string => {
+    try {
+      return path === "-" && name === "tokenFile" ? readStdin() : read(path);
+    } catch (cause) {
+      throw new ConfigError(
+        `${describeSetting(name)}: ${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}.`,
+        { cause },
+      );
+    }
+  };
+  const warnings: string[] = [];
+
+  const wolfId = required("wolfId");
+  if (!WolfName.safeParse(wolfId).success)
+    throw wrong("wolfId", "has to be 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit");
+  const apiUrl = readApiUrl(required("apiUrl"), (why) => wrong("apiUrl", why));
+  const wolf = parseTarget(required("local"));
+  if (wolf === undefined) throw wrong("local", "has to be unix:///path (at most 107 bytes) or host:port");
+  const level = z
+    .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
+    .safeParse(text("logLevel"));
+  if (!level.success) throw wrong("logLevel", "has to be fatal, error, warn, info, debug, trace or silent");
+  const gpu = text("gpuType") === undefined ? undefined : GpuType.safeParse(text("gpuType")?.toLowerCase());
+  if (gpu?.success === false) throw wrong("gpuType", "has to be nvidia, amd, intel or none");
+  const insecure =
+    flags.insecure === true || ["1", "true"].includes((fromEnv("insecure") ?? "").toLowerCase());
+  if (insecure)
+    warnings.push("certificates are not checked (--insecure): anybody on the path can take this wolf over");
+  if (apiUrl.protocol === "http:" && !["localhost", "127.0.0.1", "[::1]"].includes(apiUrl.hostname)) {
+    warnings.push(
+      "the control plane is reached over plain http: the token and everything else can be read on the path",
+    );
+  }
+  const config: AgentConfig = {
+    apiUrl,
+    wolfId,
+    token: readToken(),
+    wolf,
+    screen: readScreen(texts("service"), (why) => wrong("service", why)),
+    gpuType: gpu?.data,
+    maxSandboxes: number("maxSandboxes", z.number().int().min(1).max(1000)) ?? 12,
+    region: text("region"),
+    labels: readLabels(texts("label"), (why) => wrong("label", why)),
+    costPerHour: number("costPerHour", z.number().min(0).max(1_000_000)),
+    address: text("address") ?? "",
+    reconnectMaxMs: (number("reconnect", z.number().min(1).max(3600)) ?? 30) * 1000,
+    ca: text("caFile") === undefined ? undefined : file("caFile", text("caFile") as string),
+    insecure,
+    logLevel: level.data,
+    warnings,
+  };
+  const check = RegisterWolfRequest.safeParse({
+    name: wolfId,
+    address: config.address,
+    region: config.region,
+    labels: config.labels,
+  });
+  if (!check.success) {
+    const [issue] = check.error.issues;
+    const name =
+      settingNames.find(
+        (candidate) => candidate === issue?.path[0] || (candidate === "label" && issue?.path[0] === "labels"),
+      ) ?? "wolfId";
+    throw wrong(name, `is wrong: ${issue?.message}`);
+  }
+  return config;
+
+  function readToken(): string {
+    const path = text("tokenFile");
+    if (typeof flags.token === "string")
+      warnings.push(
+        "--token on the command line can be seen by every user of this host: use --token-file or RUNNER_TOKEN",
+      );
+    const token = (
+      typeof flags.token === "string"
+        ? flags.token
+        : path === undefined
+          ? fromEnv("token")
+          : file("tokenFile", path)
+    )?.trim();
+    if (token === undefined || token === "")
+      throw new ConfigError(`${describeSetting("tokenFile")} or RUNNER_TOKEN is missing.`);
+    if (!/^[\x21-\x7e]{1,512}$/.test(token))
+      throw new ConfigError("The runner token has to be 1 to 512 printable ASCII characters without spaces.");
+    return token;
+  }
+}
+
+function readApiUrl(text: string, wrong: (why: string) => ConfigError): URL {
+  if (!URL.canParse(text)) throw wrong("is not a URL");
+  const url = new URL(text);
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    throw wrong("has to begin with http:// or https://");
+  if (url.username !== "" || url.password !== "")
+    throw wrong("must not contain credentials: use --token-file");
+  if (url.search !== "" || url.hash !== "") throw wrong("must not have a query or fragment");
+  if (url.pathname !== "/") throw wrong("must not have a path: the API is at the root");
+  return url;
+}
+
+function readScreen(services: readonly string[], wrong: (why: string) => ConfigError): AgentConfig["screen"] {
+  let screen: AgentConfig["screen"];
+  for (const service of services) {
+    const at = service.indexOf("=");
+    const name = service.slice(0, Math.max(0, at));
+    if (name !== "screen") throw wrong("has to be screen=<target>: no other service is known");
+    if (screen !== undefined) throw wrong("names screen twice");
+    screen = parseTargetTemplate(service.slice(at + 1));
+    if (screen === undefined)
+      throw wrong(
+        "has to be screen=unix:///path (at most 107 bytes) or screen=host:port; only {session} may stand in it",
+      );
+  }
+  return screen;
+}
+
+function readLabels(pairs: readonly string[], wrong: (why: string) => ConfigError): Record<string, string> {
+  const labels: Record<string, string> = {};
+  for (const pair of pairs) {
+    const at = pair.indexOf("=");
+    if (at < 1) throw wrong(`has to be key=value, not ${pair}`);
+    labels[pair.slice(0, at)] = pair.slice(at + 1);
+  }
+  return labels;
+}

@@ -1,0 +1,100 @@
+/** The agent's two ways to its control plane: registration by HTTP, and the tunnel; both with the same trust in certificates. */
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { type AgentInventory, wolfpackClient } from "@wolfpack/api-contract";
+import { dialTunnel, type Tunnel } from "revdial";
+import type { AgentConfig } from "./config.ts";
+
+const REGISTER_TIMEOUT_MS = 15_000;
+const REPLY_BYTES_MAX = 256 * 1024;
+
+/** Rejects with a WolfpackApiError. */
+export async function register(
+  config: AgentConfig,
+  inventory: AgentInventory,
+  signal: AbortSignal,
+): Promise<void> {
+  const client = wolfpackClient({
+    baseUrl: config.apiUrl,
+    apiKey: config.token,
+    fetch: trustingFetch(config),
+  });
+  await client.call("registerWolf", {
+    body: { name: config.wolfId, address: config.address, ...inventory },
+    signal: AbortSignal.any([signal, AbortSignal.timeout(REGISTER_TIMEOUT_MS)]),
+  });
+}
+
+export interface DialAs {
+  version: string;
+  incarnation: number;
+  signal: AbortSignal;
+  onHandlerError: (error: unknown) => void;
+}
+
+/** Rejects with a RevdialError. */
+export function dial(
+  config: AgentConfig,
+  { version, incarnation, signal, onHandlerError }: DialAs,
+): Promise<Tunnel> {
+  const url = new URL("/api/v1/revdial", config.apiUrl);
+  url.protocol = config.apiUrl.protocol === "https:" ? "wss:" : "ws:";
+  url.searchParams.set("runnerid", `wolf-${config.wolfId}`);
+  return dialTunnel(url, {
+    headers: { authorization: `Bearer ${config.token}` },
+    agent: `wolf-revdial-client/${version}`,
+    incarnation,
+    insecure: config.insecure,
+    signal,
+    onHandlerError,
+    ...(config.ca === undefined ? {} : { ca: config.ca }),
+  });
+}
+
+/** fetch with our own certificates, which the built-in one cannot be given. Requests and replies are small JSON. */
+function trustingFetch({ ca, insecure }: AgentConfig): typeof fetch {
+  return (input, init) =>
+    new Promise((resolve, reject) => {
+      const url = new URL(String(input));
+      const body = typeof init?.body === "string" ? Buffer.from(init.body) : undefined;
+      const options = {
+        method: init?.method ?? "GET",
+        agent: false as const,
+        headers: {
+          ...(init?.headers as Record<string, string>),
+          ...(body === undefined ? {} : { "content-length": String(body.length) }),
+        },
+        ...(init?.signal ? { signal: init.signal } : {}),
+      };
+      const respond = (response: IncomingMessage) => void toResponse(response).then(resolve, reject);
+      const request =
+        url.protocol === "https:"
+          ? httpsRequest(
+              url,
+              { ...options, rejectUnauthorized: !insecure, ...(ca === undefined ? {} : { ca }) },
+              respond,
+            )
+          : httpRequest(url, options, respond);
+      request.on("error", reject);
+      request.end(body);
+    });
+}
+
+async function toResponse(response: IncomingMessage): Promise<Response> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > REPLY_BYTES_MAX) throw new Error(`a reply of more than ${REPLY_BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  const status = response.statusCode ?? 502;
+  const empty = status === 204 || status === 205 || status === 304;
+  return new Response(empty ? null : Buffer.concat(chunks), {
+    status: status >= 200 && status <= 599 ? status : 502,
+    headers: {
+      "content-type": response.headers["content-type"] ?? "",
+      "retry-after": response.headers["retry-after"] ?? "",
+    },
+  });
+}

@@ -1,0 +1,50 @@
+/** The agent's life as a table, and what follows from the way a try or a tunnel ended. Pure: no sockets, no clock. */
+import { type BackoffOptions, backoffMs } from "./backoff.ts";
+
+export type LifeState = "connecting" | "authenticating" | "ready" | "waiting" | "draining" | "stopped";
+export type LifeEvent = "registered" | "tunnelUp" | "ended" | "retry" | "stop" | "drained";
+
+export const lifeTransitions: Record<LifeState, Partial<Record<LifeEvent, LifeState>>> = {
+  connecting: { registered: "authenticating", ended: "waiting", stop: "stopped" },
+  authenticating: { tunnelUp: "ready", ended: "waiting", stop: "stopped" },
+  ready: { ended: "waiting", stop: "draining" },
+  waiting: { retry: "connecting", stop: "stopped" },
+  draining: { drained: "stopped", ended: "stopped", stop: "draining" },
+  stopped: {},
+};
+
+/** How a try, or a tunnel, ended. */
+export interface Ending {
+  /** `credential`: 401 or 403. `replaced`: another agent of this wolf took over. `lost`: everything else. */
+  kind: "credential" | "replaced" | "lost";
+  /** The server's wish. */
+  retryAfterMs?: number | undefined;
+}
+
+export interface Retry {
+  attempt: number;
+  /** A tunnel was up at least once in this process. */
+  everReady: boolean;
+}
+
+/** A refused credential is tried again this rarely once it had worked: it may be on its way to being rotated. */
+const CREDENTIAL_WAIT_MS = 60_000;
+/** A tunnel that lasted this long proves the server well: the count of failures starts anew. */
+export const LASTED_MS = 30_000;
+
+/** Milliseconds until the next try, or `give-up` when trying again cannot help. */
+export function nextTry(
+  { kind, retryAfterMs }: Ending,
+  { attempt, everReady }: Retry,
+  backoff: BackoffOptions,
+): number | "give-up" {
+  if (kind === "credential")
+    return everReady
+      ? CREDENTIAL_WAIT_MS +
+          backoffMs(0, { ...backoff, baseMs: CREDENTIAL_WAIT_MS, capMs: CREDENTIAL_WAIT_MS })
+      : "give-up";
+  // Two agents with one name would throw each other out at full speed.
+  if (kind === "replaced") return backoff.capMs / 2 + backoffMs(0, { ...backoff, baseMs: backoff.capMs / 2 });
+  if (retryAfterMs !== undefined) return retryAfterMs + backoffMs(0, backoff);
+  return backoffMs(attempt, backoff);
+}

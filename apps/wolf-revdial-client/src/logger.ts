@@ -1,0 +1,12 @@
+/** pino on stderr as JSON lines; stdout is for data. Credentials are redacted whatever they hang on. */
+import { type DestinationStream, type Logger, pino } from "pino";
+
+export type Log = Logger;
+
+export function createLogger(level: string, destination?: DestinationStream): Log {
+  const paths = ["token", "authorization", "*.token", "*.authorization", "*.*.authorization"];
+  return pino(
+    { level, base: null, redact: { paths, censor: "[redacted]" } },
+    destination ?? pino.destination({ fd: 2, sync: true }),
+  );
+}

@@ -1,0 +1,45 @@
+/** A bounded number of places with a bounded queue before them. */
+
+export class Semaphore {
+  private free: number;
+  private readonly waitingMax: number;
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(places: number, waitingMax: number) {
+    this.free = places;
+    this.waitingMax = waitingMax;
+  }
+
+  /** Resolves to the way to give the place back; to undefined when the queue is full or the caller gave up. */
+  take(signal: AbortSignal): Promise<(() => void) | undefined> {
+    if (signal.aborted) return Promise.resolve(undefined);
+    if (this.free > 0) {
+      this.free -= 1;
+      return Promise.resolve(this.release());
+    }
+    if (this.waiting.length >= this.waitingMax) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const next = () => {
+        signal.removeEventListener("abort", leave);
+        resolve(this.release());
+      };
+      const leave = () => {
+        this.waiting.splice(this.waiting.indexOf(next), 1);
+        resolve(undefined);
+      };
+      signal.addEventListener("abort", leave, { once: true });
+      this.waiting.push(next);
+    });
+  }
+
+  private release(): () => void {
+    let given = false;
+    return () => {
+      if (given) return;
+      given = true;
+      const next = this.waiting.shift();
+      if (next) next();
+      else this.free += 1;
+    };
+  }
+}

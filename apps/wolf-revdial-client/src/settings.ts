@@ -1,0 +1,107 @@
+/**
+ * Every setting of the agent in one table: flag, variables, meaning. The command line, the configuration and the README's
+ * table come from it, and an error can name the flag and the variable.
+ */
+
+export interface Setting {
+  /** Commander's form, with the value's placeholder. */
+  flag: string;
+  /** First one that is set wins; a flag wins over all. */
+  env: readonly string[];
+  meaning: string;
+  default?: string;
+  repeatable?: true;
+}
+
+export const settings = {
+  apiUrl: {
+    flag: "--api-url <url>",
+    env: ["WOLFPACK_API_URL", "HELIX_API_URL"],
+    meaning: "Control plane, http:// or https://",
+  },
+  wolfId: { flag: "--wolf-id <name>", env: ["WOLF_ID"], meaning: "Name of this wolf in the fleet" },
+  tokenFile: {
+    flag: "--token-file <path>",
+    env: ["RUNNER_TOKEN_FILE"],
+    meaning: "File with the runner token; - reads stdin",
+  },
+  token: {
+    flag: "--token <token>",
+    env: ["RUNNER_TOKEN"],
+    meaning: "The runner token itself; as a flag others can see it",
+  },
+  local: {
+    flag: "--local <target>",
+    env: ["WOLFPACK_LOCAL"],
+    meaning: "Wolf's API: unix:///path or host:port",
+    default: "localhost:8080",
+  },
+  service: {
+    flag: "--service <name=target>",
+    env: ["WOLFPACK_SERVICES"],
+    meaning: "screen=unix:///path or screen=host:port; {session} stands for the session's id",
+    repeatable: true,
+  },
+  gpuType: {
+    flag: "--gpu-type <type>",
+    env: ["GPU_TYPE"],
+    meaning: "nvidia, amd, intel or none; detected when not given",
+  },
+  maxSandboxes: {
+    flag: "--max-sandboxes <n>",
+    env: ["WOLFPACK_MAX_SANDBOXES"],
+    meaning: "Sandboxes at once, 1 to 1000",
+    default: "12",
+  },
+  region: { flag: "--region <name>", env: ["WOLFPACK_REGION"], meaning: "Region, for display and placement" },
+  label: {
+    flag: "--label <key=value>",
+    env: ["WOLFPACK_LABELS"],
+    meaning: "Labels, at most 32",
+    repeatable: true,
+  },
+  costPerHour: {
+    flag: "--cost-per-hour <amount>",
+    env: ["WOLFPACK_COST_PER_HOUR"],
+    meaning: "Cost per hour, any currency",
+  },
+  address: {
+    flag: "--address <text>",
+    env: ["WOLFPACK_ADDRESS"],
+    meaning: "Address for display; nothing connects to it",
+  },
+  reconnect: {
+    flag: "--reconnect <seconds>",
+    env: ["WOLFPACK_RECONNECT_SECONDS"],
+    meaning: "Longest wait between two tries, 1 to 3600",
+    default: "30",
+  },
+  caFile: {
+    flag: "--ca-file <path>",
+    env: ["WOLFPACK_CA_FILE"],
+    meaning: "PEM certificates to trust instead of the system's",
+  },
+  insecure: {
+    flag: "--insecure",
+    env: ["WOLFPACK_INSECURE"],
+    meaning: "Accept any certificate (1 or true in the variable)",
+  },
+  logLevel: {
+    flag: "--log-level <level>",
+    env: ["WOLFPACK_LOG_LEVEL"],
+    meaning: "fatal, error, warn, info, debug, trace or silent",
+    default: "info",
+  },
+} as const satisfies Record<string, Setting>;
+
+export type SettingName = keyof typeof settings;
+export const settingNames = Object.keys(settings) as SettingName[];
+
+/** What the command line gave, before it is checked. */
+export type Flags = { [Name in SettingName]?: string | string[] | boolean | undefined };
+
+/** How an error names a setting. */
+export function describeSetting(name: SettingName): string {
+  const { flag, env } = settings[name];
+  return `${flag.split(" ")[0]} (${env.join(", ")})`;
+}

@@ -1,0 +1,124 @@
+/**
+ * One HTTP exchange with a service of this host, on a connection of its own: Wolf answers one request per connection, takes no
+ * chunked bodies, and dies of a wrong Content-Length. The reply is complete and bounded, or an error with a code.
+ */
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
+import type { Target } from "./target.ts";
+
+export type UpstreamErrorCode =
+  | "upstream-unreachable"
+  | "upstream-reply-broken"
+  | "upstream-timeout"
+  | "cancelled";
+
+export class UpstreamError extends Error {
+  readonly code: UpstreamErrorCode;
+  constructor(code: UpstreamErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "UpstreamError";
+    this.code = code;
+  }
+}
+
+export interface UpstreamRequest {
+  target: Target;
+  method: "GET" | "POST";
+  path: string;
+  /** UTF-8; sent with its exact Content-Length. */
+  body?: string;
+  timeoutMs: number;
+  replyBytesMax: number;
+  signal?: AbortSignal;
+}
+
+export interface UpstreamReply {
+  status: number;
+  contentType: string | undefined;
+  body: Buffer;
+}
+
+export function requestOptions(target: Target): RequestOptions {
+  return "socketPath" in target
+    ? { socketPath: target.socketPath }
+    : { host: target.host, port: target.port };
+}
+
+/** Rejects with an UpstreamError. */
+export function askUpstream({
+  target,
+  method,
+  path,
+  body,
+  timeoutMs,
+  replyBytesMax,
+  signal,
+}: UpstreamRequest): Promise<UpstreamReply> {
+  return new Promise((resolve, reject) => {
+    let connected = false;
+    const payload = body === undefined ? undefined : Buffer.from(body, "utf8");
+    const request = httpRequest({
+      ...requestOptions(target),
+      method,
+      path,
+      agent: false,
+      headers: {
+        host: "localhost",
+        connection: "close",
+        ...(payload === undefined
+          ? {}
+          : { "content-type": "application/json", "content-length": payload.length }),
+      },
+      maxHeaderSize: 16 * 1024,
+    });
+    const finish = (settle: () => void) => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", cancel);
+      settle();
+      request.destroy();
+    };
+    const fail = (code: UpstreamErrorCode, message: string, cause?: unknown) =>
+      finish(() => reject(new UpstreamError(code, message, { cause })));
+    const cancel = () => fail("cancelled", "the caller gave up");
+    const timer = setTimeout(
+      () => fail("upstream-timeout", `no complete reply within ${timeoutMs} ms`),
+      timeoutMs,
+    );
+    request.on("socket", (socket) => socket.once("connect", () => (connected = true)));
+    request.on("error", (error) =>
+      connected
+        ? fail("upstream-reply-broken", "the connection ended before the reply was complete", error)
+        : fail("upstream-unreachable", "nothing answers there", error),
+    );
+    request.on("response", (response) => {
+      collect(response, replyBytesMax).then(
+        (bytes) =>
+          finish(() =>
+            resolve({
+              status: response.statusCode ?? 502,
+              contentType: response.headers["content-type"],
+              body: bytes,
+            }),
+          ),
+        (error: unknown) =>
+          fail("upstream-reply-broken", error instanceof Error ? error.message : "broken", error),
+      );
+    });
+    if (signal?.aborted) return cancel();
+    signal?.addEventListener("abort", cancel, { once: true });
+    request.end(payload);
+  });
+}
+
+async function collect(response: IncomingMessage, bytesMax: number): Promise<Buffer> {
+  const announced = Number(response.headers["content-length"] ?? 0);
+  if (announced > bytesMax) throw new Error(`a reply of more than ${bytesMax} bytes`);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new Error(`a reply of more than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  if (!response.complete) throw new Error("a reply shorter than announced");
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,152 @@
+/**
+ * What the agent sees of Wolf: exactly one /events subscription for its whole life (a second one that leaves can crash Wolf), and
+ * a small probe that tells answering, slow and gone apart.
+ */
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { type AgentHeartbeat, type AgentWolfEvent, agentNoticeTypes } from "@wolfpack/api-contract";
+import { parseEventStream, parseWolfJson, redactWolfEvent } from "@wolfpack/wolf-api";
+import { backoffMs } from "./backoff.ts";
+import type { Log } from "./logger.ts";
+import type { Target } from "./target.ts";
+import { askUpstream, requestOptions, UpstreamError } from "./upstream.ts";
+
+export interface WolfWatchOptions {
+  wolf: Target;
+  log: Log;
+  random: () => number;
+  signal: AbortSignal;
+  /** Sends a notice up; false when it was dropped. */
+  notify: (type: string, payload: unknown) => boolean;
+}
+
+export interface WolfWatch {
+  /** Says the present state at once: a tunnel has just come up. */
+  announce(): void;
+  /** Settles when the signal has aborted and everything is closed. */
+  readonly done: Promise<void>;
+}
+
+const PROBE_INTERVAL_MS = 10_000;
+const PROBE_TIMEOUT_MS = 3000;
+/** Wolf sends a keepalive every 15 s; silence for three of them means that the stream is dead. */
+const EVENTS_SILENCE_MS = 45_000;
+const NOTICE_BYTES_MAX = 15 * 1024;
+const reconnect = { baseMs: 250, capMs: 10_000 };
+
+export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOptions): WolfWatch {
+  let state: AgentHeartbeat = { wolf: "ok" };
+  let seq = 0;
+
+  const beat = () => notify(agentNoticeTypes.heartbeat, state);
+
+  async function probe(): Promise<AgentHeartbeat> {
+    try {
+      await askUpstream({
+        target: wolf,
+        method: "GET",
+        path: "/api/v1/lobbies",
+        timeoutMs: PROBE_TIMEOUT_MS,
+        replyBytesMax: 4 * 1024 * 1024,
+        signal,
+      });
+      return { wolf: "ok" };
+    } catch (error) {
+      const code = error instanceof UpstreamError ? error.code : "upstream-unreachable";
+      return { wolf: code === "upstream-timeout" ? "slow" : "unreachable", detail: code };
+    }
+  }
+
+  async function watchHealth(): Promise<void> {
+    while (!signal.aborted) {
+      const before = state.wolf;
+      state = await probe();
+      if (signal.aborted) return;
+      if (state.wolf !== before) log.warn({ wolf: state.wolf, before }, "Wolf's state changed");
+      beat();
+      await pause(PROBE_INTERVAL_MS, signal);
+    }
+  }
+
+  function tell(event: string, data: string): void {
+    seq += 1;
+    let json: unknown;
+    try {
+      json = parseWolfJson(data);
+    } catch {
+      json = undefined;
+    }
+    if (typeof json !== "object" || json === null || Array.isArray(json)) {
+      log.warn({ event: event.slice(0, 100) }, "an event of Wolf is not a JSON object");
+      return;
+    }
+    const safe = redactWolfEvent({ event, data: json as Record<string, unknown> });
+    const notice: AgentWolfEvent = { seq, event: safe.event.slice(0, 200), data: safe.data };
+    if (JSON.stringify(notice).length > NOTICE_BYTES_MAX) notice.data = idsOf(safe.data);
+    notify(agentNoticeTypes.wolfEvent, notice);
+  }
+
+  async function watchEvents(): Promise<void> {
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      try {
+        const stream = await subscribe(wolf, signal);
+        log.info("subscribed to Wolf's events");
+        for await (const item of parseEventStream(stream as AsyncIterable<Uint8Array>)) {
+          attempt = 0;
+          if ("event" in item) tell(item.event, item.data);
+        }
+      } catch (error) {
+        if (!signal.aborted) log.debug({ err: error }, "Wolf's event stream ended");
+      }
+      await pause(backoffMs(attempt, { ...reconnect, random }) + reconnect.baseMs, signal);
+    }
+  }
+
+  const done = Promise.all([watchHealth(), watchEvents()]).then(() => undefined);
+  return { announce: beat, done };
+}
+
+/** What matters of an event that is too large for a notice. */
+function idsOf(data: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(data).filter(
+      ([name, value]) => /^(id|lobby_id|session_id|name)$/.test(name) && typeof value === "string",
+    ),
+  );
+}
+
+function subscribe(wolf: Target, signal: AbortSignal): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({
+      ...requestOptions(wolf),
+      method: "GET",
+      path: "/api/v1/events",
+      agent: false,
+      headers: { host: "localhost" },
+      signal,
+    });
+    request.setTimeout(EVENTS_SILENCE_MS, () =>
+      request.destroy(new Error("no sign of life on the event stream")),
+    );
+    request.on("error", reject);
+    request.on("response", (response) => {
+      if (response.statusCode === 200) return resolve(response);
+      response.resume();
+      reject(new Error(`the event stream was answered with status ${response.statusCode}`));
+    });
+    request.end();
+  });
+}
+
+/** Resolves after `ms`, or at once when the signal aborts. */
+export function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done, { once: true });
+  });
+}
