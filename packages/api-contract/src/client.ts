@@ -5,15 +5,16 @@ import { Problem } from "./schemas.ts";
 
 type Operations = typeof operations;
 type Field<Op, Key extends string> = Op extends Record<Key, z.ZodType> ? z.input<Op[Key]> : undefined;
-/** What the caller gives: path parameters, query, body, each where the operation has it. */
+/** What the caller gives: path parameters and body where the operation has them, and the query as far as it is wanted. */
 export type CallInput<Id extends OperationId> = {
-  [Key in "params" | "query" | "body" as Field<Operations[Id], Key> extends undefined
-    ? never
-    : Key]: Key extends "params"
-    ? Field<Operations[Id], Key>
-    : Key extends "query"
-      ? Partial<Field<Operations[Id], Key>> | undefined
-      : Field<Operations[Id], Key>;
+  [Key in "params" | "body" as Field<Operations[Id], Key> extends undefined ? never : Key]: Field<
+    Operations[Id],
+    Key
+  >;
+} & {
+  [Key in "query" as Field<Operations[Id], Key> extends undefined ? never : Key]?:
+    | Partial<Field<Operations[Id], Key>>
+    | undefined;
 };
 type ReplyOf<Response> = Response extends z.ZodType
   ? z.output<Response>
@@ -31,7 +32,10 @@ export type CallReply<Id extends OperationId> = {
   };
 }[keyof Operations[Id]["responses"]];
 
-/** `code` is a problem's code, or `network-failed`, or `unexpected-reply`. */
+/**
+ * `code` is a problem's code, or `network-failed` (no whole reply), or `unexpected-reply` (one that is not in the
+ * contract). `invalid-request` without a status was found here, before anything was sent. Never contains the API key.
+ */
 export class WolfpackApiError extends Error {
   readonly code: string;
   readonly status: number | undefined;
@@ -51,19 +55,28 @@ export class WolfpackApiError extends Error {
 }
 
 export interface ClientOptions {
+  /** http or https, without credentials; a path is kept as a prefix. */
   baseUrl: string | URL;
-  /** Sent as a bearer credential. */
+  /** Sent as a bearer credential. Visible ASCII only. */
   apiKey?: string;
   fetch?: typeof fetch;
 }
 
-export interface WolfpackClient {
-  /** Calls one operation by its id. Rejects with a WolfpackApiError. */
+type CallArguments<Id extends OperationId> =
+  Record<never, never> extends CallInput<Id>
+    ? [input?: CallInput<Id> & { signal?: AbortSignal }]
+    : [input: CallInput<Id> & { signal?: AbortSignal }];
+
+/** One method for each operation, by its id. Each rejects with a WolfpackApiError. */
+export type WolfpackClient = {
+  [Id in OperationId]: (...input: CallArguments<Id>) => Promise<CallReply<Id>>;
+} & {
+  /** The same by the id as a value. */
   call<Id extends OperationId>(
     id: Id,
     input?: CallInput<Id> & { signal?: AbortSignal },
   ): Promise<CallReply<Id>>;
-}
+};
 
 interface AnyInput {
   params?: Record<string, string>;
@@ -72,25 +85,28 @@ interface AnyInput {
   signal?: AbortSignal;
 }
 
+/** Throws TypeError when the base URL or the key cannot be used; the message names neither. */
 export function wolfpackClient(options: ClientOptions): WolfpackClient {
   const send = options.fetch ?? fetch;
+  const { apiKey } = options;
+  const base = readBase(options.baseUrl);
+  if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey))
+    throw new TypeError("the API key has characters that no key has");
+  const withoutKey = (text: string) => (apiKey === undefined ? text : text.replaceAll(apiKey, "[api key]"));
+
   async function call(id: OperationId, input: AnyInput = {}): Promise<unknown> {
     const operation: Operation = operations[id];
-    const url = new URL(
-      operation.path.replace(/\{(\w+)\}/g, (_whole, name: string) =>
-        encodeURIComponent(input.params?.[name] ?? ""),
-      ),
-      options.baseUrl,
-    );
+    const url = new URL(`${base}${pathOf(operation, input.params ?? {})}`);
     for (const [name, value] of Object.entries(input.query ?? {})) {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
     const headers: Record<string, string> = {
       accept: "application/json, image/png, application/problem+json",
     };
-    if (options.apiKey !== undefined) headers.authorization = `Bearer ${options.apiKey}`;
+    if (apiKey !== undefined) headers.authorization = `Bearer ${apiKey}`;
     if (input.body !== undefined) headers["content-type"] = "application/json";
     let reply: Response;
+    let bytes: Uint8Array;
     try {
       reply = await send(url, {
         method: operation.method,
@@ -99,33 +115,85 @@ export function wolfpackClient(options: ClientOptions): WolfpackClient {
         ...(input.body === undefined ? {} : { body: JSON.stringify(input.body) }),
         ...(input.signal ? { signal: input.signal } : {}),
       });
+      bytes = new Uint8Array(await reply.arrayBuffer());
     } catch (cause) {
-      throw new WolfpackApiError("network-failed", `${operation.method} ${url.pathname} could not be sent`, {
-        cause,
+      throw new WolfpackApiError("network-failed", `${operation.method} ${url.pathname} got no whole reply`, {
+        cause: mentions(cause, apiKey) ? undefined : cause,
       });
     }
-    return { status: reply.status, headers: reply.headers, body: await readReply(operation, reply) };
+    return {
+      status: reply.status,
+      headers: reply.headers,
+      body: readReply(operation, reply.status, bytes, withoutKey),
+    };
   }
-  return { call: call as WolfpackClient["call"] };
+
+  const methods = Object.keys(operations).map((id) => [
+    id,
+    (input?: AnyInput) => call(id as OperationId, input),
+  ]);
+  return Object.assign(Object.fromEntries(methods), { call }) as WolfpackClient;
 }
 
-async function readReply(operation: Operation, reply: Response): Promise<unknown> {
-  const { status } = reply;
+function readBase(baseUrl: string | URL): string {
+  const url = URL.parse(String(baseUrl));
+  if (url === null || !/^https?:$/.test(url.protocol)) throw new TypeError("the base URL is not an http URL");
+  if (url.username !== "" || url.password !== "") throw new TypeError("the base URL has credentials in it");
+  return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
+}
+
+/** A value that would change which route is meant is refused: escapes do not help against dot segments. */
+function pathOf(operation: Operation, params: Record<string, string>): string {
+  return operation.path.replace(/\{(\w+)\}/g, (_whole, name: string) => {
+    const value = String(params[name] ?? "");
+    if (/^\.{0,2}$/.test(value) || !value.isWellFormed())
+      throw new WolfpackApiError("invalid-request", `path parameter ${name} cannot be sent`);
+    return encodeURIComponent(value);
+  });
+}
+
+/** Some runtimes quote a header they refuse in the error's message. */
+function mentions(cause: unknown, secret: string | undefined): boolean {
+  if (secret === undefined) return false;
+  let link = cause;
+  for (let read = 0; read < 8 && link instanceof Error; read += 1) {
+    if (`${link.message}${link.stack ?? ""}`.includes(secret)) return true;
+    link = link.cause;
+  }
+  return typeof link === "string" && link.includes(secret);
+}
+
+function readReply(
+  operation: Operation,
+  status: number,
+  bytes: Uint8Array,
+  withoutKey: (text: string) => string,
+): unknown {
   const expected = operation.responses[status];
+  const text = () => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   if (expected === undefined) {
-    const problem = Problem.safeParse(await reply.json().catch(() => undefined));
+    const problem = Problem.safeParse(parseJson(() => withoutKey(text())));
     if (problem.success)
       throw new WolfpackApiError(problem.data.code, problem.data.detail, { status, problem: problem.data });
     throw new WolfpackApiError("unexpected-reply", `status ${status} without a problem`, { status });
   }
   if (expected === null) return undefined;
+  if (expected === "image") return bytes;
   try {
-    if (expected === "image") return new Uint8Array(await reply.arrayBuffer());
-    if (expected === "html") return await reply.text();
-    const json: unknown = await reply.json();
+    if (expected === "html") return text();
+    const json: unknown = JSON.parse(text());
     return expected === "json" ? json : expected.parse(json);
   } catch (cause) {
     const what = cause instanceof z.ZodError ? z.prettifyError(cause) : "the body is broken";
-    throw new WolfpackApiError("unexpected-reply", what, { status, cause });
+    throw new WolfpackApiError("unexpected-reply", withoutKey(what), { status });
+  }
+}
+
+/** What is no JSON reads as undefined, which is no problem document. */
+function parseJson(text: () => string): unknown {
+  try {
+    return JSON.parse(text());
+  } catch {
+    return undefined;
   }
 }

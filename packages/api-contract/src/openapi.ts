@@ -37,6 +37,32 @@ function success(operation: Operation, body: Operation["responses"][number]) {
   return { description: "Done", ...withHeaders, content: { "application/json": { schema: body } } };
 }
 
+function headersOf(codes: readonly ProblemCode[]) {
+  const text = { type: "string" as const };
+  return {
+    ...(codes.some((code) => problemKind(code).retry)
+      ? { "Retry-After": { description: "Seconds", schema: { type: "integer" as const } } }
+      : {}),
+    ...(codes.includes("unauthenticated")
+      ? { "WWW-Authenticate": { description: "`Bearer`", schema: text } }
+      : {}),
+    ...(codes.includes("upgrade-required") ? { Upgrade: { description: "`websocket`", schema: text } } : {}),
+  };
+}
+
+function problemExample(code: ProblemCode) {
+  const { title, status, meaning } = problemKind(code);
+  return {
+    type: `/problems/${code}`,
+    title,
+    status,
+    detail: meaning,
+    instance: "req_01KB0000000000000000000000",
+    code,
+    ...(code === "invalid-request" ? { errors: [{ path: "body.name", message: "Required" }] } : {}),
+  };
+}
+
 function failures(operation: Operation) {
   const byStatus = new Map<number, ProblemCode[]>();
   for (const code of problemsOf(operation)) {
@@ -44,15 +70,17 @@ function failures(operation: Operation) {
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
   return [...byStatus].map(([status, codes]) => {
-    const retry = codes.some((code) => problemKind(code).retry);
     return [
       status,
       {
         description: codes.map((code) => `\`${code}\`: ${problemKind(code).meaning}`).join("\n\n"),
-        ...(retry
-          ? { headers: { "Retry-After": { description: "Seconds", schema: { type: "integer" as const } } } }
-          : {}),
-        content: { "application/problem+json": { schema: Problem } },
+        ...(Object.keys(headersOf(codes)).length > 0 ? { headers: headersOf(codes) } : {}),
+        content: {
+          "application/problem+json": {
+            schema: Problem,
+            examples: Object.fromEntries(codes.map((code) => [code, { value: problemExample(code) }])),
+          },
+        },
       },
     ] as const;
   });

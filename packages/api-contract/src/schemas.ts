@@ -7,8 +7,13 @@ const instant = z.iso.datetime().meta({ description: "ISO 8601, UTC", example: "
 const prefixedId = (prefix: string) => z.string().regex(new RegExp(`^${prefix}_[0-9A-HJKMNP-TV-Z]{26}$`));
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
 const noControls = /^[^\u0000-\u001f\u007f]*$/;
+/** One line of text. Half a surrogate pair is refused here because PostgreSQL would refuse it later. */
 const line = (charactersMax: number) =>
-  z.string().max(charactersMax).regex(noControls, "has control characters");
+  z
+    .string()
+    .max(charactersMax)
+    .regex(noControls, "has control characters")
+    .refine((text) => text.isWellFormed(), "is not well-formed Unicode");
 
 export const WolfId = prefixedId("wlf").meta({ example: "wlf_01KB00000000000000000000WF" });
 export const SessionId = prefixedId("ses").meta({ example: "ses_01KB00000000000000000000SE" });
@@ -181,7 +186,9 @@ export const ClipboardContent = z
   .strictObject({
     text: z
       .string()
-      .refine((text) => utf8Bytes(text) <= CLIPBOARD_BYTES_MAX, `more than ${CLIPBOARD_BYTES_MAX} bytes`),
+      .refine((text) => text.isWellFormed(), "is not well-formed Unicode")
+      .refine((text) => utf8Bytes(text) <= CLIPBOARD_BYTES_MAX, `more than ${CLIPBOARD_BYTES_MAX} bytes`)
+      .meta({ description: "At most 48 KiB of UTF-8." }),
   })
   .meta({ id: "ClipboardContent" });
 export type ClipboardContent = z.infer<typeof ClipboardContent>;
@@ -223,7 +230,18 @@ export const CreatedApiKey = ApiKey.extend({
 }).meta({ id: "CreatedApiKey" });
 export type CreatedApiKey = z.infer<typeof CreatedApiKey>;
 
-const Limit = z.coerce.number().int().min(1).max(200).default(100);
+/** Digits only: what Number() would also take (spaces, exponents, hexadecimal) is no page size. */
+const Limit = z
+  .union([z.number(), z.string().regex(/^[0-9]{1,3}$/, "is not a number from 1 to 200")])
+  .transform(Number)
+  .pipe(z.int().min(1).max(200))
+  .default(100)
+  .meta({
+    override: ({ jsonSchema }) => {
+      delete jsonSchema.anyOf;
+      Object.assign(jsonSchema, { type: "integer", minimum: 1, maximum: 200, default: 100 });
+    },
+  });
 const Cursor = z
   .string()
   .max(200)

@@ -4,16 +4,30 @@ import {
   type Operation,
   openApiDocument,
   operations,
+  Problem,
   problemCodes,
   problemKind,
   problemsOf,
 } from "../src/index.ts";
 
 type Json = { [key: string]: unknown };
+interface Described {
+  parameters?: { name: string; schema: unknown }[];
+  responses: Record<
+    string,
+    { headers?: Json; content?: Record<string, { examples?: Record<string, { value: unknown }> }> }
+  >;
+}
 const document = JSON.parse(JSON.stringify(openApiDocument())) as Json & {
   paths: Record<string, Record<string, Json>>;
 };
 const table = Object.entries(operations) as [string, Operation][];
+
+function describedAt(path: string, method: string): Described {
+  const described = document.paths[path]?.[method];
+  if (described === undefined) throw new Error(`${method} ${path} is not described`);
+  return described as unknown as Described;
+}
 
 function references(value: unknown): string[] {
   if (value === null || typeof value !== "object") return [];
@@ -88,5 +102,49 @@ describe("the OpenAPI document", () => {
       expect(kind.meaning).toMatch(/\.$/);
       if (kind.retry) expect(kind.status).toBe(503);
     }
+  });
+
+  it("gives each answer that is a problem an example of each of its codes, which fits the schema", () => {
+    for (const [id, operation] of table) {
+      const described = document.paths[operation.path]?.[
+        operation.method.toLowerCase()
+      ] as unknown as Described;
+      const shown = Object.entries(described.responses).flatMap(([status, response]) =>
+        Object.entries(response.content?.["application/problem+json"]?.examples ?? {}).map(
+          ([code, { value }]) => {
+            expect(Problem.parse(value)).toMatchObject({ code, status: Number(status) });
+            return code;
+          },
+        ),
+      );
+      expect({ id, shown: shown.sort() }).toEqual({ id, shown: problemsOf(operation) });
+    }
+  });
+
+  it("declares the headers that go with a status", () => {
+    const headersOf = (path: string, method: string, status: number) =>
+      Object.keys(describedAt(path, method).responses[status]?.headers ?? {});
+    expect(headersOf("/api/v1/sessions", "post", 201)).toEqual(["Location"]);
+    expect(headersOf("/api/v1/sessions", "post", 503)).toEqual(["Retry-After"]);
+    expect(headersOf("/api/v1/sessions", "post", 401)).toEqual(["WWW-Authenticate"]);
+    expect(headersOf("/api/v1/sessions", "get", 200)).toEqual(["Link"]);
+    expect(headersOf("/api/v1/revdial", "get", 426)).toEqual(["Upgrade"]);
+  });
+
+  it("describes how a tunnel is opened and how that is refused", () => {
+    const { responses } = describedAt("/api/v1/revdial", "get");
+    expect(Object.keys(responses)).toEqual(
+      expect.arrayContaining(["101", "400", "401", "403", "404", "426", "503"]),
+    );
+  });
+
+  it("shows a page size as the integer it is", () => {
+    const listed = describedAt("/api/v1/wolf-instances", "get");
+    expect(listed.parameters?.find((parameter) => parameter.name === "limit")?.schema).toEqual({
+      type: "integer",
+      minimum: 1,
+      maximum: 200,
+      default: 100,
+    });
   });
 });

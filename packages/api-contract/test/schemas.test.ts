@@ -12,8 +12,10 @@ import {
   HeartbeatRequest,
   ListSessionsQuery,
   ListWolvesQuery,
+  Problem,
   RegisterWolfRequest,
   SessionId,
+  WolfInstance,
   WolfName,
 } from "../src/index.ts";
 
@@ -67,6 +69,15 @@ describe("a registration", () => {
   });
 });
 
+describe("a label named __proto__", () => {
+  it("becomes neither a label nor a prototype", () => {
+    const labels: unknown = JSON.parse('{"__proto__":"v","a":"b"}');
+    const parsed = RegisterWolfRequest.parse({ name: "a", labels }).labels;
+    expect(Object.entries(parsed)).toEqual([["a", "b"]]);
+    expect([Object.prototype, null]).toContain(Object.getPrototypeOf(parsed));
+  });
+});
+
 describe("a session request", () => {
   it("asks for 1920x1080 at 60 Hz and waits a minute unless told otherwise", () => {
     expect(CreateSessionRequest.parse({})).toEqual({
@@ -104,6 +115,32 @@ describe("the other requests", () => {
     [ListWolvesQuery, { limit: "201" }],
     [ListWolvesQuery, { limit: "x" }],
     [ListWolvesQuery, { limit: ["1", "2"] }],
+    [ListWolvesQuery, { limit: ["5"] }],
+    [ListWolvesQuery, { limit: " 5" }],
+    [ListWolvesQuery, { limit: "1e1" }],
+    [ListWolvesQuery, { limit: "0x10" }],
+    [ListWolvesQuery, { limit: "" }],
+    [ListWolvesQuery, { limit: "1.5" }],
+    [ListWolvesQuery, { limit: null }],
+    [ListWolvesQuery, { limit: true }],
+    [ListWolvesQuery, { cursor: "" }],
+    [ListWolvesQuery, { cursor: "a".repeat(201) }],
+    [ListWolvesQuery, { name: "a b" }],
+    [ListSessionsQuery, { wolf_instance_id: "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV" }],
+    [ForceQuery, { force: ["true", "false"] }],
+    [ForceQuery, { force: true }],
+    [ClipboardContent, {}],
+    [ClipboardContent, { text: "\ud800" }],
+    [ClipboardContent, { text: "a", type: "html" }],
+    [CreateUserRequest, { name: "a\ud800" }],
+    [CreateUserRequest, { name: "a\u0000" }],
+    [CreateApiKeyRequest, { name: "a", expires_in_seconds: 31_536_001 }],
+    [CreateApiKeyRequest, { name: "a", expires_in_seconds: 3600.5 }],
+    [RegisterWolfRequest, { name: "a", labels: { a: "\udc00" } }],
+    [RegisterWolfRequest, { name: "a", labels: { "": "v" } }],
+    [RegisterWolfRequest, { name: "a", labels: { a: "v".repeat(256) } }],
+    [RegisterWolfRequest, { name: "a", cost_per_hour: Number.POSITIVE_INFINITY }],
+    [RegisterWolfRequest, { name: "a", cost_per_hour: Number.NaN }],
     [ListWolvesQuery, { status: "up" }],
     [ListWolvesQuery, { offset: "1" }],
     [ListWolvesQuery, { cursor: "a b" }],
@@ -141,5 +178,106 @@ describe("the other requests", () => {
     expect(accepts(SessionId, "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV")).toBe(true);
     expect(accepts(SessionId, "ses_01ARZ3NDEKTSV4RRFFQ69G5FAI")).toBe(false);
     expect(accepts(SessionId, "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV\n")).toBe(false);
+  });
+
+  it.each([
+    [RegisterWolfRequest, { name: "a" }],
+    [HeartbeatRequest, {}],
+    [CreateSessionRequest, {}],
+    [ClipboardContent, { text: "" }],
+    [CreateUserRequest, { name: "a" }],
+    [CreateApiKeyRequest, { name: "a" }],
+    [AgentHeartbeat, { wolf: "ok" }],
+  ])("name the field they do not know (%#)", (schema, body) => {
+    expect(accepts(schema, body)).toBe(true);
+    const result = schema.safeParse({ ...body, surplus: 1 });
+    expect(result.error?.issues).toMatchObject([{ code: "unrecognized_keys", keys: ["surplus"] }]);
+  });
+
+  it("name an unknown field inside another by its place", () => {
+    const resolution = { width: 1920, height: 1080, refresh_rate: 60, depth: 24 };
+    expect(CreateSessionRequest.safeParse({ resolution }).error?.issues).toMatchObject([
+      { code: "unrecognized_keys", keys: ["depth"], path: ["resolution"] },
+    ]);
+  });
+
+  it("read a page size from text as a number and default to 100", () => {
+    expect(ListWolvesQuery.parse({ limit: "200" })).toEqual({ limit: 200 });
+    expect(ListWolvesQuery.parse({ limit: 7 })).toEqual({ limit: 7 });
+    expect(ListWolvesQuery.parse({})).toEqual({ limit: 100 });
+  });
+
+  it("are answered with a verdict for any JSON, never with an exception", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        for (const schema of [
+          RegisterWolfRequest,
+          CreateSessionRequest,
+          AgentInventory,
+          AgentWolfEvent,
+          Problem,
+        ]) {
+          expect(typeof accepts(schema, value)).toBe("boolean");
+        }
+      }),
+    );
+  });
+});
+
+describe("what the API answers", () => {
+  const wolf = {
+    id: "wlf_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    name: "wolf-1",
+    address: "",
+    status: "online",
+    connectivity: "connected",
+    health: "ok",
+    health_reasons: [],
+    intent: "active",
+    gpu_type: "none",
+    connected_sandboxes: 0,
+    max_sandboxes: 12,
+    last_heartbeat: null,
+    labels: {},
+    region: null,
+    cost_per_hour: null,
+    agent_version: null,
+    tunnel: null,
+    created_at: "2026-11-23T12:00:00.000Z",
+    updated_at: "2026-11-23T12:00:00.000Z",
+  };
+
+  it.each([
+    ["a time in another zone", { created_at: "2026-11-23T13:00:00+01:00" }],
+    ["a time without zone", { created_at: "2026-11-23T13:00:00" }],
+    ["a day that does not exist", { created_at: "2026-02-30T00:00:00Z" }],
+    ["seconds since 1970", { created_at: 1_795_000_000 }],
+    ["an id of another kind", { id: "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV" }],
+    ["a negative count", { connected_sandboxes: -1 }],
+    ["a field left out instead of null", { region: undefined }],
+    ["an unknown status", { status: "up" }],
+  ])("is refused with %s", (_name, fields) => {
+    expect(accepts(WolfInstance, wolf)).toBe(true);
+    expect(accepts(WolfInstance, { ...wolf, ...fields })).toBe(false);
+  });
+
+  it("may gain fields in later versions", () => {
+    expect(accepts(WolfInstance, { ...wolf, later: 1 })).toBe(true);
+  });
+
+  it("is a problem only with a known code and an error status", () => {
+    const problem = {
+      type: "/problems/internal",
+      title: "t",
+      status: 500,
+      detail: "d",
+      instance: "r",
+      code: "internal",
+    };
+    expect(accepts(Problem, problem)).toBe(true);
+    expect(Problem.parse({ ...problem, session_id: "ses_1" })).toMatchObject({ session_id: "ses_1" });
+    expect(accepts(Problem, { ...problem, status: 200 })).toBe(false);
+    expect(accepts(Problem, { ...problem, code: "teapot" })).toBe(false);
+    expect(accepts(Problem, { ...problem, errors: ["a"] })).toBe(false);
   });
 });
