@@ -29,9 +29,9 @@ interface Document {
 const read = (name: string) => readFileSync(new URL(`../spec/${name}`, import.meta.url), "utf8");
 const ours = parse(read("wolf-openapi.yaml")) as Document;
 const generations = [
-  "spec-2025-07-25.json",
-  "spec-2025-12-15.json",
-  "spec-2026-06-15.json",
+  "fixtures/spec-2025-07-25.json",
+  "fixtures/spec-2025-12-15.json",
+  "fixtures/spec-2026-06-15.json",
   "schema-generated-2026-06-23.json",
 ].map((name) => ({ name, document: JSON.parse(read(name)) as Document }));
 
@@ -69,7 +69,7 @@ describe("what we send", () => {
     },
   );
 
-  it.each(generations.filter(({ name }) => name !== "spec-2025-07-25.json"))(
+  it.each(generations.filter(({ name }) => !name.endsWith("spec-2025-07-25.json")))(
     "is known to Wolf in every field of a lobby: $name",
     ({ document }) => {
       expect(Object.keys(described(document, "wolf__api__CreateLobbyRequest").properties).sort()).toEqual(
