@@ -14,7 +14,10 @@ export type Decision =
   | { outcome: "placed"; ranked: [Wolf, ...Wolf[]]; explanation: PlacementExplanation }
   | { outcome: "rejected"; explanation: PlacementExplanation };
 
-type Filter = { name: PlacementFilter; keeps: (wolf: Wolf, request: PlacementRequest, hasTunnel: (wolfId: string) => boolean) => boolean };
+type Filter = {
+  name: PlacementFilter;
+  keeps: (wolf: Wolf, request: PlacementRequest, hasTunnel: (wolfId: string) => boolean) => boolean;
+};
 
 /** In order; each wolf is counted by the first filter that removes it. */
 const filters: readonly Filter[] = [
@@ -22,7 +25,10 @@ const filters: readonly Filter[] = [
   { name: "connectivity", keeps: (wolf) => wolf.connectivity === "connected" },
   { name: "health", keeps: (wolf) => wolf.health !== "failed" },
   { name: "tunnel", keeps: (wolf, _request, hasTunnel) => hasTunnel(wolf.id) },
-  { name: "gpu_type", keeps: (wolf, request) => request.gpuType === undefined || wolf.gpuType === request.gpuType },
+  {
+    name: "gpu_type",
+    keeps: (wolf, request) => request.gpuType === undefined || wolf.gpuType === request.gpuType,
+  },
   { name: "capacity", keeps: (wolf) => wolf.connectedSandboxes < wolf.maxSandboxes },
 ];
 
@@ -33,10 +39,16 @@ const loadOf = (wolf: Wolf) => wolf.connectedSandboxes / wolf.maxSandboxes;
 /** Healthy wolves before degraded ones, then the lowest load; ties by fewest sessions, then by id. */
 function better(a: Wolf, b: Wolf): number {
   const health = Number(a.health !== "ok") - Number(b.health !== "ok");
-  return health || loadOf(a) - loadOf(b) || a.connectedSandboxes - b.connectedSandboxes || (a.id < b.id ? -1 : 1);
+  return (
+    health || loadOf(a) - loadOf(b) || a.connectedSandboxes - b.connectedSandboxes || (a.id < b.id ? -1 : 1)
+  );
 }
 
-export function place(request: PlacementRequest, candidates: readonly Wolf[], hasTunnel: (wolfId: string) => boolean): Decision {
+export function place(
+  request: PlacementRequest,
+  candidates: readonly Wolf[],
+  hasTunnel: (wolfId: string) => boolean,
+): Decision {
   const removed: PlacementExplanation["removed"] = [];
   let left = [...candidates];
   for (const { name, keeps } of filters) {
@@ -65,10 +77,16 @@ const reasons: Record<PlacementFilter, string> = {
   capacity: "full",
 };
 
-function sentence(request: PlacementRequest, count: number, removed: PlacementExplanation["removed"], best: Wolf | undefined): string {
+function sentence(
+  request: PlacementRequest,
+  count: number,
+  removed: PlacementExplanation["removed"],
+  best: Wolf | undefined,
+): string {
   const gpu = request.gpuType === undefined ? "" : ` for GPU ${request.gpuType}`;
   const why = removed.map(({ filter, count: n }) => `${n} ${reasons[filter]}`).join(", ");
-  if (best === undefined) return count === 0 ? "There is no wolf in the fleet." : `None of ${count} wolves fits${gpu}: ${why}.`;
+  if (best === undefined)
+    return count === 0 ? "There is no wolf in the fleet." : `None of ${count} wolves fits${gpu}: ${why}.`;
   const rest = why === "" ? "" : `; left out: ${why}`;
   return `${best.name} has the lowest load (${best.connectedSandboxes} of ${best.maxSandboxes}) of ${count} wolves${gpu}${rest}.`;
 }

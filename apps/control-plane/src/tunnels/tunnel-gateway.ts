@@ -49,7 +49,13 @@ const DRAIN_MS = 10_000;
 /** Notices that may arrive before the epoch is known. */
 const EARLY_NOTICES_MAX = 16;
 
-export function createTunnelGateway({ store, clock, log, random, tunnelLost }: TunnelGatewayOptions): TunnelGateway {
+export function createTunnelGateway({
+  store,
+  clock,
+  log,
+  random,
+  tunnelLost,
+}: TunnelGatewayOptions): TunnelGateway {
   const wolves = new TunnelRegistry();
   const sandboxes = new TunnelRegistry();
   const connected: ((wolfId: string) => void)[] = [];
@@ -59,19 +65,25 @@ export function createTunnelGateway({ store, clock, log, random, tunnelLost }: T
   let draining = false;
 
   function goAway(tunnel: Tunnel): Promise<unknown> {
-    return tunnel.close({ drainMs: DRAIN_MS, retryAfterMs: 100 + Math.floor(random() * RETRY_SPREAD_MS), reason: "the replica shuts down" });
+    return tunnel.close({
+      drainMs: DRAIN_MS,
+      retryAfterMs: 100 + Math.floor(random() * RETRY_SPREAD_MS),
+      reason: "the replica shuts down",
+    });
   }
 
   /** Notices come as bytes of somebody else: whatever does not fit is counted in the log and dropped. */
   function notice(wolfId: string, epoch: number, type: string, payload: Uint8Array): void {
-    const dropped = (why: string) => log.warn({ wolf_id: wolfId, type: type.slice(0, 32), why }, "notice dropped");
+    const dropped = (why: string) =>
+      log.warn({ wolf_id: wolfId, type: type.slice(0, 32), why }, "notice dropped");
     let json: unknown;
     try {
       json = JSON.parse(Buffer.from(payload).toString("utf8"));
     } catch {
       return dropped("not JSON");
     }
-    const written = (promise: Promise<unknown>) => void promise.catch((err: unknown) => log.warn({ err, wolf_id: wolfId }, "notice not written"));
+    const written = (promise: Promise<unknown>) =>
+      void promise.catch((err: unknown) => log.warn({ err, wolf_id: wolfId }, "notice not written"));
     if (type === agentNoticeTypes.heartbeat) {
       const beat = AgentHeartbeat.safeParse(json);
       if (!beat.success) return dropped("not a heartbeat");
@@ -94,7 +106,13 @@ export function createTunnelGateway({ store, clock, log, random, tunnelLost }: T
 
   /** Health is written when it changes, not with every beat. */
   const healthText = new Map<string, string>();
-  function changedHealth(wolfId: string, epoch: number, health: Wolf["health"], reasons: string[], written: (promise: Promise<unknown>) => void): void {
+  function changedHealth(
+    wolfId: string,
+    epoch: number,
+    health: Wolf["health"],
+    reasons: string[],
+    written: (promise: Promise<unknown>) => void,
+  ): void {
     const text = `${epoch} ${health} ${reasons.join("; ")}`;
     if (healthText.get(wolfId) === text) return;
     healthText.set(wolfId, text);
@@ -144,7 +162,10 @@ export function createTunnelGateway({ store, clock, log, random, tunnelLost }: T
       if (replaced) void replaced.tunnel.close({ code: "REPLACED", reason: "replaced", drainMs: DRAIN_MS });
       hear = (type, payload) => notice(id, epoch, type, payload);
       for (const [type, payload] of early) notice(id, epoch, type, payload);
-      log.info({ wolf_id: id, name: opened.name, epoch, agent: tunnel.peer?.agent, replaced: Boolean(replaced) }, "tunnel up");
+      log.info(
+        { wolf_id: id, name: opened.name, epoch, agent: tunnel.peer?.agent, replaced: Boolean(replaced) },
+        "tunnel up",
+      );
       void tunnel.closed.then(async (end) => {
         hear = () => undefined;
         if (!wolves.remove(id, epoch)) return;

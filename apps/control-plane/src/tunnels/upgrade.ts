@@ -41,11 +41,19 @@ export function attachUpgrades(server: Server, options: UpgradeOptions): void {
     pending += 1;
     authorise(request, pending, options)
       .then((target) => {
-        webSockets.handleUpgrade(request, socket, head, (webSocket) => void accept(acceptTunnel(webSocket), target, options));
+        webSockets.handleUpgrade(
+          request,
+          socket,
+          head,
+          (webSocket) => void accept(acceptTunnel(webSocket), target, options),
+        );
       })
       .catch((cause: unknown) => {
         const error = toApiError(cause);
-        options.log[error.code === "internal" ? "error" : "info"]({ err: error, request_id: requestId, code: error.code }, "upgrade refused");
+        options.log[error.code === "internal" ? "error" : "info"](
+          { err: error, request_id: requestId, code: error.code },
+          "upgrade refused",
+        );
         refuse(socket, error, requestId);
       })
       .finally(() => {
@@ -59,29 +67,44 @@ async function accept(tunnel: Tunnel, target: Target, { gateway }: UpgradeOption
   else await gateway.acceptSandbox(target.sessionId, tunnel);
 }
 
-async function authorise(request: IncomingMessage, pending: number, options: UpgradeOptions): Promise<Target> {
-  const url = URL.canParse(request.url ?? "", "http://x") ? new URL(request.url ?? "", "http://x") : undefined;
+async function authorise(
+  request: IncomingMessage,
+  pending: number,
+  options: UpgradeOptions,
+): Promise<Target> {
+  const url = URL.canParse(request.url ?? "", "http://x")
+    ? new URL(request.url ?? "", "http://x")
+    : undefined;
   if (url?.pathname !== TUNNEL_PATH) throw new ApiError("not-found", "There is no WebSocket here.");
   if (options.draining()) throw new ApiError("draining", "This replica is shutting down.");
   if (pending > PENDING_MAX) throw new ApiError("draining", "Too many agents connect at once.");
-  if (request.headers.origin !== undefined) throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
+  if (request.headers.origin !== undefined)
+    throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
   const principal = await options.identity.authenticate(request.headers.authorization);
-  if (principal === undefined) throw new ApiError("unauthenticated", "Send the runner token or an API key as a bearer credential.");
+  if (principal === undefined)
+    throw new ApiError("unauthenticated", "Send the runner token or an API key as a bearer credential.");
   const ids = url.searchParams.getAll("runnerid");
   const [, kind, id] = /^(wolf|sandbox)-(.+)$/s.exec(ids.length === 1 ? (ids[0] ?? "") : "") ?? [];
-  const valid = kind === "wolf" ? WolfName.safeParse(id).success : kind === "sandbox" && SessionId.safeParse(id).success;
-  if (!valid || id === undefined) throw new ApiError("runner-id-invalid", "runnerid has to be wolf-<name> or sandbox-<session id>.");
+  const valid =
+    kind === "wolf" ? WolfName.safeParse(id).success : kind === "sandbox" && SessionId.safeParse(id).success;
+  if (!valid || id === undefined)
+    throw new ApiError("runner-id-invalid", "runnerid has to be wolf-<name> or sandbox-<session id>.");
   const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
   if (!offered.includes(REVDIAL_SUBPROTOCOL)) {
-    throw new ApiError("tunnel-protocol-unsupported", `Offer the WebSocket subprotocol ${REVDIAL_SUBPROTOCOL}.`);
+    throw new ApiError(
+      "tunnel-protocol-unsupported",
+      `Offer the WebSocket subprotocol ${REVDIAL_SUBPROTOCOL}.`,
+    );
   }
   if (kind === "wolf") {
-    if (principal.kind !== "runner") throw new ApiError("forbidden", "A wolf's tunnel is opened with the runner token.");
+    if (principal.kind !== "runner")
+      throw new ApiError("forbidden", "A wolf's tunnel is opened with the runner token.");
     const wolf = await options.wolves.getByName(id);
     if (wolf === undefined) throw new ApiError("wolf-not-found", "No wolf of this name is registered.");
     return { kind, wolf };
   }
-  if (principal.kind !== "user") throw new ApiError("forbidden", "A sandbox's tunnel is opened with its owner's API key.");
+  if (principal.kind !== "user")
+    throw new ApiError("forbidden", "A sandbox's tunnel is opened with its owner's API key.");
   const owner = await options.ownerOf(id);
   if (owner === undefined || (owner !== principal.userId && principal.role !== "admin")) {
     throw new ApiError("session-not-found", "There is no such session.");
@@ -105,7 +128,9 @@ function refuse(socket: Duplex, error: ApiError, requestId: string): void {
 export function upgradeRoutes(): Router {
   const router = Router();
   router.get("/revdial", () => {
-    throw new ApiError("upgrade-required", "This route is a WebSocket.", { headers: { upgrade: "websocket" } });
+    throw new ApiError("upgrade-required", "This route is a WebSocket.", {
+      headers: { upgrade: "websocket" },
+    });
   });
   return router;
 }

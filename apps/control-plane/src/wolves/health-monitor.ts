@@ -76,7 +76,8 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
 
   async function tunnelLost(id: string, epoch: number): Promise<void> {
     const done = await tick("tunnel lost", async () => {
-      if (await store.loseTunnel(id, epoch, clock.now())) log.warn({ wolf_id: id, epoch }, "tunnel lost, wolf is suspect");
+      if (await store.loseTunnel(id, epoch, clock.now()))
+        log.warn({ wolf_id: id, epoch }, "tunnel lost, wolf is suspect");
     });
     if (!done) return after(1000, () => tunnelLost(id, epoch));
     loseLater(id, epoch);

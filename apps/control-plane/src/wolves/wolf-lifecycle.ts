@@ -11,15 +11,24 @@ export const derivedStatus: Record<Connectivity, Record<Health, WolfStatus>> = {
 export type ConnectivityEvent = "tunnelOpened" | "tunnelLost" | "graceOver" | "heartbeat" | "stale";
 
 /** An absent cell changes nothing. `heartbeat` and `stale` concern wolves without a tunnel. */
-export const connectivityTransitions: Record<Connectivity, Partial<Record<ConnectivityEvent, Connectivity>>> = {
+export const connectivityTransitions: Record<
+  Connectivity,
+  Partial<Record<ConnectivityEvent, Connectivity>>
+> = {
   connected: { tunnelOpened: "connected", tunnelLost: "suspect", heartbeat: "connected", stale: "lost" },
   suspect: { tunnelOpened: "connected", graceOver: "lost", heartbeat: "suspect" },
   lost: { tunnelOpened: "connected", heartbeat: "connected" },
 };
 
 /** What the agent's probe of Wolf says about health. */
-export function healthOf(wolf: "ok" | "slow" | "unreachable", detail: string | undefined): { health: Health; reasons: string[] } {
+export function healthOf(
+  wolf: "ok" | "slow" | "unreachable",
+  detail: string | undefined,
+): { health: Health; reasons: string[] } {
   if (wolf === "ok") return { health: "ok", reasons: [] };
   const what = wolf === "slow" ? "Wolf answers slowly" : "Wolf does not answer its agent";
-  return { health: wolf === "slow" ? "degraded" : "failed", reasons: [detail === undefined ? what : `${what}: ${detail}`] };
+  return {
+    health: wolf === "slow" ? "degraded" : "failed",
+    reasons: [detail === undefined ? what : `${what}: ${detail}`],
+  };
 }

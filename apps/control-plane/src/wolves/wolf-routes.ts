@@ -1,5 +1,12 @@
 /** HTTP in, one service call, HTTP out: wolf instances, with the original's paths and shapes. */
-import { ForceQuery, HeartbeatRequest, ListWolvesQuery, RegisterWolfRequest, WolfId, type WolfInstance } from "@wolfpack/api-contract";
+import {
+  ForceQuery,
+  HeartbeatRequest,
+  ListWolvesQuery,
+  RegisterWolfRequest,
+  WolfId,
+  type WolfInstance,
+} from "@wolfpack/api-contract";
 import { Router } from "express";
 import { requireAdmin, requireRunnerOrAdmin, requireUser } from "../http/authenticate.ts";
 import { sendPage } from "../http/page.ts";
@@ -67,7 +74,10 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined): WolfInsta
     region: wolf.region,
     cost_per_hour: wolf.costPerHour,
     agent_version: wolf.agentVersion,
-    tunnel: wolf.tunnelSince === null ? null : { epoch: wolf.epoch, since: wolf.tunnelSince.toISOString(), rtt_ms: rttMs ?? null },
+    tunnel:
+      wolf.tunnelSince === null
+        ? null
+        : { epoch: wolf.epoch, since: wolf.tunnelSince.toISOString(), rtt_ms: rttMs ?? null },
     created_at: wolf.createdAt.toISOString(),
     updated_at: wolf.updatedAt.toISOString(),
   };

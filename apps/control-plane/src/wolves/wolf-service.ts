@@ -61,7 +61,10 @@ export function createWolfService({ store, clock, log, onRemoved }: WolfServiceO
       const outcome = await store.deregister(id, force, clock.now());
       if (outcome === "unknown") throw wolfNotFound();
       if (outcome === "has-sessions") {
-        throw new ApiError("wolf-has-sessions", "This wolf has live sessions: stop them, or repeat with force=true.");
+        throw new ApiError(
+          "wolf-has-sessions",
+          "This wolf has live sessions: stop them, or repeat with force=true.",
+        );
       }
       log.info({ wolf_id: id, force }, "wolf removed");
       onRemoved(id);

@@ -1,7 +1,8 @@
 /** Wolves in PostgreSQL: hand-written statements, each guarded by what must still hold (an ORM's read-then-write overcommits). */
-import { Prisma as Sql } from "../generated/client.ts";
-import type { WolfInstance } from "../generated/client.ts";
+
 import type { Prisma } from "../database/prisma.prisma.ts";
+import type { WolfInstance } from "../generated/client.ts";
+import { Prisma as Sql } from "../generated/client.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import type { Wolf, WolfStore } from "./wolf-store.ts";
 
@@ -32,7 +33,10 @@ export function toWolf(row: WolfInstance): Wolf {
 
 export function prismaWolfStore(prisma: Prisma): WolfStore {
   return {
-    async register({ id, name, address, gpuType, maxSandboxes, labels, region, costPerHour, agentVersion }, now) {
+    async register(
+      { id, name, address, gpuType, maxSandboxes, labels, region, costPerHour, agentVersion },
+      now,
+    ) {
       const rows = await prisma.$queryRaw<WolfInstance[]>`
         INSERT INTO wolf_instance (id, name, address, gpu_type, max_sandboxes, labels, region, cost_per_hour, agent_version,
           connectivity, connectivity_since, last_heartbeat, created_at, updated_at)
@@ -79,7 +83,9 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
 
     async list({ limit, after, status, gpuType, name }) {
       const states = Object.entries(derivedStatus).flatMap(([connectivity, byHealth]) =>
-        Object.entries(byHealth).flatMap(([health, derived]) => (derived === status ? [{ connectivity, health }] : [])),
+        Object.entries(byHealth).flatMap(([health, derived]) =>
+          derived === status ? [{ connectivity, health }] : [],
+        ),
       );
       const rows = await prisma.wolfInstance.findMany({
         where: {
@@ -95,12 +101,16 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
     },
 
     async candidates() {
-      return (await prisma.wolfInstance.findMany({ where: { intent: { not: "retired" } }, orderBy: { id: "asc" } })).map(toWolf);
+      return (
+        await prisma.wolfInstance.findMany({ where: { intent: { not: "retired" } }, orderBy: { id: "asc" } })
+      ).map(toWolf);
     },
 
     async deregister(id, force, now) {
       return prisma.$transaction(async (tx) => {
-        const [found] = await tx.$queryRaw<{ id: string }[]>`SELECT id FROM wolf_instance WHERE id = ${id} FOR UPDATE`;
+        const [found] = await tx.$queryRaw<
+          { id: string }[]
+        >`SELECT id FROM wolf_instance WHERE id = ${id} FOR UPDATE`;
         if (found === undefined) return "unknown";
         if (force) {
           await tx.$executeRaw`
@@ -153,7 +163,9 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
     },
 
     async findStale(cutoff) {
-      return (await prisma.$queryRaw<WolfInstance[]>`SELECT * FROM wolf_instance WHERE ${staleBefore(cutoff)}`).map(toWolf);
+      return (
+        await prisma.$queryRaw<WolfInstance[]>`SELECT * FROM wolf_instance WHERE ${staleBefore(cutoff)}`
+      ).map(toWolf);
     },
 
     async markStale(cutoff, now) {
@@ -167,7 +179,9 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
       await prisma.$executeRaw`
         UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
         WHERE tunnel_since IS NOT NULL`;
-      return prisma.$queryRaw<{ id: string; epoch: number }[]>`SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect'`;
+      return prisma.$queryRaw<
+        { id: string; epoch: number }[]
+      >`SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect'`;
     },
   };
 }

@@ -48,7 +48,11 @@ export interface WolfStore {
   /** The same name resumes the same wolf: id, sessions, counts and epoch stay. */
   register(wolf: { id: string; name: string; address: string } & WolfReport, now: Date): Promise<Wolf>;
   /** A heartbeat by HTTP. A wolf without a tunnel that was lost is connected again. */
-  heartbeat(id: string, report: { gpuType?: GpuType | undefined; maxSandboxes?: number | undefined }, now: Date): Promise<boolean>;
+  heartbeat(
+    id: string,
+    report: { gpuType?: GpuType | undefined; maxSandboxes?: number | undefined },
+    now: Date,
+  ): Promise<boolean>;
   /** Heartbeats of live tunnels, all in one statement; those of older epochs are left out. Returns how many counted. */
   heartbeats(beats: readonly { id: string; epoch: number }[], now: Date): Promise<number>;
   get(id: string): Promise<Wolf | undefined>;
@@ -64,7 +68,13 @@ export interface WolfStore {
   loseTunnel(id: string, epoch: number, now: Date): Promise<boolean>;
   /** The grace is over: a wolf that is still suspect in this epoch is lost. */
   markLost(id: string, epoch: number, now: Date): Promise<boolean>;
-  changeHealth(id: string, epoch: number, health: Health, reasons: readonly string[], now: Date): Promise<boolean>;
+  changeHealth(
+    id: string,
+    epoch: number,
+    health: Health,
+    reasons: readonly string[],
+    now: Date,
+  ): Promise<boolean>;
   changeReport(id: string, epoch: number, report: WolfReport, now: Date): Promise<boolean>;
   /** Wolves known by HTTP heartbeat only that were last heard before `cutoff`. */
   findStale(cutoff: Date): Promise<Wolf[]>;
