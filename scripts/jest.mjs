@@ -12,7 +12,14 @@ mkdirSync(path.dirname(report), { recursive: true });
 const jest = createRequire(path.join(root, "package.json")).resolve("jest/bin/jest");
 const { status } = spawnSync(
   process.execPath,
-  ["--experimental-vm-modules", "--no-warnings=ExperimentalWarning", jest, "--json", `--outputFile=${report}`, ...process.argv.slice(2)],
+  [
+    "--experimental-vm-modules",
+    "--no-warnings=ExperimentalWarning",
+    jest,
+    "--json",
+    `--outputFile=${report}`,
+    ...process.argv.slice(2),
+  ],
   // jest prints its JSON report on stdout even when it writes the file; people read the reporter on stderr.
   { stdio: ["ignore", "ignore", "inherit"] },
 );

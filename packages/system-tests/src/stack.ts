@@ -1,0 +1,222 @@
+/** The whole fleet as real processes: a control plane with its own PostgreSQL, three emulated Wolfs, an agent beside each. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { type WolfpackClient, wolfpackClient } from "@wolfpack/api-contract";
+import { Child, ChildFailed } from "./child.ts";
+
+export { ChildFailed } from "./child.ts";
+
+export interface HostPlan {
+  name: string;
+  gpu: "nvidia" | "amd" | "intel" | "none";
+  maxSandboxes: number;
+}
+
+export const threeHosts: readonly HostPlan[] = [
+  { name: "nvidia-1", gpu: "nvidia", maxSandboxes: 10 },
+  { name: "nvidia-2", gpu: "nvidia", maxSandboxes: 10 },
+  { name: "amd-1", gpu: "amd", maxSandboxes: 8 },
+];
+
+export interface StackOptions {
+  dataDir: string;
+  port: number;
+  hosts: readonly HostPlan[];
+  /** More settings of the control plane. */
+  env?: Record<string, string>;
+  say: (line: string) => void;
+  /** A process ended that nobody stopped. */
+  onCrash: (name: string, exitCode: number) => void;
+}
+
+/** From src and from dist alike. */
+export const root = fileURLToPath(new URL("../../..", import.meta.url));
+const controlPlaneMain = path.join(root, "apps/control-plane/dist/main.js");
+const agentBundle = path.join(root, "apps/wolf-revdial-client/dist/wolf-revdial-client.mjs");
+const emulatorCli = path.join(
+  path.dirname(createRequire(import.meta.url).resolve("@wolfpack/wolf-api/emulator")),
+  "cli.js",
+);
+
+interface Host {
+  plan: HostPlan;
+  socketPath: string;
+  folder: string;
+  wolf: Child;
+  agent: Child | undefined;
+}
+
+export class Stack {
+  readonly baseUrl: string;
+  readonly adminKey: string;
+  /** Logs of all processes. */
+  readonly logFolder: string;
+  private readonly options: StackOptions;
+  private readonly runFolder: string;
+  private readonly controlPlane: Child;
+  private readonly hosts = new Map<string, Host>();
+  private stopping = false;
+
+  private constructor(options: StackOptions, runFolder: string, controlPlane: Child, port: number) {
+    this.options = options;
+    this.runFolder = runFolder;
+    this.controlPlane = controlPlane;
+    this.baseUrl = `http://127.0.0.1:${port}`;
+    this.adminKey = readFileSync(path.join(options.dataDir, "admin-api-key"), "utf8").trim();
+    this.logFolder = path.join(options.dataDir, "logs");
+    this.watch(controlPlane);
+  }
+
+  /** Everything up and every wolf online. Rejects with ChildFailed, one sentence, after stopping what had started. */
+  static async start(options: StackOptions): Promise<Stack> {
+    const { dataDir, say } = options;
+    const logFolder = path.join(dataDir, "logs");
+    try {
+      mkdirSync(logFolder, { recursive: true });
+    } catch {
+      throw new ChildFailed(`The data directory ${dataDir} cannot be used: move it away or set DATA_DIR.`);
+    }
+    // Unix socket paths have at most 107 bytes, wherever the clone lies.
+    const runFolder = mkdtempSync(path.join(os.platform() === "win32" ? os.tmpdir() : "/tmp", "wp-"));
+    let stack: Stack | undefined;
+    try {
+      say("Starting the control plane and its PostgreSQL …");
+      let port = 0;
+      const controlPlane = await Child.start({
+        name: "control plane",
+        command: [process.execPath, controlPlaneMain],
+        env: { DATA_DIR: dataDir, PORT: String(options.port), ...options.env },
+        logFile: path.join(logFolder, "control-plane.log"),
+        isReady(line) {
+          const ready = /"port":(\d+).*"msg":"ready"/.exec(line);
+          if (ready) port = Number(ready[1]);
+          return ready !== null;
+        },
+      });
+      stack = new Stack(options, runFolder, controlPlane, port);
+      say(`Starting ${options.hosts.length} emulated Wolfs and their agents …`);
+      await Promise.all(options.hosts.map((plan) => (stack as Stack).startHost(plan)));
+      await stack.until("every wolf is online", async (api) => {
+        const { body } = await api.call("listWolves", { query: { status: "online" } });
+        const online = new Set(body.map((wolf) => wolf.name));
+        return options.hosts.every((plan) => online.has(plan.name));
+      });
+      return stack;
+    } catch (error) {
+      if (stack) await stack.stop();
+      else rmSync(runFolder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  client(apiKey = this.adminKey): WolfpackClient {
+    return wolfpackClient({ baseUrl: this.baseUrl, apiKey });
+  }
+
+  socketOf(name: string): string {
+    return this.host(name).socketPath;
+  }
+
+  private host(name: string): Host {
+    const host = this.hosts.get(name);
+    if (host === undefined) throw new Error(`there is no host ${name}`);
+    return host;
+  }
+
+  private async startHost(plan: HostPlan): Promise<void> {
+    const folder = path.join(this.runFolder, plan.name);
+    mkdirSync(folder);
+    const socketPath = path.join(folder, "wolf.sock");
+    const wolf = await Child.start({
+      name: `Wolf of ${plan.name}`,
+      command: [process.execPath, emulatorCli, "--socket", socketPath, "--state-folder", folder],
+      logFile: path.join(this.logFolder, `${plan.name}.wolf.log`),
+      isReady: (line) => line.includes('"ready":true'),
+    });
+    this.hosts.set(plan.name, { plan, socketPath, folder, wolf, agent: undefined });
+    this.watch(wolf);
+    await this.startAgent(plan.name);
+  }
+
+  /** Starts the agent of a host that has none. */
+  async startAgent(name: string): Promise<void> {
+    const host = this.host(name);
+    const { plan, folder, socketPath } = host;
+    const flags = {
+      "--api-url": this.baseUrl,
+      "--wolf-id": plan.name,
+      "--local": `unix://${socketPath}`,
+      "--service": `screen=unix://${folder}/wolfpack/{session}/screen.sock`,
+      "--gpu-type": plan.gpu,
+      "--max-sandboxes": String(plan.maxSandboxes),
+      "--reconnect": "2",
+    };
+    const agent = await Child.start({
+      name: `agent of ${plan.name}`,
+      command: [process.execPath, agentBundle, "connect", ...Object.entries(flags).flat()],
+      env: { RUNNER_TOKEN: this.runnerToken() },
+      // Whether it is connected, the API says.
+      logFile: path.join(this.logFolder, `${plan.name}.agent.log`),
+    });
+    host.agent = agent;
+    this.watch(agent);
+  }
+
+  /** The agent is gone without a word, as in a crash. */
+  async killAgent(name: string): Promise<void> {
+    const host = this.host(name);
+    const { agent } = host;
+    host.agent = undefined;
+    agent?.kill();
+    await agent?.exited;
+  }
+
+  private runnerToken(): string {
+    return (
+      process.env.RUNNER_TOKEN ?? readFileSync(path.join(this.options.dataDir, "runner-token"), "utf8").trim()
+    );
+  }
+
+  private watch(child: Child): void {
+    void child.exited.then((code) => {
+      const wanted =
+        child === this.controlPlane ||
+        [...this.hosts.values()].some((host) => host.wolf === child || host.agent === child);
+      if (wanted && !this.stopping) this.options.onCrash(child.name, code);
+    });
+  }
+
+  /** Asks the API until the answer is yes; rejects after `limitMs` with the last reason. */
+  async until(
+    what: string,
+    holds: (api: WolfpackClient) => Promise<boolean>,
+    limitMs = 30_000,
+  ): Promise<void> {
+    const until = Date.now() + limitMs;
+    let why = "";
+    while (Date.now() < until) {
+      try {
+        if (await holds(this.client())) return;
+      } catch (error) {
+        why = ` (${error instanceof Error ? error.message : String(error)})`;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new ChildFailed(
+      `Waited ${limitMs / 1000} s in vain: ${what}${why}. The logs are in ${this.logFolder}.`,
+    );
+  }
+
+  /** Agents first, then Wolfs, then the control plane: each says its goodbye to somebody who still listens. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    const hosts = [...this.hosts.values()];
+    await Promise.all(hosts.map((host) => host.agent?.stop()));
+    await Promise.all(hosts.map((host) => host.wolf.stop()));
+    await this.controlPlane.stop();
+    rmSync(this.runFolder, { recursive: true, force: true });
+  }
+}
