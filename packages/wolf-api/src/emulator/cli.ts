@@ -1,13 +1,8 @@
 #!/usr/bin/env node
 /** `wolf-emulator`: the emulator as a process. One JSON line on stdout when it listens; exit 2 on wrong flags, 1 when it dies. */
 import { parseArgs } from "node:util";
-import {
-  type FailureMode,
-  type FailureRule,
-  failureModes,
-  startWolfEmulator,
-  type WolfEmulatorOptions,
-} from "./emulator.ts";
+import { startWolfEmulator, type WolfEmulatorOptions } from "./emulator.ts";
+import { type FailureMode, type FailureRule, FailureRuleError, failureModes } from "./failures.ts";
 
 const usage = `usage: wolf-emulator (--socket <path> | --port <n>) [--state-folder <dir>] [--start-delay-ms <n>] [--fail "<on>=<mode>[xN]"]…
 modes: ${failureModes.join(", ")}`;
@@ -50,28 +45,39 @@ function readFlags(): { options: WolfEmulatorOptions; rules: FailureRule[] } {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
   const { socket, port } = flags;
+  if (socket === "" || flags["state-folder"] === "") throw new UsageError("A path has to be given.");
   if ((socket === undefined) === (port === undefined)) throw new UsageError("give either --socket or --port");
   const listen =
     socket !== undefined ? { unixSocket: socket } : { port: integer("port", port ?? "", 65_535) };
-  const options: WolfEmulatorOptions = { listen };
+  const options: WolfEmulatorOptions = {
+    listen,
+    onProblem: (problem) => console.error(`wolf-emulator: ${problem}`),
+  };
   if (flags["state-folder"] !== undefined) options.stateFolder = flags["state-folder"];
   if (flags["start-delay-ms"] !== undefined)
     options.containerStartDelayMs = integer("start-delay-ms", flags["start-delay-ms"], 600_000);
   return { options, rules: (flags.fail ?? []).map(failureRule) };
 }
 
-try {
+async function main(): Promise<number> {
   const { options, rules } = readFlags();
   const emulator = await startWolfEmulator(options);
-  for (const rule of rules) emulator.fail(rule);
+  try {
+    for (const rule of rules) emulator.fail(rule);
+  } catch (error) {
+    await emulator.close();
+    throw error;
+  }
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void emulator.close());
   console.log(JSON.stringify({ ready: true, address: emulator.address }));
-  process.exitCode = (await emulator.closed) === "died" ? 1 : 0;
+  return (await emulator.closed) === "died" ? 1 : 0;
+}
+
+try {
+  process.exitCode = await main();
 } catch (error) {
-  console.error(
-    error instanceof UsageError
-      ? `${error.message}\n${usage}`
-      : `wolf-emulator: ${error instanceof Error ? error.message : String(error)}`,
-  );
-  process.exitCode = error instanceof UsageError ? 2 : 1;
+  const usageError = error instanceof UsageError || error instanceof FailureRuleError;
+  const message = error instanceof Error ? error.message : String(error);
+  console.error(usageError ? `wolf-emulator: ${message}\n${usage}` : `wolf-emulator: ${message}`);
+  process.exitCode = usageError ? 2 : 1;
 }

@@ -2,32 +2,11 @@
 import { once } from "node:events";
 import { readFileSync, rmSync, statSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { routes } from "./handlers.ts";
-import { screenSandboxes } from "./screen.ts";
+import { CONTAINER_START, type FailureRule, Failures } from "./failures.ts";
+import { CREATE_LOBBY, routes } from "./handlers.ts";
+import { checkSocketPath, screenSandboxes } from "./screen.ts";
 import { readRequest, type WireRequest, wolfJson, writeReply } from "./wire.ts";
 import { World } from "./world.ts";
-
-export type FailureMode = "500" | "no-reply" | "half-body" | "die" | "stall" | "container-exits";
-export const failureModes: readonly FailureMode[] = [
-  "500",
-  "no-reply",
-  "half-body",
-  "die",
-  "stall",
-  "container-exits",
-];
-
-export interface FailureRule {
-  /** "POST /api/v1/lobbies/create", or "container-start" with `container-exits`. */
-  on: string;
-  /**
-   * `500`: refused before anything is done. `no-reply`, `half-body`: done, then the answer is lost. `die`: the process is gone.
-   * `stall`: nothing happens for 20 s, then 500, as when a compositor hangs. `container-exits`: 200, then the lobby vanishes.
-   */
-  mode: FailureMode;
-  /** How many times. Default: always. */
-  times?: number;
-}
 
 export interface WolfEmulatorOptions {
   listen: { unixSocket: string } | { port: number; host?: string };
@@ -39,6 +18,8 @@ export interface WolfEmulatorOptions {
   keepaliveMs?: number;
   /** How long `stall` holds a request. Default 20,000 ms, as Wolf's compositor wait. */
   stallMs?: number;
+  /** Hears one sentence when a sandbox cannot be set up or cleaned away. Default: a process warning. */
+  onProblem?: (problem: string) => void;
   random?: () => number;
   now?: () => Date;
 }
@@ -46,42 +27,40 @@ export interface WolfEmulatorOptions {
 export interface WolfEmulator {
   /** `unix:///path` or `host:port`. */
   readonly address: string;
-  /** The last requests, oldest first; at most 1,000. */
+  /** The last requests, oldest first; at most 1,000, and 16 MiB of bodies. */
   readonly requests: readonly { method: string; path: string; body: string }[];
   lobbies(): { id: string; name: string; state: "starting" | "running" }[];
-  /** From now on; later rules for the same place come after earlier ones. */
+  /** From now on; later rules for the same place come after earlier ones. Throws FailureRuleError. */
   fail(rule: FailureRule): void;
-  /** The container of a running lobby ends by itself. */
+  /** The container of a running lobby ends by itself. Resolves when its lobby is gone. */
   containerExits(lobbyId: string): Promise<void>;
   /** Settles when it has ended, by `close` ("closed") or by a rule ("died"). */
   readonly closed: Promise<"closed" | "died">;
   close(): Promise<void>;
 }
 
-const REQUESTS_KEPT = 1000;
+const REQUESTS_KEPT_MAX = 1000;
+const BODY_BYTES_KEPT_MAX = 16 * 1024 * 1024;
 const SUBSCRIBER_BYTES_MAX = 4 * 1024 * 1024;
-const readAsGet = new Set(["HEAD", "PATCH", "OPTIONS", "TRACE", "CONNECT"]);
+const EVENTS = "GET /api/v1/events";
+const EVENTS_HEAD =
+  "HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\nConnection: keep-alive\r\nCache-Control: no-cache\r\n\r\n";
+/** Wolf reads every other method as GET. */
+const knownMethods = new Set(["GET", "POST", "PUT", "DELETE"]);
 
 /** Rejects with one sentence when the address cannot be had. */
 export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<WolfEmulator> {
   const { listen, stateFolder, containerStartDelayMs = 50, keepaliveMs = 15_000, stallMs = 20_000 } = options;
   const random = options.random ?? Math.random;
   const now = options.now ?? (() => new Date());
+  const onProblem =
+    options.onProblem ?? ((problem) => process.emitWarning(problem, { type: "WolfEmulatorWarning" }));
   const sockets = new Set<Socket>();
   const subscribers = new Set<Socket>();
   const stalled = new Set<NodeJS.Timeout>();
   const requests: { method: string; path: string; body: string }[] = [];
-  const rules: Required<FailureRule>[] = [];
   const ended = Promise.withResolvers<"closed" | "died">();
   const sandboxes = screenSandboxes(stateFolder, now);
-
-  /** The failure to play at this place, if any; used up when its times are. */
-  function takeRule(on: string): FailureMode | undefined {
-    const rule = rules.find((candidate) => candidate.on === on && candidate.times > 0);
-    if (rule === undefined) return undefined;
-    rule.times -= 1;
-    return rule.mode;
-  }
 
   function tell(event: string, data: object): void {
     for (const subscriber of subscribers) {
@@ -96,54 +75,84 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
     sandboxes,
     containerStartDelayMs,
     random,
-    containerFails: () => takeRule("container-start") === "container-exits",
+    onProblem,
+    containerStart: () => {
+      const mode = failures.take(CONTAINER_START);
+      if (mode === "die") void stop("died");
+      return mode;
+    },
   });
   const schema = readFileSync(
     new URL("../../spec/schema-generated-2026-06-23.json", import.meta.url),
     "utf8",
   );
   const table = routes(tell, schema);
+  const failures = new Failures((on) => on === EVENTS || Object.hasOwn(table, on));
 
-  function subscribe(socket: Socket): void {
-    socket.write(
-      "HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\nConnection: keep-alive\r\nCache-Control: no-cache\r\n\r\n",
-    );
+  function subscribe(socket: Socket, cut: boolean): void {
+    socket.write(EVENTS_HEAD);
+    if (cut) return void socket.end("event: wolf::core::ev");
     subscribers.add(socket);
     socket.on("close", () => subscribers.delete(socket));
+    socket.on("end", () => socket.destroy());
     socket.resume();
+  }
+
+  let bodyBytesKept = 0;
+  function remember(method: string, path: string, body: string): void {
+    requests.push({ method, path, body });
+    bodyBytesKept += Buffer.byteLength(body);
+    while (requests.length > REQUESTS_KEPT_MAX || bodyBytesKept > BODY_BYTES_KEPT_MAX)
+      bodyBytesKept -= Buffer.byteLength(requests.shift()?.body ?? "");
+  }
+
+  /** Holds the request. A hanging compositor takes its lobby with it after 5 of Wolf's 20 seconds; the caller hears of it only at the end. */
+  function stall(socket: Socket, route: string, request: WireRequest): void {
+    const after = (ms: number, run: () => void) => {
+      const timer = setTimeout(() => {
+        stalled.delete(timer);
+        run();
+      }, ms);
+      stalled.add(timer);
+    };
+    if (route === CREATE_LOBBY) {
+      const known = new Set(world.lobbies.keys());
+      table[route]?.(world, request);
+      for (const lobby of world.lobbies.values()) {
+        if (known.has(lobby.id)) continue;
+        lobby.hangs = true;
+        after(stallMs / 4, () => world.runnerEnded(lobby));
+      }
+    }
+    after(stallMs, () =>
+      writeReply(socket, { status: 500, body: '{"success":false,"error":"Lobby setup timed out"}' }),
+    );
   }
 
   function answer(socket: Socket, request: WireRequest): void {
     const { path, body } = request;
-    const method = readAsGet.has(request.method) ? "GET" : request.method;
-    requests.push({ method: request.method, path, body });
-    if (requests.length > REQUESTS_KEPT) requests.shift();
+    const method = knownMethods.has(request.method) ? request.method : "GET";
+    remember(request.method, path, body);
     if (request.chunked)
       return writeReply(socket, {
         status: 500,
         body: "Chunked encoding not supported, use HTTP/1.0 instead",
       });
     const route = `${method} ${path}`;
-    const mode = takeRule(route);
+    const mode = failures.take(route);
     if (mode === "die") return void stop("died");
     if (mode === "500")
       return writeReply(socket, { status: 500, body: '{"success":false,"error":"Injected failure"}' });
-    if (mode === "stall") {
-      const timer = setTimeout(() => {
-        stalled.delete(timer);
-        writeReply(socket, { status: 500, body: '{"success":false,"error":"Lobby setup timed out"}' });
-      }, stallMs);
-      stalled.add(timer);
-      return;
-    }
-    if (route === "GET /api/v1/events") return subscribe(socket);
+    if (mode === "stall") return stall(socket, route, request);
+    if (route === EVENTS && mode !== "no-reply") return subscribe(socket, mode === "half-body");
     const handler = Object.hasOwn(table, route) ? table[route] : undefined;
     const reply = handler ? handler(world, request) : { status: 404, body: "" };
-    if (mode === "no-reply") socket.destroy();
+    if (mode === "no-reply" || reply === "no-reply") socket.destroy();
     else writeReply(socket, reply, mode === "half-body");
   }
 
-  const server = createServer((socket) => {
+  // Half-open, so that a peer that has said all it has to say still gets its answer.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.on("error", () => socket.destroy());
     socket.on("close", () => sockets.delete(socket));
@@ -182,7 +191,7 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
     requests,
     lobbies: () =>
       [...world.lobbies.values()].map(({ id, request, state }) => ({ id, name: request.name, state })),
-    fail: (rule) => void rules.push({ times: Number.POSITIVE_INFINITY, ...rule }),
+    fail: (rule) => failures.add(rule),
     containerExits: (lobbyId) => world.containerExits(lobbyId),
     closed: ended.promise,
     close: () => stop("closed"),
@@ -191,8 +200,10 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
 
 async function listenOn(server: Server, listen: WolfEmulatorOptions["listen"]): Promise<void> {
   if ("unixSocket" in listen) {
+    checkSocketPath(listen.unixSocket);
     await removeStaleSocket(listen.unixSocket);
-    server.listen(listen.unixSocket);
+    // Named as a path: Node would take "8080" for a port.
+    server.listen({ path: listen.unixSocket });
   } else {
     server.listen(listen.port, listen.host ?? "127.0.0.1");
   }
@@ -205,11 +216,15 @@ async function removeStaleSocket(socketPath: string): Promise<void> {
   if (found === undefined) return;
   if (!found.isSocket()) throw new Error(`${socketPath} exists and is not a socket.`);
   const alive = await new Promise<boolean>((resolve) => {
-    const probe = connect(socketPath, () => resolve(true)).on("error", () => resolve(false));
+    const probe = connect({ path: socketPath }, () => resolve(true));
+    // Only these say that nobody listens; a full backlog or a forbidden socket belongs to somebody.
+    probe.on("error", ({ code }: NodeJS.ErrnoException) =>
+      resolve(code !== "ECONNREFUSED" && code !== "ENOENT"),
+    );
     probe.on("connect", () => probe.destroy());
   });
   if (alive) throw new Error(`Somebody already serves ${socketPath}.`);
-  rmSync(socketPath);
+  rmSync(socketPath, { force: true });
 }
 
 function addressOf(server: Server, listen: WolfEmulatorOptions["listen"]): string {

@@ -5,7 +5,11 @@ import * as shapes from "./shapes.ts";
 import { type WireReply, type WireRequest, wolfJson } from "./wire.ts";
 import type { EmulatedLobby, World } from "./world.ts";
 
-export type Handler = (world: World, request: WireRequest) => WireReply;
+/** "no-reply": the connection is closed without a word, which is all Wolf does there. */
+export type Reply = WireReply | "no-reply";
+export type Handler = (world: World, request: WireRequest) => Reply;
+
+export const CREATE_LOBBY = "POST /api/v1/lobbies/create";
 
 const json = (status: number, value: unknown): WireReply => ({ status, body: wolfJson(value) });
 const success = (value: object = {}): WireReply => json(200, { success: true, ...value });
@@ -13,11 +17,7 @@ const failure = (error: string, status = 500): WireReply => json(status, { succe
 const NUMERIC = /^\d{1,20}$/;
 
 /** A handler for a body; one that cannot be read is answered with the reader's text. */
-function post<T>(
-  reader: Reader<T>,
-  handle: (world: World, body: T) => WireReply,
-  unreadable?: WireReply,
-): Handler {
+function post<T>(reader: Reader<T>, handle: (world: World, body: T) => Reply, unreadable?: Reply): Handler {
   return (world, request) => {
     const read = readBody(request.body, reader);
     return read.ok ? handle(world, read.value) : (unreadable ?? failure(read.error));
@@ -112,7 +112,7 @@ const addSession = post(shapes.addSession, (world, { client_id, app_id, client_s
 /** A request about a Moonlight session that has to exist. */
 function onSession<T extends { session_id: string }>(
   reader: Reader<T>,
-  handle: (world: World, body: T) => WireReply,
+  handle: (world: World, body: T) => Reply,
 ): Handler {
   return post(reader, (world, body) =>
     world.sessions.some((session) => session.id === body.session_id)
@@ -192,14 +192,18 @@ const getIcon: Handler = (_world, request) => {
 
 const PULL_TOTAL = 400;
 const pullImage = (tell: (event: string, data: object) => void): Handler =>
-  post(shapes.pullImage, (_world, { image_name }) => {
-    tell("DockerPullImageStartEvent", { image_name });
-    const lines = [0, 100, 200, 300, 400].map((current) =>
-      JSON.stringify({ layer_id: "layer1", current_progress: current, total: PULL_TOTAL }),
-    );
-    tell("DockerPullImageEndEvent", { image_name, success: true });
-    return { status: 200, body: [...lines, '{"success":true}', ""].join("\r\n"), untilClose: true };
-  });
+  post(
+    shapes.pullImage,
+    (_world, { image_name }) => {
+      tell("DockerPullImageStartEvent", { image_name });
+      const lines = [0, 100, 200, 300, 400].map((current) =>
+        JSON.stringify({ layer_id: "layer1", current_progress: current, total: PULL_TOTAL }),
+      );
+      tell("DockerPullImageEndEvent", { image_name, success: true });
+      return { status: 200, body: [...lines, '{"success":true}', ""].join("\r\n"), untilClose: true };
+    },
+    "no-reply",
+  );
 
 /** All routes but /events, by "METHOD path". `tell` sends an event whose name has no prefix. */
 export function routes(tell: (event: string, data: object) => void, schema: string): Record<string, Handler> {
@@ -231,7 +235,7 @@ export function routes(tell: (event: string, data: object) => void, schema: stri
     "POST /sessions/pause": pauseSession,
     "POST /sessions/stop": stopSession,
     "POST /sessions/input": onSession(shapes.sessionInput, () => success()),
-    "POST /runners/start": onSession(shapes.startRunner, () => success()),
+    "POST /runners/start": onSession(shapes.startRunner, () => "no-reply"),
     "GET /lobbies": (world) => success({ lobbies: [...world.lobbies.values()].map(listedLobby) }),
     "POST /lobbies/create": createLobby,
     "POST /lobbies/join": joinLobby,

@@ -1,9 +1,7 @@
 /** A Wolf for tests and demos. */
 export {
-  type FailureMode,
-  type FailureRule,
-  failureModes,
   startWolfEmulator,
   type WolfEmulator,
   type WolfEmulatorOptions,
 } from "./emulator.ts";
+export { type FailureMode, type FailureRule, FailureRuleError, failureModes } from "./failures.ts";

@@ -28,26 +28,36 @@ const READ_TIMEOUT_MS = 30_000;
 /** One request; undefined when the peer went away, stalled, or sent what is no HTTP: Wolf then just closes. */
 export function readRequest(socket: Socket): Promise<WireRequest | undefined> {
   return new Promise((resolve) => {
-    let bytes: Buffer = Buffer.alloc(0);
+    const chunks: Buffer[] = [];
+    let length = 0;
+    /** Not worth parsing before. */
+    let wanted = 0;
     const settle = (request: WireRequest | undefined) => {
       clearTimeout(timer);
-      socket.off("data", onData).off("close", onClose);
+      socket.off("data", onData).off("end", onGone).off("close", onGone);
       resolve(request);
     };
-    const onClose = () => settle(undefined);
+    const onGone = () => settle(undefined);
     const onData = (chunk: Buffer) => {
-      bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length < wanted) return;
+      const bytes = Buffer.concat(chunks.splice(0));
+      chunks.push(bytes);
       const parsed = parse(bytes);
-      if (parsed !== "more") settle(parsed);
+      if (typeof parsed === "number") wanted = parsed;
+      else settle(parsed);
     };
-    const timer = setTimeout(onClose, READ_TIMEOUT_MS);
-    socket.on("data", onData).on("close", onClose);
+    const timer = setTimeout(onGone, READ_TIMEOUT_MS);
+    socket.on("data", onData).on("end", onGone).on("close", onGone);
   });
 }
 
-function parse(bytes: Buffer): WireRequest | undefined | "more" {
+/** The request; or undefined for what is none; or how many bytes there have to be before it is worth trying again. */
+function parse(bytes: Buffer): WireRequest | undefined | number {
   const end = bytes.indexOf("\r\n\r\n");
-  if (end < 0) return bytes.length > HEAD_BYTES_MAX ? undefined : "more";
+  if (end < 0) return bytes.length > HEAD_BYTES_MAX ? undefined : bytes.length + 1;
+  if (end > HEAD_BYTES_MAX) return undefined;
   const [line = "", ...fields] = bytes.subarray(0, end).toString("latin1").split("\r\n");
   const match = /^([A-Z]+) (\S+) HTTP\/1\.[01]$/.exec(line);
   if (match === null) return undefined;
@@ -64,9 +74,9 @@ function parse(bytes: Buffer): WireRequest | undefined | "more" {
   if (headers.has("transfer-encoding")) return { method, path, query, body: "", chunked: true };
   const length = headers.get("content-length") ?? "0";
   if (!/^\d{1,9}$/.test(length) || Number(length) > BODY_BYTES_MAX) return undefined;
-  const body = bytes.subarray(end + 4, end + 4 + Number(length));
-  if (body.length < Number(length)) return "more";
-  return { method, path, query, body: body.toString("utf8"), chunked: false };
+  const whole = end + 4 + Number(length);
+  if (bytes.length < whole) return whole;
+  return { method, path, query, body: bytes.toString("utf8", end + 4, whole), chunked: false };
 }
 
 const CLOSE_GRACE_MS = 5000;

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { wolfEventPrefix } from "../events.ts";
 import { defaultApps, defaultClients, defaultPairRequests, defaultProfiles } from "./defaults.ts";
+import type { FailureMode } from "./failures.ts";
 import type { Runner } from "./shapes.ts";
 
 export interface CreateLobby {
@@ -24,6 +25,8 @@ export interface EmulatedLobby {
   request: CreateLobby;
   connected: string[];
   containerId: string;
+  /** Its compositor never gets ready, so its runner never starts. */
+  hangs?: boolean;
 }
 
 /** A container that starts and stops: the emulator's stand-in for Docker and what runs inside. */
@@ -43,8 +46,10 @@ export interface WorldOptions {
   sandboxes: Sandboxes;
   containerStartDelayMs: number;
   random: () => number;
-  /** Whether the next container fails to start. */
-  containerFails: () => boolean;
+  /** Hears one sentence when a sandbox cannot be set up or cleaned away. */
+  onProblem: (problem: string) => void;
+  /** What happens instead when the next runner starts. */
+  containerStart: () => FailureMode | undefined;
 }
 
 /** An UUID v4 from injected dice. */
@@ -115,43 +120,71 @@ export class World {
   }
 
   private async startContainer(lobby: EmulatedLobby): Promise<void> {
-    if (!this.lobbies.has(lobby.id)) return;
-    if (this.options.containerFails()) return this.runnerEnded(lobby);
-    if (lobby.request.runner.type === "docker") {
-      await this.options.sandboxes.start(lobby);
-      if (!this.lobbies.has(lobby.id)) return this.options.sandboxes.stop(lobby);
+    if (!this.lobbies.has(lobby.id) || lobby.hangs) return;
+    const failure = this.options.containerStart();
+    if (failure === "stall" || failure === "die") return;
+    if (failure === "500") return this.runnerEnded(lobby);
+    if (inDocker(lobby)) {
+      try {
+        await this.options.sandboxes.start(lobby);
+      } catch (error) {
+        this.options.onProblem(`The sandbox of lobby ${lobby.id} cannot start: ${messageOf(error)}`);
+        return this.runnerEnded(lobby);
+      }
+      if (!this.lobbies.has(lobby.id)) return this.stopSandbox(lobby);
       this.emit("DockerContainerCreated", containerOf(lobby));
     }
     lobby.state = "running";
+    if (failure === "container-exits") await this.containerExits(lobby.id);
   }
 
-  /** The container ended by itself: its lobby is gone at once. */
-  private runnerEnded(lobby: EmulatedLobby): void {
+  private async stopSandbox(lobby: EmulatedLobby): Promise<void> {
+    try {
+      await this.options.sandboxes.stop(lobby);
+    } catch (error) {
+      this.options.onProblem(`The sandbox of lobby ${lobby.id} cannot be cleaned away: ${messageOf(error)}`);
+    }
+  }
+
+  /** What ran in the lobby is over, or never began: the lobby goes with it. */
+  runnerEnded(lobby: EmulatedLobby): void {
     if (!this.lobbies.delete(lobby.id)) return;
+    this.everyoneLeaves(lobby);
     this.emit("StopLobbyEvent", { lobby_id: lobby.id });
   }
 
-  /** For tests: the container of a running lobby ends by itself. */
+  /** What runs in a lobby ends by itself; the lobby is listed until that has been noticed. Ids that are unknown or not running: nothing. */
   async containerExits(lobbyId: string): Promise<void> {
     const lobby = this.lobbies.get(lobbyId);
-    if (lobby === undefined) return;
-    this.lobbies.delete(lobbyId);
-    await this.options.sandboxes.stop(lobby);
-    this.emit("DockerContainerStopped", containerOf(lobby));
-    this.emit("StopLobbyEvent", { lobby_id: lobby.id });
+    if (lobby?.state !== "running") return;
+    if (inDocker(lobby)) {
+      await this.stopSandbox(lobby);
+      // Stopped meanwhile: then that stop tells of both.
+      if (!this.lobbies.has(lobbyId)) return;
+      this.emit("DockerContainerStopped", containerOf(lobby));
+    }
+    this.runnerEnded(lobby);
   }
 
   /** The list is clean at once; the container ends a moment later and says so again. */
   stopLobby(lobby: EmulatedLobby): void {
     this.lobbies.delete(lobby.id);
+    this.everyoneLeaves(lobby);
     this.emit("StopLobbyEvent", { lobby_id: lobby.id });
     this.later(0, async () => {
-      if (lobby.request.runner.type === "docker" && lobby.state === "running") {
-        await this.options.sandboxes.stop(lobby);
+      if (inDocker(lobby) && lobby.state === "running") {
+        await this.stopSandbox(lobby);
         this.emit("DockerContainerStopped", containerOf(lobby));
       }
       this.emit("StopLobbyEvent", { lobby_id: lobby.id });
     });
+  }
+
+  private everyoneLeaves(lobby: EmulatedLobby): void {
+    for (const sessionId of lobby.connected.splice(0)) {
+      this.emit("SwitchStreamProducerEvents", { session_id: sessionId, interpipe_src_id: sessionId });
+      this.emit("LeaveLobbyEvent", { lobby_id: lobby.id, moonlight_session_id: sessionId });
+    }
   }
 
   /** A session leaves whatever lobby it is in; the last one out may stop it. */
@@ -185,9 +218,12 @@ export class World {
     await Promise.allSettled(this.pending);
     const lobbies = [...this.lobbies.values()];
     this.lobbies.clear();
-    await Promise.all(lobbies.map((lobby) => this.options.sandboxes.stop(lobby)));
+    await Promise.all(lobbies.map((lobby) => this.stopSandbox(lobby)));
   }
 }
+
+const inDocker = (lobby: EmulatedLobby) => lobby.request.runner.type === "docker";
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 function containerOf(lobby: EmulatedLobby): object {
   return { container_id: lobby.containerId, hostname: lobby.containerId.slice(0, 12), session_id: lobby.id };
