@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Express } from "express";
 import { createApp } from "./app.ts";
 import { repeat, systemClock, type Timer } from "./clock.ts";
 import type { Config } from "./config.ts";
@@ -23,6 +24,7 @@ import { createWolfService } from "./wolves/wolf-service.ts";
 import { prismaWolfStore } from "./wolves/wolf-store.prisma.ts";
 
 export interface ControlPlane {
+  readonly app: Express;
   readonly identity: IdentityService;
   /** Begins to serve and to look after the fleet; resolves to the port. Rejects with Node's error, such as EADDRINUSE. */
   listen(): Promise<number>;
@@ -95,6 +97,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
 
   let reconciling: Timer | undefined;
   return {
+    app,
     identity,
 
     async listen() {

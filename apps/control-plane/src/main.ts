@@ -154,7 +154,9 @@ function hostInUrl(host: string): string {
 /** The innermost reason; drivers wrap it, some in an AggregateError without a message. */
 function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === "") return messageOf(error.errors[0]);
-  return error instanceof Error ? error.message : String(error);
+  const message = error instanceof Error ? error.message : String(error);
+  // Prisma's engine appends its own call stack.
+  return message.replace(/\n\s+0:[\s\S]*$/, "").replaceAll("\n", ": ");
 }
 
 try {

@@ -2,9 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
-import { PrismaPg } from "@prisma/adapter-pg";
 import { bindMigrationAwareSqlAdapterFactory } from "@prisma/driver-adapter-utils";
-import pg from "pg";
+import { CatalogAdapter, CatalogPool } from "./catalog-adapter.prisma.ts";
 
 export interface SchemaEngine {
   applyMigrations(input: {
@@ -64,11 +63,16 @@ export async function withSchemaEngine<Result>(
   datamodels = providerOnly,
 ): Promise<Result> {
   // The engine never ends a pool of its own making, and a connection left open blocks CREATE DATABASE … TEMPLATE.
-  const pool = new pg.Pool({ connectionString: url, max: 2, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
+  const pool = new CatalogPool({
+    connectionString: url,
+    max: 2,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  });
   pool.on("error", () => undefined);
   try {
-    const { SchemaEngine } = await loadEngine();
-    const adapter = bindMigrationAwareSqlAdapterFactory(new PrismaPg(pool));
+    engineModule ??= loadEngine();
+    const { SchemaEngine } = await engineModule;
+    const adapter = bindMigrationAwareSqlAdapterFactory(new CatalogAdapter(pool));
     const engine = await SchemaEngine.new({ datamodels }, () => undefined, adapter);
     try {
       return await use(engine);
@@ -79,6 +83,9 @@ export async function withSchemaEngine<Result>(
     await pool.end();
   }
 }
+
+/** The module keeps its one instance in a global of its own: a second instance would take over the first one's calls. */
+let engineModule: Promise<EngineModule> | undefined;
 
 async function loadEngine(): Promise<EngineModule> {
   const specifier = "@prisma/schema-engine-wasm/schema_engine_bg";

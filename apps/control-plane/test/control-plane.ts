@@ -1,0 +1,77 @@
+/** The whole control plane on a database and a port of its own, with its log in memory. */
+import { type ControlPlane, compose } from "../src/compose.ts";
+import type { Config } from "../src/config.ts";
+import { createLogger } from "../src/logger.ts";
+import { type TestDatabase, testDatabase } from "./database.ts";
+
+export const RUNNER_TOKEN = "runner-token-of-the-tests";
+export const API_KEY_SECRET = "0123456789abcdef0123456789abcdef-api-key-secret";
+
+export interface TestControlPlane {
+  url: string;
+  adminKey: string;
+  plane: ControlPlane;
+  database: TestDatabase;
+  /** Log lines so far. */
+  lines: string[];
+  /** Makes a user with a key. */
+  user(name: string, role?: "admin" | "user"): Promise<{ id: string; key: string }>;
+  stop(): Promise<void>;
+}
+
+export async function startControlPlane(overrides: Partial<Config> = {}): Promise<TestControlPlane> {
+  const database = await testDatabase();
+  const lines: string[] = [];
+  const config: Config = {
+    production: false,
+    port: 0,
+    host: "127.0.0.1",
+    logLevel: "trace",
+    databaseUrl: database.url,
+    dataDir: "",
+    runnerToken: RUNNER_TOKEN,
+    apiKeySecret: API_KEY_SECRET,
+    defaultSandboxImage: "ghcr.io/games-on-whales/xfce:edge",
+    renderNode: "/dev/dri/renderD128",
+    tunnelLostAfterMs: 20_000,
+    wolfStaleAfterMs: 120_000,
+    healthIntervalMs: 60_000,
+    reconcileIntervalMs: 30_000,
+    sessionStartTimeoutMs: 60_000,
+    lobbySettleMs: 10_000,
+    bodyBytesMax: 65_536,
+    ...overrides,
+  };
+  const log = createLogger(config.logLevel, { write: (line) => void lines.push(line) });
+  const plane = compose(config, database.url, log);
+  let adminKey = "";
+  await plane.identity.bootstrap((key) => {
+    adminKey = key;
+  });
+  const url = `http://127.0.0.1:${await plane.listen()}`;
+  const call = async (path: string, body: object) => {
+    const headers = { authorization: `Bearer ${adminKey}`, "content-type": "application/json" };
+    const response = await fetch(`${url}/api/v1/${path}`, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(body),
+    });
+    return (await response.json()) as Record<string, string>;
+  };
+  return {
+    url,
+    adminKey,
+    plane,
+    database,
+    lines,
+    async user(name, role = "user") {
+      const { id = "" } = await call("users", { name, role });
+      const { key = "" } = await call("api-keys", { name: "test", user_id: id });
+      return { id, key };
+    },
+    async stop() {
+      await plane.stop();
+      await database.drop();
+    },
+  };
+}
