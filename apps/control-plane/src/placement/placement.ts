@@ -85,8 +85,11 @@ function sentence(
 ): string {
   const gpu = request.gpuType === undefined ? "" : ` for GPU ${request.gpuType}`;
   const why = removed.map(({ filter, count: n }) => `${n} ${reasons[filter]}`).join(", ");
+  const wolves = `${count} ${count === 1 ? "wolf" : "wolves"}`;
   if (best === undefined)
-    return count === 0 ? "There is no wolf in the fleet." : `None of ${count} wolves fits${gpu}: ${why}.`;
+    return count === 0 ? "There is no wolf in the fleet." : `None of ${wolves} fits${gpu}: ${why}.`;
+  const load = `${best.connectedSandboxes} of ${best.maxSandboxes}`;
+  const degraded = best.health === "ok" ? "" : " and no healthier one fits";
   const rest = why === "" ? "" : `; left out: ${why}`;
-  return `${best.name} has the lowest load (${best.connectedSandboxes} of ${best.maxSandboxes}) of ${count} wolves${gpu}${rest}.`;
+  return `${best.name} has the lowest load (${load}) of ${wolves}${gpu}${degraded}${rest}.`;
 }

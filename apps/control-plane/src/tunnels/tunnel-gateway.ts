@@ -1,16 +1,15 @@
 /**
- * Every tunnel of this replica, from the accepted WebSocket to its end: epochs, replacement, what agents say in notices,
- * and who is told. Nothing a peer sends leaves this file as an exception.
+ * Every tunnel of this replica, from the accepted WebSocket to its end: epochs, replacement, who is told. Nothing a peer
+ * does leaves this file as an exception.
  */
-import { AgentHeartbeat, AgentInventory, AgentWolfEvent, agentNoticeTypes } from "@wolfpack/api-contract";
+import type { AgentWolfEvent } from "@wolfpack/api-contract";
 import type { Tunnel } from "revdial";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import type { HealthMonitor } from "../wolves/health-monitor.ts";
-import { healthOf } from "../wolves/wolf-lifecycle.ts";
-import { reportOf } from "../wolves/wolf-service.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
-import { TunnelRegistry } from "./tunnel-registry.ts";
+import { agentNotices } from "./agent-notices.ts";
+import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
 
 /** What the rest of the program may do with tunnels. */
 export interface Tunnels {
@@ -19,23 +18,26 @@ export interface Tunnels {
   /** The live tunnel of a session's own sandbox. */
   sandbox(sessionId: string): Tunnel | undefined;
   onWolfConnected(listener: (wolfId: string) => void): void;
+  /** Told after the loss is written, or could not be written at the first try. */
   onWolfTunnelLost(listener: (wolfId: string) => void): void;
   onWolfEvent(listener: (wolfId: string, event: AgentWolfEvent) => void): void;
 }
 
 export interface TunnelGateway extends Tunnels {
+  /** Never rejects. */
   acceptWolf(wolf: Wolf, tunnel: Tunnel): Promise<void>;
+  /** Never rejects. */
   acceptSandbox(sessionId: string, tunnel: Tunnel): Promise<void>;
   liveWolves(): { id: string; epoch: number }[];
   rttMsOf(wolfId: string): number | undefined;
   /** Ends a wolf's tunnel: the wolf was removed. */
   drop(wolfId: string): void;
-  /** GOAWAY to all, each told to come back at another moment; resolves when all have ended. */
+  /** GOAWAY to all, each told to come back at another moment; resolves when all have ended and their loss is written. */
   drain(): Promise<void>;
 }
 
 export interface TunnelGatewayOptions {
-  store: WolfStore;
+  store: Pick<WolfStore, "openTunnel" | "changeHealth" | "changeReport">;
   clock: Clock;
   log: Log;
   random: () => number;
@@ -44,84 +46,72 @@ export interface TunnelGatewayOptions {
 }
 
 /** Agents told to go away come back spread over this time. */
+const RETRY_MIN_MS = 100;
 const RETRY_SPREAD_MS = 2000;
 const DRAIN_MS = 10_000;
-/** Notices that may arrive before the epoch is known. */
-const EARLY_NOTICES_MAX = 16;
 
-export function createTunnelGateway({
-  store,
-  clock,
-  log,
-  random,
-  tunnelLost,
-}: TunnelGatewayOptions): TunnelGateway {
+export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGateway {
+  const { store, clock, log, random, tunnelLost } = options;
   const wolves = new TunnelRegistry();
   const sandboxes = new TunnelRegistry();
   const connected: ((wolfId: string) => void)[] = [];
   const lost: ((wolfId: string) => void)[] = [];
   const events: ((wolfId: string, event: AgentWolfEvent) => void)[] = [];
+  /** What is still to be done after tunnels that end. */
+  const endings = new Set<Promise<void>>();
   let sandboxEpoch = 0;
   let draining = false;
+
+  /** A listener's mistake is its own. */
+  function tell<Args extends unknown[]>(
+    listeners: readonly ((...args: Args) => void)[],
+    ...args: Args
+  ): void {
+    for (const listener of listeners) {
+      try {
+        listener(...args);
+      } catch (err) {
+        log.error({ err }, "a listener of tunnels failed");
+      }
+    }
+  }
 
   function goAway(tunnel: Tunnel): Promise<unknown> {
     return tunnel.close({
       drainMs: DRAIN_MS,
-      retryAfterMs: 100 + Math.floor(random() * RETRY_SPREAD_MS),
+      retryAfterMs: RETRY_MIN_MS + Math.floor(random() * RETRY_SPREAD_MS),
       reason: "the replica shuts down",
     });
   }
 
-  /** Notices come as bytes of somebody else: whatever does not fit is counted in the log and dropped. */
-  function notice(wolfId: string, epoch: number, type: string, payload: Uint8Array): void {
-    const dropped = (why: string) =>
-      log.warn({ wolf_id: wolfId, type: type.slice(0, 32), why }, "notice dropped");
-    let json: unknown;
-    try {
-      json = JSON.parse(Buffer.from(payload).toString("utf8"));
-    } catch {
-      return dropped("not JSON");
-    }
-    const written = (promise: Promise<unknown>) =>
-      void promise.catch((err: unknown) => log.warn({ err, wolf_id: wolfId }, "notice not written"));
-    if (type === agentNoticeTypes.heartbeat) {
-      const beat = AgentHeartbeat.safeParse(json);
-      if (!beat.success) return dropped("not a heartbeat");
-      const { health, reasons } = healthOf(beat.data.wolf, beat.data.detail);
-      return changedHealth(wolfId, epoch, health, reasons, written);
-    }
-    if (type === agentNoticeTypes.inventory) {
-      const inventory = AgentInventory.safeParse(json);
-      if (!inventory.success) return dropped("not an inventory");
-      return written(store.changeReport(wolfId, epoch, reportOf(inventory.data), clock.now()));
-    }
-    if (type === agentNoticeTypes.wolfEvent) {
-      const event = AgentWolfEvent.safeParse(json);
-      if (!event.success) return dropped("not a Wolf event");
-      for (const listener of events) listener(wolfId, event.data);
-      return;
-    }
-    dropped("unknown type");
+  /** False when a newer tunnel of the same key has overtaken this one; an older one is told to end. */
+  function enter(registry: TunnelRegistry, key: string, entry: LiveTunnel): boolean {
+    const replaced = registry.register(key, entry);
+    const older = replaced === false ? entry : replaced;
+    void older?.tunnel.close({ code: "REPLACED", reason: "replaced", drainMs: DRAIN_MS });
+    return replaced !== false;
   }
 
-  /** Health is written when it changes, not with every beat. */
-  const healthText = new Map<string, string>();
-  function changedHealth(
-    wolfId: string,
-    epoch: number,
-    health: Wolf["health"],
-    reasons: string[],
-    written: (promise: Promise<unknown>) => void,
-  ): void {
-    const text = `${epoch} ${health} ${reasons.join("; ")}`;
-    if (healthText.get(wolfId) === text) return;
-    healthText.set(wolfId, text);
-    written(
-      store.changeHealth(wolfId, epoch, health, reasons, clock.now()).catch((err: unknown) => {
-        healthText.delete(wolfId);
-        throw err;
-      }),
-    );
+  function atEnd(tunnel: Tunnel, run: (end: Awaited<Tunnel["closed"]>) => unknown): void {
+    const ending: Promise<void> = tunnel.closed
+      .then(run)
+      .catch((err: unknown) => log.error({ err }, "the end of a tunnel was not handled"))
+      .then(() => void endings.delete(ending));
+    endings.add(ending);
+  }
+
+  /** HELLO and epoch; undefined when the tunnel cannot be used. */
+  async function open(wolf: Wolf, tunnel: Tunnel): Promise<Wolf | undefined> {
+    try {
+      await tunnel.ready;
+      const opened = await store.openTunnel(wolf.id, clock.now());
+      if (opened === undefined) tunnel.destroy(new Error("the wolf was removed"));
+      return opened;
+    } catch (err) {
+      log.warn({ err, wolf_id: wolf.id }, "tunnel not accepted");
+      tunnel.destroy(new Error("the tunnel could not be accepted"));
+      return undefined;
+    }
   }
 
   return {
@@ -134,47 +124,29 @@ export function createTunnelGateway({
     liveWolves: () => wolves.list().map(([id, { epoch }]) => ({ id, epoch })),
 
     async acceptWolf(wolf, tunnel) {
-      const early: [string, Uint8Array][] = [];
-      let hear = (type: string, payload: Uint8Array): void => {
-        if (early.length < EARLY_NOTICES_MAX) early.push([type, payload]);
-      };
-      tunnel.onNotice((type, payload) => hear(type, payload));
-      let opened: Wolf | undefined;
-      try {
-        await tunnel.ready;
-        opened = await store.openTunnel(wolf.id, clock.now());
-      } catch (err) {
-        log.warn({ err, wolf_id: wolf.id }, "tunnel not accepted");
-        tunnel.destroy(new Error("the tunnel could not be accepted"));
-        return;
-      }
-      if (opened === undefined) {
-        tunnel.destroy(new Error("the wolf was removed"));
-        return;
-      }
-      const { id, epoch } = opened;
-      const replaced = wolves.register(id, { tunnel, epoch, since: clock.now() });
-      if (replaced === false) {
-        // A newer tunnel of this wolf overtook us between the statement and here.
-        void tunnel.close({ code: "REPLACED", reason: "replaced", drainMs: DRAIN_MS });
-        return;
-      }
-      if (replaced) void replaced.tunnel.close({ code: "REPLACED", reason: "replaced", drainMs: DRAIN_MS });
-      hear = (type, payload) => notice(id, epoch, type, payload);
-      for (const [type, payload] of early) notice(id, epoch, type, payload);
-      log.info(
-        { wolf_id: id, name: opened.name, epoch, agent: tunnel.peer?.agent, replaced: Boolean(replaced) },
-        "tunnel up",
-      );
-      void tunnel.closed.then(async (end) => {
-        hear = () => undefined;
+      const notices = agentNotices({ wolfId: wolf.id, clock, log });
+      tunnel.onNotice(notices.hear);
+      atEnd(tunnel, notices.close);
+      const opened = await open(wolf, tunnel);
+      if (opened === undefined) return;
+      const { id, epoch, name } = opened;
+      if (!enter(wolves, id, { tunnel, epoch })) return;
+      atEnd(tunnel, async (end) => {
         if (!wolves.remove(id, epoch)) return;
-        healthText.delete(id);
         log.info({ wolf_id: id, epoch, code: end.code, reason: end.reason }, "tunnel down");
         await tunnelLost(id, epoch);
-        for (const listener of lost) listener(id);
+        tell(lost, id);
       });
-      for (const listener of connected) listener(id);
+      // One that ended while its epoch was issued is removed again before the next line runs.
+      await Promise.resolve();
+      if (wolves.get(id)?.tunnel !== tunnel) return;
+      notices.open({
+        health: ({ health, reasons }) => store.changeHealth(id, epoch, health, reasons, clock.now()),
+        report: (report) => store.changeReport(id, epoch, report, clock.now()),
+        event: (event) => tell(events, id, event),
+      });
+      log.info({ wolf_id: id, name, epoch, agent: tunnel.peer?.agent }, "tunnel up");
+      tell(connected, id);
       if (draining) void goAway(tunnel);
     },
 
@@ -187,14 +159,9 @@ export function createTunnelGateway({
         log.info({ err, session_id: sessionId }, "sandbox tunnel not accepted");
         return;
       }
-      const replaced = sandboxes.register(sessionId, { tunnel, epoch, since: clock.now() });
-      if (replaced === false) {
-        void tunnel.close({ code: "REPLACED", reason: "replaced", drainMs: DRAIN_MS });
-        return;
-      }
-      if (replaced) void replaced.tunnel.close({ code: "REPLACED", reason: "replaced", drainMs: DRAIN_MS });
+      if (!enter(sandboxes, sessionId, { tunnel, epoch })) return;
+      atEnd(tunnel, () => sandboxes.remove(sessionId, epoch));
       log.info({ session_id: sessionId, epoch }, "sandbox tunnel up");
-      void tunnel.closed.then(() => sandboxes.remove(sessionId, epoch));
       if (draining) void goAway(tunnel);
     },
 
@@ -205,6 +172,7 @@ export function createTunnelGateway({
     async drain() {
       draining = true;
       await Promise.all([...wolves.list(), ...sandboxes.list()].map(([, { tunnel }]) => goAway(tunnel)));
+      await Promise.all(endings);
     },
   };
 }

@@ -5,7 +5,6 @@ export interface LiveTunnel {
   tunnel: Tunnel;
   /** Of a wolf's tunnel, from PostgreSQL; of a sandbox's, counted here. */
   epoch: number;
-  since: Date;
 }
 
 export class TunnelRegistry {

@@ -10,7 +10,10 @@ export const derivedStatus: Record<Connectivity, Record<Health, WolfStatus>> = {
 
 export type ConnectivityEvent = "tunnelOpened" | "tunnelLost" | "graceOver" | "heartbeat" | "stale";
 
-/** An absent cell changes nothing. `heartbeat` and `stale` concern wolves without a tunnel. */
+/**
+ * What the store's statements do; a test holds them to this table. An absent cell changes nothing. `heartbeat` is one by HTTP or
+ * a registration; `stale` concerns wolves without a live tunnel.
+ */
 export const connectivityTransitions: Record<
   Connectivity,
   Partial<Record<ConnectivityEvent, Connectivity>>
@@ -26,9 +29,11 @@ export function healthOf(
   detail: string | undefined,
 ): { health: Health; reasons: string[] } {
   if (wolf === "ok") return { health: "ok", reasons: [] };
+  // PostgreSQL takes no NUL, and nobody wants the others in a list.
+  const said = detail?.replace(/\p{Cc}+/gu, " ").trim();
   const what = wolf === "slow" ? "Wolf answers slowly" : "Wolf does not answer its agent";
   return {
     health: wolf === "slow" ? "degraded" : "failed",
-    reasons: [detail === undefined ? what : `${what}: ${detail}`],
+    reasons: [said ? `${what}: ${said}` : what],
   };
 }

@@ -1,10 +1,9 @@
 /** Wolves in PostgreSQL: hand-written statements, each guarded by what must still hold (an ORM's read-then-write overcommits). */
-
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
-import type { Wolf, WolfStore } from "./wolf-store.ts";
+import type { TunnelKey, Wolf, WolfStore } from "./wolf-store.ts";
 
 export function toWolf(row: WolfInstance): Wolf {
   return {
@@ -66,9 +65,8 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
     async heartbeats(beats, now) {
       if (beats.length === 0) return 0;
       return prisma.$executeRaw`
-        UPDATE wolf_instance SET last_heartbeat = ${now}
-        FROM unnest(${beats.map((beat) => beat.id)}::text[], ${beats.map((beat) => beat.epoch)}::int[]) AS beat(id, epoch)
-        WHERE wolf_instance.id = beat.id AND wolf_instance.epoch = beat.epoch`;
+        UPDATE wolf_instance SET last_heartbeat = ${now} FROM ${tunnels(beats)}
+        WHERE wolf_instance.id = tunnel.id AND wolf_instance.epoch = tunnel.epoch`;
     },
 
     async get(id) {
@@ -108,16 +106,18 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
 
     async deregister(id, force, now) {
       return prisma.$transaction(async (tx) => {
+        const failSessions = () => tx.$executeRaw`
+          UPDATE session SET status = 'failed', slot_held = false, failure_code = 'wolf-removed',
+            failure_reason = 'Its wolf was removed from the fleet.', ended_at = ${now}, updated_at = ${now}
+          WHERE wolf_instance_id = ${id} AND ended_at IS NULL`;
+        // Sessions are locked before their wolf here and everywhere else: no deadlock with one that is just ending.
+        if (force) await failSessions();
         const [found] = await tx.$queryRaw<
           { id: string }[]
         >`SELECT id FROM wolf_instance WHERE id = ${id} FOR UPDATE`;
         if (found === undefined) return "unknown";
-        if (force) {
-          await tx.$executeRaw`
-            UPDATE session SET status = 'failed', slot_held = false, failure_code = 'wolf-removed',
-              failure_reason = 'Its wolf was removed from the fleet.', ended_at = ${now}, updated_at = ${now}
-            WHERE wolf_instance_id = ${id} AND ended_at IS NULL`;
-        }
+        // Those claimed until the wolf was locked; from here on nobody can claim.
+        if (force) await failSessions();
         const deleted = await tx.$executeRaw`
           DELETE FROM wolf_instance WHERE id = ${id}
             AND NOT EXISTS (SELECT 1 FROM session WHERE wolf_instance_id = ${id} AND ended_at IS NULL)`;
@@ -162,31 +162,38 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
       return count === 1;
     },
 
-    async findStale(cutoff) {
-      return (
-        await prisma.$queryRaw<WolfInstance[]>`SELECT * FROM wolf_instance WHERE ${staleBefore(cutoff)}`
-      ).map(toWolf);
+    async findStale(cutoff, live) {
+      const rows = await prisma.$queryRaw<
+        WolfInstance[]
+      >`SELECT * FROM wolf_instance WHERE ${isStale(cutoff, live)} ORDER BY id`;
+      return rows.map(toWolf);
     },
 
-    async markStale(cutoff, now) {
+    async markStale(cutoff, live, now) {
       const rows = await prisma.$queryRaw<{ name: string }[]>`
-        UPDATE wolf_instance SET connectivity = 'lost', connectivity_since = ${now}, updated_at = ${now}
-        WHERE ${staleBefore(cutoff)} RETURNING name`;
+        UPDATE wolf_instance SET connectivity = 'lost', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
+        WHERE ${isStale(cutoff, live)} RETURNING name`;
       return rows.map(({ name }) => name);
     },
 
     async orphanTunnels(now) {
-      await prisma.$executeRaw`
-        UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
-        WHERE tunnel_since IS NOT NULL`;
-      return prisma.$queryRaw<
-        { id: string; epoch: number }[]
-      >`SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect'`;
+      return prisma.$queryRaw<TunnelKey[]>`
+        WITH orphaned AS (
+          UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
+          WHERE tunnel_since IS NOT NULL RETURNING id, epoch
+        )
+        SELECT id, epoch FROM orphaned
+        UNION SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect'`;
     },
   };
 }
 
-/** No tunnel, still counted as connected, and silent since before the cutoff. */
-function staleBefore(cutoff: Date): Sql.Sql {
-  return Sql.sql`tunnel_since IS NULL AND connectivity = 'connected' AND (last_heartbeat IS NULL OR last_heartbeat < ${cutoff})`;
+function isStale(cutoff: Date, live: readonly TunnelKey[]): Sql.Sql {
+  return Sql.sql`connectivity = 'connected' AND (last_heartbeat IS NULL OR last_heartbeat < ${cutoff})
+    AND NOT EXISTS (SELECT 1 FROM ${tunnels(live)} WHERE tunnel.id = wolf_instance.id AND tunnel.epoch = wolf_instance.epoch)`;
+}
+
+/** A table `tunnel (id, epoch)` out of values. */
+function tunnels(keys: readonly TunnelKey[]): Sql.Sql {
+  return Sql.sql`unnest(${keys.map(({ id }) => id)}::text[], ${keys.map(({ epoch }) => epoch)}::int[]) AS tunnel(id, epoch)`;
 }

@@ -44,6 +44,13 @@ export interface WolfFilter {
   name?: string | undefined;
 }
 
+/** One tunnel of one wolf. */
+export interface TunnelKey {
+  /** Of the wolf. */
+  id: string;
+  epoch: number;
+}
+
 export interface WolfStore {
   /** The same name resumes the same wolf: id, sessions, counts and epoch stay. */
   register(wolf: { id: string; name: string; address: string } & WolfReport, now: Date): Promise<Wolf>;
@@ -54,13 +61,13 @@ export interface WolfStore {
     now: Date,
   ): Promise<boolean>;
   /** Heartbeats of live tunnels, all in one statement; those of older epochs are left out. Returns how many counted. */
-  heartbeats(beats: readonly { id: string; epoch: number }[], now: Date): Promise<number>;
+  heartbeats(beats: readonly TunnelKey[], now: Date): Promise<number>;
   get(id: string): Promise<Wolf | undefined>;
   getByName(name: string): Promise<Wolf | undefined>;
   list(filter: WolfFilter): Promise<Wolf[]>;
   /** All wolves that are not retired, for placement. */
   candidates(): Promise<Wolf[]>;
-  /** `force` fails the wolf's live sessions in the same transaction. */
+  /** `force` fails the wolf's live sessions (`wolf-removed`) in the same transaction. */
   deregister(id: string, force: boolean, now: Date): Promise<"deleted" | "unknown" | "has-sessions">;
   /** A tunnel is up: the next epoch is issued and the wolf is connected. */
   openTunnel(id: string, now: Date): Promise<Wolf | undefined>;
@@ -76,10 +83,13 @@ export interface WolfStore {
     now: Date,
   ): Promise<boolean>;
   changeReport(id: string, epoch: number, report: WolfReport, now: Date): Promise<boolean>;
-  /** Wolves known by HTTP heartbeat only that were last heard before `cutoff`. */
-  findStale(cutoff: Date): Promise<Wolf[]>;
+  /**
+   * Wolves that count as connected, were last heard before `cutoff` and have none of the `live` tunnels: those known by HTTP
+   * heartbeat only, and those whose tunnel was opened in the database but never got to live here.
+   */
+  findStale(cutoff: Date, live: readonly TunnelKey[]): Promise<Wolf[]>;
   /** Marks them lost in one conditional statement, so that a heartbeat which lands in between wins. Returns their names. */
-  markStale(cutoff: Date, now: Date): Promise<string[]>;
-  /** At start: tunnels of a former process are gone; each such wolf is suspect from now on. */
-  orphanTunnels(now: Date): Promise<{ id: string; epoch: number }[]>;
+  markStale(cutoff: Date, live: readonly TunnelKey[], now: Date): Promise<string[]>;
+  /** At start: tunnels of a former process are gone; each such wolf is suspect from now on. Returns all that are suspect. */
+  orphanTunnels(now: Date): Promise<TunnelKey[]>;
 }
