@@ -19,8 +19,11 @@ export interface TestControlPlane {
   stop(): Promise<void>;
 }
 
-export async function startControlPlane(overrides: Partial<Config> = {}): Promise<TestControlPlane> {
-  const database = await testDatabase();
+export async function startControlPlane(
+  overrides: Partial<Config> = {},
+  database?: TestDatabase,
+): Promise<TestControlPlane> {
+  database ??= await testDatabase();
   const lines: string[] = [];
   const config: Config = {
     production: false,

@@ -62,11 +62,22 @@ const databaseDown = new Set([
   "57P02",
   "57P03",
   "53300",
+  "3D000",
   "P1001",
   "P1002",
+  "P1003",
   "P1008",
   "P1017",
   "P2024",
+]);
+
+/** The same in the words of Prisma's driver adapters. */
+const adapterDown = new Set([
+  "DatabaseNotReachable",
+  "DatabaseDoesNotExist",
+  "ConnectionClosed",
+  "SocketTimeout",
+  "TooManyConnections",
 ]);
 
 function isDatabaseDown(error: unknown, depth = 0): boolean {
@@ -81,11 +92,7 @@ function isDatabaseDown(error: unknown, depth = 0): boolean {
   if (typeof meta?.code === "string" && databaseDown.has(meta.code)) return true;
   if (name === "PrismaClientInitializationError") return true;
   const kind = (cause as { kind?: unknown } | undefined)?.kind;
-  if (
-    name === "DriverAdapterError" &&
-    (kind === "DatabaseNotReachable" || kind === "ConnectionClosed" || kind === "SocketTimeout")
-  )
-    return true;
+  if (name === "DriverAdapterError" && typeof kind === "string" && adapterDown.has(kind)) return true;
   return isDatabaseDown(cause, depth + 1) || isDatabaseDown(meta?.driverAdapterError, depth + 1);
 }
 

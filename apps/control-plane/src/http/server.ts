@@ -74,7 +74,9 @@ function clientProblem(code: string | undefined): ApiError {
 
 function answer(response: ServerResponse, requestId: string, error: ApiError): void {
   const { status, headers, body } = renderProblem(error, requestId);
-  response.writeHead(status, { ...headers, connection: "close" }).end(body);
+  response
+    .writeHead(status, { ...headers, "content-length": Buffer.byteLength(body), connection: "close" })
+    .end(body);
 }
 
 const reasons: Record<number, string> = {
