@@ -35,6 +35,11 @@ const recording = JSON.parse(
 class Ids {
   private readonly toOurs = new Map<string, string>();
 
+  /** Two recorded ids that were answered with one of ours would hide a mix-up. */
+  get unambiguous(): boolean {
+    return new Set(this.toOurs.values()).size === this.toOurs.size;
+  }
+
   /** Puts our ids into what the recording says, wherever it names one that is known. */
   ours<T>(recorded: T): T {
     let text = JSON.stringify(recorded);
@@ -193,5 +198,6 @@ describe("the emulator", () => {
       expect({ index, ...events[index] }).toEqual({ index, ...ids.ours(recorded) });
     }
     expect(events).toHaveLength(recording.sse.events.length);
+    expect(ids.unambiguous).toBe(true);
   });
 });

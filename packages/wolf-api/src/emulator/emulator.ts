@@ -1,7 +1,8 @@
 /** A Wolf for tests and demos: it listens, streams events, and fails on demand. What it answers is held to a recording of the real one. */
 import { once } from "node:events";
-import { readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import path from "node:path";
 import { CONTAINER_START, type FailureRule, Failures } from "./failures.ts";
 import { CREATE_LOBBY, routes } from "./handlers.ts";
 import { checkSocketPath, screenSandboxes } from "./screen.ts";
@@ -201,6 +202,9 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
 async function listenOn(server: Server, listen: WolfEmulatorOptions["listen"]): Promise<void> {
   if ("unixSocket" in listen) {
     checkSocketPath(listen.unixSocket);
+    // Node would call this "permission denied".
+    if (!existsSync(path.dirname(listen.unixSocket)))
+      throw new Error(`There is no folder for ${listen.unixSocket}.`);
     await removeStaleSocket(listen.unixSocket);
     // Named as a path: Node would take "8080" for a port.
     server.listen({ path: listen.unixSocket });

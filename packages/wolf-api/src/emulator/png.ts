@@ -45,7 +45,7 @@ export class Picture {
     });
   }
 
-  /** `texts` become tEXt chunks: keyword and Latin-1 value. */
+  /** `texts` become tEXt chunks: keyword and Latin-1 value, "?" where that has no printable character. */
   toPng(texts: Record<string, string>): Buffer {
     const header = Buffer.alloc(13);
     header.writeUInt32BE(this.width, 0);
@@ -60,7 +60,7 @@ export class Picture {
       chunk("IHDR", header),
       chunk("PLTE", Buffer.from(this.palette.flat())),
       ...Object.entries(texts).map(([keyword, value]) =>
-        chunk("tEXt", Buffer.from(`${keyword}\0${value}`, "latin1")),
+        chunk("tEXt", Buffer.from(`${keyword}\0${value.replace(/[^ -~\u00a0-\u00ff]/g, "?")}`, "latin1")),
       ),
       chunk("IDAT", deflateSync(rows)),
       chunk("IEND", Buffer.alloc(0)),

@@ -107,7 +107,7 @@ function labelOf(lobby: EmulatedLobby): string {
 
 /** Fits into a square of `EDGE_MAX`; what a nonsensical size asks for is still a picture. */
 export function screenSize(video: { width: number; height: number }): { width: number; height: number } {
-  const scale = Math.min(1, EDGE_MAX / video.width, EDGE_MAX / video.height);
+  const scale = EDGE_MAX / Math.max(EDGE_MAX, video.width, video.height);
   const edge = (length: number, min: number) =>
     Math.min(EDGE_MAX, Math.max(min, Math.round(length * scale) || min));
   return { width: edge(video.width, WIDTH_MIN), height: edge(video.height, HEIGHT_MIN) };
@@ -119,7 +119,7 @@ export function renderScreen(label: string, time: string, video: { width: number
   const palette = Object.values(colors);
   const [, panel, accent, text, dim] = [0, 1, 2, 3, 4] as const;
   const picture = new Picture(width, height, palette);
-  const small = Math.max(1, Math.round(height / 240));
+  const small = Math.max(1, Math.round(Math.min(width / 427, height / 240)));
   const scale = Math.max(1, Math.floor((width * 0.8) / Picture.textWidth(label, 1)));
   const shown = label.slice(0, Math.floor((width * 0.9) / Picture.textWidth("0", scale)));
   const line = 12 * scale;
