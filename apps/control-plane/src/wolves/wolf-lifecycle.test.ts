@@ -1,0 +1,63 @@
+import { describe, expect, it } from "@jest/globals";
+import { Connectivity, Health } from "@wolfpack/api-contract";
+import { connectivityTransitions, derivedStatus, healthOf } from "./wolf-lifecycle.ts";
+
+describe("a wolf's status", () => {
+  it("is online only when it is connected and healthy, and offline only when it is lost", () => {
+    for (const connectivity of Connectivity.options) {
+      for (const health of Health.options) {
+        const expected =
+          connectivity === "lost"
+            ? "offline"
+            : connectivity === "connected" && health === "ok"
+              ? "online"
+              : "degraded";
+        expect([connectivity, health, derivedStatus[connectivity][health]]).toEqual([
+          connectivity,
+          health,
+          expected,
+        ]);
+      }
+    }
+  });
+});
+
+describe("connectivity", () => {
+  it("never goes from suspect to lost by silence or a heartbeat, only by the end of its grace", () => {
+    expect(connectivityTransitions.suspect).toEqual({
+      tunnelOpened: "connected",
+      graceOver: "lost",
+      heartbeat: "suspect",
+    });
+  });
+
+  it("is restored from every state by a tunnel", () => {
+    for (const state of Connectivity.options)
+      expect(connectivityTransitions[state].tunnelOpened).toBe("connected");
+  });
+
+  it("of a connected wolf is not ended by a grace that runs out late", () => {
+    expect(connectivityTransitions.connected.graceOver).toBeUndefined();
+  });
+});
+
+describe("health", () => {
+  it("is ok without reasons when Wolf answers", () => {
+    expect(healthOf("ok", "whatever")).toEqual({ health: "ok", reasons: [] });
+  });
+
+  it("is degraded when Wolf is slow and failed when it does not answer, with a reason", () => {
+    expect(healthOf("slow", undefined)).toEqual({ health: "degraded", reasons: ["Wolf answers slowly"] });
+    expect(healthOf("unreachable", "connect ENOENT")).toEqual({
+      health: "failed",
+      reasons: ["Wolf does not answer its agent: connect ENOENT"],
+    });
+  });
+
+  it("has no control characters of the agent in its reason", () => {
+    expect(healthOf("slow", "\u0000took\r\n\u001b[31m9 s").reasons).toEqual([
+      "Wolf answers slowly: took [31m9 s",
+    ]);
+    expect(healthOf("slow", "\u0000\n").reasons).toEqual(["Wolf answers slowly"]);
+  });
+});
