@@ -23,17 +23,16 @@ interface PlayedStep {
   seconds: number;
 }
 
-/** `text` in lines of at most 80 columns, indented from the second on. */
+/** `text` in lines of at most 80 columns, each indented. */
 export function wrap(text: string, indent: string, width = LINE_WIDTH): string {
   const lines: string[] = [];
-  let line = "";
+  let line = indent;
   for (const word of text.split(" ")) {
-    if (line !== "" && line.length + 1 + word.length > width) {
+    if (line !== indent && line.length + 1 + word.length > width) {
       lines.push(line);
-      line = `${indent}${word}`;
-    } else {
-      line = line === "" ? word : `${line} ${word}`;
+      line = indent;
     }
+    line += line === indent ? word : ` ${word}`;
   }
   return [...lines, line].join("\n");
 }
@@ -70,7 +69,7 @@ async function main(args: readonly string[]): Promise<number> {
     steps.push({ name: step.name, ok, detail, seconds });
     if (!json)
       process.stdout.write(
-        `${ok ? "✓" : "✗"} ${step.name} (${seconds} s)\n${wrap(`    ${detail}`, "    ")}\n`,
+        `${ok ? "✓" : "✗"} ${step.name} (${seconds} s)\n${wrap(detail, "    ")}\n`,
       );
     return ok;
   }

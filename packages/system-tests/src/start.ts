@@ -24,7 +24,7 @@ export function curlLines(baseUrl: string, keyFile: string): string {
   SESSION=$(curl -s ${auth} -H 'Content-Type: application/json' -d '{"gpu_type":"nvidia"}' ${api}/sessions | sed -n 's/^{"id":"\\([^"]*\\)".*/\\1/p'); echo $SESSION
 
   # Fetch its screenshot into a PNG
-  curl -s ${auth} -o screenshot.png ${api}/sessions/$SESSION/screenshot && file screenshot.png
+  curl -s ${auth} -o screenshot.png ${api}/sessions/$SESSION/screenshot; ls -l screenshot.png
 
   # Stop it
   curl -s -o /dev/null -w '%{http_code}\\n' -X DELETE ${auth} ${api}/sessions/$SESSION
