@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { ConfigError, readConfig } from "./config.ts";
+import { ConfigError, environment, readConfig } from "./config.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 
@@ -96,5 +96,11 @@ describe("readConfig", () => {
     const file = path.join(dataDir, "file");
     writeFileSync(file, "");
     expect(() => read({ DATA_DIR: file })).toThrow(/cannot be used/);
+  });
+
+  it("reads exactly the variables that the documentation lists", () => {
+    const page = readFileSync(new URL("../../../docs/operations/configuration.md", import.meta.url), "utf8");
+    const documented = [...page.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+    expect(documented.sort()).toEqual(Object.keys(environment.shape).sort());
   });
 });
