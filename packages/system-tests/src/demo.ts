@@ -68,9 +68,7 @@ async function main(args: readonly string[]): Promise<number> {
     const seconds = Math.round((performance.now() - startedAt) / 100) / 10;
     steps.push({ name: step.name, ok, detail, seconds });
     if (!json)
-      process.stdout.write(
-        `${ok ? "✓" : "✗"} ${step.name} (${seconds} s)\n${wrap(detail, "    ")}\n`,
-      );
+      process.stdout.write(`${ok ? "✓" : "✗"} ${step.name} (${seconds} s)\n${wrap(detail, "    ")}\n`);
     return ok;
   }
 

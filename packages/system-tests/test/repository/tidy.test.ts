@@ -1,0 +1,124 @@
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { problemCodes, problems } from "@wolfpack/api-contract";
+import { revdialErrorCodes } from "revdial";
+import { projectFiles, read, root } from "./workspaces.ts";
+
+const files = projectFiles();
+const binary = /\.(png|ico|woff2?|wasm)$/;
+const texts = files.filter((file) => !binary.test(file) && file !== "pnpm-lock.yaml");
+const sources = files.filter(
+  (file) => /^(apps|packages)\/.*\/src\/.*\.ts$/.test(file) && !file.endsWith(".test.ts"),
+);
+const tests = files.filter(
+  (file) => /\.test\.ts$/.test(file) || /^(apps|packages)\/[^/]+\/test\/.*\.ts$/.test(file),
+);
+const here = "packages/system-tests/test/repository/";
+
+/** Longer for a reason. */
+const longSources: Record<string, number> = {
+  // The protocol's one state machine; cutting it would spread the invariants of a channel over files.
+  "packages/revdial/src/core.ts": 520,
+  "packages/revdial/src/core-tunnel.ts": 450,
+};
+
+describe("the repository", () => {
+  it("has no source of more than 400 lines but those listed with a reason, and no test file of more than 700", () => {
+    const lines = (file: string) => read(file).split("\n").length;
+    expect(sources.filter((file) => lines(file) > (longSources[file] ?? 400))).toEqual([]);
+    expect(tests.filter((file) => lines(file) > 700)).toEqual([]);
+  });
+
+  it("has no folder that says nothing", () => {
+    expect(files.filter((file) => /(^|\/)(utils?|common|shared|lib|helpers?)\//.test(file))).toEqual([]);
+  });
+
+  it("opens every source file with a comment that says what it is for", () => {
+    expect(sources.filter((file) => !/^(#!.*\n)?(\/\*\*|\/\/)/.test(read(file)))).toEqual([]);
+  });
+
+  it("leaves nothing open and skips no test", () => {
+    const open =
+      /\b(TODO|FIXME|XXX|HACK)\b|\b(it|test|describe)\.(skip|only|todo)\(|\bx(it|describe)\(|\bf(it|describe)\(/;
+    const code = files.filter((file) => /\.(ts|mjs)$/.test(file) && !file.startsWith(here));
+    expect(code.filter((file) => open.test(read(file)))).toEqual([]);
+  });
+
+  it("names no folder of a developer's machine and no registry", () => {
+    const foreign = /(^|[^\w.])\/(work|root|Users|farm)\/[a-z]|registry\.npmjs\.org|\.\.\/shared\//m;
+    expect(texts.filter((file) => !file.startsWith(here) && foreign.test(read(file)))).toEqual([]);
+    expect(/https?:\/\//.test(read("pnpm-lock.yaml").replaceAll(/deprecated: .*/g, ""))).toBe(false);
+  });
+
+  it("reads the environment only at its edges", () => {
+    const edges = /\/(config|main|cli|start|demo|stack|child)\.ts$/;
+    expect(sources.filter((file) => /process\.env\b/.test(read(file)) && !edges.test(file))).toEqual([]);
+  });
+
+  it("ends a process only at its edges", () => {
+    const edges = /\/(main|cli|start|demo|interrupt)\.ts$/;
+    expect(sources.filter((file) => /process\.exit\(/.test(read(file)) && !edges.test(file))).toEqual([]);
+  });
+
+  it("has no dead relative link in its documents", () => {
+    const dead: string[] = [];
+    for (const file of files.filter((name) => name.endsWith(".md"))) {
+      const prose = read(file).replaceAll(/```[\s\S]*?```/g, "");
+      for (const [, target = ""] of prose.matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^[a-z]+:/.test(target) || target.startsWith("#")) continue;
+        if (!existsSync(path.join(root, path.dirname(file), target.split("#")[0] ?? "")))
+          dead.push(`${file}: ${target}`);
+      }
+    }
+    expect(dead).toEqual([]);
+  });
+
+  it("keeps NOTICE files beside data that others made", () => {
+    for (const file of files.filter(
+      (name) => /(recorded|schema-generated|wolf-openapi|spec-20)/.test(name) && /\.(json|yaml)$/.test(name),
+    )) {
+      const folders = [path.dirname(file), path.dirname(path.dirname(file))];
+      expect({ file, notice: folders.some((folder) => files.includes(`${folder}/NOTICE.txt`)) }).toEqual({
+        file,
+        notice: true,
+      });
+    }
+  });
+});
+
+describe("the documents", () => {
+  it("list every problem code with its status, and no other", () => {
+    const rows = [...read("docs/errors.md").matchAll(/^\| `([a-z-]+)` \| (\d{3}) \|/gm)].map(
+      ([, code, status]) => [code, Number(status)],
+    );
+    expect(rows.sort()).toEqual(problemCodes.map((code) => [code, problems[code].status]).sort());
+  });
+
+  it("list every code of the tunnel library", () => {
+    const text = read("docs/errors.md");
+    expect(revdialErrorCodes.filter((code) => !text.includes(`\`${code}\``))).toEqual([]);
+  });
+
+  it("index every decision", () => {
+    const index = read("docs/adr/README.md");
+    const decisions = files
+      .filter((file) => /^docs\/adr\/\d{4}-.*\.md$/.test(file))
+      .map((file) => path.basename(file));
+    expect(decisions.length).toBeGreaterThan(0);
+    expect(decisions.filter((file) => !index.includes(`(${file})`))).toEqual([]);
+  });
+
+  it("explain every variable of the control plane and of the agent, and no other", () => {
+    const variables = (file: string, pattern: RegExp) =>
+      [...read(file).matchAll(pattern)].map(([, name]) => name as string);
+    const controlPlane = variables("apps/control-plane/src/config.ts", /^ {2}([A-Z][A-Z0-9_]+): /gm);
+    const agent = [
+      ...read("apps/wolf-revdial-client/src/settings.ts").matchAll(/env: \[([^\]]*)\]/g),
+    ].flatMap(([, list = ""]) => [...list.matchAll(/"([A-Z_]+)"/g)].map(([, name]) => name as string));
+    expect(controlPlane.length).toBeGreaterThan(10);
+    expect(agent.length).toBeGreaterThan(10);
+    const documented = variables("docs/operations/configuration.md", /^\| `([A-Z][A-Z0-9_]+)`/gm);
+    expect([...new Set(documented)].sort()).toEqual([...new Set([...controlPlane, ...agent])].sort());
+  });
+});
