@@ -19,7 +19,11 @@ interface Service {
 const compose = (file: string) =>
   parse(read(`deploy/compose/${file}`)) as { services: Record<string, Service> };
 const documented = new Set(
-  [...read("docs/operations/configuration.md").matchAll(/^\| `([A-Z_]+)`/gm)].map(([, name]) => name),
+  [
+    ...`${read("docs/operations/configuration.md")}${read("docs/operations/agent.md")}`.matchAll(
+      /^\| `([A-Z_]+)`/gm,
+    ),
+  ].map(([, name]) => name),
 );
 const controlPlane = compose("control-plane.yaml").services["control-plane"] as Service;
 const host = compose("gpu-host.yaml").services;

@@ -6,14 +6,20 @@ import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
 import type { Failure } from "./session-store.ts";
 
 /** The wolf's API, or undefined while no tunnel leads there. */
-export function lobbiesOf(tunnels: Pick<Tunnels, "wolf">, wolfId: string, createTimeoutMs: number): WolfClient | undefined {
+export function lobbiesOf(
+  tunnels: Pick<Tunnels, "wolf">,
+  wolfId: string,
+  createTimeoutMs: number,
+): WolfClient | undefined {
   const tunnel = tunnels.wolf(wolfId);
   return tunnel && wolfClient({ fetch: tunnelFetch(tunnel, "wolf"), createTimeoutMs });
 }
 
 /** Wolf's words for a lobby that is gone: stopping it again has succeeded already. */
 export function isUnknownLobby(error: unknown): boolean {
-  return error instanceof WolfApiError && error.code === "WOLF_REFUSED" && error.wolfMessage === "Invalid lobby ID";
+  return (
+    error instanceof WolfApiError && error.code === "WOLF_REFUSED" && error.wolfMessage === "Invalid lobby ID"
+  );
 }
 
 const failureCodes: Record<WolfApiError["code"], string> = {
@@ -33,7 +39,8 @@ export function failureOf(error: unknown): Failure {
 export function tunnelProblem(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof RevdialError) {
-    if (error.code === "DEADLINE") return new ApiError("wolf-timeout", "The wolf did not answer in time.", { cause: error });
+    if (error.code === "DEADLINE")
+      return new ApiError("wolf-timeout", "The wolf did not answer in time.", { cause: error });
     return new ApiError("wolf-unreachable", "The wolf cannot be reached now.", { cause: error });
   }
   if (error instanceof Error && (error.name === "TimeoutError" || error.name === "AbortError")) {

@@ -27,13 +27,18 @@ export interface ReconcileInput {
   creating: ReadonlySet<string>;
 }
 
-const vanished: Failure = { code: "lobby-vanished", reason: "Wolf no longer runs the sandbox: its container ended, or Wolf was restarted." };
+const vanished: Failure = {
+  code: "lobby-vanished",
+  reason: "Wolf no longer runs the sandbox: its container ended, or Wolf was restarted.",
+};
 const neverCreated: Failure = { code: "start-timeout", reason: "The sandbox was not created in time." };
 
 export function reconcile(input: ReconcileInput): ReconcileAction[] {
   const { sessions, lobbies, creating } = input;
   const byId = new Map(lobbies.map((lobby) => [lobby.id, lobby]));
-  const byTag = new Map(lobbies.flatMap((lobby) => (sessionOf(lobby) === undefined ? [] : [[sessionOf(lobby), lobby] as const])));
+  const byTag = new Map(
+    lobbies.flatMap((lobby) => (sessionOf(lobby) === undefined ? [] : [[sessionOf(lobby), lobby] as const])),
+  );
   const owned = new Set<string>();
   const actions: ReconcileAction[] = [];
   for (const session of sessions) {
@@ -43,12 +48,17 @@ export function reconcile(input: ReconcileInput): ReconcileAction[] {
   }
   for (const lobby of lobbies) {
     const tag = sessionOf(lobby);
-    if (tag !== undefined && !owned.has(lobby.id) && !creating.has(tag)) actions.push({ action: "stopLobby", lobbyId: lobby.id });
+    if (tag !== undefined && !owned.has(lobby.id) && !creating.has(tag))
+      actions.push({ action: "stopLobby", lobbyId: lobby.id });
   }
   return actions;
 }
 
-function decide(session: Session, lobby: Lobby | undefined, { listedAt, now, settleMs, startTimeoutMs }: ReconcileInput): ReconcileAction[] {
+function decide(
+  session: Session,
+  lobby: Lobby | undefined,
+  { listedAt, now, settleMs, startTimeoutMs }: ReconcileInput,
+): ReconcileAction[] {
   const unchangedSinceListed = session.updatedAt < listedAt;
   const age = now.getTime() - session.updatedAt.getTime();
   switch (session.status) {

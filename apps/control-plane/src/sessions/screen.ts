@@ -26,14 +26,24 @@ const signatures: readonly { type: Image["type"]; bytes: readonly number[] }[] =
   { type: "image/jpeg", bytes: [0xff, 0xd8, 0xff] },
 ];
 
-const screenFailed = (detail: string, cause?: unknown) => new ApiError("screen-failed", detail, cause === undefined ? {} : { cause });
+const screenFailed = (detail: string, cause?: unknown) =>
+  new ApiError("screen-failed", detail, cause === undefined ? {} : { cause });
 
 export function createScreen(tunnels: Tunnels): Screen {
   /** The bytes of a 200. Nothing of the user's request but this method, path and body goes down. */
-  async function ask(session: Session, method: "GET" | "POST", what: "screenshot" | "clipboard", bytesMax: number, body?: string): Promise<Uint8Array> {
-    if (session.status !== "running") throw new ApiError("session-not-running", `The session is ${session.status}.`);
-    const tunnel = tunnels.sandbox(session.id) ?? (session.wolfId === null ? undefined : tunnels.wolf(session.wolfId));
-    if (tunnel === undefined) throw new ApiError("wolf-unreachable", "The session's wolf cannot be reached now.");
+  async function ask(
+    session: Session,
+    method: "GET" | "POST",
+    what: "screenshot" | "clipboard",
+    bytesMax: number,
+    body?: string,
+  ): Promise<Uint8Array> {
+    if (session.status !== "running")
+      throw new ApiError("session-not-running", `The session is ${session.status}.`);
+    const tunnel =
+      tunnels.sandbox(session.id) ?? (session.wolfId === null ? undefined : tunnels.wolf(session.wolfId));
+    if (tunnel === undefined)
+      throw new ApiError("wolf-unreachable", "The session's wolf cannot be reached now.");
     try {
       const reply = await tunnelFetch(tunnel, "screen")(`/${session.id}/${what}`, {
         method,
@@ -44,7 +54,8 @@ export function createScreen(tunnels: Tunnels): Screen {
       const bytes = await bounded(reply, bytesMax);
       if (reply.status !== 200 && reply.status !== 204) {
         const refusal = reply.headers.get(refusedHeader);
-        if (refusal === "upstream-timeout") throw new ApiError("wolf-timeout", "The sandbox did not answer in time.");
+        if (refusal === "upstream-timeout")
+          throw new ApiError("wolf-timeout", "The sandbox did not answer in time.");
         throw screenFailed(`The sandbox's screen service answered with status ${reply.status}.`);
       }
       return bytes;
@@ -58,14 +69,17 @@ export function createScreen(tunnels: Tunnels): Screen {
       const bytes = await ask(session, "GET", "screenshot", IMAGE_BYTES_MAX);
       // What it says it is does not count: these bytes will be shown from our origin.
       const kind = signatures.find((signature) => signature.bytes.every((byte, at) => bytes[at] === byte));
-      if (kind === undefined) throw screenFailed("The screen service sent something that is no PNG or JPEG image.");
+      if (kind === undefined)
+        throw screenFailed("The screen service sent something that is no PNG or JPEG image.");
       return { type: kind.type, bytes };
     },
 
     async readClipboard(session) {
       const bytes = await ask(session, "GET", "clipboard", JSON_BYTES_MAX);
       try {
-        const { text } = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as { text?: unknown };
+        const { text } = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) as {
+          text?: unknown;
+        };
         return ClipboardContent.parse({ text });
       } catch (cause) {
         throw screenFailed("The screen service sent something that is no clipboard.", cause);

@@ -15,7 +15,9 @@ export const sessionTransitions: Record<SessionStatus, Partial<Record<SessionEve
 
 /** The statuses in which an event has an effect: the guard of its SQL statement. */
 export function statusesBefore(event: SessionEvent): SessionStatus[] {
-  return (Object.keys(sessionTransitions) as SessionStatus[]).filter((status) => sessionTransitions[status][event] !== undefined);
+  return (Object.keys(sessionTransitions) as SessionStatus[]).filter(
+    (status) => sessionTransitions[status][event] !== undefined,
+  );
 }
 
 /** Statuses that hold a slot and expect a lobby. */

@@ -1,5 +1,12 @@
 /** HTTP in, one service call, HTTP out: sessions, their screens and clipboards, also under the original's external-agents paths. */
-import { ClipboardContent, CreateSessionRequest, ForceQuery, ListSessionsQuery, SessionId, type Session as SessionResponse } from "@wolfpack/api-contract";
+import {
+  ClipboardContent,
+  CreateSessionRequest,
+  ForceQuery,
+  ListSessionsQuery,
+  SessionId,
+  type Session as SessionResponse,
+} from "@wolfpack/api-contract";
 import { type RequestHandler, Router } from "express";
 import { requireUser, userOf } from "../http/authenticate.ts";
 import { sendPage } from "../http/page.ts";
@@ -44,10 +51,14 @@ export function sessionRoutes({ sessions, screen, identity }: SessionRoutesOptio
 
   const screenshot: RequestHandler<{ id: string }> = async (req, res) => {
     const { type, bytes } = await screen.screenshot(await sessions.get(userOf(res), idOf(req.params.id)));
-    res.set({ "content-type": type, "cache-control": "no-store", "x-content-type-options": "nosniff" }).send(Buffer.from(bytes));
+    res
+      .set({ "content-type": type, "cache-control": "no-store", "x-content-type-options": "nosniff" })
+      .send(Buffer.from(bytes));
   };
   const readClipboard: RequestHandler<{ id: string }> = async (req, res) => {
-    res.set("cache-control", "no-store").json(await screen.readClipboard(await sessions.get(userOf(res), idOf(req.params.id))));
+    res
+      .set("cache-control", "no-store")
+      .json(await screen.readClipboard(await sessions.get(userOf(res), idOf(req.params.id))));
   };
   const writeClipboard: RequestHandler<{ id: string }> = async (req, res) => {
     const content = parseBody(ClipboardContent, req);

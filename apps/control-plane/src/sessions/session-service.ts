@@ -2,7 +2,12 @@
  * Use cases of sessions: create, show, list, stop, and keeping them true to what Wolf runs. A session's status is what Wolf
  * was seen to do, never what it was asked for.
  */
-import type { AgentWolfEvent, CreateSessionRequest, ListSessionsQuery, SessionSpec } from "@wolfpack/api-contract";
+import type {
+  AgentWolfEvent,
+  CreateSessionRequest,
+  ListSessionsQuery,
+  SessionSpec,
+} from "@wolfpack/api-contract";
 import { WolfApiError, wolfEventPrefix } from "@wolfpack/wolf-api";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
@@ -60,17 +65,31 @@ export function createSessionService(options: SessionServiceOptions) {
   }
 
   /** Until a claim succeeds or a fresh read shows no room: a claim only fails because somebody else made progress. */
-  async function placeAndClaim(ownerId: string, name: string | undefined, spec: SessionSpec): Promise<Session> {
+  async function placeAndClaim(
+    ownerId: string,
+    name: string | undefined,
+    spec: SessionSpec,
+  ): Promise<Session> {
     for (;;) {
       const candidates = await wolves.candidates();
-      const decision = place({ gpuType: spec.gpu_type ?? undefined }, candidates, (id) => tunnels.wolf(id) !== undefined);
+      const decision = place(
+        { gpuType: spec.gpu_type ?? undefined },
+        candidates,
+        (id) => tunnels.wolf(id) !== undefined,
+      );
       const { explanation } = decision;
       if (decision.outcome === "rejected") {
-        throw new ApiError("no-capacity", explanation.text, { extras: { candidates: explanation.candidates, removed: explanation.removed } });
+        throw new ApiError("no-capacity", explanation.text, {
+          extras: { candidates: explanation.candidates, removed: explanation.removed },
+        });
       }
       const id = newId("ses");
       for (const wolf of decision.ranked) {
-        const session = await store.claim({ id, ownerId, name: name ?? id, spec, placement: explanation }, wolf, clock.now());
+        const session = await store.claim(
+          { id, ownerId, name: name ?? id, spec, placement: explanation },
+          wolf,
+          clock.now(),
+        );
         if (session) return session;
       }
     }
@@ -78,7 +97,10 @@ export function createSessionService(options: SessionServiceOptions) {
 
   async function fail(session: Session, error: unknown): Promise<void> {
     const failure = failureOf(error);
-    log.warn({ err: error, session_id: session.id, wolf_id: session.wolfId, code: failure.code }, "session failed to start");
+    log.warn(
+      { err: error, session_id: session.id, wolf_id: session.wolfId, code: failure.code },
+      "session failed to start",
+    );
     await store.end(session.id, { status: "failed", failure }, clock.now());
     waiters.changed(session.id);
   }
@@ -88,7 +110,8 @@ export function createSessionService(options: SessionServiceOptions) {
     creating.add(session.id);
     try {
       const lobbies = lobbiesOf(tunnels, wolfId, startTimeoutMs);
-      if (lobbies === undefined) throw new WolfApiError("WOLF_UNREACHABLE", "the wolf's tunnel is gone", { mayHaveRun: false });
+      if (lobbies === undefined)
+        throw new WolfApiError("WOLF_UNREACHABLE", "the wolf's tunnel is gone", { mayHaveRun: false });
       const { lobby_id: lobbyId } = await lobbies.createLobby(lobbyRequest(session, renderNode));
       if (await store.lobbyCreated(session.id, lobbyId, clock.now())) {
         awaited.set(lobbyId, session.id);
@@ -97,7 +120,9 @@ export function createSessionService(options: SessionServiceOptions) {
       }
       waiters.changed(session.id);
     } catch (error) {
-      await fail(session, error).catch((err: unknown) => log.error({ err, session_id: session.id }, "failure not written"));
+      await fail(session, error).catch((err: unknown) =>
+        log.error({ err, session_id: session.id }, "failure not written"),
+      );
     } finally {
       creating.delete(session.id);
     }
@@ -108,7 +133,8 @@ export function createSessionService(options: SessionServiceOptions) {
 
   async function ran(sessionId: string, lobbyId: string): Promise<void> {
     awaited.delete(lobbyId);
-    if (await store.running(sessionId, clock.now())) log.info({ session_id: sessionId, lobby_id: lobbyId }, "session runs");
+    if (await store.running(sessionId, clock.now()))
+      log.info({ session_id: sessionId, lobby_id: lobbyId }, "session runs");
     waiters.changed(sessionId);
   }
 
@@ -149,14 +175,25 @@ export function createSessionService(options: SessionServiceOptions) {
     const listedAt = clock.now();
     const listed = await lobbies.listLobbies();
     const sessions = await store.listLive(wolfId);
-    const actions = reconcile({ sessions, lobbies: listed, listedAt, now: clock.now(), settleMs, startTimeoutMs, creating });
+    const actions = reconcile({
+      sessions,
+      lobbies: listed,
+      listedAt,
+      now: clock.now(),
+      settleMs,
+      startTimeoutMs,
+      creating,
+    });
     for (const action of actions) {
       log.info({ wolf_id: wolfId, ...action }, "reconciled");
       await perform(action, lobbies);
     }
   }
 
-  async function perform(action: ReconcileAction, lobbies: { stopLobby(request: { lobby_id: string }): Promise<void> }): Promise<void> {
+  async function perform(
+    action: ReconcileAction,
+    lobbies: { stopLobby(request: { lobby_id: string }): Promise<void> },
+  ): Promise<void> {
     const now = clock.now();
     if (action.action === "stopLobby") {
       await lobbies.stopLobby({ lobby_id: action.lobbyId }).catch((error: unknown) => {
@@ -168,13 +205,15 @@ export function createSessionService(options: SessionServiceOptions) {
     const { sessionId } = action;
     if (action.action === "adopt") await store.lobbyCreated(sessionId, action.lobbyId, now);
     else if (action.action === "running") await store.running(sessionId, now);
-    else if (action.action === "fail") await store.end(sessionId, { status: "failed", failure: action.failure }, now);
+    else if (action.action === "fail")
+      await store.end(sessionId, { status: "failed", failure: action.failure }, now);
     else await store.end(sessionId, { status: "stopped" }, now);
     waiters.changed(sessionId);
   }
 
   async function ended(sessionId: string): Promise<void> {
-    if (await store.end(sessionId, { status: "stopped" }, clock.now())) log.info({ session_id: sessionId }, "session stopped");
+    if (await store.end(sessionId, { status: "stopped" }, clock.now()))
+      log.info({ session_id: sessionId }, "session stopped");
     waiters.changed(sessionId);
   }
 
@@ -184,7 +223,10 @@ export function createSessionService(options: SessionServiceOptions) {
       started.add(lobbyId);
       if (started.size > STARTED_LOBBIES_MAX) started.delete(started.values().next().value as string);
       const sessionId = awaited.get(lobbyId);
-      if (sessionId !== undefined) void ran(sessionId, lobbyId).catch((err: unknown) => log.warn({ err, session_id: sessionId }, "start not written"));
+      if (sessionId !== undefined)
+        void ran(sessionId, lobbyId).catch((err: unknown) =>
+          log.warn({ err, session_id: sessionId }, "start not written"),
+        );
     } else if (name === event("StopLobbyEvent") || name === event("DockerContainerStopped")) {
       awaited.delete(lobbyId);
       started.delete(lobbyId);
@@ -195,7 +237,8 @@ export function createSessionService(options: SessionServiceOptions) {
   /** The session as its owner or an admin may see it; a foreign one reads like one that does not exist. */
   async function visible(principal: UserPrincipal, id: string): Promise<Session> {
     const session = await store.get(id);
-    if (session === undefined || (session.ownerId !== principal.userId && principal.role !== "admin")) throw sessionNotFound();
+    if (session === undefined || (session.ownerId !== principal.userId && principal.role !== "admin"))
+      throw sessionNotFound();
     return session;
   }
 
@@ -211,7 +254,10 @@ export function createSessionService(options: SessionServiceOptions) {
       };
       const session = await inTurn(() => placeAndClaim(principal.userId, request.name, spec));
       const { id, wolfId } = session;
-      log.info({ session_id: id, wolf_id: wolfId, owner_id: session.ownerId, placement: session.placement.text }, "session placed");
+      log.info(
+        { session_id: id, wolf_id: wolfId, owner_id: session.ownerId, placement: session.placement.text },
+        "session placed",
+      );
       const settled = waiters.until(id, request.wait_seconds * 1000, async () => {
         const now = await store.get(id);
         return now && now.status !== "placed" && now.status !== "starting" ? now : undefined;
@@ -229,7 +275,13 @@ export function createSessionService(options: SessionServiceOptions) {
 
     list(principal: UserPrincipal, query: ListSessionsQuery): Promise<Session[]> {
       const ownerId = principal.role === "admin" ? query.owner_id : principal.userId;
-      return store.list({ limit: query.limit + 1, after: query.cursor, status: query.status, wolfId: query.wolf_instance_id, ownerId });
+      return store.list({
+        limit: query.limit + 1,
+        after: query.cursor,
+        status: query.status,
+        wolfId: query.wolf_instance_id,
+        ownerId,
+      });
     },
 
     /** The session afterwards: stopped, or stopping while its wolf cannot be asked. */
@@ -244,7 +296,9 @@ export function createSessionService(options: SessionServiceOptions) {
         await ended(id);
         void stopLobbyOf(session, wolfId);
       } else if (creating.has(id)) {
-        await waiters.until(id, STOP_WAIT_MS, async () => ((await store.get(id))?.endedAt ? true : undefined));
+        await waiters.until(id, STOP_WAIT_MS, async () =>
+          (await store.get(id))?.endedAt ? true : undefined,
+        );
       } else {
         await stopLobbyOf(session, wolfId);
       }
@@ -257,7 +311,9 @@ export function createSessionService(options: SessionServiceOptions) {
     },
 
     isReachable: (session: Session): boolean =>
-      tunnels.sandbox(session.id) !== undefined || (session.wolfId !== null && tunnels.wolf(session.wolfId) !== undefined),
+      session.endedAt === null &&
+      (tunnels.sandbox(session.id) !== undefined ||
+        (session.wolfId !== null && tunnels.wolf(session.wolfId) !== undefined)),
 
     /** For tunnels of sandboxes: the owner of a session that has not ended. */
     async ownerOf(sessionId: string): Promise<string | undefined> {

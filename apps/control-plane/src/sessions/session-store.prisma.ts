@@ -62,7 +62,10 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
     },
 
     async listLive(wolfId) {
-      const rows = await prisma.session.findMany({ where: { wolf_instance_id: wolfId, ended_at: null }, orderBy: { id: "asc" } });
+      const rows = await prisma.session.findMany({
+        where: { wolf_instance_id: wolfId, ended_at: null },
+        orderBy: { id: "asc" },
+      });
       return rows.map(toSession);
     },
 

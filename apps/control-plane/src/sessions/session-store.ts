@@ -51,5 +51,9 @@ export interface SessionStore {
   /** Any live status → stopping. The session as it is now, undefined when there is none. */
   requestStop(id: string, now: Date): Promise<Session | undefined>;
   /** Ends a live session and gives its slot back, exactly once. False when it had ended, or is in none of `from`. */
-  end(id: string, outcome: { status: "stopped" } | { status: "failed"; failure: Failure }, now: Date): Promise<boolean>;
+  end(
+    id: string,
+    outcome: { status: "stopped" } | { status: "failed"; failure: Failure },
+    now: Date,
+  ): Promise<boolean>;
 }

@@ -118,7 +118,9 @@ describe("the documents", () => {
     ].flatMap(([, list = ""]) => [...list.matchAll(/"([A-Z_]+)"/g)].map(([, name]) => name as string));
     expect(controlPlane.length).toBeGreaterThan(10);
     expect(agent.length).toBeGreaterThan(10);
-    const documented = variables("docs/operations/configuration.md", /^\| `([A-Z][A-Z0-9_]+)`/gm);
+    const documented = ["configuration", "agent"].flatMap((name) =>
+      variables(`docs/operations/${name}.md`, /^\| `([A-Z][A-Z0-9_]+)`/gm),
+    );
     expect([...new Set(documented)].sort()).toEqual([...new Set([...controlPlane, ...agent])].sort());
   });
 });
