@@ -50,7 +50,10 @@ describe("a lobby", () => {
       "StopLobbyEvent",
     ]);
     expect(events.events[1]?.data).toEqual(events.events[3]?.data);
-    expect(events.events[1]?.data).toMatchObject({ session_id: id });
+    const { container_id, hostname, session_id } = events.events[1]?.data ?? {};
+    expect(session_id).toBe(id);
+    expect(container_id).toMatch(/^[0-9a-f]{64}$/);
+    expect(hostname).toBe(String(container_id).slice(0, 12));
   });
 
   it("stays starting until its container runs", async () => {

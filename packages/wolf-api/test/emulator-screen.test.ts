@@ -159,6 +159,23 @@ describe("a screenshot", () => {
   );
 });
 
+describe("the font", () => {
+  const drawn = (character: string) =>
+    [0, 1, 2, 3, 4, 5, 6].map((row) =>
+      (glyphs[character] ?? []).map((bits) => ((bits >> row) & 1 ? "#" : ".")).join(""),
+    );
+
+  it("draws what it is asked to", () => {
+    expect(drawn("S")).toEqual([".####", "#....", "#....", ".###.", "....#", "....#", "####."]);
+    expect(drawn("Z")).toEqual(["#####", "....#", "...#.", "..#..", ".#...", "#....", "#####"]);
+  });
+
+  it("has every character of ids and times, no two of them alike", () => {
+    const needed = [..."0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_-:. "];
+    expect(new Set(needed.map((character) => drawn(character).join("\n"))).size).toBe(needed.length);
+  });
+});
+
 describe("the clipboard", () => {
   it("gives back what was put there, per sandbox, whatever the script", async () => {
     const { wolf, events, socketPath } = await running();

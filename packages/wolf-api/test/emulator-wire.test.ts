@@ -70,11 +70,18 @@ describe("the emulator's HTTP", () => {
     expect(wolf.emulator.requests[0]?.body).toBe(body);
   });
 
-  it("still answers a peer that has closed its own half", async () => {
-    const socket = await wolf.open();
-    const reply = everything(socket);
-    socket.end("GET /api/v1/lobbies HTTP/1.0\r\n\r\n");
-    expect((await reply).toString()).toContain(EMPTY_LIST);
+  it("still answers a peer that has closed its own half, however late", async () => {
+    const slow = await rig({ stallMs: 20 });
+    slow.emulator.fail({ on: "GET /api/v1/apps", mode: "stall" });
+    for (const [target, expected] of [
+      ["/api/v1/lobbies", EMPTY_LIST],
+      ["/api/v1/apps", "timed out"],
+    ] as const) {
+      const socket = await slow.open();
+      const reply = everything(socket);
+      socket.end(`GET ${target} HTTP/1.0\r\n\r\n`);
+      expect((await reply).toString()).toContain(expected);
+    }
   });
 
   it("takes parameters as they are: not decoded, and exactly one", async () => {
