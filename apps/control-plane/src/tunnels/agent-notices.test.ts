@@ -1,0 +1,210 @@
+import { beforeEach, describe, expect, it } from "@jest/globals";
+import type { AgentWolfEvent } from "@wolfpack/api-contract";
+import fc from "fast-check";
+import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
+import { createLogger } from "../logger.ts";
+import type { WolfReport } from "../wolves/wolf-store.ts";
+import { type AgentNotices, agentNotices, type NoticeSink } from "./agent-notices.ts";
+
+let clock: ManualClock;
+let lines: { msg: string; why?: string; type?: string; dropped?: number; dropped_total?: number }[];
+let notices: AgentNotices;
+let health: unknown[];
+let reports: WolfReport[];
+let events: AgentWolfEvent[];
+let sink: NoticeSink;
+
+beforeEach(() => {
+  clock = manualClock();
+  lines = [];
+  health = [];
+  reports = [];
+  events = [];
+  sink = {
+    health: async (state) => health.push(state),
+    report: async (report) => reports.push(report),
+    event: (event) => void events.push(event),
+  };
+  const log = createLogger("trace", { write: (line) => void lines.push(JSON.parse(line)) });
+  notices = agentNotices({ wolfId: "wlf_1", clock, log });
+});
+
+const say = (type: string, json: unknown) => notices.hear(type, Buffer.from(JSON.stringify(json)));
+const event = (seq: number) => ({ seq, event: "wolf::core::events::X", data: {} });
+async function settle(): Promise<void> {
+  for (let i = 0; i < 20; i += 1) await Promise.resolve();
+}
+
+describe("notices of an agent", () => {
+  it("become health, description and events", async () => {
+    notices.open(sink);
+    say("heartbeat", { wolf: "unreachable", detail: "connect ENOENT" });
+    say("inventory", { gpu_type: "amd", max_sandboxes: 3, agent_version: "1.2.3", labels: { a: "b" } });
+    say("wolf-event", event(1));
+    await settle();
+    expect(health).toEqual([
+      { health: "failed", reasons: ["Wolf does not answer its agent: connect ENOENT"] },
+    ]);
+    expect(reports).toEqual([
+      {
+        gpuType: "amd",
+        maxSandboxes: 3,
+        labels: { a: "b" },
+        region: null,
+        costPerHour: null,
+        agentVersion: "1.2.3",
+      },
+    ]);
+    expect(events).toEqual([event(1)]);
+    expect(lines).toEqual([]);
+  });
+
+  it("write health only when it changes, and its recovery", async () => {
+    notices.open(sink);
+    for (const wolf of ["ok", "ok", "slow", "slow", "ok"]) {
+      say("heartbeat", { wolf });
+      await settle();
+    }
+    expect(health).toEqual([
+      { health: "ok", reasons: [] },
+      { health: "degraded", reasons: ["Wolf answers slowly"] },
+      { health: "ok", reasons: [] },
+    ]);
+  });
+
+  it("that come before the epoch is known are kept, in order", () => {
+    say("wolf-event", event(1));
+    say("wolf-event", event(2));
+    expect(events).toEqual([]);
+    notices.open(sink);
+    say("wolf-event", event(3));
+    expect(events.map(({ seq }) => seq)).toEqual([1, 2, 3]);
+  });
+
+  it("that come before the epoch is known are kept up to sixteen", () => {
+    for (let seq = 1; seq <= 18; seq += 1) say("wolf-event", event(seq));
+    notices.open(sink);
+    notices.close();
+    expect(events).toHaveLength(16);
+    expect(lines.at(-1)).toMatchObject({ msg: "notices dropped", why: "too early", dropped_total: 2 });
+  });
+
+  const inventory = { gpu_type: "amd", max_sandboxes: 3, agent_version: "1", labels: {} };
+  const bad: [why: string, type: string, payload: string][] = [
+    ["not JSON", "heartbeat", ""],
+    ["not JSON", "heartbeat", '{"wolf":"ok"'],
+    ["not JSON", "heartbeat", '{"wolf":"ok"} x'],
+    ["does not fit its schema", "heartbeat", "null"],
+    ["does not fit its schema", "heartbeat", '{"wolf":"fine"}'],
+    ["does not fit its schema", "heartbeat", '{"wolf":"ok","extra":1}'],
+    ["does not fit its schema", "heartbeat", JSON.stringify({ wolf: "ok", detail: "x".repeat(201) })],
+    ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, max_sandboxes: 0 })],
+    ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, max_sandboxes: 1001 })],
+    ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, gpu_type: "voodoo" })],
+    ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, name: "another-wolf" })],
+    ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, labels: { "": "x" } })],
+    ["does not fit its schema", "wolf-event", JSON.stringify({ ...event(0) })],
+    ["does not fit its schema", "wolf-event", JSON.stringify({ ...event(1), data: [] })],
+    ["does not fit its schema", "wolf-event", "[".repeat(8000) + "]".repeat(8000)],
+    ["unknown type", "toString", "{}"],
+    ["unknown type", "__proto__", "{}"],
+    ["unknown type", "restart", "{}"],
+  ];
+
+  it.each(bad)("are dropped and counted when one is %s (%s %s)", async (why, type, payload) => {
+    notices.open(sink);
+    notices.hear(type, Buffer.from(payload));
+    await settle();
+    expect([health, reports, events]).toEqual([[], [], []]);
+    expect(lines).toEqual([
+      expect.objectContaining({ wolf_id: "wlf_1", msg: "notices dropped", why, type, dropped: 1 }),
+    ]);
+  });
+
+  it("are dropped when they are not UTF-8", () => {
+    notices.open(sink);
+    notices.hear("heartbeat", Buffer.from([0x22, 0xff, 0x22]));
+    expect(lines).toEqual([expect.objectContaining({ why: "not JSON" })]);
+  });
+
+  it("of any bytes throw nothing", () => {
+    notices.open(sink);
+    const types = fc.oneof(fc.constantFrom("heartbeat", "inventory", "wolf-event"), fc.string());
+    const payloads = fc.oneof(
+      fc.uint8Array({ maxLength: 64 }),
+      fc.json().map((text) => new TextEncoder().encode(text)),
+    );
+    fc.assert(
+      fc.property(types, payloads, (type, payload) => {
+        notices.hear(type, payload);
+      }),
+    );
+  });
+
+  it("are taken up to a burst of 500, then a hundred per second", () => {
+    notices.open(sink);
+    for (let seq = 1; seq <= 600; seq += 1) say("wolf-event", event(seq));
+    expect(events).toHaveLength(500);
+    clock.advance(1000);
+    for (let seq = 601; seq <= 800; seq += 1) say("wolf-event", event(seq));
+    expect(events).toHaveLength(600);
+  });
+
+  it("in a flood cost one line per ten seconds and one at the end, and together they count all", () => {
+    notices.open(sink);
+    for (let i = 0; i < 2000; i += 1) say("nonsense", {});
+    expect(lines).toHaveLength(1);
+    clock.advance(10_000);
+    say("nonsense", {});
+    expect(lines).toHaveLength(2);
+    for (let i = 0; i < 10; i += 1) say("nonsense", {});
+    notices.close();
+    expect(lines.map(({ dropped }) => dropped)).toEqual([1, 2000, 10]);
+    expect(lines.at(-1)?.dropped_total).toBe(2011);
+  });
+
+  it("after the end of the tunnel are not heard, and nothing is written any more", async () => {
+    let failing = true;
+    notices.open({
+      ...sink,
+      async health() {
+        if (failing) throw new Error("the database is down");
+        health.push("late");
+      },
+    });
+    say("heartbeat", { wolf: "slow" });
+    await settle();
+    expect(lines).toEqual([expect.objectContaining({ msg: "notice not written yet" })]);
+    notices.close();
+    failing = false;
+    say("wolf-event", event(1));
+    clock.advance(60_000);
+    await settle();
+    expect([health, events]).toEqual([[], []]);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("that came early are forgotten when the tunnel ends before its epoch is known", () => {
+    say("wolf-event", event(1));
+    notices.close();
+    notices.open(sink);
+    expect(events).toEqual([]);
+  });
+
+  it("are written once the database is back", async () => {
+    let failing = true;
+    notices.open({
+      ...sink,
+      async report(report) {
+        if (failing) throw new Error("the database is down");
+        reports.push(report);
+      },
+    });
+    say("inventory", inventory);
+    await settle();
+    failing = false;
+    clock.advance(5000);
+    await settle();
+    expect(reports).toHaveLength(1);
+  });
+});
