@@ -1,0 +1,197 @@
+import { describe, expect, it } from "@jest/globals";
+import type { Lobby } from "@wolfpack/wolf-api";
+import fc from "fast-check";
+import { type ReconcileInput, reconcile } from "./reconcile.ts";
+import { sessionTransitions, statusesBefore } from "./session-lifecycle.ts";
+import type { Session } from "./session-store.ts";
+import { lobbyRequest, sessionOf } from "./session-tag.ts";
+
+const at = (seconds: number) => new Date(Date.UTC(2026, 10, 23, 12, 0, seconds));
+const idOf = (n: number) => `ses_0000000000000000000000000${n}`;
+
+function session(n: number, changes: Partial<Session> = {}): Session {
+  return {
+    id: idOf(n),
+    ownerId: "usr_00000000000000000000000000",
+    name: "desk",
+    status: "running",
+    wolfId: "wlf_00000000000000000000000000",
+    lobbyId: `lobby-${n}`,
+    spec: { image: "xfce", gpu_type: null, resolution: { width: 640, height: 480, refresh_rate: 60 } },
+    placement: { policy: "least-loaded", candidates: 1, removed: [], ranked: [], text: "" },
+    failure: null,
+    createdAt: at(0),
+    updatedAt: at(0),
+    startedAt: null,
+    endedAt: null,
+    ...changes,
+  };
+}
+
+const lobby = (n: number, tag: string | null = idOf(n)): Lobby => ({
+  id: `lobby-${n}`,
+  name: tag ?? "somebody's",
+  runner: { type: "docker", env: tag === null ? [] : [`WOLFPACK_SESSION_ID=${tag}`] },
+});
+
+const decide = (sessions: Session[], lobbies: Lobby[], changes: Partial<ReconcileInput> = {}) =>
+  reconcile({
+    sessions,
+    lobbies,
+    listedAt: at(100),
+    now: at(101),
+    settleMs: 10_000,
+    startTimeoutMs: 60_000,
+    creating: new Set(),
+    ...changes,
+  });
+
+describe("reconciliation", () => {
+  it("leaves what matches alone", () => {
+    expect(decide([session(1), session(2)], [lobby(1), lobby(2)])).toEqual([]);
+  });
+
+  it("fails a running session whose lobby is gone", () => {
+    expect(decide([session(1)], [])).toMatchObject([
+      { action: "fail", sessionId: idOf(1), failure: { code: "lobby-vanished" } },
+    ]);
+  });
+
+  it("does not miss a lobby in a list that was asked for before the session changed", () => {
+    expect(decide([session(1, { updatedAt: at(100) })], [])).toEqual([]);
+    expect(decide([session(1, { status: "starting", updatedAt: at(101) })], [])).toEqual([]);
+    expect(decide([session(1, { status: "stopping", updatedAt: at(101) })], [])).toEqual([]);
+  });
+
+  it("counts a starting session as running only after the settling time", () => {
+    expect(decide([session(1, { status: "starting", updatedAt: at(92) })], [lobby(1)])).toEqual([]);
+    expect(decide([session(1, { status: "starting", updatedAt: at(91) })], [lobby(1)])).toEqual([
+      { action: "running", sessionId: idOf(1) },
+    ]);
+  });
+
+  it("adopts the lobby of a creation whose answer was lost, by its tag", () => {
+    expect(decide([session(1, { status: "placed", lobbyId: null })], [lobby(1)])).toEqual([
+      { action: "adopt", sessionId: idOf(1), lobbyId: "lobby-1" },
+    ]);
+  });
+
+  it("gives up a placed session without lobby at its deadline, not before", () => {
+    const placed = (seconds: number) =>
+      session(1, { status: "placed", lobbyId: null, updatedAt: at(seconds) });
+    expect(decide([placed(42)], [])).toEqual([]);
+    expect(decide([placed(41)], [])).toMatchObject([{ action: "fail", failure: { code: "start-timeout" } }]);
+  });
+
+  it("does not touch a session whose creation is in flight, nor its lobby", () => {
+    const creating = new Set([idOf(1)]);
+    expect(decide([session(1, { status: "placed", lobbyId: null })], [lobby(1)], { creating })).toEqual([]);
+    expect(decide([], [lobby(1)], { creating })).toEqual([]);
+  });
+
+  it("stops the lobby of a stopping session and then ends it; ends it at once when the lobby is gone", () => {
+    expect(decide([session(1, { status: "stopping" })], [lobby(1)])).toEqual([
+      { action: "stopLobby", lobbyId: "lobby-1", thenEnd: idOf(1) },
+    ]);
+    expect(decide([session(1, { status: "stopping" })], [])).toEqual([
+      { action: "ended", sessionId: idOf(1) },
+    ]);
+  });
+
+  it("stops a tagged lobby that no live session owns, and never one without the tag", () => {
+    expect(decide([], [lobby(1), lobby(2, null)])).toEqual([
+      { action: "stopLobby", lobbyId: "lobby-1" },
+    ]);
+    expect(decide([], [lobby(3, "ses_nonsense"), lobby(4, "")])).toEqual([]);
+  });
+
+  it("stops a second lobby with the tag of a session that has another", () => {
+    const twin = { ...lobby(1), id: "twin" };
+    expect(decide([session(1)], [lobby(1), twin])).toEqual([{ action: "stopLobby", lobbyId: "twin" }]);
+  });
+
+  it("never stops an untagged lobby, never acts twice on a session, never fails what is listed", () => {
+    const statuses = fc.constantFrom(
+      "placed" as const,
+      "starting" as const,
+      "running" as const,
+      "stopping" as const,
+      "lost" as const,
+    );
+    const sessions = fc.uniqueArray(
+      fc.record({
+        n: fc.integer({ min: 0, max: 9 }),
+        status: statuses,
+        known: fc.boolean(),
+        age: fc.integer({ min: 0, max: 120 }),
+      }),
+      { selector: ({ n }) => n },
+    );
+    const lobbies = fc.uniqueArray(fc.record({ n: fc.integer({ min: 0, max: 9 }), tagged: fc.boolean() }), {
+      selector: ({ n }) => n,
+    });
+    fc.assert(
+      fc.property(sessions, lobbies, (some, listed) => {
+        const rows = some.map(({ n, status, known, age }) =>
+          session(n, { status, lobbyId: known ? `lobby-${n}` : null, updatedAt: at(120 - age) }),
+        );
+        const found = listed.map(({ n, tagged }) => lobby(n, tagged ? idOf(n) : null));
+        const actions = decide(rows, found, { listedAt: at(119), now: at(120) });
+        const stopped = actions.flatMap((action) => (action.action === "stopLobby" ? [action.lobbyId] : []));
+        for (const id of stopped) {
+          const owner = rows.find((row) => row.lobbyId === id);
+          const tagged = sessionOf(found.find((one) => one.id === id) as Lobby) !== undefined;
+          expect(tagged || owner !== undefined).toBe(true);
+          if (owner) expect(owner.status).toBe("stopping");
+        }
+        const touched = actions.flatMap((action) =>
+          "sessionId" in action ? [action.sessionId] : "thenEnd" in action ? [action.thenEnd] : [],
+        );
+        expect(new Set(touched).size).toBe(touched.length);
+        for (const action of actions) {
+          if (action.action !== "fail") continue;
+          const row = rows.find(({ id }) => id === action.sessionId);
+          expect(found.some((one) => one.id === row?.lobbyId || sessionOf(one) === row?.id)).toBe(false);
+        }
+      }),
+    );
+  });
+});
+
+describe("the tag", () => {
+  it("is in the name and in the environment of every lobby we ask for", () => {
+    const request = lobbyRequest(session(1), "/dev/dri/renderD128");
+    expect(sessionOf({ id: "x", name: request.name, runner: { type: "docker" } })).toBe(idOf(1));
+    expect(sessionOf({ id: "x", name: "renamed", runner: { type: "docker", env: request.runner.env } })).toBe(
+      idOf(1),
+    );
+    expect(request.runner_state_folder).toBe(`wolfpack/${idOf(1)}`);
+  });
+
+  it.each(["", "ses_", "ses_../../etc", "wolfpack", `${idOf(1)}x`])(
+    "is not read from the name %j",
+    (name) => {
+      expect(sessionOf({ id: "x", name, runner: { type: "process" } })).toBeUndefined();
+    },
+  );
+
+  it("asks for software rendering where no GPU is wanted", () => {
+    const spec = { ...session(1).spec, gpu_type: "none" as const };
+    expect(lobbyRequest(session(1, { spec }), "/dev/dri/renderD128").video_settings.wayland_render_node).toBe(
+      "software",
+    );
+  });
+});
+
+describe("the life of a session", () => {
+  it("has no way out of its ends", () => {
+    expect(sessionTransitions.stopped).toEqual({});
+    expect(sessionTransitions.failed).toEqual({});
+  });
+
+  it("can be failed and stopped from every live status", () => {
+    expect(statusesBefore("failed")).toEqual(["placed", "starting", "running", "stopping", "lost"]);
+    expect(statusesBefore("stopRequested")).toEqual(["placed", "starting", "running", "lost"]);
+    expect(statusesBefore("stopped")).toEqual(["stopping"]);
+  });
+});

@@ -1,0 +1,474 @@
+/** Sessions through the whole control plane: real PostgreSQL, real tunnels, real Wolf emulators. */
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import type { Problem, Session, WolfInstance } from "@wolfpack/api-contract";
+import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
+import { eventually, startHost, type TestHost, type TestHostOptions } from "./host.ts";
+
+let plane: TestControlPlane;
+let hosts: TestHost[];
+
+beforeEach(async () => {
+  plane = await startControlPlane({
+    reconcileIntervalMs: 40,
+    lobbySettleMs: 300,
+    sessionStartTimeoutMs: 5000,
+    tunnelLostAfterMs: 200,
+  });
+  hosts = [];
+});
+
+afterEach(async () => {
+  await Promise.all(hosts.map((host) => host.stop()));
+  await plane.stop();
+});
+
+async function host(options: Partial<TestHostOptions> = {}): Promise<TestHost> {
+  const started = await startHost(plane, { name: `wolf-${hosts.length + 1}`, ...options });
+  hosts.push(started);
+  return started;
+}
+
+async function call<T>(
+  method: string,
+  path: string,
+  { key = plane.adminKey, body }: { key?: string; body?: unknown } = {},
+) {
+  const response = await fetch(`${plane.url}/api/v1/${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const json = (response.headers.get("content-type") ?? "").includes("json");
+  return { status: response.status, headers: response.headers, body: (json ? JSON.parse(text) : text) as T };
+}
+
+const create = (body: object = {}, key?: string) =>
+  call<Session>("POST", "sessions", { body, ...(key ? { key } : {}) });
+const show = async (id: string) => (await call<Session>("GET", `sessions/${id}`)).body;
+const wolfOf = async (at: TestHost) => (await call<WolfInstance>("GET", `wolf-instances/${at.wolfId}`)).body;
+const noSlot = (at: TestHost) =>
+  eventually(
+    async () => (await wolfOf(at)).connected_sandboxes,
+    (count) => count === 0,
+  );
+const noLobby = (at: TestHost) =>
+  eventually(
+    () => at.wolf.lobbies().length,
+    (count) => count === 0,
+  );
+
+describe("creating a session", () => {
+  it("makes a tagged lobby on the wolf it names, and answers when its container runs", async () => {
+    const wolf = await host();
+    const { status, headers, body } = await create({ gpu_type: "nvidia", name: "desk" });
+    expect(status).toBe(201);
+    expect(headers.get("location")).toBe(`/api/v1/sessions/${body.id}`);
+    expect(body).toMatchObject({
+      status: "running",
+      reachable: true,
+      wolf_instance_id: wolf.wolfId,
+      name: "desk",
+      failure: null,
+    });
+    expect(wolf.wolf.lobbies()).toEqual([{ id: body.lobby_id, name: body.id, state: "running" }]);
+    const sent = wolf.wolf.requests.find((request) => request.path === "/api/v1/lobbies/create");
+    expect(JSON.parse(sent?.body ?? "{}")).toMatchObject({
+      runner_state_folder: `wolfpack/${body.id}`,
+      runner: { type: "docker", env: expect.arrayContaining([`WOLFPACK_SESSION_ID=${body.id}`]) },
+    });
+    expect((await wolfOf(wolf)).connected_sandboxes).toBe(1);
+  });
+
+  it("answers at once with wait_seconds 0, and the session runs later", async () => {
+    await host();
+    const { status, body } = await create({ wait_seconds: 0 });
+    expect(status).toBe(201);
+    expect(["placed", "starting", "running"]).toContain(body.status);
+    await eventually(
+      () => show(body.id),
+      (session) => session.status === "running",
+    );
+  });
+
+  it("counts a lobby that is still listed after the settling time as running, without a container event", async () => {
+    const wolf = await host({ containerStartDelayMs: 60_000 });
+    const { body } = await create();
+    expect(body.status).toBe("running");
+    expect(wolf.wolf.lobbies()).toMatchObject([{ state: "starting" }]);
+  });
+
+  it("says which filter removed how many wolves when none fits, and when to try again", async () => {
+    await host({ gpuType: "amd", maxSandboxes: 1 });
+    await create();
+    await call("POST", "wolf-instances/register", { body: { name: "no-tunnel", gpu_type: "nvidia" } });
+    const { status, headers, body } = await call<Problem>("POST", "sessions", { body: {} });
+    expect(status).toBe(503);
+    expect(headers.get("retry-after")).toBe("5");
+    expect(body).toMatchObject({
+      code: "no-capacity",
+      candidates: 2,
+      removed: [
+        { filter: "tunnel", count: 1 },
+        { filter: "capacity", count: 1 },
+      ],
+    });
+    expect((await call<Session[]>("GET", "sessions")).body).toHaveLength(1);
+  });
+
+  it("places exactly 100 of 1,000 parallel creations on 100 slots, evenly", async () => {
+    const fleet = await Promise.all(
+      [1, 2, 3, 4].map(() => host({ name: `w-${Math.random().toString(36).slice(2, 8)}`, maxSandboxes: 25 })),
+    );
+    const answers = await Promise.all(Array.from({ length: 1000 }, () => create({ wait_seconds: 0 })));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(100);
+    expect(answers.filter(({ status }) => status === 503)).toHaveLength(900);
+    const counts = await Promise.all(fleet.map(wolfOf));
+    expect(counts.map((wolf) => wolf.connected_sandboxes)).toEqual([25, 25, 25, 25]);
+    const rows = await plane.database.prisma.session.groupBy({
+      by: ["wolf_instance_id"],
+      where: { slot_held: true },
+      _count: true,
+    });
+    expect(rows.map((row) => row._count)).toEqual([25, 25, 25, 25]);
+    await eventually(
+      async () => (await call<Session[]>("GET", "sessions?limit=200")).body,
+      (all) => all.every((session) => session.status === "running"),
+    );
+    expect(fleet.map((one) => one.wolf.lobbies().length)).toEqual([25, 25, 25, 25]);
+  }, 60_000);
+
+  it.each([
+    ["500", "wolf-refused"],
+    ["no-reply", "wolf-unreachable"],
+    ["half-body", "wolf-unreachable"],
+  ] as const)(
+    "fails when Wolf answers the creation with %s: a reason, no slot, no lobby left",
+    async (mode, reason) => {
+      const wolf = await host();
+      wolf.wolf.fail({ on: "POST /api/v1/lobbies/create", mode, times: 1 });
+      const { status, body } = await call<Problem & { session_id: string }>("POST", "sessions", { body: {} });
+      expect(status).toBe(502);
+      expect(body).toMatchObject({ code: "session-start-failed", reason_code: reason });
+      expect(await show(body.session_id)).toMatchObject({
+        status: "failed",
+        reachable: false,
+        failure: { code: reason },
+      });
+      await noSlot(wolf);
+      await noLobby(wolf);
+      expect((await create()).status).toBe(201);
+    },
+  );
+
+  it("fails when Wolf dies in the middle, and gives the slot back", async () => {
+    const wolf = await host();
+    wolf.wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "die" });
+    expect((await create()).status).toBe(502);
+    await noSlot(wolf);
+  });
+
+  it("fails when Wolf stalls longer than a start may take, and stops what it made later", async () => {
+    await plane.stop();
+    plane = await startControlPlane({ reconcileIntervalMs: 40, sessionStartTimeoutMs: 150 });
+    const wolf = await host({ stallMs: 400 });
+    wolf.wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "stall", times: 1 });
+    const { status, body } = await call<Problem>("POST", "sessions", { body: {} });
+    expect(status).toBe(502);
+    expect(body.reason_code).toBe("wolf-timeout");
+    await noSlot(wolf);
+    await noLobby(wolf);
+  });
+
+  it("fails when the lobby vanishes after Wolf's 200", async () => {
+    const wolf = await host();
+    wolf.wolf.fail({ on: "container-start", mode: "container-exits", times: 1 });
+    const { status, body } = await call<Problem>("POST", "sessions", { body: {} });
+    expect(status).toBe(502);
+    expect(body.reason_code).toBe("lobby-vanished");
+    await noSlot(wolf);
+  });
+
+  it("fails when the tunnel is lost in the middle, and the lobby is stopped when the wolf is back", async () => {
+    const wolf = await host({ stallMs: 100 });
+    wolf.wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "stall", times: 1 });
+    const creation = create();
+    await eventually(
+      () => wolf.wolf.requests.length,
+      (count) => count > 0 && wolf.wolf.requests.some((request) => request.path.endsWith("create")),
+    );
+    wolf.tunnel.destroy();
+    expect((await creation).status).toBe(502);
+    await noSlot(wolf);
+    await wolf.dial();
+    await noLobby(wolf);
+  });
+
+  it.each([
+    ["an unknown GPU", { gpu_type: "voodoo" }],
+    ["mounts", { mounts: ["/:/host"] }],
+    ["a body that is an array", []],
+    ["a huge resolution", { resolution: { width: 99_999, height: 1, refresh_rate: 1 } }],
+  ])("refuses %s and changes nothing", async (_name, body) => {
+    const wolf = await host();
+    const answer = await call<Problem>("POST", "sessions", { body });
+    expect(answer.status).toBe(400);
+    expect(answer.body).toMatchObject({ code: "invalid-request", errors: expect.any(Array) });
+    expect(wolf.wolf.requests.some((request) => request.method === "POST")).toBe(false);
+    expect((await call<Session[]>("GET", "sessions")).body).toEqual([]);
+  });
+});
+
+describe("stopping a session", () => {
+  it("stops its lobby and gives the slot back once, however often it is asked", async () => {
+    const wolf = await host();
+    const { body } = await create();
+    const answers = await Promise.all([1, 2, 3, 4].map(() => call("DELETE", `sessions/${body.id}`)));
+    expect(answers.map(({ status }) => status).every((status) => status === 204 || status === 202)).toBe(
+      true,
+    );
+    await eventually(
+      () => show(body.id),
+      (session) => session.status === "stopped",
+    );
+    expect((await call("DELETE", `sessions/${body.id}`)).status).toBe(204);
+    expect((await wolfOf(wolf)).connected_sandboxes).toBe(0);
+    await noLobby(wolf);
+  });
+
+  it("works while the sandbox is starting", async () => {
+    const wolf = await host({ containerStartDelayMs: 60_000 });
+    const { body } = await create({ wait_seconds: 0 });
+    await call("DELETE", `sessions/${body.id}`);
+    await eventually(
+      () => show(body.id),
+      (session) => session.status === "stopped",
+    );
+    await noSlot(wolf);
+    await noLobby(wolf);
+  });
+
+  it("answers 202 while the wolf cannot be reached, and is finished when it is back", async () => {
+    const wolf = await host();
+    const { body } = await create();
+    wolf.tunnel.destroy();
+    await eventually(
+      () => show(body.id),
+      (session) => !session.reachable,
+    );
+    const answer = await call<Session>("DELETE", `sessions/${body.id}`);
+    expect(answer).toMatchObject({ status: 202, body: { status: "stopping", reachable: false } });
+    expect((await wolfOf(wolf)).connected_sandboxes).toBe(1);
+    await wolf.dial();
+    await eventually(
+      () => show(body.id),
+      (session) => session.status === "stopped",
+    );
+    await noSlot(wolf);
+    await noLobby(wolf);
+  });
+
+  it("with force=true does not wait for the wolf, whose lobby is stopped when it is back", async () => {
+    const wolf = await host();
+    const { body } = await create();
+    wolf.tunnel.destroy();
+    await eventually(
+      () => show(body.id),
+      (session) => !session.reachable,
+    );
+    expect((await call("DELETE", `sessions/${body.id}?force=true`)).status).toBe(204);
+    expect((await wolfOf(wolf)).connected_sandboxes).toBe(0);
+    expect(wolf.wolf.lobbies()).toHaveLength(1);
+    await wolf.dial();
+    await noLobby(wolf);
+  });
+
+  it("refuses a force that is neither true nor false", async () => {
+    await host();
+    const { body } = await create();
+    expect((await call("DELETE", `sessions/${body.id}?force=maybe`)).status).toBe(400);
+    expect((await show(body.id)).status).toBe("running");
+  });
+});
+
+describe("a session and its wolf", () => {
+  it("is kept while the wolf cannot be reached, and new ones go elsewhere", async () => {
+    const [lost, other] = [await host(), await host()];
+    const { body: first } = await create();
+    const { body: second } = await create();
+    const onLost = first.wolf_instance_id === lost.wolfId ? first : second;
+    lost.tunnel.destroy();
+    const wolf = await eventually(
+      () => wolfOf(lost),
+      ({ connectivity }) => connectivity !== "connected",
+    );
+    expect(["suspect", "lost"]).toContain(wolf.connectivity);
+    expect((await create()).body.wolf_instance_id).toBe(other.wolfId);
+    await eventually(
+      () => wolfOf(lost),
+      ({ status }) => status === "offline",
+    );
+    expect(await show(onLost.id)).toMatchObject({ status: "running", reachable: false });
+    await lost.dial();
+    await eventually(
+      () => show(onLost.id),
+      (session) => session.reachable && session.status === "running",
+    );
+    expect((await wolfOf(lost)).connected_sandboxes).toBe(1);
+  });
+
+  it("fails when its container ends, and is not confused by lobbies of others", async () => {
+    const wolf = await host();
+    const { body } = await create();
+    await wolf.wolf.containerExits(body.lobby_id ?? "");
+    const session = await eventually(
+      () => show(body.id),
+      ({ status }) => status === "failed",
+    );
+    expect(session.failure).toMatchObject({ code: "lobby-vanished" });
+    await noSlot(wolf);
+  });
+});
+
+describe("a session's screen", () => {
+  it("gives the sandbox's own picture and clipboard, under both paths", async () => {
+    await host();
+    const { body } = await create();
+    const response = await fetch(`${plane.url}/api/v1/external-agents/${body.id}/screenshot`, {
+      headers: { authorization: `Bearer ${plane.adminKey}` },
+    });
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      "content-type": "image/png",
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+    });
+    expect(
+      Buffer.from(await response.arrayBuffer()).includes(Buffer.from(`wolfpack-session\0${body.id}`)),
+    ).toBe(true);
+    expect((await call("POST", `sessions/${body.id}/clipboard`, { body: { text: "ä 狼" } })).status).toBe(
+      204,
+    );
+    expect((await call("GET", `external-agents/${body.id}/clipboard`)).body).toEqual({ text: "ä 狼" });
+  });
+
+  it("passes nothing of the user's credential down, and nothing but an image up", async () => {
+    const wolf = await host();
+    const { body } = await create();
+    const seen: string[] = [];
+    wolf.screen = (request) => {
+      seen.push(JSON.stringify(request.headers));
+      return {
+        status: 200,
+        headers: [
+          ["content-type", "image/png"],
+          ["set-cookie", "a=b"],
+          ["access-control-allow-origin", "*"],
+        ],
+        body: Buffer.from("<html><script>"),
+      };
+    };
+    const answer = await call<Problem>("GET", `sessions/${body.id}/screenshot`);
+    expect(answer).toMatchObject({ status: 502, body: { code: "screen-failed" } });
+    expect(answer.headers.get("set-cookie")).toBeNull();
+    expect(seen.join()).not.toMatch(/authorization|cookie|wpk_/);
+  });
+
+  it.each([
+    [
+      "a redirect",
+      () => ({ status: 302, headers: [["location", "http://evil/"]] as const }),
+      "screen-failed",
+    ],
+    ["an error", () => ({ status: 500 }), "screen-failed"],
+    ["nothing", () => ({ status: 200 }), "screen-failed"],
+    [
+      "a clipboard that is a number",
+      () => ({ status: 200, body: Buffer.from('{"text":1}') }),
+      "screen-failed",
+    ],
+  ])("answers 502 when the sandbox answers with %s", async (_name, answer, code) => {
+    const wolf = await host();
+    const { body } = await create();
+    wolf.screen = answer;
+    const what = _name.includes("clipboard") ? "clipboard" : "screenshot";
+    expect((await call<Problem>("GET", `sessions/${body.id}/${what}`)).body).toMatchObject({ code });
+  });
+
+  it("is there for running sessions only, and says when the wolf is away", async () => {
+    const wolf = await host();
+    const { body } = await create();
+    expect((await call("POST", `sessions/${body.id}/clipboard`, { body: { text: 5 } })).status).toBe(400);
+    wolf.tunnel.destroy();
+    await eventually(
+      () => show(body.id),
+      (session) => !session.reachable,
+    );
+    expect(await call<Problem>("GET", `sessions/${body.id}/screenshot`)).toMatchObject({
+      status: 503,
+      body: { code: "wolf-unreachable" },
+    });
+    await call("DELETE", `sessions/${body.id}?force=true`);
+    expect(await call<Problem>("GET", `sessions/${body.id}/clipboard`)).toMatchObject({
+      status: 409,
+      body: { code: "session-not-running" },
+    });
+  });
+});
+
+describe("access", () => {
+  it("hides a foreign session as if it did not exist, and shows admins all", async () => {
+    await host();
+    const [ann, ben] = [await plane.user("ann"), await plane.user("ben")];
+    const { body } = await create({}, ann.key);
+    const missing = await call<Problem>("GET", "sessions/ses_00000000000000000000000000", { key: ben.key });
+    for (const [method, path] of [
+      ["GET", ""],
+      ["DELETE", ""],
+      ["GET", "/screenshot"],
+      ["GET", "/clipboard"],
+      ["POST", "/clipboard"],
+    ] as const) {
+      const foreign = await call<Problem>(method, `sessions/${body.id}${path}`, {
+        key: ben.key,
+        ...(method === "POST" ? { body: { text: "" } } : {}),
+      });
+      expect({ ...foreign.body, instance: "" }).toEqual({ ...missing.body, instance: "" });
+    }
+    expect((await call<Session[]>("GET", "sessions", { key: ben.key })).body).toEqual([]);
+    expect((await call<Session[]>("GET", `sessions?owner_id=${ann.id}`, { key: ben.key })).body).toEqual([]);
+    expect((await call<Session[]>("GET", "sessions")).body.map(({ id }) => id)).toEqual([body.id]);
+    expect((await call<Session>("GET", `sessions/${body.id}`, { key: ann.key })).body.owner_id).toBe(ann.id);
+  });
+
+  it("pages through sessions by Link", async () => {
+    await host({ maxSandboxes: 5 });
+    for (let i = 0; i < 5; i += 1) await create({ wait_seconds: 0 });
+    const seen: string[] = [];
+    let path: string | undefined = "sessions?limit=2";
+    for (let pages = 0; path !== undefined && pages < 5; pages += 1) {
+      const page: { headers: Headers; body: Session[] } = await call<Session[]>("GET", path);
+      const { headers, body } = page;
+      seen.push(...body.map(({ id }) => id));
+      path = /<\/api\/v1\/([^>]+)>; rel="next"/.exec(headers.get("link") ?? "")?.[1];
+    }
+    expect(seen).toHaveLength(5);
+    expect(new Set(seen).size).toBe(5);
+    expect(path).toBeUndefined();
+  });
+
+  it.each([
+    "sessions?limit=0",
+    "sessions?cursor=%00",
+    "sessions?status=dead",
+    "sessions?limit=1&limit=2",
+    "sessions?owner=1",
+  ])("refuses the query %s", async (path) => {
+    expect(await call<Problem>("GET", path)).toMatchObject({
+      status: 400,
+      body: { code: "invalid-request" },
+    });
+  });
+});
