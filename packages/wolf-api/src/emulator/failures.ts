@@ -9,8 +9,8 @@ export interface FailureRule {
    * At a route: `500` refuses before anything is done. `no-reply` and `half-body` do it, then lose the answer. `die` ends
    * the process. `stall` answers 500 after `stallMs`; a lobby is listed meanwhile for a quarter of it, as when Wolf's compositor hangs.
    *
-   * At "container-start": `500` means that Docker refuses, so the lobby vanishes after its 200. `container-exits`: it
-   * starts and ends at once. `stall`: it never starts. `die`: as above.
+   * At "container-start": `container-exits` means that Docker refuses or the container ends before it was seen to run, so
+   * the lobby vanishes after its 200. `stall`: it never starts. `die`: as above.
    */
   mode: FailureMode;
   /** How many times, at least 1. Default: always. */
@@ -24,7 +24,7 @@ export class FailureRuleError extends Error {
 
 export const CONTAINER_START = "container-start";
 const modesOfRoutes: readonly FailureMode[] = ["500", "no-reply", "half-body", "die", "stall"];
-const modesOfContainerStart: readonly FailureMode[] = ["500", "die", "stall", "container-exits"];
+const modesOfContainerStart: readonly FailureMode[] = ["die", "stall", "container-exits"];
 export const failureModes: readonly FailureMode[] = [...modesOfRoutes, "container-exits"];
 
 export class Failures {

@@ -123,7 +123,7 @@ export class World {
     if (!this.lobbies.has(lobby.id) || lobby.hangs) return;
     const failure = this.options.containerStart();
     if (failure === "stall" || failure === "die") return;
-    if (failure === "500") return this.runnerEnded(lobby);
+    if (failure === "container-exits") return this.runnerEnded(lobby);
     if (inDocker(lobby)) {
       try {
         await this.options.sandboxes.start(lobby);
@@ -135,7 +135,6 @@ export class World {
       this.emit("DockerContainerCreated", containerOf(lobby));
     }
     lobby.state = "running";
-    if (failure === "container-exits") await this.containerExits(lobby.id);
   }
 
   private async stopSandbox(lobby: EmulatedLobby): Promise<void> {
