@@ -1,0 +1,130 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "@jest/globals";
+import { ConfigError, readConfig } from "./config.ts";
+import { type Flags, settingNames, settings } from "./settings.ts";
+
+const flags = { apiUrl: "https://cp.test", wolfId: "wolf-1" };
+const env = { RUNNER_TOKEN: "secret-token" };
+const read = (more: Flags = {}, moreEnv: NodeJS.ProcessEnv = {}) =>
+  readConfig({
+    flags: { ...flags, ...more },
+    env: { ...env, ...moreEnv },
+    readFile: (path) => (path === "/t" ? "from-file\n" : fail(path)),
+    readStdin: () => "from-stdin\n",
+  });
+
+function fail(path: string): never {
+  throw new Error(`ENOENT: ${path}`);
+}
+
+function refusal(more: Flags, moreEnv: NodeJS.ProcessEnv = {}): string {
+  try {
+    read(more, moreEnv);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as Error).message;
+  }
+  throw new Error("expected a refusal");
+}
+
+describe("the agent's configuration", () => {
+  it("has defaults for everything but URL, name and token", () => {
+    expect(read()).toMatchObject({
+      wolf: { host: "localhost", port: 8080 },
+      maxSandboxes: 12,
+      gpuType: undefined,
+      screen: undefined,
+      labels: {},
+      reconnectMaxMs: 30_000,
+      insecure: false,
+      warnings: [],
+    });
+  });
+
+  it("lets flags win over variables, and the first variable over its older name", () => {
+    expect(read({}, { WOLF_ID: "from-env" }).wolfId).toBe("wolf-1");
+    const sources = {
+      flags: { wolfId: "w" },
+      env: { ...env, WOLFPACK_API_URL: "http://localhost:1", HELIX_API_URL: "http://localhost:2" },
+    };
+    expect(readConfig(sources).apiUrl.port).toBe("1");
+    expect(readConfig({ ...sources, env: { ...env, HELIX_API_URL: "http://localhost:2" } }).apiUrl.port).toBe(
+      "2",
+    );
+  });
+
+  it("takes the token from a file, from stdin, from the environment, and from a flag with a warning", () => {
+    expect(read({ tokenFile: "/t" }).token).toBe("from-file");
+    expect(read({ tokenFile: "-" }).token).toBe("from-stdin");
+    expect(read().token).toBe("secret-token");
+    const { token, warnings } = read({ token: "in-argv" });
+    expect(token).toBe("in-argv");
+    expect(warnings.join()).toMatch(/every user of this host/);
+    expect(warnings.join()).not.toContain("in-argv");
+  });
+
+  it("reads labels and services from repeated flags or one variable", () => {
+    expect(read({ label: ["zone=a", "disk=nvme=fast"] }).labels).toEqual({ zone: "a", disk: "nvme=fast" });
+    expect(read({}, { WOLFPACK_LABELS: "zone=a, rack=7" }).labels).toEqual({ zone: "a", rack: "7" });
+    const { screen } = read({ service: ["screen=unix:///run/wolf/{session}/screen.sock"] });
+    expect(screen?.("ses_1")).toEqual({ socketPath: "/run/wolf/ses_1/screen.sock" });
+  });
+
+  it("warns of plain http to another host, and of unchecked certificates", () => {
+    expect(read({ apiUrl: "http://cp.test" }).warnings.join()).toMatch(/plain http/);
+    expect(read({ apiUrl: "http://127.0.0.1:1" }).warnings).toEqual([]);
+    expect(read({}, { WOLFPACK_INSECURE: "1" })).toMatchObject({
+      insecure: true,
+      warnings: [expect.stringMatching(/not checked/)],
+    });
+  });
+
+  it.each<[Flags, NodeJS.ProcessEnv, string]>([
+    [{ wolfId: undefined }, {}, "--wolf-id (WOLF_ID)"],
+    [{ wolfId: "a b" }, {}, "--wolf-id (WOLF_ID)"],
+    [{ wolfId: "../x" }, {}, "--wolf-id (WOLF_ID)"],
+    [{ apiUrl: undefined }, {}, "--api-url (WOLFPACK_API_URL, HELIX_API_URL)"],
+    [{ apiUrl: "cp.test" }, {}, "--api-url"],
+    [{ apiUrl: "ftp://cp.test" }, {}, "--api-url"],
+    [{ apiUrl: "https://user:pass@cp.test" }, {}, "--api-url"],
+    [{ apiUrl: "https://cp.test/prefix" }, {}, "--api-url"],
+    [{ apiUrl: "https://cp.test/?a=1" }, {}, "--api-url"],
+    [{}, { RUNNER_TOKEN: "" }, "--token-file (RUNNER_TOKEN_FILE)"],
+    [{ tokenFile: "/missing" }, {}, "--token-file"],
+    [{}, { RUNNER_TOKEN: "with space" }, "token"],
+    [{ local: "wolf" }, {}, "--local (WOLFPACK_LOCAL)"],
+    [{ local: "localhost:99999" }, {}, "--local"],
+    [{ local: "unix://relative" }, {}, "--local"],
+    [{ local: `unix:///${"x".repeat(107)}` }, {}, "--local"],
+    [{ local: "unix:///run/../etc" }, {}, "--local"],
+    [{ service: ["screen"] }, {}, "--service"],
+    [{ service: ["docker=unix:///var/run/docker.sock"] }, {}, "--service"],
+    [{ service: ["screen=unix:///a/{user}"] }, {}, "--service"],
+    [{ service: ["screen=h:1", "screen=h:2"] }, {}, "--service"],
+    [{ service: [`screen=unix:///${"x".repeat(80)}/{session}`] }, {}, "--service"],
+    [{ gpuType: "voodoo" }, {}, "--gpu-type (GPU_TYPE)"],
+    [{ maxSandboxes: "0" }, {}, "--max-sandboxes"],
+    [{ maxSandboxes: "many" }, {}, "--max-sandboxes"],
+    [{ maxSandboxes: " " }, {}, "--max-sandboxes"],
+    [{ reconnect: "0" }, {}, "--reconnect"],
+    [{ costPerHour: "-1" }, {}, "--cost-per-hour"],
+    [{ label: ["=x"] }, {}, "--label"],
+    [{ label: Array.from({ length: 33 }, (_, i) => `k${i}=v`) }, {}, "--label"],
+    [{ region: "x".repeat(64) }, {}, "--region"],
+    [{ caFile: "/missing.pem" }, {}, "--ca-file"],
+    [{ logLevel: "loud" }, {}, "--log-level"],
+  ])("refuses %j %j and names the flag and the variable", (more, moreEnv, named) => {
+    const message = refusal(more, moreEnv);
+    expect(message).toContain(named);
+    expect(message).not.toContain("secret-token");
+  });
+
+  it("is documented: every flag and variable is in the table, with the same flag", () => {
+    const table = readFileSync(new URL("../../../docs/operations/agent.md", import.meta.url), "utf8");
+    for (const name of settingNames) {
+      const { flag, env: variables } = settings[name];
+      for (const variable of variables)
+        expect(table).toMatch(new RegExp(`^\\| \`${variable}\` \\| \`${flag.split(" ")[0]}\` \\|`, "m"));
+    }
+  });
+});

@@ -1,0 +1,58 @@
+import { describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
+import { backoffMs } from "./backoff.ts";
+import { lifeTransitions, nextTry } from "./life.ts";
+
+const backoff = { baseMs: 500, capMs: 30_000, random: () => 0.5 };
+
+describe("the wait before the next try", () => {
+  it("is uniform below a bound that doubles up to the cap, for any number of failures", () => {
+    fc.assert(
+      fc.property(fc.nat(2000), fc.double({ min: 0, max: 0.999, noNaN: true }), (attempt, roll) => {
+        const ms = backoffMs(attempt, { ...backoff, random: () => roll });
+        expect(ms).toBeGreaterThanOrEqual(0);
+        expect(ms).toBeLessThanOrEqual(Math.min(30_000, 500 * 2 ** attempt));
+      }),
+    );
+    expect([0, 1, 2, 10].map((attempt) => backoffMs(attempt, backoff))).toEqual([250, 500, 1000, 15_000]);
+  });
+
+  it("never ends for a network that is away", () => {
+    expect(nextTry({ kind: "lost" }, { attempt: 1_000_000, everReady: false }, backoff)).toBe(15_000);
+  });
+
+  it("follows the server's wish, with some jitter", () => {
+    expect(nextTry({ kind: "lost", retryAfterMs: 7000 }, { attempt: 9, everReady: true }, backoff)).toBe(
+      7250,
+    );
+  });
+
+  it("is none for a credential that never worked, and long for one that did", () => {
+    expect(nextTry({ kind: "credential" }, { attempt: 0, everReady: false }, backoff)).toBe("give-up");
+    expect(nextTry({ kind: "credential" }, { attempt: 0, everReady: true }, backoff)).toBeGreaterThanOrEqual(
+      60_000,
+    );
+  });
+
+  it("is long after another agent of the same wolf took over, so that two do not fight", () => {
+    expect(nextTry({ kind: "replaced" }, { attempt: 0, everReady: true }, backoff)).toBeGreaterThanOrEqual(
+      15_000,
+    );
+  });
+});
+
+describe("the agent's life", () => {
+  it("can be stopped in every state, and ends there", () => {
+    for (const [state, events] of Object.entries(lifeTransitions)) {
+      if (state !== "stopped") expect(["stopped", "draining"]).toContain(events.stop);
+    }
+    expect(lifeTransitions.stopped).toEqual({});
+  });
+
+  it("drains only when a tunnel is up", () => {
+    const drains = Object.entries(lifeTransitions).filter(
+      ([state, events]) => state !== "draining" && events.stop === "draining",
+    );
+    expect(drains.map(([state]) => state)).toEqual(["ready"]);
+  });
+});

@@ -1,0 +1,411 @@
+/** The bundled agent as a process, between a control plane in this process and real Wolf emulators. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { wolfClient } from "@wolfpack/wolf-api";
+import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
+import { type Tunnel, tunnelFetch } from "revdial";
+import { type FakeControlPlane, fakeControlPlane, TOKEN } from "./control-plane.ts";
+
+const bundle = fileURLToPath(new URL("../dist/wolf-revdial-client.mjs", import.meta.url));
+const sessionId = "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+
+let folder: string;
+let plane: FakeControlPlane;
+let wolf: WolfEmulator;
+let agents: Agent[];
+
+interface Agent {
+  process: ChildProcess;
+  output: () => string;
+  exit: Promise<number | null>;
+}
+
+beforeEach(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "ag-"));
+  plane = await fakeControlPlane();
+  wolf = await startWolfEmulator({
+    listen: { unixSocket: path.join(folder, "wolf.sock") },
+    stateFolder: folder,
+    containerStartDelayMs: 5,
+    stallMs: 300,
+  });
+  agents = [];
+});
+
+afterEach(async () => {
+  for (const { process: child } of agents) child.kill("SIGKILL");
+  await Promise.all(agents.map(({ exit }) => exit));
+  await plane.stop();
+  await wolf.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function agent(
+  flags: readonly string[] = [],
+  {
+    env = {},
+    file = bundle,
+    node = process.execPath,
+  }: { env?: Record<string, string>; file?: string; node?: string } = {},
+): Agent {
+  const defaults = [
+    "--api-url",
+    plane.url,
+    "--wolf-id",
+    "wolf-1",
+    "--local",
+    `unix://${folder}/wolf.sock`,
+    "--gpu-type",
+    "nvidia",
+    "--reconnect",
+    "1",
+  ];
+  const child = spawn(node, [file, ...defaults, ...flags], {
+    env: { PATH: process.env.PATH ?? "", RUNNER_TOKEN: TOKEN, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream?.setEncoding("utf8").on("data", (text: string) => (output += text));
+  const started = {
+    process: child,
+    output: () => output,
+    exit: once(child, "close").then(([code]) => code as number | null),
+  };
+  agents.push(started);
+  return started;
+}
+
+const client = (tunnel: Tunnel) => wolfClient({ fetch: tunnelFetch(tunnel, "wolf"), createTimeoutMs: 5000 });
+const lobby = {
+  profile_id: "user",
+  name: sessionId,
+  multi_user: true,
+  stop_when_everyone_leaves: false,
+  video_settings: {
+    width: 640,
+    height: 480,
+    refresh_rate: 60,
+    wayland_render_node: "software",
+    runner_render_node: "software",
+    video_producer_buffer_caps: "video/x-raw",
+  },
+  audio_settings: { channel_count: 2 as const },
+  runner_state_folder: `wolfpack/${sessionId}`,
+  runner: {
+    type: "docker" as const,
+    name: "desk",
+    image: "xfce",
+    mounts: [],
+    env: [`WOLFPACK_SESSION_ID=${sessionId}`],
+    devices: [],
+    ports: [],
+  },
+};
+const ask = async (tunnel: Tunnel, method: string, target: string, body?: string, service = "wolf") => {
+  const reply = await tunnelFetch(tunnel, service)(`http://x${target}`, {
+    method,
+    ...(body === undefined ? {} : { body }),
+  });
+  return { status: reply.status, refused: reply.headers.get("x-wolfpack-refused"), text: await reply.text() };
+};
+
+describe("the agent", () => {
+  it("registers what the host offers, connects, and serves Wolf's lobbies", async () => {
+    agent(["--max-sandboxes", "7", "--label", "zone=a"]);
+    const tunnel = await plane.nextTunnel();
+    expect(plane.registrations).toMatchObject([
+      { name: "wolf-1", gpu_type: "nvidia", max_sandboxes: 7, labels: { zone: "a" }, agent_version: "0.1.0" },
+    ]);
+    expect(tunnel.peer?.agent).toBe("wolf-revdial-client/0.1.0");
+    const { lobby_id } = await client(tunnel).createLobby(lobby);
+    expect((await client(tunnel).listLobbies()).map(({ id }) => id)).toEqual([lobby_id]);
+    await client(tunnel).stopLobby({ lobby_id });
+    expect(await plane.notice((type) => type === "inventory")).toMatchObject({
+      gpu_type: "nvidia",
+      max_sandboxes: 7,
+    });
+    expect(await plane.notice((type) => type === "heartbeat")).toEqual({ wolf: "ok" });
+  });
+
+  it("sends Wolf's events up, numbered and without secrets", async () => {
+    agent();
+    const tunnel = await plane.nextTunnel();
+    await plane.notice((type) => type === "heartbeat");
+    const { lobby_id } = await client(tunnel).createLobby({ ...lobby, pin: [1, 2, 3, 4] });
+    const created = await plane.notice(
+      (type, json) => type === "wolf-event" && String(json.event).endsWith("CreateLobbyEvent"),
+    );
+    expect(created).toMatchObject({ seq: expect.any(Number), data: { id: lobby_id } });
+    expect(JSON.stringify(created)).not.toMatch(/pin/);
+    const ran = await plane.notice(
+      (type, json) => type === "wolf-event" && String(json.event).endsWith("DockerContainerCreated"),
+    );
+    expect(ran).toMatchObject({ data: { session_id: lobby_id } });
+    expect(Number(ran.seq)).toBeGreaterThan(Number(created.seq));
+  });
+
+  it("keeps one event subscription for its life, also across tunnels", async () => {
+    agent();
+    const first = await plane.nextTunnel();
+    first.destroy();
+    await plane.nextTunnel();
+    expect(wolf.requests.filter((request) => request.path === "/api/v1/events")).toHaveLength(1);
+  });
+
+  it("serves the screens of sandboxes, and nothing else below their template", async () => {
+    agent(["--service", `screen=unix://${folder}/wolfpack/{session}/screen.sock`]);
+    const tunnel = await plane.nextTunnel();
+    await client(tunnel).createLobby(lobby);
+    await plane.notice((_type, json) => String(json.event).endsWith("DockerContainerCreated"));
+    const shot = await tunnelFetch(tunnel, "screen")(`/${sessionId}/screenshot`);
+    expect(shot.headers.get("content-type")).toBe("image/png");
+    expect(
+      Buffer.from(await shot.arrayBuffer())
+        .subarray(1, 4)
+        .toString(),
+    ).toBe("PNG");
+    expect(await ask(tunnel, "POST", `/${sessionId}/clipboard`, '{"text":"hi"}', "screen")).toMatchObject({
+      status: 200,
+    });
+    expect((await ask(tunnel, "GET", `/${sessionId}/clipboard`, undefined, "screen")).text).toBe(
+      '{"text":"hi"}',
+    );
+    expect(await ask(tunnel, "GET", "/ses_..%2f..%2f/screenshot", undefined, "screen")).toMatchObject({
+      status: 404,
+      refused: "route-unknown",
+    });
+    expect(await ask(tunnel, "POST", `/${sessionId}/screenshot`, "{}", "screen")).toMatchObject({
+      status: 405,
+      refused: "method-not-allowed",
+    });
+    expect(
+      await ask(tunnel, "GET", `/${sessionId.replace("FAV", "FAW")}/screenshot`, undefined, "screen"),
+    ).toMatchObject({ status: 502, refused: "upstream-unreachable" });
+  });
+
+  it.each([
+    ["GET", "/api/v1/events", undefined, 403, "route-closed"],
+    ["GET", "/api/v1/sessions", undefined, 403, "route-closed"],
+    ["POST", "/api/v1/sessions/stop", '{"session_id":"abc"}', 403, "route-closed"],
+    ["POST", "/api/v1/runners/start", "{}", 403, "route-closed"],
+    ["GET", "/api/v1/utils/get-icon?icon_path=/etc/passwd", undefined, 400, "path-invalid"],
+    ["GET", "/api/v1/lobbies/", undefined, 404, "route-unknown"],
+    ["DELETE", "/api/v1/lobbies", undefined, 405, "method-not-allowed"],
+    ["POST", "/api/v1/lobbies/create", "{", 400, "body-invalid"],
+    [
+      "POST",
+      "/api/v1/lobbies/create",
+      JSON.stringify({ ...lobby, runner: { type: "process", run_cmd: "id" } }),
+      400,
+      "body-invalid",
+    ],
+    [
+      "POST",
+      "/api/v1/lobbies/create",
+      JSON.stringify({ ...lobby, runner: { ...lobby.runner, mounts: ["/data"] } }),
+      400,
+      "body-invalid",
+    ],
+    ["POST", "/api/v1/lobbies/stop", " ".repeat(70_000), 413, "body-too-large"],
+  ])("refuses %s %s before Wolf sees it", async (method, target, body, status, refused) => {
+    agent();
+    const tunnel = await plane.nextTunnel();
+    await plane.notice((type) => type === "heartbeat");
+    const seen = wolf.requests.length;
+    expect(await ask(tunnel, method, target, body)).toMatchObject({ status, refused });
+    expect(await ask(tunnel, "GET", "/", undefined, "docker")).toMatchObject({
+      status: 404,
+      refused: "service-unknown",
+    });
+    expect(wolf.requests.slice(seen).filter(({ path: seenPath }) => seenPath !== "/api/v1/lobbies")).toEqual(
+      [],
+    );
+  });
+
+  it("passes Wolf's own errors on, and turns its silence and broken replies into codes", async () => {
+    agent();
+    const tunnel = await plane.nextTunnel();
+    const create = () => ask(tunnel, "POST", "/api/v1/lobbies/create", JSON.stringify(lobby));
+    wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "500", times: 1 });
+    expect(await create()).toMatchObject({ status: 500, refused: null });
+    wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "no-reply", times: 1 });
+    expect(await create()).toMatchObject({ status: 502, refused: "upstream-reply-broken" });
+    wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "half-body", times: 1 });
+    expect(await create()).toMatchObject({ status: 502, refused: "upstream-reply-broken" });
+    wolf.fail({ on: "GET /api/v1/lobbies", mode: "half-body", times: 1 });
+    expect(await ask(tunnel, "GET", "/api/v1/lobbies")).toMatchObject({ status: 200 });
+    await wolf.close();
+    expect(await ask(tunnel, "GET", "/api/v1/lobbies")).toMatchObject({
+      status: 502,
+      refused: "upstream-unreachable",
+    });
+  });
+
+  it("reaches a Wolf over TCP too", async () => {
+    const overTcp = await startWolfEmulator({ listen: { port: 0 } });
+    agent(["--local", overTcp.address]);
+    const tunnel = await plane.nextTunnel();
+    expect(await client(tunnel).listLobbies()).toEqual([]);
+    await overTcp.close();
+  });
+
+  it("comes back after the tunnel was lost, and after the control plane was away", async () => {
+    agent();
+    (await plane.nextTunnel()).destroy();
+    await plane.nextTunnel();
+    const { port } = new URL(plane.url);
+    await plane.stop();
+    plane = await fakeControlPlane(Number(port));
+    const again = await plane.nextTunnel();
+    expect(await client(again).listLobbies()).toEqual([]);
+  });
+
+  it("tries again after an upgrade that is answered with 404 or 503", async () => {
+    plane.refuseUpgrade = { status: 503, headers: { "retry-after": "1" } };
+    const { output } = agent();
+    while (!output().includes("status 503")) await new Promise((resolve) => setImmediate(resolve));
+    plane.refuseUpgrade = { status: 404 };
+    while (!output().includes("status 404")) await new Promise((resolve) => setImmediate(resolve));
+    plane.refuseUpgrade = undefined;
+    await plane.nextTunnel();
+    expect(plane.registrations.length).toBeGreaterThan(1);
+  });
+
+  it("finishes what is in flight on SIGTERM, and exits with 0", async () => {
+    wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "stall", times: 1 });
+    const { process: child, exit } = agent();
+    const tunnel = await plane.nextTunnel();
+    const inFlight = ask(tunnel, "POST", "/api/v1/lobbies/create", JSON.stringify(lobby));
+    while (!wolf.requests.some((request) => request.path.endsWith("/create")))
+      await new Promise((resolve) => setImmediate(resolve));
+    child.kill("SIGTERM");
+    expect(await inFlight).toMatchObject({ status: 500, text: expect.stringContaining("timed out") });
+    expect((await tunnel.closed).code).toBe("DRAINING");
+    expect(await exit).toBe(0);
+  });
+
+  it("exits at once on a second signal", async () => {
+    wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "stall", times: 1 });
+    const { process: child, exit, output } = agent();
+    const tunnel = await plane.nextTunnel();
+    const inFlight = ask(tunnel, "POST", "/api/v1/lobbies/create", JSON.stringify(lobby)).catch(
+      (error: unknown) => error,
+    );
+    while (!wolf.requests.some((request) => request.path.endsWith("/create")))
+      await new Promise((resolve) => setImmediate(resolve));
+    child.kill("SIGTERM");
+    while (!output().includes("draining")) await new Promise((resolve) => setImmediate(resolve));
+    child.kill("SIGTERM");
+    expect(await exit).toBe(143);
+    await inFlight;
+  });
+});
+
+describe("the agent's command line", () => {
+  it.each([401, 403])(
+    "exits with 3 and says what to do when its token is refused with %i",
+    async (status) => {
+      plane.refuseRegistration = status;
+      const { exit, output } = agent();
+      expect(await exit).toBe(3);
+      expect(output()).toMatch(/RUNNER_TOKEN/);
+      expect(output()).not.toContain(TOKEN);
+    },
+  );
+
+  it("exits with 3 when only the upgrade refuses its token", async () => {
+    plane.refuseUpgrade = { status: 403 };
+    expect(await agent().exit).toBe(3);
+  });
+
+  it("keeps trying with a token that had worked", async () => {
+    const { output } = agent();
+    const tunnel = await plane.nextTunnel();
+    plane.refuseRegistration = 401;
+    tunnel.destroy();
+    while (!output().includes('"kind":"credential"')) await new Promise((resolve) => setImmediate(resolve));
+    while (!output().includes('"wait_ms":6') && !output().includes('"wait_ms":7'))
+      await new Promise((resolve) => setImmediate(resolve));
+    expect(agents[0]?.process.exitCode).toBeNull();
+  });
+
+  it.each([
+    [["--wolf-id", "a b"], "--wolf-id"],
+    [["--api-url", "nonsense"], "--api-url"],
+    [["--local", "nowhere"], "--local"],
+    [["--unknown"], "--unknown"],
+    [["surplus"], "argument"],
+    [["--gpu-type", "voodoo"], "--gpu-type"],
+  ])("exits with 2 for %j and names it", async (flags, named) => {
+    const { exit, output } = agent(flags);
+    expect(await exit).toBe(2);
+    expect(output()).toContain(named);
+    expect(output()).not.toMatch(/\n\s+at /);
+  });
+
+  it("exits with 2 without a token", async () => {
+    const { exit, output } = agent([], { env: { RUNNER_TOKEN: "" } });
+    expect(await exit).toBe(2);
+    expect(output()).toContain("--token-file (RUNNER_TOKEN_FILE)");
+  });
+
+  it("takes the original's spellings, and the token from a file", async () => {
+    const file = path.join(folder, "token");
+    writeFileSync(file, `${TOKEN}\n`);
+    const child = spawn(
+      process.execPath,
+      [bundle, "-api-url", plane.url, "-wolf-id=wolf-2", "-local", `unix://${folder}/wolf.sock`],
+      {
+        env: { PATH: process.env.PATH ?? "", RUNNER_TOKEN_FILE: file },
+        stdio: "ignore",
+      },
+    );
+    agents.push({
+      process: child,
+      output: () => "",
+      exit: once(child, "close").then(([code]) => code as number | null),
+    });
+    await plane.nextTunnel();
+    expect(plane.registrations).toMatchObject([{ name: "wolf-2" }]);
+  });
+
+  it("shows help and version on stdout with 0", async () => {
+    for (const [flag, expected] of [
+      ["--help", "connect"],
+      ["--version", "0.1.0"],
+    ] as const) {
+      const child = spawn(process.execPath, [bundle, flag], { stdio: ["ignore", "pipe", "ignore"] });
+      let text = "";
+      child.stdout.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      expect((await once(child, "close"))[0]).toBe(0);
+      expect(text).toContain(expected);
+    }
+  });
+
+  it("runs as one file copied to an empty folder, also with the system's Node", async () => {
+    const copy = path.join(folder, "agent.mjs");
+    copyFileSync(bundle, copy);
+    const system = ["/usr/bin/node", "/usr/local/bin/node"].find((file) => existsSync(file));
+    for (const node of [process.execPath, ...(system === undefined ? [] : [system])]) {
+      agent([], { file: copy, node });
+      const tunnel = await plane.nextTunnel();
+      expect(await client(tunnel).listLobbies()).toEqual([]);
+    }
+  });
+
+  it("never shows its token, whatever happens", async () => {
+    plane.refuseUpgrade = { status: 500 };
+    const { output, process: child, exit } = agent(["--log-level", "trace", "--token", TOKEN]);
+    while (!output().includes("status 500")) await new Promise((resolve) => setImmediate(resolve));
+    child.kill("SIGTERM");
+    expect(await exit).toBe(0);
+    expect(output()).not.toContain(TOKEN);
+    expect(output()).toContain("can be seen");
+  });
+});

@@ -1,0 +1,138 @@
+/** What an agent needs of a control plane, in this process: registration, the tunnel's upgrade, notices, and ways to refuse. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { acceptTunnel, type Tunnel, webSocketServerOptions } from "revdial";
+import { WebSocketServer } from "ws";
+
+export interface FakeControlPlane {
+  url: string;
+  /** Bodies of registrations so far. */
+  registrations: Record<string, unknown>[];
+  notices: { type: string; json: Record<string, unknown> }[];
+  /** Answer registrations with this status instead. */
+  refuseRegistration: number | undefined;
+  /** Answer upgrades with this status instead. */
+  refuseUpgrade: { status: number; headers?: Record<string, string> } | undefined;
+  /** The next tunnel that comes up. */
+  nextTunnel(): Promise<Tunnel>;
+  /** The first notice, from now or before, that fits. */
+  notice(fits: (type: string, json: Record<string, unknown>) => boolean): Promise<Record<string, unknown>>;
+  stop(): Promise<void>;
+}
+
+export const TOKEN = "the-runner-token-of-these-tests";
+
+export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
+  const tunnels: Tunnel[] = [];
+  const waiting: ((tunnel: Tunnel) => void)[] = [];
+  const watchers = new Set<() => void>();
+  const authorised = (request: IncomingMessage) => request.headers.authorization === `Bearer ${TOKEN}`;
+  const plane: FakeControlPlane = {
+    url: "",
+    registrations: [],
+    notices: [],
+    refuseRegistration: undefined,
+    refuseUpgrade: undefined,
+    nextTunnel: () =>
+      new Promise((resolve) => {
+        const ready = tunnels.shift();
+        if (ready) resolve(ready);
+        else waiting.push(resolve);
+      }),
+    notice: (fits) =>
+      new Promise((resolve) => {
+        const look = () => {
+          const found = plane.notices.find(({ type, json }) => fits(type, json));
+          if (found === undefined) return;
+          watchers.delete(look);
+          resolve(found.json);
+        };
+        watchers.add(look);
+        look();
+      }),
+    async stop() {
+      for (const tunnel of live) tunnel.destroy();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  const live = new Set<Tunnel>();
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    const status = authorised(request) ? (plane.refuseRegistration ?? 200) : 401;
+    if (status !== 200) {
+      const code = status === 401 ? "unauthenticated" : status === 403 ? "forbidden" : "internal";
+      response.writeHead(status, { "content-type": "application/problem+json" });
+      response.end(
+        JSON.stringify({
+          type: `/problems/${code}`,
+          title: code,
+          status,
+          detail: "Refused.",
+          instance: "r",
+          code,
+        }),
+      );
+      return;
+    }
+    const body = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>;
+    plane.registrations.push(body);
+    const now = new Date().toISOString();
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end(
+      JSON.stringify({
+        ...body,
+        id: "wlf_00000000000000000000000000",
+        status: "online",
+        connectivity: "connected",
+        health: "ok",
+        health_reasons: [],
+        intent: "active",
+        connected_sandboxes: 0,
+        last_heartbeat: now,
+        region: null,
+        cost_per_hour: null,
+        tunnel: null,
+        created_at: now,
+        updated_at: now,
+      }),
+    );
+  });
+  const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
+  server.on("upgrade", (request, socket, head) => {
+    socket.on("error", () => undefined);
+    const refusal = authorised(request) ? plane.refuseUpgrade : { status: 401 };
+    if (refusal) {
+      const headers = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
+      socket.end(
+        `HTTP/1.1 ${refusal.status} No\r\n${headers.join("")}content-length: 0\r\nconnection: close\r\n\r\n`,
+      );
+      return;
+    }
+    upgrades.handleUpgrade(request, socket, head, (webSocket) => {
+      const tunnel = acceptTunnel(webSocket);
+      live.add(tunnel);
+      tunnel.onNotice((type, payload) => {
+        plane.notices.push({
+          type,
+          json: JSON.parse(Buffer.from(payload).toString()) as Record<string, unknown>,
+        });
+        for (const look of [...watchers]) look();
+      });
+      tunnel.ready.then(
+        () => {
+          const next = waiting.shift();
+          if (next) next(tunnel);
+          else tunnels.push(tunnel);
+        },
+        () => undefined,
+      );
+    });
+  });
+  server.listen(port, "127.0.0.1");
+  await once(server, "listening");
+  plane.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return plane;
+}
