@@ -19,7 +19,7 @@ const TUNNEL_PATH = "/api/v1/revdial";
 /** Upgrades between arrival and answer; more are told to come back. */
 const PENDING_MAX = 256;
 /** A refused peer that does not close its side is cut off then. */
-const REFUSED_LINGER_MS = 2000;
+const REFUSED_LINGER_MS = 1000;
 const AGENT = "wolfpack-control-plane";
 
 export interface UpgradeOptions {
