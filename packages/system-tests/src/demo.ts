@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { wrap } from "./demo-lines.ts";
 import { interrupted } from "./interrupt.ts";
 import { type DemoStep, playScenario } from "./scenario.ts";
 import { root, Stack, threeHosts } from "./stack.ts";
@@ -14,27 +15,12 @@ const quicker = {
   WOLFPACK_SESSION_START_TIMEOUT_SECONDS: "30",
   LOG_LEVEL: "info",
 };
-const LINE_WIDTH = 80;
 
 interface PlayedStep {
   name: string;
   ok: boolean;
   detail: string;
   seconds: number;
-}
-
-/** `text` in lines of at most 80 columns, each indented. */
-export function wrap(text: string, indent: string, width = LINE_WIDTH): string {
-  const lines: string[] = [];
-  let line = indent;
-  for (const word of text.split(" ")) {
-    if (line !== indent && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = indent;
-    }
-    line += line === indent ? word : ` ${word}`;
-  }
-  return [...lines, line].join("\n");
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -54,6 +40,7 @@ async function main(args: readonly string[]): Promise<number> {
   crash.promise.catch(() => undefined);
   void signal.then((name) => crash.reject(new Error(`interrupted by ${name}`)));
   let stack: Stack | undefined;
+  let starting: Promise<Stack> | undefined;
 
   async function play(step: DemoStep): Promise<boolean> {
     const startedAt = performance.now();
@@ -77,7 +64,8 @@ async function main(args: readonly string[]): Promise<number> {
     async run() {
       const onCrash = (name: string, code: number) =>
         crash.reject(new Error(`the ${name} ended by itself with code ${code}`));
-      stack = await Stack.start({ dataDir, port: 0, hosts: threeHosts, env: quicker, say, onCrash });
+      starting = Stack.start({ dataDir, port: 0, hosts: threeHosts, env: quicker, say, onCrash });
+      stack = await starting;
       const { body } = await stack.client().call("listWolves", {});
       return `${body.map((wolf) => `${wolf.name} (${wolf.gpu_type}, ${wolf.max_sandboxes} sandboxes)`).join(", ")} at ${stack.baseUrl}`;
     },
@@ -91,7 +79,11 @@ async function main(args: readonly string[]): Promise<number> {
     for (const step of playScenario(stack, savePng)) if (!(await play(step))) break;
   }
   say("Stopping …");
-  await stack?.stop();
+  // Also what was still starting when it was interrupted.
+  await starting?.then(
+    (started) => started.stop(),
+    () => undefined,
+  );
   rmSync(dataDir, { recursive: true, force: true });
   const ok = steps.length > 1 && steps.every((step) => step.ok);
   if (json) process.stdout.write(`${JSON.stringify({ ok, steps }, null, 2)}\n`);

@@ -1,0 +1,55 @@
+import { spawnSync } from "node:child_process";
+import path from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { root } from "./repository/workspaces.ts";
+
+interface Script {
+  addUp(
+    reports: readonly object[],
+    failedStages: readonly string[],
+  ): { passed: number; failed: number; skipped: number };
+  summaryLine(sum: { passed: number; failed: number; skipped: number }): string;
+}
+const script = path.join(root, "scripts/wolfpack.mjs");
+const { addUp, summaryLine } = (await import(script)) as Script;
+const report = (passed: number, failed = 0, pending = 0, files: object[] = []) => ({
+  numPassedTests: passed,
+  numFailedTests: failed,
+  numPendingTests: pending,
+  numTodoTests: 0,
+  testResults: files,
+});
+
+describe("the summary of npm test", () => {
+  it("adds up all workspaces", () => {
+    expect(summaryLine(addUp([report(3), report(4)], []))).toBe("7 passed, 0 failed");
+    expect(summaryLine(addUp([report(3, 1), report(4, 0, 2)], []))).toBe("7 passed, 1 failed, 2 skipped");
+  });
+
+  it("counts a stage that failed, and a test file that could not be loaded", () => {
+    expect(addUp([report(3)], ["build", "lint"]).failed).toBe(2);
+    expect(
+      addUp(
+        [
+          report(3, 0, 0, [
+            { status: "failed", assertionResults: [] },
+            { status: "passed", assertionResults: [{}] },
+          ]),
+        ],
+        [],
+      ).failed,
+    ).toBe(1);
+  });
+
+  it("is no success when nothing ran", () => {
+    expect(summaryLine(addUp([], []))).toBe("0 passed, 0 failed");
+  });
+});
+
+describe("scripts/wolfpack.mjs", () => {
+  it.each([[[]], [["deploy"]], [["--help"]]])("refuses %j with its usage and 2", (args) => {
+    const { status, stderr } = spawnSync(process.execPath, [script, ...args], { encoding: "utf8" });
+    expect(status).toBe(2);
+    expect(stderr).toContain("start|test|demo");
+  });
+});
