@@ -99,9 +99,7 @@ describe("reconciliation", () => {
   });
 
   it("stops a tagged lobby that no live session owns, and never one without the tag", () => {
-    expect(decide([], [lobby(1), lobby(2, null)])).toEqual([
-      { action: "stopLobby", lobbyId: "lobby-1" },
-    ]);
+    expect(decide([], [lobby(1), lobby(2, null)])).toEqual([{ action: "stopLobby", lobbyId: "lobby-1" }]);
     expect(decide([], [lobby(3, "ses_nonsense"), lobby(4, "")])).toEqual([]);
   });
 
