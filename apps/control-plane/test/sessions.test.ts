@@ -1,7 +1,8 @@
 /** Sessions through the whole control plane: real PostgreSQL, real tunnels, real Wolf emulators. */
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Problem, Session, WolfInstance } from "@wolfpack/api-contract";
-import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
+import { dialTunnel } from "revdial";
+import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { eventually, startHost, type TestHost, type TestHostOptions } from "./host.ts";
 
 let plane: TestControlPlane;
@@ -208,15 +209,22 @@ describe("creating a session", () => {
   });
 
   it.each([
-    ["an unknown GPU", { gpu_type: "voodoo" }],
-    ["mounts", { mounts: ["/:/host"] }],
-    ["a body that is an array", []],
-    ["a huge resolution", { resolution: { width: 99_999, height: 1, refresh_rate: 1 } }],
-  ])("refuses %s and changes nothing", async (_name, body) => {
+    ["an unknown GPU", { gpu_type: "voodoo" }, /^body\.gpu_type$/],
+    ["mounts", { mounts: ["/:/host"] }, /^body\.mounts$/],
+    ["a body that is an array", [], /^body$/],
+    [
+      "a huge resolution",
+      { resolution: { width: 99_999, height: 480, refresh_rate: 60 } },
+      /^body\.resolution\.width$/,
+    ],
+  ])("refuses %s and changes nothing", async (_name, body, place) => {
     const wolf = await host();
     const answer = await call<Problem>("POST", "sessions", { body });
     expect(answer.status).toBe(400);
-    expect(answer.body).toMatchObject({ code: "invalid-request", errors: expect.any(Array) });
+    expect(answer.body).toMatchObject({
+      code: "invalid-request",
+      errors: [{ path: expect.stringMatching(place) }],
+    });
     expect(wolf.wolf.requests.some((request) => request.method === "POST")).toBe(false);
     expect((await call<Session[]>("GET", "sessions")).body).toEqual([]);
   });
@@ -330,6 +338,62 @@ describe("a session and its wolf", () => {
     );
     expect(session.failure).toMatchObject({ code: "lobby-vanished" });
     await noSlot(wolf);
+  });
+});
+
+describe("a start that nobody can finish", () => {
+  it("is over after its time, with its slot free, though its wolf never comes back", async () => {
+    const wolf = await host();
+    const { body } = await create();
+    wolf.tunnel.destroy();
+    await eventually(
+      () => show(body.id),
+      (session) => !session.reachable,
+    );
+    // As a process that died between claim and creation leaves it.
+    await plane.database.prisma.$executeRaw`
+      UPDATE session SET status = 'placed', lobby_id = NULL, updated_at = now() - interval '1 minute' WHERE id = ${body.id}`;
+    const session = await eventually(
+      () => show(body.id),
+      ({ status }) => status === "failed",
+    );
+    expect(session.failure?.code).toBe("start-timeout");
+    expect((await wolfOf(wolf)).connected_sandboxes).toBe(0);
+    await wolf.dial();
+    await noLobby(wolf);
+  });
+});
+
+describe("a sandbox's own tunnel", () => {
+  const dial = (id: string, key: string) =>
+    dialTunnel(`${plane.url.replace("http", "ws")}/api/v1/revdial?runnerid=sandbox-${id}`, {
+      headers: { authorization: `Bearer ${key}` },
+    });
+
+  it("is used for its screen before the wolf's, and ends with the session", async () => {
+    const wolf = await host();
+    wolf.screen = () => ({ status: 500 });
+    const ann = await plane.user("ann");
+    const { body } = await create({}, ann.key);
+    const tunnel = await dial(body.id, ann.key);
+    tunnel.serve((request) => ({ status: 200, body: Buffer.from(JSON.stringify({ text: request.path })) }));
+    const answer = await eventually(
+      () => call("GET", `sessions/${body.id}/clipboard`, { key: ann.key }),
+      ({ status }) => status === 200,
+    );
+    expect(answer.body).toEqual({ text: `/${body.id}/clipboard` });
+    await call("DELETE", `sessions/${body.id}`);
+    await tunnel.closed;
+    await expect(dial(body.id, ann.key)).rejects.toMatchObject({ code: "DIAL_REFUSED", status: 404 });
+  });
+
+  it("is refused to everybody but the session's owner and admins", async () => {
+    await host();
+    const [ann, ben] = [await plane.user("ann"), await plane.user("ben")];
+    const { body } = await create({}, ann.key);
+    await expect(dial(body.id, ben.key)).rejects.toMatchObject({ code: "DIAL_REFUSED", status: 404 });
+    await expect(dial(body.id, RUNNER_TOKEN)).rejects.toMatchObject({ code: "DIAL_REFUSED", status: 403 });
+    (await dial(body.id, plane.adminKey)).destroy();
   });
 });
 

@@ -111,11 +111,6 @@ export const problems = {
     title: "Session start failed",
     meaning: "The sandbox did not start; `reason_code` says why and `session_id` names the failed session.",
   },
-  "wolf-refused": {
-    status: 502,
-    title: "Wolf refused",
-    meaning: "The Wolf, or the agent in front of it, answered with an error or a broken reply.",
-  },
   "screen-failed": {
     status: 502,
     title: "Screen failed",

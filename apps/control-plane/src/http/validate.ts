@@ -9,8 +9,13 @@ function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, where: 
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const errors = result.error.issues
-    .slice(0, ERRORS_SHOWN)
-    .map((issue) => ({ path: [where, ...issue.path.map(String)].join("."), message: issue.message }));
+    .flatMap((issue) => {
+      const path = [where, ...issue.path.map(String)];
+      // Of unknown fields the schema names only the object that holds them.
+      if (issue.code !== "unrecognized_keys") return [{ path: path.join("."), message: issue.message }];
+      return issue.keys.map((key) => ({ path: [...path, key].join("."), message: "unknown field" }));
+    })
+    .slice(0, ERRORS_SHOWN);
   throw new ApiError(
     "invalid-request",
     `The request does not fit its schema: ${errors[0]?.path} ${errors[0]?.message}.`,

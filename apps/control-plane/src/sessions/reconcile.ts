@@ -31,7 +31,11 @@ const vanished: Failure = {
   code: "lobby-vanished",
   reason: "Wolf no longer runs the sandbox: its container ended, or Wolf was restarted.",
 };
-const neverCreated: Failure = { code: "start-timeout", reason: "The sandbox was not created in time." };
+/** Also for a start whose wolf never comes back. */
+export const startTimeout: Failure = {
+  code: "start-timeout",
+  reason: "The sandbox was not created in time.",
+};
 
 export function reconcile(input: ReconcileInput): ReconcileAction[] {
   const { sessions, lobbies, creating } = input;
@@ -64,7 +68,7 @@ function decide(
   switch (session.status) {
     case "placed":
       if (lobby) return [{ action: "adopt", sessionId: session.id, lobbyId: lobby.id }];
-      return age >= startTimeoutMs ? [{ action: "fail", sessionId: session.id, failure: neverCreated }] : [];
+      return age >= startTimeoutMs ? [{ action: "fail", sessionId: session.id, failure: startTimeout }] : [];
     case "starting":
       if (lobby) return age >= settleMs ? [{ action: "running", sessionId: session.id }] : [];
       return unchangedSinceListed ? [{ action: "fail", sessionId: session.id, failure: vanished }] : [];

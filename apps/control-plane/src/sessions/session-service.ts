@@ -18,8 +18,8 @@ import { place } from "../placement/placement.ts";
 import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
 import type { WolfStore } from "../wolves/wolf-store.ts";
 import { failureOf, isUnknownLobby, lobbiesOf } from "./lobbies.ts";
-import { type ReconcileAction, reconcile } from "./reconcile.ts";
-import type { Session, SessionStore } from "./session-store.ts";
+import { type ReconcileAction, reconcile, startTimeout } from "./reconcile.ts";
+import type { Session, SessionOutcome, SessionStore } from "./session-store.ts";
 import { lobbyRequest } from "./session-tag.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -45,6 +45,8 @@ export const sessionNotFound = (): ApiError => new ApiError("session-not-found",
 const STARTED_LOBBIES_MAX = 4096;
 /** How long a stop waits for a creation in flight before it answers 202. */
 const STOP_WAIT_MS = 10_000;
+/** After a start's own timeout; meanwhile its process or the reconciler may still end it in order. */
+const OVERDUE_GRACE_MS = 10_000;
 const event = (name: string) => `${wolfEventPrefix}${name}`;
 
 export function createSessionService(options: SessionServiceOptions) {
@@ -101,8 +103,7 @@ export function createSessionService(options: SessionServiceOptions) {
       { err: error, session_id: session.id, wolf_id: session.wolfId, code: failure.code },
       "session failed to start",
     );
-    await store.end(session.id, { status: "failed", failure }, clock.now());
-    waiters.changed(session.id);
+    await finish(session.id, { status: "failed", failure });
   }
 
   /** From placed to starting; what happens then, events and the list of lobbies say. */
@@ -141,11 +142,24 @@ export function createSessionService(options: SessionServiceOptions) {
   function settleLater(wolfId: string, lobbyId: string): void {
     const timer = clock.setTimer(settleMs, () => {
       timers.delete(timer);
-      if (awaited.has(lobbyId)) void reconcileWolf(wolfId);
+      if (awaited.delete(lobbyId)) void reconcileWolf(wolfId);
     });
     timers.add(timer);
   }
   const timers = new Set<ReturnType<Clock["setTimer"]>>();
+
+  /** A process may die, or a wolf be lost for good, in the middle of a start: its time is over, its slot is free. */
+  async function failOverdue(): Promise<void> {
+    try {
+      const before = new Date(clock.now().getTime() - startTimeoutMs - OVERDUE_GRACE_MS);
+      for (const { id, wolfId } of await store.listOverdue(before)) {
+        const reachable = wolfId !== null && tunnels.wolf(wolfId) !== undefined;
+        if (!reachable && !creating.has(id)) await finish(id, { status: "failed", failure: startTimeout });
+      }
+    } catch (err) {
+      log.warn({ err }, "overdue starts not looked at");
+    }
+  }
 
   /** One reconciliation per wolf at a time; those asked for meanwhile share the next. */
   const running = new Map<string, Promise<void>>();
@@ -186,7 +200,10 @@ export function createSessionService(options: SessionServiceOptions) {
     });
     for (const action of actions) {
       log.info({ wolf_id: wolfId, ...action }, "reconciled");
-      await perform(action, lobbies);
+      // One that fails is tried again the next time; the others do not wait for it.
+      await perform(action, lobbies).catch((err: unknown) =>
+        log.warn({ err, wolf_id: wolfId, action: action.action }, "reconciliation step failed"),
+      );
     }
   }
 
@@ -199,21 +216,23 @@ export function createSessionService(options: SessionServiceOptions) {
       await lobbies.stopLobby({ lobby_id: action.lobbyId }).catch((error: unknown) => {
         if (!isUnknownLobby(error)) throw error;
       });
-      if (action.thenEnd !== undefined) await ended(action.thenEnd);
+      if (action.thenEnd !== undefined) await finish(action.thenEnd, { status: "stopped" });
       return;
     }
     const { sessionId } = action;
+    if (action.action === "fail") return finish(sessionId, { status: "failed", failure: action.failure });
+    if (action.action === "ended") return finish(sessionId, { status: "stopped" });
     if (action.action === "adopt") await store.lobbyCreated(sessionId, action.lobbyId, now);
-    else if (action.action === "running") await store.running(sessionId, now);
-    else if (action.action === "fail")
-      await store.end(sessionId, { status: "failed", failure: action.failure }, now);
-    else await store.end(sessionId, { status: "stopped" }, now);
+    else await store.running(sessionId, now);
     waiters.changed(sessionId);
   }
 
-  async function ended(sessionId: string): Promise<void> {
-    if (await store.end(sessionId, { status: "stopped" }, clock.now()))
-      log.info({ session_id: sessionId }, "session stopped");
+  /** The one way a session ends here: its slot is free, its own tunnel goes, whoever waits is told. */
+  async function finish(sessionId: string, outcome: SessionOutcome): Promise<void> {
+    if (await store.end(sessionId, outcome, clock.now())) {
+      log.info({ session_id: sessionId, ...outcome }, "session ended");
+      tunnels.dropSandbox(sessionId);
+    }
     waiters.changed(sessionId);
   }
 
@@ -293,7 +312,7 @@ export function createSessionService(options: SessionServiceOptions) {
       log.info({ session_id: id, wolf_id: session.wolfId, force }, "stop requested");
       const { wolfId } = session;
       if (force) {
-        await ended(id);
+        await finish(id, { status: "stopped" });
         void stopLobbyOf(session, wolfId);
       } else if (creating.has(id)) {
         await waiters.until(id, STOP_WAIT_MS, async () =>
@@ -305,9 +324,9 @@ export function createSessionService(options: SessionServiceOptions) {
       return (await store.get(id)) ?? session;
     },
 
-    /** Every wolf with a tunnel, for the periodic look. */
+    /** The periodic look: every wolf with a tunnel, and starts that nobody can finish any more. */
     async reconcileAll(wolfIds: readonly string[]): Promise<void> {
-      await Promise.all(wolfIds.map(reconcileWolf));
+      await Promise.all([...wolfIds.map(reconcileWolf), failOverdue()]);
     },
 
     isReachable: (session: Session): boolean =>

@@ -69,6 +69,14 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
       return rows.map(toSession);
     },
 
+    async listOverdue(before) {
+      const rows = await prisma.session.findMany({
+        where: { status: { in: ["placed", "starting"] }, updated_at: { lt: before } },
+        orderBy: { id: "asc" },
+      });
+      return rows.map(toSession);
+    },
+
     async lobbyCreated(id, lobbyId, now) {
       const count = await prisma.$executeRaw`
         UPDATE session SET status = 'starting', lobby_id = ${lobbyId}, updated_at = ${now}

@@ -38,6 +38,8 @@ export interface SessionFilter {
   ownerId?: string | undefined;
 }
 
+export type SessionOutcome = { status: "stopped" } | { status: "failed"; failure: Failure };
+
 export interface SessionStore {
   /** Takes a slot of the wolf and makes the row, both or neither: undefined when the wolf has changed since it was read. */
   claim(session: NewSession, wolf: { id: string; epoch: number }, now: Date): Promise<Session | undefined>;
@@ -45,15 +47,13 @@ export interface SessionStore {
   list(filter: SessionFilter): Promise<Session[]>;
   /** Sessions that have not ended, of one wolf. */
   listLive(wolfId: string): Promise<Session[]>;
+  /** Sessions that are placed or starting and have not changed since `before`. */
+  listOverdue(before: Date): Promise<Session[]>;
   /** placed → starting, with the lobby's id. */
   lobbyCreated(id: string, lobbyId: string, now: Date): Promise<boolean>;
   running(id: string, now: Date): Promise<boolean>;
   /** Any live status → stopping. The session as it is now, undefined when there is none. */
   requestStop(id: string, now: Date): Promise<Session | undefined>;
   /** Ends a live session and gives its slot back, exactly once. False when it had ended, or is in none of `from`. */
-  end(
-    id: string,
-    outcome: { status: "stopped" } | { status: "failed"; failure: Failure },
-    now: Date,
-  ): Promise<boolean>;
+  end(id: string, outcome: SessionOutcome, now: Date): Promise<boolean>;
 }

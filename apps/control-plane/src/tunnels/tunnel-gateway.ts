@@ -17,6 +17,8 @@ export interface Tunnels {
   wolf(wolfId: string): Tunnel | undefined;
   /** The live tunnel of a session's own sandbox. */
   sandbox(sessionId: string): Tunnel | undefined;
+  /** Ends a sandbox's own tunnel: its session has ended. */
+  dropSandbox(sessionId: string): void;
   onWolfConnected(listener: (wolfId: string) => void): void;
   /** Told after the loss is written, or could not be written at the first try. */
   onWolfTunnelLost(listener: (wolfId: string) => void): void;
@@ -117,6 +119,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   return {
     wolf: (wolfId) => wolves.dial(wolfId),
     sandbox: (sessionId) => sandboxes.dial(sessionId),
+    dropSandbox: (sessionId) => sandboxes.get(sessionId)?.tunnel.destroy(new Error("the session has ended")),
     onWolfConnected: (listener) => void connected.push(listener),
     onWolfTunnelLost: (listener) => void lost.push(listener),
     onWolfEvent: (listener) => void events.push(listener),
