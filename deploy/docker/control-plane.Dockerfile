@@ -8,7 +8,9 @@ RUN npx --yes "$(node -p 'require("./package.json").packageManager')" install --
 ENV TURBO_TELEMETRY_DISABLED=1 PATH=/build/node_modules/.bin:$PATH
 RUN turbo run build --filter=@wolfpack/control-plane
 # Only what runs: production dependencies, built files, migrations.
-RUN CI=true pnpm install --frozen-lockfile --prod --ignore-scripts
+RUN rm -rf node_modules apps/*/node_modules packages/*/node_modules \
+  && CI=true npx --yes "$(node -p 'require("./package.json").packageManager')" install --frozen-lockfile --prod --ignore-scripts \
+    --filter "@wolfpack/control-plane..."
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 DATA_DIR=/var/lib/wolfpack

@@ -86,10 +86,16 @@ function failures(operation: Operation) {
   });
 }
 
+/** Operations are grouped by resource: the path's first segment below the API's version. */
+function tagOf(path: string): string {
+  return /^\/api\/v1\/([^/]+)/.exec(path)?.[1] ?? "system";
+}
+
 function operationObject(operationId: string, operation: Operation): ZodOpenApiOperationObject {
   const { params, query, body, bodyOptional } = operation;
   return {
     operationId,
+    tags: [tagOf(operation.path)],
     summary: operation.summary,
     ...(roleOf[operation.auth] === "" ? {} : { description: roleOf[operation.auth] }),
     security: securityOf[operation.auth],
