@@ -1,6 +1,6 @@
 /** A wolf's lobbies through its tunnel; everything that can go wrong there becomes a Failure or an ApiError in one place. */
 import { WolfApiError, type WolfClient, wolfClient } from "@wolfpack/wolf-api";
-import { RevdialError, tunnelFetch } from "revdial";
+import { RevdialError, type RevdialErrorCode, tunnelFetch } from "revdial";
 import { ApiError } from "../http/problem.ts";
 import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
 import type { Failure } from "./session-store.ts";
@@ -29,18 +29,29 @@ const failureCodes: Record<WolfApiError["code"], string> = {
   WOLF_UNREACHABLE: "wolf-unreachable",
 };
 
+const REASON_CHARACTERS_MAX = 500;
+
 /** Why a sandbox did not start, in words its owner may read. */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof WolfApiError) return { code: failureCodes[error.code], reason: `${error.message}.` };
+  if (error instanceof WolfApiError) {
+    // Wolf's words are somebody else's: one line, and nothing that PostgreSQL refuses to store.
+    const reason = error.message.replace(/\p{Cc}+/gu, " ").slice(0, REASON_CHARACTERS_MAX);
+    return { code: failureCodes[error.code], reason: `${reason}.` };
+  }
   return { code: "internal", reason: "Unexpected failure." };
 }
 
-/** A tunnel's error as the API shows it. */
-export function tunnelProblem(error: unknown): ApiError {
+/** Codes of a far end that is there and has no answer. */
+const farEndFailed = new Set<RevdialErrorCode>(["HANDLER_FAILED", "SERVICE_UNKNOWN", "CHANNEL_RESET"]);
+
+/** The error of a request to a screen service as the API shows it. */
+export function screenProblem(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof RevdialError) {
     if (error.code === "DEADLINE")
       return new ApiError("wolf-timeout", "The wolf did not answer in time.", { cause: error });
+    if (farEndFailed.has(error.code))
+      return new ApiError("screen-failed", "The sandbox's screen service gave no answer.", { cause: error });
     return new ApiError("wolf-unreachable", "The wolf cannot be reached now.", { cause: error });
   }
   if (error instanceof Error && (error.name === "TimeoutError" || error.name === "AbortError")) {

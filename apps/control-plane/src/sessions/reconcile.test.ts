@@ -172,13 +172,6 @@ describe("the tag", () => {
       expect(sessionOf({ id: "x", name, runner: { type: "process" } })).toBeUndefined();
     },
   );
-
-  it("asks for software rendering where no GPU is wanted", () => {
-    const spec = { ...session(1).spec, gpu_type: "none" as const };
-    expect(lobbyRequest(session(1, { spec }), "/dev/dri/renderD128").video_settings.wayland_render_node).toBe(
-      "software",
-    );
-  });
 });
 
 describe("the life of a session", () => {

@@ -4,7 +4,7 @@ import { refusedHeader } from "@wolfpack/wolf-api";
 import { tunnelFetch } from "revdial";
 import { ApiError } from "../http/problem.ts";
 import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
-import { tunnelProblem } from "./lobbies.ts";
+import { screenProblem } from "./lobbies.ts";
 import type { Session } from "./session-store.ts";
 
 export interface Image {
@@ -60,7 +60,7 @@ export function createScreen(tunnels: Tunnels): Screen {
       }
       return bytes;
     } catch (error) {
-      throw tunnelProblem(error);
+      throw screenProblem(error);
     }
   }
 

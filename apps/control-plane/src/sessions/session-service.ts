@@ -7,6 +7,7 @@ import type {
   CreateSessionRequest,
   ListSessionsQuery,
   SessionSpec,
+  SessionStatus,
 } from "@wolfpack/api-contract";
 import { WolfApiError, wolfEventPrefix } from "@wolfpack/wolf-api";
 import type { Clock } from "../clock.ts";
@@ -16,11 +17,11 @@ import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
 import { place } from "../placement/placement.ts";
 import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
-import type { WolfStore } from "../wolves/wolf-store.ts";
+import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { failureOf, isUnknownLobby, lobbiesOf } from "./lobbies.ts";
 import { type ReconcileAction, reconcile, startTimeout } from "./reconcile.ts";
 import type { Session, SessionOutcome, SessionStore } from "./session-store.ts";
-import { lobbyRequest } from "./session-tag.ts";
+import { lobbyRequest, SOFTWARE_NODE } from "./session-tag.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface SessionServiceOptions {
@@ -47,15 +48,17 @@ const STARTED_LOBBIES_MAX = 4096;
 const STOP_WAIT_MS = 10_000;
 /** After a start's own timeout; meanwhile its process or the reconciler may still end it in order. */
 const OVERDUE_GRACE_MS = 10_000;
+const LOOK_AGAIN_MS = 1000;
+const keyOf = (wolfId: string, lobbyId: string) => `${wolfId} ${lobbyId}`;
 const event = (name: string) => `${wolfEventPrefix}${name}`;
 
 export function createSessionService(options: SessionServiceOptions) {
   const { store, wolves, tunnels, clock, log, defaultImage, renderNode, startTimeoutMs, settleMs } = options;
   const waiters = new Waiters(clock);
   const creating = new Set<string>();
-  /** Lobbies whose container was seen to start. */
+  /** Lobbies whose container was seen to start, by `keyOf`: a wolf speaks of its own lobbies only. */
   const started = new Set<string>();
-  /** Sessions that wait for their container, by lobby. */
+  /** Sessions that wait for their container, by lobby, as above. */
   const awaited = new Map<string, string>();
   let placing: Promise<unknown> = Promise.resolve();
 
@@ -71,7 +74,7 @@ export function createSessionService(options: SessionServiceOptions) {
     ownerId: string,
     name: string | undefined,
     spec: SessionSpec,
-  ): Promise<Session> {
+  ): Promise<{ session: Session; wolf: Wolf }> {
     for (;;) {
       const candidates = await wolves.candidates();
       const decision = place(
@@ -92,7 +95,7 @@ export function createSessionService(options: SessionServiceOptions) {
           wolf,
           clock.now(),
         );
-        if (session) return session;
+        if (session) return { session, wolf };
       }
     }
   }
@@ -107,17 +110,20 @@ export function createSessionService(options: SessionServiceOptions) {
   }
 
   /** From placed to starting; what happens then, events and the list of lobbies say. */
-  async function start(session: Session, wolfId: string): Promise<void> {
+  async function start(session: Session, { id: wolfId, gpuType }: Wolf): Promise<void> {
     creating.add(session.id);
     try {
       const lobbies = lobbiesOf(tunnels, wolfId, startTimeoutMs);
       if (lobbies === undefined)
         throw new WolfApiError("WOLF_UNREACHABLE", "the wolf's tunnel is gone", { mayHaveRun: false });
-      const { lobby_id: lobbyId } = await lobbies.createLobby(lobbyRequest(session, renderNode));
+      const { lobby_id: lobbyId } = await lobbies.createLobby(
+        lobbyRequest(session, gpuType === "none" ? SOFTWARE_NODE : renderNode),
+      );
       if (await store.lobbyCreated(session.id, lobbyId, clock.now())) {
-        awaited.set(lobbyId, session.id);
-        if (started.has(lobbyId)) await ran(session.id, lobbyId);
-        else settleLater(wolfId, lobbyId);
+        const key = keyOf(wolfId, lobbyId);
+        awaited.set(key, session.id);
+        if (started.has(key)) await ran(session.id, key);
+        else later(settleMs, () => void (awaited.delete(key) && reconcileWolf(wolfId)));
       }
       waiters.changed(session.id);
     } catch (error) {
@@ -132,29 +138,30 @@ export function createSessionService(options: SessionServiceOptions) {
     if (now?.status !== "starting" && now?.status !== "running") await reconcileWolf(wolfId);
   }
 
-  async function ran(sessionId: string, lobbyId: string): Promise<void> {
-    awaited.delete(lobbyId);
-    if (await store.running(sessionId, clock.now()))
-      log.info({ session_id: sessionId, lobby_id: lobbyId }, "session runs");
+  async function ran(sessionId: string, key: string): Promise<void> {
+    awaited.delete(key);
+    if (await store.running(sessionId, clock.now())) log.info({ session_id: sessionId }, "session runs");
     waiters.changed(sessionId);
   }
 
-  function settleLater(wolfId: string, lobbyId: string): void {
-    const timer = clock.setTimer(settleMs, () => {
+  const timers = new Set<ReturnType<Clock["setTimer"]>>();
+  function later(ms: number, run: () => void): void {
+    const timer = clock.setTimer(ms, () => {
       timers.delete(timer);
-      if (awaited.delete(lobbyId)) void reconcileWolf(wolfId);
+      run();
     });
     timers.add(timer);
   }
-  const timers = new Set<ReturnType<Clock["setTimer"]>>();
 
-  /** A process may die, or a wolf be lost for good, in the middle of a start: its time is over, its slot is free. */
+  /**
+   * A process may die, a wolf be lost or hang for good, in the middle of a start: what the reconciler could not decide in
+   * time has failed, and its slot is free.
+   */
   async function failOverdue(): Promise<void> {
     try {
       const before = new Date(clock.now().getTime() - startTimeoutMs - OVERDUE_GRACE_MS);
-      for (const { id, wolfId } of await store.listOverdue(before)) {
-        const reachable = wolfId !== null && tunnels.wolf(wolfId) !== undefined;
-        if (!reachable && !creating.has(id)) await finish(id, { status: "failed", failure: startTimeout });
+      for (const { id, status } of await store.listOverdue(before)) {
+        if (!creating.has(id)) await finish(id, { status: "failed", failure: startTimeout }, [status]);
       }
     } catch (err) {
       log.warn({ err }, "overdue starts not looked at");
@@ -189,6 +196,15 @@ export function createSessionService(options: SessionServiceOptions) {
     const listedAt = clock.now();
     const listed = await lobbies.listLobbies();
     const sessions = await store.listLive(wolfId);
+    // Not in the list, and changed since it was asked for: gone or new, a later list says which.
+    const unsure = sessions.some(
+      ({ id, lobbyId, updatedAt }) =>
+        lobbyId !== null &&
+        updatedAt >= listedAt &&
+        !creating.has(id) &&
+        !listed.some((lobby) => lobby.id === lobbyId),
+    );
+    if (unsure) later(LOOK_AGAIN_MS, () => void reconcileWolf(wolfId));
     const actions = reconcile({
       sessions,
       lobbies: listed,
@@ -200,10 +216,13 @@ export function createSessionService(options: SessionServiceOptions) {
     });
     for (const action of actions) {
       log.info({ wolf_id: wolfId, ...action }, "reconciled");
-      // One that fails is tried again the next time; the others do not wait for it.
-      await perform(action, lobbies).catch((err: unknown) =>
-        log.warn({ err, wolf_id: wolfId, action: action.action }, "reconciliation step failed"),
-      );
+      try {
+        await perform(action, lobbies);
+      } catch (err) {
+        // Tried again the next time. What Wolf refuses holds up nothing else; a Wolf that does not answer would, each time.
+        log.warn({ err, wolf_id: wolfId, action: action.action }, "reconciliation step failed");
+        if (err instanceof WolfApiError && err.code !== "WOLF_REFUSED") return;
+      }
     }
   }
 
@@ -228,8 +247,8 @@ export function createSessionService(options: SessionServiceOptions) {
   }
 
   /** The one way a session ends here: its slot is free, its own tunnel goes, whoever waits is told. */
-  async function finish(sessionId: string, outcome: SessionOutcome): Promise<void> {
-    if (await store.end(sessionId, outcome, clock.now())) {
+  async function finish(sessionId: string, outcome: SessionOutcome, from?: SessionStatus[]): Promise<void> {
+    if (await store.end(sessionId, outcome, clock.now(), from)) {
       log.info({ session_id: sessionId, ...outcome }, "session ended");
       tunnels.dropSandbox(sessionId);
     }
@@ -237,18 +256,20 @@ export function createSessionService(options: SessionServiceOptions) {
   }
 
   function wolfEvent(wolfId: string, { event: name, data }: AgentWolfEvent): void {
-    const lobbyId = String(data.session_id ?? data.lobby_id ?? "");
+    const lobbyId = data.session_id ?? data.lobby_id;
+    if (typeof lobbyId !== "string") return;
+    const key = keyOf(wolfId, lobbyId);
     if (name === event("DockerContainerCreated")) {
-      started.add(lobbyId);
+      started.add(key);
       if (started.size > STARTED_LOBBIES_MAX) started.delete(started.values().next().value as string);
-      const sessionId = awaited.get(lobbyId);
+      const sessionId = awaited.get(key);
       if (sessionId !== undefined)
-        void ran(sessionId, lobbyId).catch((err: unknown) =>
+        void ran(sessionId, key).catch((err: unknown) =>
           log.warn({ err, session_id: sessionId }, "start not written"),
         );
     } else if (name === event("StopLobbyEvent") || name === event("DockerContainerStopped")) {
-      awaited.delete(lobbyId);
-      started.delete(lobbyId);
+      awaited.delete(key);
+      started.delete(key);
       void reconcileWolf(wolfId);
     }
   }
@@ -271,17 +292,17 @@ export function createSessionService(options: SessionServiceOptions) {
         gpu_type: request.gpu_type ?? null,
         resolution: request.resolution,
       };
-      const session = await inTurn(() => placeAndClaim(principal.userId, request.name, spec));
-      const { id, wolfId } = session;
+      const { session, wolf } = await inTurn(() => placeAndClaim(principal.userId, request.name, spec));
+      const { id } = session;
       log.info(
-        { session_id: id, wolf_id: wolfId, owner_id: session.ownerId, placement: session.placement.text },
+        { session_id: id, wolf_id: wolf.id, owner_id: session.ownerId, placement: session.placement.text },
         "session placed",
       );
       const settled = waiters.until(id, request.wait_seconds * 1000, async () => {
         const now = await store.get(id);
         return now && now.status !== "placed" && now.status !== "starting" ? now : undefined;
       });
-      if (wolfId !== null) void start(session, wolfId);
+      void start(session, wolf);
       const now = (await settled) ?? (await store.get(id)) ?? session;
       if (now.status === "failed") {
         const { code, reason } = now.failure ?? { code: "internal", reason: "Unexpected failure." };
@@ -326,7 +347,8 @@ export function createSessionService(options: SessionServiceOptions) {
 
     /** The periodic look: every wolf with a tunnel, and starts that nobody can finish any more. */
     async reconcileAll(wolfIds: readonly string[]): Promise<void> {
-      await Promise.all([...wolfIds.map(reconcileWolf), failOverdue()]);
+      await Promise.all(wolfIds.map(reconcileWolf));
+      await failOverdue();
     },
 
     isReachable: (session: Session): boolean =>

@@ -101,12 +101,13 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
       return this.get(id);
     },
 
-    async end(id, outcome, now) {
+    async end(id, outcome, now, from) {
       const failure = outcome.status === "failed" ? outcome.failure : undefined;
-      const from = before(outcome.status === "failed" ? "failed" : "stopped");
+      const allowed = statusesBefore(outcome.status);
+      const guard = from ? allowed.filter((status) => from.includes(status)) : allowed;
       const rows = await prisma.$queryRaw<{ id: string }[]>`
         WITH held AS (
-          SELECT id, slot_held FROM session WHERE id = ${id} AND status = ANY(${from}::text[]) FOR UPDATE
+          SELECT id, slot_held FROM session WHERE id = ${id} AND status = ANY(${guard}::text[]) FOR UPDATE
         ), ended AS (
           UPDATE session SET status = ${outcome.status}, slot_held = false, ended_at = ${now}, updated_at = ${now},
             failure_code = ${failure?.code ?? null}, failure_reason = ${failure?.reason ?? null}

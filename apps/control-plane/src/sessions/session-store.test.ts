@@ -98,6 +98,19 @@ describe("an end", () => {
     expect(await slots()).toBe(1);
   });
 
+  it("leaves a session alone that is no longer in the status it was seen in", async () => {
+    const id = (await claim())?.id ?? "";
+    await store.lobbyCreated(id, "lobby", now);
+    await store.running(id, now);
+    const late = { status: "failed" as const, failure: { code: "start-timeout", reason: "late" } };
+    expect(await store.end(id, late, now, ["starting"])).toBe(false);
+    expect(await store.end(id, { status: "stopped" }, now, ["running"])).toBe(false);
+    expect((await store.get(id))?.status).toBe("running");
+    expect(await slots()).toBe(1);
+    expect(await store.end(id, late, now, ["running"])).toBe(true);
+    expect(await slots()).toBe(0);
+  });
+
   it("works when the wolf is gone meanwhile", async () => {
     const session = await claim();
     await database.prisma.$executeRaw`UPDATE session SET wolf_instance_id = NULL, slot_held = false`;

@@ -54,6 +54,6 @@ export interface SessionStore {
   running(id: string, now: Date): Promise<boolean>;
   /** Any live status → stopping. The session as it is now, undefined when there is none. */
   requestStop(id: string, now: Date): Promise<Session | undefined>;
-  /** Ends a live session and gives its slot back, exactly once. False when it had ended, or is in none of `from`. */
-  end(id: string, outcome: SessionOutcome, now: Date): Promise<boolean>;
+  /** Ends a live session and gives its slot back, exactly once. False when it had ended, or is in none of `from` (default: all that the table allows). */
+  end(id: string, outcome: SessionOutcome, now: Date, from?: SessionStatus[]): Promise<boolean>;
 }

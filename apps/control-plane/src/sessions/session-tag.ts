@@ -15,9 +15,12 @@ export function sessionOf(lobby: Lobby): string | undefined {
 /** Where the sandbox keeps its home and its sockets, below Wolf's state folder. */
 export const stateFolderOf = (sessionId: string): string => `wolfpack/${sessionId}`;
 
+/** Wolf's word for rendering without a GPU. */
+export const SOFTWARE_NODE = "software";
+
+/** `renderNode`: the GPU's device on the wolf, or SOFTWARE_NODE. */
 export function lobbyRequest(session: Session, renderNode: string): CreateLobbyRequest {
-  const { image, gpu_type, resolution } = session.spec;
-  const node = gpu_type === "none" ? "software" : renderNode;
+  const { image, resolution } = session.spec;
   return {
     profile_id: "wolfpack",
     name: session.id,
@@ -27,8 +30,8 @@ export function lobbyRequest(session: Session, renderNode: string): CreateLobbyR
       width: resolution.width,
       height: resolution.height,
       refresh_rate: resolution.refresh_rate,
-      wayland_render_node: node,
-      runner_render_node: node,
+      wayland_render_node: renderNode,
+      runner_render_node: renderNode,
       video_producer_buffer_caps: "video/x-raw",
     },
     audio_settings: { channel_count: 2 },

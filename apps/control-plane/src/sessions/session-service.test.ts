@@ -1,0 +1,275 @@
+/** Sessions against Wolfs that lie, stall and answer nonsense: tunnels over memory, real PostgreSQL, time by hand. */
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import type { AgentWolfEvent, CreateSessionRequest } from "@wolfpack/api-contract";
+import { refusedHeader, wolfEventPrefix } from "@wolfpack/wolf-api";
+import type { IncomingRequest, OutgoingResponse, Tunnel } from "revdial";
+import { type TunnelPair, tunnelPair } from "revdial/testing";
+import { type TestDatabase, testDatabase } from "../../test/database.ts";
+import { eventually } from "../../test/host.ts";
+import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
+import type { UserPrincipal } from "../identity/principal.ts";
+import { newId } from "../ids.ts";
+import { createLogger } from "../logger.ts";
+import { prismaWolfStore } from "../wolves/wolf-store.prisma.ts";
+import { createScreen } from "./screen.ts";
+import { createSessionService, type SessionService } from "./session-service.ts";
+import { prismaSessionStore } from "./session-store.prisma.ts";
+import type { Session, SessionStore } from "./session-store.ts";
+
+type Answer = (request: IncomingRequest, body: string) => OutgoingResponse | Promise<OutgoingResponse>;
+
+const SETTLE_MS = 10_000;
+const START_TIMEOUT_MS = 60_000;
+const LOBBY = "136a065d-0000-4000-8000-000000000001";
+const principal: UserPrincipal = { kind: "user", userId: newId("usr"), role: "user", apiKeyId: newId("key") };
+const wish: CreateSessionRequest = {
+  resolution: { width: 640, height: 480, refresh_rate: 60 },
+  wait_seconds: 0,
+};
+
+let database: TestDatabase;
+let store: SessionStore;
+let clock: ManualClock;
+let service: SessionService;
+let tunnels: Map<string, Tunnel>;
+let answers: Map<string, Answer>;
+let asked: string[];
+let pairs: TunnelPair[];
+let lines: string[];
+let tell: (wolfId: string, event: AgentWolfEvent) => void;
+
+beforeEach(async () => {
+  database = await testDatabase();
+  store = prismaSessionStore(database.prisma);
+  clock = manualClock();
+  [tunnels, answers, asked, pairs, lines] = [new Map(), new Map(), [], [], []];
+  await database.prisma.user.create({
+    data: { id: principal.userId, name: "ann", role: "user", created_at: clock.now() },
+  });
+  service = createSessionService({
+    store,
+    wolves: prismaWolfStore(database.prisma),
+    tunnels: gateway(),
+    clock,
+    log: createLogger("trace", { write: (line) => void lines.push(line) }),
+    defaultImage: "xfce",
+    renderNode: "/dev/dri/renderD128",
+    startTimeoutMs: START_TIMEOUT_MS,
+    settleMs: SETTLE_MS,
+  });
+});
+
+afterEach(async () => {
+  service.close();
+  for (const { left, right } of pairs) {
+    left.destroy();
+    right.destroy();
+  }
+  await database.drop();
+});
+
+function gateway() {
+  return {
+    wolf: (id: string) => tunnels.get(id),
+    sandbox: () => undefined,
+    dropSandbox: () => undefined,
+    onWolfConnected: () => undefined,
+    onWolfTunnelLost: () => undefined,
+    onWolfEvent: (listener: typeof tell) => {
+      tell = listener;
+    },
+  };
+}
+
+const reply = (body: unknown, status = 200): OutgoingResponse => ({
+  status,
+  body: Buffer.from(JSON.stringify(body)),
+});
+
+/** A wolf with a live tunnel, whose Wolf answers with what `answers` holds for a path. */
+async function wolf(name: string, gpuType: "nvidia" | "none" = "nvidia"): Promise<string> {
+  const wolves = prismaWolfStore(database.prisma);
+  const report = { maxSandboxes: 3, labels: {}, region: null, costPerHour: null, agentVersion: null };
+  const { id } = await wolves.register(
+    { id: newId("wlf"), name, address: "", gpuType, ...report },
+    clock.now(),
+  );
+  await wolves.openTunnel(id, clock.now());
+  const pair = tunnelPair();
+  pairs.push(pair);
+  pair.left.serve(async (request) => {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of request.body) chunks.push(chunk);
+    const body = Buffer.concat(chunks).toString();
+    asked.push(`${name} ${request.method} ${request.path} ${body}`);
+    const answer = answers.get(`${name} ${request.path}`) ?? answers.get(request.path);
+    if (answer === undefined) throw new Error(`nothing to say to ${request.path}`);
+    return answer(request, body);
+  });
+  await pair.ready;
+  tunnels.set(id, pair.right);
+  answers.set(`${name} /api/v1/lobbies`, () => reply({ success: true, lobbies: [] }));
+  return id;
+}
+
+/** A creation that answers at once: its wait of no time ends when the clock says so. */
+async function create(request: Partial<CreateSessionRequest> = {}): Promise<Session> {
+  const creation = service.create(principal, { ...wish, ...request });
+  await eventually(
+    () => clock.pending,
+    (timers) => timers > 0,
+  );
+  clock.advance(0);
+  return creation;
+}
+
+const created = (lobbyId = LOBBY) => reply({ success: true, lobby_id: lobbyId });
+const statusBecomes = (id: string, status: string) =>
+  eventually(
+    () => store.get(id),
+    (session) => session?.status === status,
+  );
+const slotsOf = async (wolfId: string) =>
+  (await database.prisma.wolfInstance.findUniqueOrThrow({ where: { id: wolfId } })).connected_sandboxes;
+const containerCreated = (data: Record<string, unknown>): AgentWolfEvent => ({
+  seq: 1,
+  event: `${wolfEventPrefix}DockerContainerCreated`,
+  data,
+});
+
+describe("a container event", () => {
+  it("counts only for lobbies of the wolf that sent it", async () => {
+    const liar = await wolf("liar", "none");
+    const honest = await wolf("honest");
+    answers.set("/api/v1/lobbies/create", () => created());
+    const { id, wolfId } = await create({ gpu_type: "nvidia" });
+    expect(wolfId).toBe(honest);
+    await statusBecomes(id, "starting");
+    tell(liar, containerCreated({ session_id: LOBBY }));
+    tell(liar, containerCreated({ session_id: { toString: 1, valueOf: 1 } }));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect((await store.get(id))?.status).toBe("starting");
+    tell(honest, containerCreated({ session_id: LOBBY }));
+    await statusBecomes(id, "running");
+  });
+});
+
+describe("a start", () => {
+  it("ends at its deadline when its wolf has a tunnel but cannot be asked, and not before", async () => {
+    const wolfId = await wolf("hung");
+    answers.set("/api/v1/lobbies/create", () => created());
+    answers.set("hung /api/v1/lobbies", () => reply({ success: false, error: "busy" }, 500));
+    const { id } = await create();
+    await statusBecomes(id, "starting");
+    clock.advance(START_TIMEOUT_MS);
+    await service.reconcileAll([wolfId]);
+    expect((await store.get(id))?.status).toBe("starting");
+    clock.advance(START_TIMEOUT_MS);
+    await service.reconcileAll([wolfId]);
+    expect(await store.get(id)).toMatchObject({ status: "failed", failure: { code: "start-timeout" } });
+    expect(await slotsOf(wolfId)).toBe(0);
+  });
+
+  it("fails with Wolf's words even when they hold what PostgreSQL cannot keep", async () => {
+    const wolfId = await wolf("rude");
+    answers.set("/api/v1/lobbies/create", () =>
+      reply({ success: false, error: "no\u0000GPU\u0007\nat all" }, 500),
+    );
+    await expect(service.create(principal, { ...wish, wait_seconds: 60 })).rejects.toMatchObject({
+      code: "session-start-failed",
+    });
+    const [session] = await store.list({ limit: 1, after: undefined });
+    expect(session?.failure).toEqual({ code: "wolf-refused", reason: "Wolf refused: no GPU at all." });
+    expect(await slotsOf(wolfId)).toBe(0);
+  });
+
+  it("asks for software rendering on a wolf without GPU, whatever the user asked for", async () => {
+    await wolf("cpu", "none");
+    answers.set("/api/v1/lobbies/create", () => created());
+    const { id } = await create();
+    await statusBecomes(id, "starting");
+    const sent = asked.find((line) => line.includes("/create")) ?? "";
+    expect(sent).toContain('"runner_render_node":"software"');
+  });
+});
+
+describe("reconciliation", () => {
+  it("gives up its round at the first step that Wolf does not answer", async () => {
+    const wolfId = await wolf("stuck");
+    const lobbies = [1, 2, 3].map((n) => ({
+      id: LOBBY.replace(/1$/, String(n)),
+      name: newId("ses"),
+      runner: { type: "docker", env: [] },
+    }));
+    answers.set("stuck /api/v1/lobbies", () => reply({ success: true, lobbies }));
+    answers.set("/api/v1/lobbies/stop", () => ({
+      ...reply({}, 504),
+      headers: [[refusedHeader, "upstream-timeout"]],
+    }));
+    await service.reconcileAll([wolfId]);
+    expect(asked.filter((line) => line.includes("/stop"))).toHaveLength(1);
+    answers.set("/api/v1/lobbies/stop", () => reply({ success: false, error: "Invalid PIN" }, 500));
+    await service.reconcileAll([wolfId]);
+    expect(asked.filter((line) => line.includes("/stop"))).toHaveLength(4);
+  });
+
+  it("notices a lobby that vanishes in the very moment its session begins to run", async () => {
+    const wolfId = await wolf("quick");
+    answers.set("/api/v1/lobbies/create", () => created());
+    const { id } = await create();
+    await statusBecomes(id, "starting");
+    tell(wolfId, containerCreated({ session_id: LOBBY }));
+    await statusBecomes(id, "running");
+    tell(wolfId, { seq: 2, event: `${wolfEventPrefix}StopLobbyEvent`, data: { lobby_id: LOBBY } });
+    await eventually(
+      () => asked.length,
+      (count) => count > 1,
+    );
+    clock.advance(1000);
+    expect((await statusBecomes(id, "failed"))?.failure?.code).toBe("lobby-vanished");
+    expect(await slotsOf(wolfId)).toBe(0);
+  });
+});
+
+describe("a screen", () => {
+  async function runningSession() {
+    const wolfId = await wolf("screens");
+    answers.set("/api/v1/lobbies/create", () => created());
+    const { id } = await create();
+    await statusBecomes(id, "starting");
+    tell(wolfId, containerCreated({ session_id: LOBBY }));
+    const session = await statusBecomes(id, "running");
+    if (session === undefined) throw new Error("gone");
+    return { session, path: `/${id}/screenshot`, screen: createScreen(gateway()) };
+  }
+  const jpeg = (bytes: number) => Buffer.concat([Buffer.from([0xff, 0xd8, 0xff]), Buffer.alloc(bytes - 3)]);
+  const IMAGE_BYTES_MAX = 20 * 1024 * 1024;
+
+  it("may be a JPEG, as large as the limit and no larger", async () => {
+    const { session, path, screen } = await runningSession();
+    answers.set(path, () => ({
+      status: 200,
+      headers: [["content-type", "text/html"]],
+      body: jpeg(IMAGE_BYTES_MAX),
+    }));
+    const image = await screen.screenshot(session);
+    expect(image).toMatchObject({ type: "image/jpeg", bytes: { byteLength: IMAGE_BYTES_MAX } });
+    answers.set(path, () => ({ status: 200, body: jpeg(IMAGE_BYTES_MAX + 1) }));
+    await expect(screen.screenshot(session)).rejects.toMatchObject({ code: "screen-failed" });
+  });
+
+  it("that the wolf's agent breaks off is a screen that failed, not a wolf that is away", async () => {
+    const { session, path, screen } = await runningSession();
+    answers.delete(path);
+    await expect(screen.screenshot(session)).rejects.toMatchObject({ code: "screen-failed" });
+  });
+
+  it.each([
+    ["upstream-timeout", "wolf-timeout"],
+    ["upstream-unreachable", "screen-failed"],
+  ])("that the agent refuses with %s is %s", async (refusal, code) => {
+    const { session, path, screen } = await runningSession();
+    answers.set(path, () => ({ ...reply({}, 502), headers: [[refusedHeader, refusal]] }));
+    await expect(screen.screenshot(session)).rejects.toMatchObject({ code });
+  });
+});
