@@ -31,17 +31,23 @@ const PROBE_TIMEOUT_MS = 3000;
 /** Wolf sends a keepalive every 15 s; silence for three of them means that the stream is dead. */
 const EVENTS_SILENCE_MS = 45_000;
 const NOTICE_BYTES_MAX = 15 * 1024;
+/** Longer strings are no ids. */
+const ID_CHARACTERS_MAX = 200;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
 export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOptions): WolfWatch {
-  let state: AgentHeartbeat = { wolf: "ok" };
+  /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
+  let state: AgentHeartbeat | undefined;
   let seq = 0;
+  let nap = new AbortController();
 
-  const beat = () => notify(agentNoticeTypes.heartbeat, state);
+  const beat = () => {
+    if (state !== undefined) notify(agentNoticeTypes.heartbeat, state);
+  };
 
   async function probe(): Promise<AgentHeartbeat> {
-    try {
-      await askUpstream({
+    const ask = () =>
+      askUpstream({
         target: wolf,
         method: "GET",
         path: "/api/v1/lobbies",
@@ -49,21 +55,33 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
         replyBytesMax: 4 * 1024 * 1024,
         signal,
       });
-      return { wolf: "ok" };
+    try {
+      // Wolf corrupts some long replies, so that one broken reply says nothing yet.
+      const { status } = await ask().catch((error: unknown) => {
+        if (error instanceof UpstreamError && error.code === "upstream-reply-broken") return ask();
+        throw error;
+      });
+      // Something else may listen there, or Wolf is out of order: neither can take a lobby.
+      return status === 200
+        ? { wolf: "ok" }
+        : { wolf: "unreachable", detail: `the list of lobbies is answered with status ${status}` };
     } catch (error) {
-      const code = error instanceof UpstreamError ? error.code : "upstream-unreachable";
-      return { wolf: code === "upstream-timeout" ? "slow" : "unreachable", detail: code };
+      const [code, why] =
+        error instanceof UpstreamError ? [error.code, error.message] : ["upstream-unreachable", "unknown"];
+      const detail = `${code}: ${why}`.slice(0, 200);
+      return { wolf: code === "upstream-timeout" ? "slow" : "unreachable", detail };
     }
   }
 
   async function watchHealth(): Promise<void> {
     while (!signal.aborted) {
-      const before = state.wolf;
+      const before = state?.wolf ?? "ok";
+      nap = new AbortController();
       state = await probe();
       if (signal.aborted) return;
-      if (state.wolf !== before) log.warn({ wolf: state.wolf, before }, "Wolf's state changed");
+      if (state.wolf !== before) log.warn({ ...state, before }, "Wolf's state changed");
       beat();
-      await pause(PROBE_INTERVAL_MS, signal);
+      await pause(PROBE_INTERVAL_MS, AbortSignal.any([signal, nap.signal]));
     }
   }
 
@@ -81,7 +99,7 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
     }
     const safe = redactWolfEvent({ event, data: json as Record<string, unknown> });
     const notice: AgentWolfEvent = { seq, event: safe.event.slice(0, 200), data: safe.data };
-    if (JSON.stringify(notice).length > NOTICE_BYTES_MAX) notice.data = idsOf(safe.data);
+    if (Buffer.byteLength(JSON.stringify(notice)) > NOTICE_BYTES_MAX) notice.data = idsOf(safe.data);
     notify(agentNoticeTypes.wolfEvent, notice);
   }
 
@@ -90,6 +108,7 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
       try {
         const stream = await subscribe(wolf, signal);
         log.info("subscribed to Wolf's events");
+        nap.abort(); // Wolf is there: the probe says so now.
         for await (const item of parseEventStream(stream as AsyncIterable<Uint8Array>)) {
           attempt = 0;
           if ("event" in item) tell(item.event, item.data);
@@ -97,6 +116,7 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, "Wolf's event stream ended");
       }
+      nap.abort(); // Wolf may have gone: the probe looks now.
       await pause(backoffMs(attempt, { ...reconnect, random }) + reconnect.baseMs, signal);
     }
   }
@@ -109,7 +129,10 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
 function idsOf(data: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(data).filter(
-      ([name, value]) => /^(id|lobby_id|session_id|name)$/.test(name) && typeof value === "string",
+      ([name, value]) =>
+        /^(id|lobby_id|session_id|name)$/.test(name) &&
+        typeof value === "string" &&
+        value.length <= ID_CHARACTERS_MAX,
     ),
   );
 }
@@ -130,7 +153,7 @@ function subscribe(wolf: Target, signal: AbortSignal): Promise<IncomingMessage> 
     request.on("error", reject);
     request.on("response", (response) => {
       if (response.statusCode === 200) return resolve(response);
-      response.resume();
+      request.destroy(); // Or a body without an end would keep this connection open beside the next one.
       reject(new Error(`the event stream was answered with status ${response.statusCode}`));
     });
     request.end();

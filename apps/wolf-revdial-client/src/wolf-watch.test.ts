@@ -1,0 +1,167 @@
+/** The watch beside a Wolf that this test plays: what is said of it, when, and over how many event streams. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { createLogger } from "./logger.ts";
+import { type WolfWatch, watchWolf } from "./wolf-watch.ts";
+
+type Notice = { type: string; payload: Record<string, unknown> };
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+const LOBBIES = '{"success":true,"lobbies":[]}';
+const lists: Answer = (_request, response) => void response.end(LOBBIES);
+const silent: Answer = () => undefined;
+const streams: Answer = (_request, response) =>
+  void response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+
+let server: Server;
+let stop: AbortController;
+let watch: WolfWatch | undefined;
+let notices: Notice[];
+let onNotice: () => void;
+/** Event streams open now, the most at once, and all of them. */
+let open: ServerResponse[];
+let openMax: number;
+let subscriptions: number;
+let lobbies: Answer;
+let events: Answer;
+
+beforeEach(async () => {
+  [stop, watch, notices, onNotice] = [new AbortController(), undefined, [], () => undefined];
+  [open, openMax, subscriptions, lobbies, events] = [[], 0, 0, lists, streams];
+  server = createServer((request, response) => {
+    if (request.url !== "/api/v1/events") return lobbies(request, response);
+    open.push(response);
+    openMax = Math.max(openMax, open.length);
+    subscriptions += 1;
+    response.on("close", () => open.splice(open.indexOf(response), 1));
+    events(request, response);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+});
+
+afterEach(async () => {
+  stop.abort();
+  await watch?.done;
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+function start(): void {
+  watch = watchWolf({
+    wolf: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
+    log: createLogger("silent"),
+    random: () => 0,
+    signal: stop.signal,
+    notify(type, payload) {
+      notices.push({ type, payload: payload as Record<string, unknown> });
+      onNotice();
+      return true;
+    },
+  });
+}
+
+const until = (holds: () => boolean) =>
+  new Promise<void>((resolve) => {
+    const look = () => (holds() ? resolve() : void setImmediate(look));
+    look();
+  });
+const beats = () => notices.filter(({ type }) => type === "heartbeat").map(({ payload }) => payload.wolf);
+const told = () => notices.filter(({ type }) => type === "wolf-event").map(({ payload }) => payload);
+const say = (data: unknown, event = "wolf::core::events::StopLobbyEvent") =>
+  open[0]?.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+
+describe("what the agent says of Wolf's state", () => {
+  it("is nothing before Wolf was asked, even when a tunnel comes up", async () => {
+    lobbies = silent;
+    start();
+    watch?.announce();
+    await until(() => open.length > 0);
+    watch?.announce();
+    expect(beats()).toEqual([]);
+  });
+
+  it.each([
+    ["something else listens there", 404],
+    ["Wolf is out of order", 500],
+  ])("is unreachable when %s", async (_name, status) => {
+    lobbies = (_request, response) => void response.writeHead(status).end("{}");
+    start();
+    await until(() => beats().length > 0);
+    expect(notices[0]?.payload).toMatchObject({
+      wolf: "unreachable",
+      detail: expect.stringContaining(`${status}`),
+    });
+  });
+
+  it("is ok after one broken reply, which is asked for again", async () => {
+    let broken = 0;
+    lobbies = (request, response) => {
+      lobbies = lists;
+      broken += 1;
+      request.socket.write("HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n{");
+      response.destroy();
+    };
+    start();
+    await until(() => beats().length > 0);
+    expect([broken, beats()[0]]).toEqual([1, "ok"]);
+  });
+
+  it("follows at once when the event stream ends, and when it is there again", async () => {
+    start();
+    await until(() => beats().length === 2 && open.length > 0);
+    lobbies = (request) => void request.socket.destroy();
+    open[0]?.destroy();
+    await until(() => beats().at(-1) === "unreachable");
+    lobbies = lists;
+    await until(() => beats().at(-1) === "ok");
+    expect(subscriptions).toBeGreaterThan(1);
+  });
+});
+
+describe("Wolf's events", () => {
+  it("come over one stream, never two, however they end", async () => {
+    const endings: Answer[] = [
+      (_request, response) => void response.writeHead(500).write("never ends"),
+      (_request, response) => void response.destroy(),
+      (_request, response) => void response.writeHead(200).write(`data: ${"x".repeat(300_000)}`),
+      (_request, response) => void response.writeHead(200).end(),
+      streams,
+    ];
+    events = (request, response) => endings.shift()?.(request, response);
+    start();
+    await until(() => endings.length === 0 && open.length === 1);
+    expect(openMax).toBe(1);
+    say({ lobby_id: "a" });
+    await until(() => told().length > 0);
+  });
+
+  it("are told with their ids alone when they are too large for a notice, in bytes", async () => {
+    start();
+    await until(() => open.length > 0);
+    say({ lobby_id: "a", name: "€".repeat(6000), note: "€".repeat(100) });
+    say({ lobby_id: "b", note: "x".repeat(15_000) });
+    say({ lobby_id: "c", note: "x".repeat(16_000) });
+    await until(() => told().length === 3);
+    expect(told().map(({ seq, data }) => [seq, Object.keys(data as object)])).toEqual([
+      [1, ["lobby_id"]],
+      [2, ["lobby_id", "note"]],
+      [3, ["lobby_id"]],
+    ]);
+    expect(subscriptions).toBe(1);
+  });
+
+  it("that are no JSON objects are counted, not told, and end nothing", async () => {
+    start();
+    await until(() => open.length > 0);
+    for (const data of ["{", "[]", "null", '"text"', "1", "[".repeat(5000)])
+      open[0]?.write(`data: ${data}\n\n`);
+    say({ lobby_id: "a", pin: [1, 2] });
+    await until(() => told().length === 1);
+    expect(told()).toMatchObject([{ seq: 7, data: { lobby_id: "a" } }]);
+    expect(JSON.stringify(told())).not.toContain("pin");
+    expect(subscriptions).toBe(1);
+  });
+});
