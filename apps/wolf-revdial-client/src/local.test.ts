@@ -75,6 +75,11 @@ describe("an exchange with a local service", () => {
     ["no HTTP", "hello"],
     ["a reply that announces too much", "HTTP/1.0 200 OK\r\nContent-Length: 2000\r\n\r\n"],
     ["a reply that is too long", `HTTP/1.0 200 OK\r\n\r\n${"x".repeat(1001)}`],
+    ["a status above 599", "HTTP/1.1 600 X\r\nContent-Length: 2\r\n\r\n{}"],
+    ["a switch of protocols", "HTTP/1.1 101 X\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"],
+    ["an unprintable type", "HTTP/1.1 200 OK\r\nContent-Type: a\tb\r\nContent-Length: 2\r\n\r\n{}"],
+    ["an endless type", `HTTP/1.1 200 OK\r\nContent-Type: ${"a".repeat(256)}\r\nContent-Length: 2\r\n\r\n{}`],
+    ["an endless head", `HTTP/1.1 200 OK\r\nX: ${"a".repeat(20_000)}\r\n\r\n{}`],
     ["two different lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"],
   ])("calls %s broken", async (_name, reply) => {
     const { socketPath } = await upstream(reply);
@@ -83,6 +88,7 @@ describe("an exchange with a local service", () => {
 
   it("tells a service that is not there from one that says nothing", async () => {
     expect(await failing(ask(path.join(folder, "missing.sock")))).toBe("upstream-unreachable");
+    await expect(ask(path.join(folder, "missing.sock"))).rejects.toThrow("(ENOENT)");
     const { socketPath } = await upstream(undefined);
     expect(await failing(ask(socketPath, { timeoutMs: 30 }))).toBe("upstream-timeout");
   });

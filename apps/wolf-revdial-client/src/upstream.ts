@@ -87,14 +87,23 @@ export function askUpstream({
     request.on("error", (error) =>
       connected
         ? fail("upstream-reply-broken", "the connection ended before the reply was complete", error)
-        : fail("upstream-unreachable", "nothing answers there", error),
+        : fail(
+            "upstream-unreachable",
+            `nothing answers there (${(error as NodeJS.ErrnoException).code ?? "unknown"})`,
+            error,
+          ),
     );
+    // Without a listener Node would leave a 101 unanswered until the timeout.
+    request.on("upgrade", (_response, socket) => {
+      socket.destroy();
+      fail("upstream-reply-broken", "a switch of protocols that nobody asked for");
+    });
     request.on("response", (response) => {
       collect(response, replyBytesMax).then(
         (bytes) =>
           finish(() =>
             resolve({
-              status: response.statusCode ?? 502,
+              status: response.statusCode ?? 0,
               contentType: response.headers["content-type"],
               body: bytes,
             }),
@@ -109,7 +118,12 @@ export function askUpstream({
   });
 }
 
+/** Rejects what is no whole HTTP reply; a screen service runs beside a user's programs and may send anything. */
 async function collect(response: IncomingMessage, bytesMax: number): Promise<Buffer> {
+  const { statusCode = 0 } = response;
+  if (statusCode < 200 || statusCode > 599) throw new Error("a status that no reply has");
+  if (!/^[\x20-\x7e]{0,255}$/.test(response.headers["content-type"] ?? ""))
+    throw new Error("a content type that no reply has");
   const announced = Number(response.headers["content-length"] ?? 0);
   if (announced > bytesMax) throw new Error(`a reply of more than ${bytesMax} bytes`);
   const chunks: Buffer[] = [];
