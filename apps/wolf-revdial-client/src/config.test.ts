@@ -1,15 +1,22 @@
 import { readFileSync } from "node:fs";
+import { rootCertificates } from "node:tls";
 import { describe, expect, it } from "@jest/globals";
 import { ConfigError, readConfig } from "./config.ts";
 import { type Flags, settingNames, settings } from "./settings.ts";
 
 const flags = { apiUrl: "https://cp.test", wolfId: "wolf-1" };
 const env = { RUNNER_TOKEN: "secret-token" };
+const [root = ""] = rootCertificates;
+const files: Record<string, string> = {
+  "/t": "from-file\n",
+  "/ca.pem": `# ours\n${root}\n`,
+  "/broken.pem": `${root}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`,
+};
 const read = (more: Flags = {}, moreEnv: NodeJS.ProcessEnv = {}) =>
   readConfig({
     flags: { ...flags, ...more },
     env: { ...env, ...moreEnv },
-    readFile: (path) => (path === "/t" ? "from-file\n" : fail(path)),
+    readFile: (path) => files[path] ?? fail(path),
     readStdin: () => "from-stdin\n",
   });
 
@@ -112,11 +119,25 @@ describe("the agent's configuration", () => {
     [{ label: Array.from({ length: 33 }, (_, i) => `k${i}=v`) }, {}, "--label"],
     [{ region: "x".repeat(64) }, {}, "--region"],
     [{ caFile: "/missing.pem" }, {}, "--ca-file"],
+    [{ caFile: "/t" }, {}, "--ca-file (WOLFPACK_CA_FILE)"],
+    [{ caFile: "/broken.pem" }, {}, "--ca-file (WOLFPACK_CA_FILE)"],
     [{ logLevel: "loud" }, {}, "--log-level"],
+    [{}, { WOLFPACK_INSECURE: "yes" }, "--insecure (WOLFPACK_INSECURE)"],
+    [{ label: ["zone=a", "zone=b"] }, {}, "--label (WOLFPACK_LABELS)"],
   ])("refuses %j %j and names the flag and the variable", (more, moreEnv, named) => {
     const message = refusal(more, moreEnv);
     expect(message).toContain(named);
     expect(message).not.toContain("secret-token");
+  });
+
+  it("takes certificates from a file, and any label name", () => {
+    expect(read({ caFile: "/ca.pem" }).ca).toContain(root);
+    expect(JSON.stringify(read({ label: ["__proto__=x"] }).labels)).toBe('{"__proto__":"x"}');
+  });
+
+  it("stops reading a token file that has no end", () => {
+    const endless = () => readConfig({ flags: { ...flags, tokenFile: "/dev/zero" }, env: {} });
+    expect(endless).toThrow(/--token-file .* larger than 1 MiB/);
   });
 
   it("is documented: every flag and variable is in the table, with the same flag", () => {
@@ -126,5 +147,7 @@ describe("the agent's configuration", () => {
       for (const variable of variables)
         expect(table).toMatch(new RegExp(`^\\| \`${variable}\` \\| \`${flag.split(" ")[0]}\` \\|`, "m"));
     }
+    const documented = [...table.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, variable]) => variable);
+    expect(documented.toSorted()).toEqual(settingNames.flatMap((name) => [...settings[name].env]).toSorted());
   });
 });

@@ -1,5 +1,6 @@
 /** The agent's configuration from flags and environment; the only reader of both. What is wrong is named by flag and variable. */
-import { readFileSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { closeSync, openSync, readSync } from "node:fs";
 import { GpuType, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
 import { z } from "zod";
 import { describeSetting, type Flags, type SettingName, settingNames, settings } from "./settings.ts";
@@ -43,10 +44,23 @@ export interface ConfigSources {
 
 const FILE_BYTES_MAX = 1024 * 1024;
 
+/** Bounded while it reads: a device or a pipe may have no end. */
+function readBounded(descriptor: number): string {
+  const buffer = Buffer.alloc(FILE_BYTES_MAX + 1);
+  let bytes = 0;
+  for (let read = -1; read !== 0 && bytes < buffer.length; bytes += read)
+    read = readSync(descriptor, buffer, bytes, buffer.length - bytes, null);
+  if (bytes > FILE_BYTES_MAX) throw new Error("it is larger than 1 MiB");
+  return buffer.toString("utf8", 0, bytes);
+}
+
 function readFile(path: string): string {
-  const text = readFileSync(path, "utf8");
-  if (text.length > FILE_BYTES_MAX) throw new Error("it is larger than 1 MiB");
-  return text;
+  const descriptor = openSync(path, "r");
+  try {
+    return readBounded(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** Throws ConfigError. */
@@ -54,7 +68,7 @@ export function readConfig({
   flags,
   env,
   readFile: read = readFile,
-  readStdin = () => readFileSync(0, "utf8"),
+  readStdin = () => readBounded(0),
 }: ConfigSources): AgentConfig {
   const wrong = (name: SettingName, why: string) => new ConfigError(`${describeSetting(name)} ${why}.`);
   const fromEnv = (name: SettingName) =>
@@ -109,8 +123,10 @@ export function readConfig({
   if (!level.success) throw wrong("logLevel", "has to be fatal, error, warn, info, debug, trace or silent");
   const gpu = text("gpuType") === undefined ? undefined : GpuType.safeParse(text("gpuType")?.toLowerCase());
   if (gpu?.success === false) throw wrong("gpuType", "has to be nvidia, amd, intel or none");
-  const insecure =
-    flags.insecure === true || ["1", "true"].includes((fromEnv("insecure") ?? "").toLowerCase());
+  const insecureText = (fromEnv("insecure") ?? "0").toLowerCase();
+  if (!["0", "1", "false", "true"].includes(insecureText))
+    throw wrong("insecure", "has to be 1, true, 0 or false");
+  const insecure = flags.insecure === true || ["1", "true"].includes(insecureText);
   if (insecure)
     warnings.push("certificates are not checked (--insecure): anybody on the path can take this wolf over");
   if (apiUrl.protocol === "http:" && !["localhost", "127.0.0.1", "[::1]"].includes(apiUrl.hostname)) {
@@ -131,7 +147,7 @@ export function readConfig({
     costPerHour: number("costPerHour", z.number().min(0).max(1_000_000)),
     address: text("address") ?? "",
     reconnectMaxMs: (number("reconnect", z.number().min(1).max(3600)) ?? 30) * 1000,
-    ca: text("caFile") === undefined ? undefined : file("caFile", text("caFile") as string),
+    ca: readCertificates(text("caFile")),
     insecure,
     logLevel: level.data,
     warnings,
@@ -151,6 +167,16 @@ export function readConfig({
     throw wrong(name, `is wrong: ${issue?.message}`);
   }
   return config;
+
+  function readCertificates(path: string | undefined): string | undefined {
+    if (path === undefined) return undefined;
+    const pem = file("caFile", path);
+    const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+    // TLS would skip what it cannot read and then trust nobody, for ever.
+    if (found.length === 0 || !found.every(isCertificate))
+      throw wrong("caFile", "has to be a file of PEM certificates");
+    return pem;
+  }
 
   function readToken(): string {
     const path = text("tokenFile");
@@ -202,11 +228,21 @@ function readScreen(services: readonly string[], wrong: (why: string) => ConfigE
 }
 
 function readLabels(pairs: readonly string[], wrong: (why: string) => ConfigError): Record<string, string> {
-  const labels: Record<string, string> = {};
+  const labels = new Map<string, string>();
   for (const pair of pairs) {
     const at = pair.indexOf("=");
     if (at < 1) throw wrong(`has to be key=value, not ${pair}`);
-    labels[pair.slice(0, at)] = pair.slice(at + 1);
+    const key = pair.slice(0, at);
+    if (labels.has(key)) throw wrong(`names ${key} twice`);
+    labels.set(key, pair.slice(at + 1));
   }
-  return labels;
+  return Object.fromEntries(labels);
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).subject !== undefined;
+  } catch {
+    return false;
+  }
 }
