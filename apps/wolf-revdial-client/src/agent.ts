@@ -1,9 +1,9 @@
 /** The agent's run: register, dial, serve, and again, until it is told to stop. Decisions come from life.ts; this is the edge. */
 import { availableParallelism } from "node:os";
-import { type AgentInventory, agentNoticeTypes, WolfpackApiError } from "@wolfpack/api-contract";
+import { type AgentInventory, agentNoticeTypes } from "@wolfpack/api-contract";
 import { RevdialError, type Tunnel } from "revdial";
 import type { AgentConfig } from "./config.ts";
-import { dial, register } from "./control-plane.ts";
+import { dial, RegistrationFailed, register } from "./control-plane.ts";
 import { createForwarder } from "./forward.ts";
 import { detectGpuType } from "./inventory.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
@@ -27,6 +27,8 @@ export interface AgentEdges {
 
 const BACKOFF_BASE_MS = 500;
 const DRAIN_MS = 30_000;
+/** A tunnel takes no larger payload in one notice. */
+const NOTICE_BYTES_MAX = 16 * 1024;
 
 /** Resolves when it was stopped. Rejects with CredentialRefused. */
 export async function runAgent(
@@ -59,8 +61,12 @@ export async function runAgent(
     log.debug({ from: state, to: next, event }, "life");
     state = next;
   };
-  const notify = (type: string, payload: unknown): boolean =>
-    live?.notify(type, Buffer.from(JSON.stringify(payload))) ?? false;
+  const notify = (type: string, payload: unknown): boolean => {
+    const bytes = Buffer.from(JSON.stringify(payload));
+    if (bytes.byteLength <= NOTICE_BYTES_MAX) return live?.notify(type, bytes) ?? false;
+    log.warn({ type, bytes: bytes.byteLength }, "a notice is too large and was not sent");
+    return false;
+  };
   const stopping = new AbortController();
   const watch = watchWolf({ wolf: config.wolf, log, random, notify, signal: stopping.signal });
 
@@ -96,17 +102,19 @@ export async function runAgent(
 
   try {
     for (let attempt = 0; !signal.aborted; attempt += 1) {
-      const startedAt = now();
       let ending: Ending;
       try {
-        ending = await serve(await connect());
-        if (now() - startedAt >= LASTED_MS) attempt = 0;
+        const tunnel = await connect();
+        const upAt = now();
+        ending = await serve(tunnel);
+        if (now() - upAt >= LASTED_MS) attempt = 0;
       } catch (error) {
         ending = endingOf(error);
         if (signal.aborted) break;
-        log.warn({ err: messageOf(error), kind: ending.kind }, "not connected");
+        const message = messageOf(error, config.token);
+        log.warn({ err: message, kind: ending.kind }, "not connected");
         if (nextTry(ending, { attempt, everReady }, backoff) === "give-up")
-          throw new CredentialRefused(messageOf(error), { cause: error });
+          throw new CredentialRefused(message, { cause: error });
       }
       step("ended");
       if (signal.aborted) break;
@@ -128,17 +136,22 @@ export async function runAgent(
 }
 
 function endingOf(error: unknown): Ending {
-  if (error instanceof WolfpackApiError)
-    return { kind: error.status === 401 || error.status === 403 ? "credential" : "lost" };
-  if (error instanceof RevdialError) {
-    const credential = error.code === "DIAL_REFUSED" && (error.status === 401 || error.status === 403);
-    return { kind: credential ? "credential" : "lost", retryAfterMs: error.retryAfterMs };
-  }
-  return { kind: "lost" };
+  if (!(error instanceof RegistrationFailed || error instanceof RevdialError)) return { kind: "lost" };
+  const { status, retryAfterMs } = error;
+  return { kind: status === 401 || status === 403 ? "credential" : "lost", retryAfterMs };
 }
 
-/** One sentence; causes of the network are what a person needs to see. */
-function messageOf(error: unknown): string {
+/**
+ * One sentence; causes of the network are what a person needs to see. The far end's words stand in it, so they can neither
+ * repeat the token nor steer a terminal.
+ */
+export function messageOf(error: unknown, token: string): string {
+  return sentenceOf(error)
+    .replaceAll(token, "[token]")
+    .replace(/\p{C}+/gu, " ");
+}
+
+function sentenceOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const cause =
     error.cause instanceof Error

@@ -1,28 +1,61 @@
 /** The agent's two ways to its control plane: registration by HTTP, and the tunnel; both with the same trust in certificates. */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { type AgentInventory, wolfpackClient } from "@wolfpack/api-contract";
+import { type AgentInventory, WolfpackApiError, wolfpackClient } from "@wolfpack/api-contract";
 import { dialTunnel, type Tunnel } from "revdial";
 import type { AgentConfig } from "./config.ts";
 
 const REGISTER_TIMEOUT_MS = 15_000;
 const REPLY_BYTES_MAX = 256 * 1024;
 
-/** Rejects with a WolfpackApiError. */
+/** The control plane did not take the registration: it said no, or could not be reached (no `status`). */
+export class RegistrationFailed extends Error {
+  readonly status: number | undefined;
+  /** The server's wish, from `Retry-After`. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor({ message, status, cause }: WolfpackApiError, retryAfterMs: number | undefined) {
+    super(message, { cause });
+    this.name = "RegistrationFailed";
+    this.status = status;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** Rejects with a RegistrationFailed. */
 export async function register(
   config: AgentConfig,
   inventory: AgentInventory,
   signal: AbortSignal,
 ): Promise<void> {
+  const send = trustingFetch(config);
+  let retryAfterMs: number | undefined;
   const client = wolfpackClient({
     baseUrl: config.apiUrl,
     apiKey: config.token,
-    fetch: trustingFetch(config),
+    fetch: async (input, init) => {
+      const response = await send(input, init);
+      retryAfterMs = readRetryAfter(response.headers);
+      return response;
+    },
   });
-  await client.call("registerWolf", {
-    body: { name: config.wolfId, address: config.address, ...inventory },
-    signal: AbortSignal.any([signal, AbortSignal.timeout(REGISTER_TIMEOUT_MS)]),
-  });
+  try {
+    await client.call("registerWolf", {
+      body: { name: config.wolfId, address: config.address, ...inventory },
+      signal: AbortSignal.any([signal, AbortSignal.timeout(REGISTER_TIMEOUT_MS)]),
+    });
+  } catch (error) {
+    throw error instanceof WolfpackApiError ? new RegistrationFailed(error, retryAfterMs) : error;
+  }
+}
+
+/** RFC 9110 section 10.2.3: seconds, or a date, which is measured against the server's own `Date`. */
+export function readRetryAfter(headers: Headers): number | undefined {
+  const value = headers.get("retry-after") ?? "";
+  const ms = /^\d{1,10}$/.test(value)
+    ? Number(value) * 1000
+    : Date.parse(value) - Date.parse(headers.get("date") ?? "");
+  return Number.isFinite(ms) && ms >= 0 ? ms : undefined;
 }
 
 export interface DialAs {
@@ -95,6 +128,7 @@ async function toResponse(response: IncomingMessage): Promise<Response> {
     headers: {
       "content-type": response.headers["content-type"] ?? "",
       "retry-after": response.headers["retry-after"] ?? "",
+      date: response.headers.date ?? "",
     },
   });
 }

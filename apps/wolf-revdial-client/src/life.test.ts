@@ -1,7 +1,9 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
+import { messageOf } from "./agent.ts";
 import { backoffMs } from "./backoff.ts";
-import { lifeTransitions, nextTry } from "./life.ts";
+import { readRetryAfter } from "./control-plane.ts";
+import { lifeTransitions, nextTry, RETRY_AFTER_MS_MAX } from "./life.ts";
 
 const backoff = { baseMs: 500, capMs: 30_000, random: () => 0.5 };
 
@@ -25,6 +27,28 @@ describe("the wait before the next try", () => {
     expect(nextTry({ kind: "lost", retryAfterMs: 7000 }, { attempt: 9, everReady: true }, backoff)).toBe(
       7250,
     );
+  });
+
+  it("follows no wish that is none or a mistake", () => {
+    const wish = (retryAfterMs: number) =>
+      nextTry({ kind: "lost", retryAfterMs }, { attempt: 9, everReady: true }, backoff);
+    expect(wish(0)).toBe(15_000);
+    expect(wish(RETRY_AFTER_MS_MAX)).toBe(RETRY_AFTER_MS_MAX + 250);
+    // A timer this long would fire at once.
+    expect(wish(2 ** 32 - 1)).toBe(RETRY_AFTER_MS_MAX + 250);
+  });
+
+  it.each([
+    ["7", undefined, 7000],
+    ["Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:27 GMT", 10_000],
+    ["Sun, 06 Nov 1994 08:49:37 GMT", undefined, undefined],
+    ["Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:38 GMT", undefined],
+    ["-1", undefined, undefined],
+    ["1e3", undefined, undefined],
+    ["soon", undefined, undefined],
+    ["", undefined, undefined],
+  ])("reads Retry-After %j beside Date %j as %p ms", (value, date, ms) => {
+    expect(readRetryAfter(new Headers({ "retry-after": value, ...(date ? { date } : {}) }))).toBe(ms);
   });
 
   it("is none for a credential that never worked, and long for one that did", () => {
@@ -54,5 +78,17 @@ describe("the agent's life", () => {
       ([state, events]) => state !== "draining" && events.stop === "draining",
     );
     expect(drains.map(([state]) => state)).toEqual(["ready"]);
+  });
+});
+
+describe("what is said of a failed try", () => {
+  it("has the network's reason, but neither the token nor what could steer a terminal", () => {
+    const network = new Error("got no reply", {
+      cause: new Error("call", { cause: new Error("ECONNREFUSED") }),
+    });
+    expect(messageOf(network, "t0ken")).toBe("got no reply (ECONNREFUSED)");
+    const hostile = new Error("you sent t0ken\u001b]0;owned\u0007\r\n\u202eover");
+    expect(messageOf(hostile, "t0ken")).toBe("you sent [token] ]0;owned over");
+    expect(messageOf("t0ken", "t0ken")).toBe("[token]");
   });
 });

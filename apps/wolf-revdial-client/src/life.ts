@@ -29,6 +29,8 @@ export interface Retry {
 
 /** A refused credential is tried again this rarely once it had worked: it may be on its way to being rotated. */
 const CREDENTIAL_WAIT_MS = 60_000;
+/** A longer wish is a mistake; and a timer above 2^31 - 1 ms would fire at once. */
+export const RETRY_AFTER_MS_MAX = 3_600_000;
 /** A tunnel that lasted this long proves the server well: the count of failures starts anew. */
 export const LASTED_MS = 30_000;
 
@@ -45,6 +47,8 @@ export function nextTry(
       : "give-up";
   // Two agents with one name would throw each other out at full speed.
   if (kind === "replaced") return backoff.capMs / 2 + backoffMs(0, { ...backoff, baseMs: backoff.capMs / 2 });
-  if (retryAfterMs !== undefined) return retryAfterMs + backoffMs(0, backoff);
+  // A wish of zero would be a loop at full speed: it counts as none.
+  if (retryAfterMs !== undefined && retryAfterMs > 0)
+    return Math.min(retryAfterMs, RETRY_AFTER_MS_MAX) + backoffMs(0, backoff);
   return backoffMs(attempt, backoff);
 }

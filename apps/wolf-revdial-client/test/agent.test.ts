@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { wolfClient } from "@wolfpack/wolf-api";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
 import { type Tunnel, tunnelFetch } from "revdial";
+import type { WebSocket } from "ws";
 import { type FakeControlPlane, fakeControlPlane, TOKEN } from "./control-plane.ts";
 
 const bundle = fileURLToPath(new URL("../dist/wolf-revdial-client.mjs", import.meta.url));
@@ -277,6 +278,83 @@ describe("the agent", () => {
     expect(plane.registrations.length).toBeGreaterThan(1);
   });
 
+  it("comes back when the server says, also from a refused registration", async () => {
+    plane.refuseRegistration = 503;
+    plane.refusalHeaders = { "retry-after": "7" };
+    const { output } = agent();
+    while (!output().includes('"wait_ms":')) await new Promise((resolve) => setImmediate(resolve));
+    expect(output()).toMatch(/"wait_ms":7\d{3},/);
+  });
+
+  it("serves with labels that are too long for a notice, over one tunnel", async () => {
+    const labels = Array.from({ length: 32 }, (_, i) => ["--label", `key${i}=${"€".repeat(250)}`]).flat();
+    const { output } = agent(labels);
+    const tunnel = await plane.nextTunnel();
+    expect(await client(tunnel).listLobbies()).toEqual([]);
+    expect(await plane.notice((type) => type === "heartbeat")).toEqual({ wolf: "ok" });
+    expect(plane.registrations).toHaveLength(1);
+    expect(output()).toContain("too large");
+  });
+
+  it("survives a control plane that speaks anything but the protocol", async () => {
+    const bytes = (...parts: (string | Buffer)[]) => Buffer.concat(parts.map((part) => Buffer.from(part)));
+    const replies: ((webSocket: WebSocket) => void)[] = [
+      (socket) => socket.terminate(),
+      (socket) => socket.close(4000, "go away"),
+      (socket) => socket.send("text, not bytes"),
+      (socket) => socket.send(Buffer.alloc(0)),
+      (socket) => socket.send(Buffer.alloc(64, 0xff)),
+      (socket) => socket.send(Buffer.alloc(64)),
+      (socket) => socket.send(Buffer.alloc(2 * 1024 * 1024, 1)),
+      // Its own words sent back, then torn, then with bytes behind them.
+      (socket) => socket.once("message", (hello: Buffer) => socket.send(hello.subarray(0, -1))),
+      (socket) =>
+        socket.once("message", (hello: Buffer) => socket.send(bytes(hello, Buffer.alloc(40, 0xee)))),
+      (socket) => socket.once("message", (hello: Buffer) => socket.send(bytes(hello, hello))),
+    ];
+    const { process: child, output } = agent();
+    let tried = 0;
+    await new Promise<void>((resolve) => {
+      plane.hostile = (webSocket) => {
+        webSocket.on("error", () => undefined);
+        const reply = replies[tried++];
+        if (reply === undefined) {
+          plane.hostile = undefined;
+          webSocket.terminate();
+          resolve();
+        } else {
+          reply(webSocket);
+          // Whatever the agent makes of it, the connection ends.
+          setImmediate(() => webSocket.close());
+        }
+      };
+    });
+    expect(await client(await plane.nextTunnel()).listLobbies()).toEqual([]);
+    expect(child.exitCode).toBeNull();
+    expect(output()).not.toMatch(/\n\s+at /);
+  });
+
+  it("answers what no path, method or service may be, and serves on", async () => {
+    agent(["--service", `screen=unix://${folder}/wolfpack/{session}/screen.sock`]);
+    const tunnel = await plane.nextTunnel();
+    const rounds = [];
+    for (const service of ["wolf", "screen", "constructor", "x".repeat(63)])
+      for (const method of ["GET", "POST", "CONNECT", "get", "*"])
+        for (const target of [
+          "/",
+          "/../../etc/passwd",
+          "/%00",
+          `/${"a".repeat(20_000)}`,
+          "/{session}/screenshot",
+        ])
+          rounds.push(tunnel.request({ service, method, path: target, body: Buffer.alloc(3, 0xff) }));
+    for (const { status, headers } of await Promise.all(rounds)) {
+      expect([400, 403, 404, 405]).toContain(status);
+      expect(new Map(headers).get("x-wolfpack-refused")).toMatch(/^[a-z-]+$/);
+    }
+    expect(await client(tunnel).listLobbies()).toEqual([]);
+  });
+
   it("finishes what is in flight on SIGTERM, and exits with 0", async () => {
     wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "stall", times: 1 });
     const { process: child, exit } = agent();
@@ -319,9 +397,13 @@ describe("the agent's command line", () => {
     },
   );
 
-  it("exits with 3 when only the upgrade refuses its token", async () => {
-    plane.refuseUpgrade = { status: 403 };
-    expect(await agent().exit).toBe(3);
+  it("exits with 3 when only the upgrade refuses its token, and repeats nothing that steers a terminal", async () => {
+    plane.refuseUpgrade = { status: 403, body: `no: Bearer ${TOKEN} \u001b]0;owned\u0007` };
+    const { exit, output } = agent();
+    expect(await exit).toBe(3);
+    expect(output()).toContain("no: Bearer [token]");
+    expect(output()).not.toMatch(/(?!\n)\p{Cc}/u);
+    expect(output()).not.toContain(TOKEN);
   });
 
   it("keeps trying with a token that had worked", async () => {
@@ -329,9 +411,9 @@ describe("the agent's command line", () => {
     const tunnel = await plane.nextTunnel();
     plane.refuseRegistration = 401;
     tunnel.destroy();
-    while (!output().includes('"kind":"credential"')) await new Promise((resolve) => setImmediate(resolve));
-    while (!output().includes('"wait_ms":6') && !output().includes('"wait_ms":7'))
-      await new Promise((resolve) => setImmediate(resolve));
+    // One to two minutes.
+    const patient = /"kind":"credential".*"wait_ms":(?:[6-9]\d|1[01]\d)\d{3}\D/s;
+    while (!patient.test(output())) await new Promise((resolve) => setImmediate(resolve));
     expect(agents[0]?.process.exitCode).toBeNull();
   });
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 import { acceptTunnel, type Tunnel, webSocketServerOptions } from "revdial";
-import { WebSocketServer } from "ws";
+import { type WebSocket, WebSocketServer } from "ws";
 
 export interface FakeControlPlane {
   url: string;
@@ -12,8 +12,12 @@ export interface FakeControlPlane {
   notices: { type: string; json: Record<string, unknown> }[];
   /** Answer registrations with this status instead. */
   refuseRegistration: number | undefined;
+  /** Header fields of a refused registration. */
+  refusalHeaders: Record<string, string>;
   /** Answer upgrades with this status instead. */
-  refuseUpgrade: { status: number; headers?: Record<string, string> } | undefined;
+  refuseUpgrade: { status: number; headers?: Record<string, string>; body?: string } | undefined;
+  /** Takes the next WebSockets instead of a tunnel. */
+  hostile: ((webSocket: WebSocket) => void) | undefined;
   /** The next tunnel that comes up. */
   nextTunnel(): Promise<Tunnel>;
   /** The first notice, from now or before, that fits. */
@@ -33,7 +37,9 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
     registrations: [],
     notices: [],
     refuseRegistration: undefined,
+    refusalHeaders: {},
     refuseUpgrade: undefined,
+    hostile: undefined,
     nextTunnel: () =>
       new Promise((resolve) => {
         const ready = tunnels.shift();
@@ -53,18 +59,23 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
       }),
     async stop() {
       for (const tunnel of live) tunnel.destroy();
+      for (const webSocket of hostileSockets) webSocket.terminate();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };
   const live = new Set<Tunnel>();
+  const hostileSockets = new Set<WebSocket>();
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     const status = authorised(request) ? (plane.refuseRegistration ?? 200) : 401;
     if (status !== 200) {
       const code = status === 401 ? "unauthenticated" : status === 403 ? "forbidden" : "internal";
-      response.writeHead(status, { "content-type": "application/problem+json" });
+      response.writeHead(status, {
+        "content-type": "application/problem+json",
+        ...plane.refusalHeaders,
+      });
       response.end(
         JSON.stringify({
           type: `/problems/${code}`,
@@ -103,15 +114,21 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
   const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   server.on("upgrade", (request, socket, head) => {
     socket.on("error", () => undefined);
-    const refusal = authorised(request) ? plane.refuseUpgrade : { status: 401 };
+    const refusal: FakeControlPlane["refuseUpgrade"] = authorised(request)
+      ? plane.refuseUpgrade
+      : { status: 401 };
     if (refusal) {
       const headers = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
       socket.end(
-        `HTTP/1.1 ${refusal.status} No\r\n${headers.join("")}content-length: 0\r\nconnection: close\r\n\r\n`,
+        `HTTP/1.1 ${refusal.status} No\r\n${headers.join("")}content-length: ${Buffer.byteLength(refusal.body ?? "")}\r\nconnection: close\r\n\r\n${refusal.body ?? ""}`,
       );
       return;
     }
     upgrades.handleUpgrade(request, socket, head, (webSocket) => {
+      if (plane.hostile) {
+        hostileSockets.add(webSocket);
+        return plane.hostile(webSocket);
+      }
       const tunnel = acceptTunnel(webSocket);
       live.add(tunnel);
       tunnel.onNotice((type, payload) => {
