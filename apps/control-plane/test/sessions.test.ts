@@ -95,6 +95,28 @@ describe("creating a session", () => {
     );
   });
 
+  it("goes on when the user hangs up while waiting", async () => {
+    const wolf = await host({ containerStartDelayMs: 100 });
+    const hangUp = new AbortController();
+    const creation = fetch(`${plane.url}/api/v1/sessions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${plane.adminKey}`, "content-type": "application/json" },
+      body: "{}",
+      signal: hangUp.signal,
+    });
+    await eventually(
+      () => wolf.wolf.requests,
+      (requests) => requests.some(({ path }) => path.endsWith("/create")),
+    );
+    hangUp.abort();
+    await expect(creation).rejects.toThrow();
+    const [session] = await eventually(
+      async () => (await call<Session[]>("GET", "sessions")).body,
+      ([first]) => first?.status === "running",
+    );
+    expect(wolf.wolf.lobbies()).toMatchObject([{ id: session?.lobby_id }]);
+  });
+
   it("counts a lobby that is still listed after the settling time as running, without a container event", async () => {
     const wolf = await host({ containerStartDelayMs: 60_000 });
     const { body } = await create();

@@ -46,7 +46,11 @@ beforeEach(async () => {
   await database.prisma.user.create({
     data: { id: principal.userId, name: "ann", role: "user", created_at: clock.now() },
   });
-  service = createSessionService({
+  service = aService();
+});
+
+const aService = (): SessionService =>
+  createSessionService({
     store,
     wolves: prismaWolfStore(database.prisma),
     tunnels: gateway(),
@@ -57,7 +61,6 @@ beforeEach(async () => {
     startTimeoutMs: START_TIMEOUT_MS,
     settleMs: SETTLE_MS,
   });
-});
 
 afterEach(async () => {
   service.close();
@@ -193,6 +196,44 @@ describe("a start", () => {
   });
 });
 
+describe("a control plane that starts again", () => {
+  const tagged = (id: string) => ({ id: LOBBY, name: id, runner: { type: "docker", env: [] } });
+  const neverAnswered = () => new Promise<OutgoingResponse>(() => undefined);
+
+  it("adopts the lobby of a start that its predecessor did not finish, and lets it settle", async () => {
+    const wolfId = await wolf("mid-start");
+    answers.set("/api/v1/lobbies/create", neverAnswered);
+    const { id } = await create();
+    const next = aService();
+    answers.set("mid-start /api/v1/lobbies", () => reply({ success: true, lobbies: [tagged(id)] }));
+    await next.reconcileAll([wolfId]);
+    expect(await store.get(id)).toMatchObject({ status: "starting", lobbyId: LOBBY });
+    clock.advance(SETTLE_MS);
+    await next.reconcileAll([wolfId]);
+    expect((await store.get(id))?.status).toBe("running");
+    expect(asked.some((line) => line.includes("/stop"))).toBe(false);
+    expect(await slotsOf(wolfId)).toBe(1);
+    next.close();
+  });
+
+  it("fails a start whose lobby never came, at its deadline, and one whose wolf never returns", async () => {
+    const wolfId = await wolf("no-lobby");
+    answers.set("/api/v1/lobbies/create", neverAnswered);
+    const [{ id: first }, { id: second }] = [await create(), await create()];
+    const next = aService();
+    clock.advance(START_TIMEOUT_MS - 1);
+    await next.reconcileAll([wolfId]);
+    expect((await store.get(first))?.status).toBe("placed");
+    clock.advance(START_TIMEOUT_MS);
+    tunnels.clear();
+    await next.reconcileAll([]);
+    for (const id of [first, second])
+      expect(await store.get(id)).toMatchObject({ status: "failed", failure: { code: "start-timeout" } });
+    expect(await slotsOf(wolfId)).toBe(0);
+    next.close();
+  });
+});
+
 describe("reconciliation", () => {
   it("gives up its round at the first step that Wolf does not answer", async () => {
     const wolfId = await wolf("stuck");
@@ -220,11 +261,13 @@ describe("reconciliation", () => {
     await statusBecomes(id, "starting");
     tell(wolfId, containerCreated({ session_id: LOBBY }));
     await statusBecomes(id, "running");
+    const timers = clock.pending;
     tell(wolfId, { seq: 2, event: `${wolfEventPrefix}StopLobbyEvent`, data: { lobby_id: LOBBY } });
     await eventually(
-      () => asked.length,
-      (count) => count > 1,
+      () => clock.pending,
+      (now) => now > timers,
     );
+    expect((await store.get(id))?.status).toBe("running");
     clock.advance(1000);
     expect((await statusBecomes(id, "failed"))?.failure?.code).toBe("lobby-vanished");
     expect(await slotsOf(wolfId)).toBe(0);
