@@ -74,12 +74,11 @@ export async function runAgent(
     await register(config, inventory, signal);
     step("registered");
     const onHandlerError = (err: unknown) => log.error({ err }, "a request could not be served");
-    return dial(config, { version, incarnation, signal, onHandlerError });
+    return dial(config, { version, incarnation, signal, handler: forward, onHandlerError });
   }
 
   /** Serves until the tunnel ends, by itself or because we are to stop. */
   async function serve(tunnel: Tunnel): Promise<Ending> {
-    tunnel.serve(forward);
     live = tunnel;
     everReady = true;
     step("tunnelUp");

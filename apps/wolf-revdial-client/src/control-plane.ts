@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { type AgentInventory, WolfpackApiError, wolfpackClient } from "@wolfpack/api-contract";
-import { dialTunnel, type Tunnel } from "revdial";
+import { dialTunnel, type RequestHandler, type Tunnel } from "revdial";
 import type { AgentConfig } from "./config.ts";
 
 const REGISTER_TIMEOUT_MS = 15_000;
@@ -62,13 +62,15 @@ export interface DialAs {
   version: string;
   incarnation: number;
   signal: AbortSignal;
+  /** Serves from the first moment. */
+  handler: RequestHandler;
   onHandlerError: (error: unknown) => void;
 }
 
 /** Rejects with a RevdialError. */
 export function dial(
   config: AgentConfig,
-  { version, incarnation, signal, onHandlerError }: DialAs,
+  { version, incarnation, signal, handler, onHandlerError }: DialAs,
 ): Promise<Tunnel> {
   const url = new URL("/api/v1/revdial", config.apiUrl);
   url.protocol = config.apiUrl.protocol === "https:" ? "wss:" : "ws:";
@@ -79,6 +81,7 @@ export function dial(
     incarnation,
     insecure: config.insecure,
     signal,
+    handler,
     onHandlerError,
     ...(config.ca === undefined ? {} : { ca: config.ca }),
   });

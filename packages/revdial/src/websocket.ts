@@ -9,7 +9,7 @@ import { createTunnel } from "./core-tunnel.ts";
 import { RevdialError } from "./errors.ts";
 import { defaultLimits } from "./limits.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
-import type { Tunnel, TunnelOptions } from "./tunnel.ts";
+import type { RequestHandler, Tunnel, TunnelOptions } from "./tunnel.ts";
 
 /** The WebSocket subprotocol both sides must name (SPEC §2). */
 export const REVDIAL_SUBPROTOCOL = "revdial.v3";
@@ -89,6 +89,8 @@ export function acceptTunnel(webSocket: WebSocket, options: TunnelOptions = {}):
 }
 
 export interface DialOptions extends TunnelOptions {
+  /** Serves from the first moment: requests may come in the same bytes as the peer's HELLO, before the dialler is told. */
+  handler?: RequestHandler;
   /** Sent with the upgrade request, such as `authorization`. */
   headers?: Record<string, string>;
   /** Gives up dialling; a tunnel that is up is not ended by it. */
@@ -129,6 +131,7 @@ export async function dialTunnel(url: string | URL, options: DialOptions = {}): 
   socket.once("open", () => {
     tunnel = createTunnel(new WebSocketTransport(socket), true, options);
     const opened = tunnel;
+    if (options.handler) opened.serve(options.handler);
     opened.ready.then(() => outcome.resolve(opened), fail);
   });
   try {

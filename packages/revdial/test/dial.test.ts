@@ -46,6 +46,26 @@ describe("dialTunnel", () => {
     },
   );
 
+  it("serves a request that comes in the same message as the peer's HELLO", async () => {
+    server = createServer();
+    const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
+    const heads = signal<string[]>();
+    server.on("upgrade", (request, socket, head) => {
+      upgrades.handleUpgrade(request, socket, head, (webSocket) => {
+        webSocket.send(write(hello, open(2, { end: true })));
+        const types: string[] = [];
+        webSocket.on("message", (message: Buffer) => {
+          types.push(...decodeMessage(message, defaultLimits).map(({ type }) => type));
+          if (types.length > 1) heads.give(types);
+        });
+      });
+    });
+    const tunnel = await dialTunnel(await listen(server), { handler: () => ({ status: 204 }) });
+    expect(await heads.seen).toEqual(["hello", "head"]);
+    tunnel.destroy();
+    await tunnel.closed;
+  });
+
   it("reports the Retry-After of a refusal and bounds its body", async () => {
     const url = await answering((_request, response) => {
       response.writeHead(503, { "retry-after": "7" });

@@ -102,7 +102,7 @@ describe("POST /wolf-instances/register", () => {
     ["half a slot", { name: "a", max_sandboxes: 1.5 }, "body.max_sandboxes"],
     ["slots as text", { name: "a", max_sandboxes: "4" }, "body.max_sandboxes"],
     ["a foreign GPU", { name: "a", gpu_type: "voodoo" }, "body.gpu_type"],
-    ["an unknown field", { name: "a", epoch: 9 }, "body"],
+    ["an unknown field", { name: "a", epoch: 9 }, "body.epoch"],
     ["NUL in a label", { name: "a", labels: { x: "\u0000" } }, "body.labels.x"],
     ["half a character in a label", { name: "a", labels: { x: "\ud800" } }, "body.labels.x"],
     ["too many labels", { name: "a", labels: labels(33) }, "body.labels"],
