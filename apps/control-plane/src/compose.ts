@@ -67,7 +67,11 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     wolfStaleAfterMs: config.wolfStaleAfterMs,
     intervalMs: config.healthIntervalMs,
   });
-  const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved: gateway.drop });
+  const onRemoved = (wolfId: string): void => {
+    gateway.drop(wolfId);
+    sessions.changedElsewhere();
+  };
+  const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved });
   const sessions = createSessionService({
     store: prismaSessionStore(prisma),
     wolves: wolfStore,

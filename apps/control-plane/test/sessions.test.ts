@@ -350,6 +350,17 @@ describe("a session and its wolf", () => {
     expect((await wolfOf(lost)).connected_sandboxes).toBe(1);
   });
 
+  it("tells a creation that still waits when its wolf is removed with force", async () => {
+    const wolf = await host({ containerStartDelayMs: 60_000, name: "doomed" });
+    const creation = call<Problem>("POST", "sessions", { body: {} });
+    await eventually(
+      async () => (await call<Session[]>("GET", "sessions?status=starting")).body,
+      (sessions) => sessions.length === 1,
+    );
+    expect((await call("DELETE", `wolf-instances/${wolf.wolfId}?force=true`)).status).toBe(200);
+    expect(await creation).toMatchObject({ status: 502, body: { reason_code: "wolf-removed" } });
+  });
+
   it("fails when its container ends, and is not confused by lobbies of others", async () => {
     const wolf = await host();
     const { body } = await create();

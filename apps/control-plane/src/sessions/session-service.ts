@@ -167,6 +167,9 @@ export function createSessionService(options: SessionServiceOptions) {
       return session && session.endedAt === null ? session.ownerId : undefined;
     },
 
+    /** Sessions were changed past this service, as when their wolf is removed: whoever waits looks again. */
+    changedElsewhere: (): void => waiters.allChanged(),
+
     /** Lets waiting requests go and stops timers. */
     close(): void {
       keeper.close();

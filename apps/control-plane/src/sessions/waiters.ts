@@ -49,6 +49,11 @@ export class Waiters {
     for (const waiter of this.waiting.get(id) ?? []) waiter.look();
   }
 
+  /** Any session may have changed. */
+  allChanged(): void {
+    for (const id of [...this.waiting.keys()]) this.changed(id);
+  }
+
   close(): void {
     for (const waiters of [...this.waiting.values()]) for (const waiter of [...waiters]) waiter.giveUp();
   }
