@@ -7,26 +7,37 @@ import { RevdialError } from "./errors.ts";
 import type { HeaderList } from "./head.ts";
 
 export class IncomingBody implements AsyncIterable<Uint8Array> {
-  readonly trailers: Promise<HeaderList>;
   private readonly chunks = new ChunkQueue();
   private state: "open" | "ended" | "failed" = "open";
   private error: RevdialError | undefined;
-  private readers: (() => void)[] = [];
+  private readers: (() => void)[] | undefined;
   private iterated = false;
   /** The reader has left or has seen the end. */
   private finished = false;
+  private endTrailers: HeaderList = [];
+  private trailersWaiter: PromiseWithResolvers<HeaderList> | undefined;
   private readonly onConsumed: (bytes: number) => void;
   private readonly onAbandoned: () => void;
-  private readonly settleTrailers: { resolve(trailers: HeaderList): void; reject(error: RevdialError): void };
 
   /** `onAbandoned` is called when the reader stops before the end. */
   constructor(onConsumed: (bytes: number) => void, onAbandoned: () => void) {
     this.onConsumed = onConsumed;
     this.onAbandoned = onAbandoned;
-    const { promise, resolve, reject } = Promise.withResolvers<HeaderList>();
-    this.trailers = promise;
-    this.trailers.catch(() => undefined); // Nobody has to look at the trailers.
-    this.settleTrailers = { resolve, reject };
+  }
+
+  /** Made when somebody asks: most never do, and a promise costs more than a small body. */
+  get trailers(): Promise<HeaderList> {
+    if (this.trailersWaiter === undefined) {
+      this.trailersWaiter = Promise.withResolvers<HeaderList>();
+      this.trailersWaiter.promise.catch(() => undefined); // Nobody has to look at the trailers.
+      this.settleTrailers();
+    }
+    return this.trailersWaiter.promise;
+  }
+
+  private settleTrailers(): void {
+    if (this.state === "ended") this.trailersWaiter?.resolve(this.endTrailers);
+    else if (this.state === "failed") this.trailersWaiter?.reject(this.error);
   }
 
   push(bytes: Uint8Array): void {
@@ -39,7 +50,8 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   end(trailers: HeaderList): void {
     if (this.state !== "open") return;
     this.state = "ended";
-    this.settleTrailers.resolve(trailers);
+    this.endTrailers = trailers;
+    this.settleTrailers();
     this.wakeReaders();
   }
 
@@ -49,12 +61,23 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
     this.state = "failed";
     this.error = error;
     this.chunks.clear();
-    this.settleTrailers.reject(error);
+    this.settleTrailers();
     this.wakeReaders();
   }
 
+  /** What came before a socket was accepted is its first bytes; from now on this body is over. */
+  drainInto(socket: { onData(bytes: Uint8Array): void; onEnded(): void }): void {
+    for (let chunk = this.chunks.take(); chunk !== undefined; chunk = this.chunks.take())
+      socket.onData(chunk);
+    if (this.state === "ended") socket.onEnded();
+    this.end([]);
+  }
+
   private wakeReaders(): void {
-    for (const wake of this.readers.splice(0)) wake();
+    const readers = this.readers;
+    if (readers === undefined) return;
+    this.readers = undefined;
+    for (const wake of readers) wake();
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
@@ -76,7 +99,10 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
         if (this.error) throw this.error;
         return { done: true, value: undefined };
       }
-      await new Promise<void>((resolve) => this.readers.push(resolve));
+      await new Promise<void>((resolve) => {
+        this.readers ??= [];
+        this.readers.push(resolve);
+      });
     }
   }
 

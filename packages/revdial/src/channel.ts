@@ -55,6 +55,8 @@ export interface Channel {
   readonly id: number;
   /** Opened by the peer: it holds one of the slots we offer until its handler has returned. */
   readonly inbound: boolean;
+  /** A byte stream once its handler has answered 101 (SPEC §6.5). */
+  readonly socket: boolean;
   state: ChannelState;
   /** The OPEN frame has been handed to the transport. */
   openSent: boolean;
@@ -77,6 +79,12 @@ export interface Channel {
   /** Bytes consumed since the window was last grown, and when that count began: the measure for growth. */
   grownSinceBytes: number;
   grownSinceAt: number;
+  /** Its socket was answered with something else than 101: what we still had to say is void. */
+  refused: boolean;
+  /** Heads below 200 that the peer has sent. */
+  interimHeads: number;
+  /** When a tick first saw body bytes wait without credit. */
+  blockedSince: number | undefined;
   /** DATA frames without bytes in a row. */
   emptyData: number;
   /** Body bytes waiting to be framed. */
@@ -98,6 +106,7 @@ export interface Channel {
 export function newChannel(
   id: number,
   inbound: boolean,
+  socket: boolean,
   sendCredit: number,
   windowBytes: number,
   now: number,
@@ -105,6 +114,7 @@ export function newChannel(
   return {
     id,
     inbound,
+    socket,
     state: inbound ? "accepted" : "opening",
     openSent: inbound,
     held: false,
@@ -117,6 +127,9 @@ export function newChannel(
     released: !inbound,
     grownSinceBytes: 0,
     grownSinceAt: now,
+    refused: false,
+    interimHeads: 0,
+    blockedSince: undefined,
     emptyData: 0,
     queue: new ChunkQueue(),
     endQueued: undefined,

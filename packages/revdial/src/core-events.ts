@@ -31,6 +31,8 @@ export type LocalEvent =
 export type Effect =
   | { effect: "ready"; peer: PeerHello }
   | { effect: "incoming"; channel: number; head: OpenHead; end: boolean }
+  /** A head below 200 that is not a socket's 101: the real one is still to come. */
+  | { effect: "interim"; channel: number; status: number; headers: HeaderList }
   | { effect: "head"; channel: number; status: number; headers: HeaderList }
   | { effect: "data"; channel: number; bytes: Uint8Array }
   | { effect: "ended"; channel: number; trailers: HeaderList }

@@ -2,21 +2,28 @@
  * Joins the pure core to a transport and a clock: effects become promises, bodies and calls of the handler. It promises
  * that everything it handed out settles whatever way the tunnel ends, and that nothing the peer sends throws out of it.
  */
-import { IncomingBody } from "./body.ts";
-import { BodySource } from "./body-source.ts";
+import type { Duplex } from "node:stream";
+import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
-import { goawayCodeName, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
-import { type Exchange, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
+import {
+  goawayCodeName,
+  type RequestFate,
+  RevdialError,
+  type RevdialErrorCode,
+  type WireCodeName,
+} from "./errors.ts";
+import { guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
 import type { OpenHead } from "./frame.ts";
-import { type HeaderList, travellingHeaders } from "./head.ts";
+import type { HeaderList } from "./head.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
+import { RequestEnd, socketRefused } from "./request-end.ts";
+import { ServeEnd } from "./serve-end.ts";
 import type { Transport } from "./transport.ts";
 import type {
-  Body,
   CloseOptions,
-  IncomingRequest,
+  ConnectOptions,
   RequestHandler,
   Tunnel,
   TunnelEnd,
@@ -25,16 +32,19 @@ import type {
   TunnelResponse,
 } from "./tunnel.ts";
 
+interface ChannelReset {
+  code: RevdialErrorCode;
+  reason: string;
+  sent: RequestFate;
+}
+
 /** A peer that does not answer our WebSocket close in this time is cut off. */
 const CLOSE_HANDSHAKE_MS = 1000;
-/** Codes a handler may answer with by throwing them. */
-const handlerCodes: ReadonlySet<string> = new Set(["REFUSED", "SERVICE_UNKNOWN", "CANCELLED"]);
-
 export function createTunnel(transport: Transport, dialled: boolean, options: TunnelOptions = {}): Tunnel {
   return new CoreTunnel(transport, dialled, options);
 }
 
-class CoreTunnel implements Tunnel {
+class CoreTunnel implements Tunnel, ChannelPort {
   peer: PeerHello | undefined;
   rttMs: number | undefined;
   readonly ready: Promise<void>;
@@ -44,7 +54,7 @@ class CoreTunnel implements Tunnel {
   private readonly limits: TunnelLimits;
   private readonly onHandlerError: (error: unknown) => void;
   private readonly core: Core;
-  private readonly exchanges = new Map<number, Exchange>();
+  private readonly ends = new Map<number, ChannelEnd>();
   private readonly listeners = new Set<(type: string, payload: Uint8Array) => void>();
   private readonly settleReady = Promise.withResolvers<void>();
   private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
@@ -58,7 +68,7 @@ class CoreTunnel implements Tunnel {
   private batches: (readonly Effect[])[] | undefined;
   private peerGoaway: TunnelEnd | undefined;
   private closeReason: string | undefined;
-  private end: TunnelEnd | undefined;
+  private over: TunnelEnd | undefined;
   private transportGone = false;
 
   constructor(transport: Transport, dialled: boolean, options: TunnelOptions) {
@@ -91,44 +101,62 @@ class CoreTunnel implements Tunnel {
   }
 
   get draining(): boolean {
-    return this.core.draining || this.end !== undefined;
+    return this.core.draining || this.over !== undefined;
+  }
+
+  get load(): number {
+    return this.core.size.live;
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
-    const { signal, body } = request;
-    if (signal?.aborted) {
-      throw new RevdialError("CANCELLED", "cancelled before it was sent", { cause: signal.reason });
+    if (request.signal?.aborted) {
+      throw new RevdialError("CANCELLED", "cancelled before it was sent", { cause: request.signal.reason });
     }
-    if (this.end) throw new RevdialError("CLOSED", `the tunnel has ended: ${this.end.code}`);
-    const head = openHead(request);
-    const id = this.core.claimChannel();
-    const waiting = Promise.withResolvers<TunnelResponse>();
-    const cancel = (reason: string, cause: unknown) => {
-      exchange.cause = cause;
-      this.input({ do: "reset", channel: id, code: "CANCELLED", reason });
-    };
-    const exchange: Exchange = {
-      body: new IncomingBody(
-        (bytes) => this.input({ do: "consumed", channel: id, bytes }),
-        () => cancel("the reader stopped", undefined),
-      ),
-      head: waiting,
-      over: false,
-    };
-    const empty = isEmpty(body);
-    this.input({ do: "open", channel: id, head, end: empty });
-    this.exchanges.set(id, exchange);
-    if (signal) {
-      const onAbort = () => cancel("cancelled by the caller", signal.reason);
-      signal.addEventListener("abort", onAbort, { once: true });
-      exchange.release = () => signal.removeEventListener("abort", onAbort);
-    }
-    if (!empty) {
-      this.send(id, exchange, body, []).catch((error) => {
-        if (!exchange.over) cancel("the body's source failed", error);
-      });
-    }
-    return waiting.promise;
+    const end = new RequestEnd(this, request);
+    end.start(this.open(openHead(request), isEmpty(request.body) && request.upgrade === undefined, end));
+    return end.answer;
+  }
+
+  async connect(service: string, options: ConnectOptions = {}): Promise<Duplex> {
+    const { path = "/", protocol = "", ...more } = options;
+    const method = protocol === "" ? "CONNECT" : "GET";
+    const response = await this.request({ service, method, path, upgrade: protocol, ...more });
+    if (response.socket) return response.socket;
+    throw await socketRefused(response);
+  }
+
+  /** Opens a channel of ours; its number. Errors, all not sent: CLOSED, DRAINING, REFUSED, and the codec's. */
+  open(head: OpenHead, ended: boolean, end: ChannelEnd): number {
+    if (this.over) throw new RevdialError("CLOSED", `the tunnel has ended: ${this.over.code}`);
+    const channel = this.core.claimChannel();
+    this.input({ do: "open", channel, head, end: ended });
+    this.ends.set(channel, end);
+    return channel;
+  }
+
+  head(channel: number, status: number, headers: HeaderList, end: boolean): void {
+    this.input({ do: "head", channel, status, headers, end });
+  }
+
+  data(channel: number, bytes: Uint8Array): boolean {
+    this.input({ do: "data", channel, bytes });
+    return !this.core.isFull(channel);
+  }
+
+  end(channel: number, trailers: HeaderList): void {
+    this.input({ do: "end", channel, trailers });
+  }
+
+  reset(channel: number, code: WireCodeName, reason: string): void {
+    this.input({ do: "reset", channel, code, reason });
+  }
+
+  consumed(channel: number, bytes: number): void {
+    this.input({ do: "consumed", channel, bytes });
+  }
+
+  handled(channel: number): void {
+    this.input({ do: "handled", channel });
   }
 
   serve(handler: RequestHandler): void {
@@ -137,7 +165,7 @@ class CoreTunnel implements Tunnel {
   }
 
   notify(type: string, payload: Uint8Array): boolean {
-    if (this.end) return false;
+    if (this.over) return false;
     try {
       this.input({ do: "notice", notice: type, payload });
       return true;
@@ -155,7 +183,7 @@ class CoreTunnel implements Tunnel {
   }
 
   close(options: CloseOptions = {}): Promise<TunnelEnd> {
-    if (this.end || this.closeReason !== undefined) return this.closed;
+    if (this.over || this.closeReason !== undefined) return this.closed;
     const { retryAfterMs = 0, drainMs = 30_000, code = "DRAINING", reason = "closing" } = options;
     this.closeReason = reason;
     this.drainTimer = this.clock.setTimer(drainMs, () =>
@@ -191,7 +219,7 @@ class CoreTunnel implements Tunnel {
 
   /** Frames of one turn of the event loop share messages (SPEC §2). */
   private flushSoon(): void {
-    if (this.flushQueued || this.end) return;
+    if (this.flushQueued || this.over) return;
     this.flushQueued = true;
     setImmediate(() => {
       this.flushQueued = false;
@@ -200,7 +228,7 @@ class CoreTunnel implements Tunnel {
   }
 
   private flush(): void {
-    while (!this.end && this.transport.queuedBytes < this.limits.socketQueueBytes) {
+    while (!this.over && this.transport.queuedBytes < this.limits.socketQueueBytes) {
       const { parts, effects } = this.core.nextMessage();
       if (parts !== undefined) this.transport.send(parts);
       this.perform(effects);
@@ -212,7 +240,7 @@ class CoreTunnel implements Tunnel {
     this.timer?.cancel();
     this.timer = undefined;
     this.timerAt = this.core.wakeAt;
-    if (this.end || this.timerAt === Number.POSITIVE_INFINITY) return;
+    if (this.over || this.timerAt === Number.POSITIVE_INFINITY) return;
     this.timer = this.clock.setTimer(Math.max(0, this.timerAt - this.clock.now()), () => {
       this.timerAt = Number.POSITIVE_INFINITY;
       this.contain(() => {
@@ -242,21 +270,16 @@ class CoreTunnel implements Tunnel {
         return;
       case "incoming":
         return this.incoming(effect.channel, effect.head, effect.end);
-      case "head": {
-        const exchange = this.exchanges.get(effect.channel);
-        if (exchange === undefined) return;
-        const { status, headers } = effect;
-        const { body } = exchange;
-        exchange.head?.resolve({ status, headers, body, trailers: body.trailers });
-        exchange.head = undefined;
-        return;
-      }
+      case "interim":
+        return this.ends.get(effect.channel)?.onInterim(effect.status, effect.headers);
+      case "head":
+        return this.ends.get(effect.channel)?.onHead(effect.status, effect.headers);
       case "data":
-        return this.exchanges.get(effect.channel)?.body.push(effect.bytes);
+        return this.ends.get(effect.channel)?.onData(effect.bytes);
       case "ended":
-        return this.exchanges.get(effect.channel)?.body.end(effect.trailers);
+        return this.ends.get(effect.channel)?.onEnded(effect.trailers);
       case "drained":
-        return this.exchanges.get(effect.channel)?.source?.resume();
+        return this.ends.get(effect.channel)?.onDrained();
       case "finished":
         return this.finish(effect.channel, undefined);
       case "reset":
@@ -290,86 +313,21 @@ class CoreTunnel implements Tunnel {
     }
   }
 
-  private finish(
-    id: number,
-    reset: { code: RevdialErrorCode; reason: string; sent: RevdialError["sent"] } | undefined,
-  ) {
-    const exchange = this.exchanges.get(id);
-    if (exchange === undefined) return;
-    this.exchanges.delete(id);
-    exchange.over = true;
-    exchange.release?.();
-    exchange.source?.stop();
-    if (reset === undefined) return;
-    const error = new RevdialError(reset.code, reset.reason, { sent: reset.sent, cause: exchange.cause });
-    exchange.head?.reject(error);
-    exchange.body.fail(error);
-    if (reset.code !== "NOT_NEEDED") exchange.abort?.abort(error);
+  private finish(channel: number, reset: ChannelReset | undefined, cause?: unknown): void {
+    const end = this.ends.get(channel);
+    if (end === undefined) return;
+    this.ends.delete(channel);
+    if (reset === undefined) return end.onClosed(undefined);
+    const { code, reason, sent } = reset;
+    end.onClosed(new RevdialError(code, reason, { sent, cause: end.cause ?? cause }));
   }
 
-  private incoming(id: number, head: OpenHead, ended: boolean): void {
-    const abort = new AbortController();
-    const body = new IncomingBody(
-      (bytes) => this.input({ do: "consumed", channel: id, bytes }),
-      () => undefined, // A handler may answer without reading on; the caller is told when the answer is complete.
-    );
-    if (ended) body.end([]);
-    const exchange: Exchange = { body, abort, over: false };
-    this.exchanges.set(id, exchange);
-    const { service, method, path, headers, deadlineMs, traceparent } = head;
-    const request: IncomingRequest = { service, method, path, headers, body, signal: abort.signal };
-    if (deadlineMs > 0) request.deadlineMs = deadlineMs;
-    if (traceparent !== "") request.traceparent = traceparent;
-    if (this.handler) void this.answer(id, exchange, this.handler, request);
+  private incoming(channel: number, head: OpenHead, ended: boolean): void {
+    const end = new ServeEnd(this, channel, head, ended);
+    this.ends.set(channel, end);
+    if (this.handler) void end.serve(this.handler, this.onHandlerError);
     // The peer may ask in the same message as its HELLO: whoever waits for `ready` gets one turn to call `serve`.
-    else setImmediate(() => void this.answer(id, exchange, this.handler ?? nothingServed, request));
-  }
-
-  private async answer(
-    id: number,
-    exchange: Exchange,
-    handler: RequestHandler,
-    request: IncomingRequest,
-  ): Promise<void> {
-    try {
-      const response = await handler(request);
-      const { status, headers = [], body, trailers = [] } = response;
-      const empty = isEmpty(body) && trailers.length === 0;
-      if (exchange.over) return await new BodySource(body).stop();
-      if (!(status >= 200)) throw new RevdialError("HEAD_INVALID", `a response has no status ${status}`);
-      this.input({ do: "head", channel: id, status, headers: travellingHeaders(headers), end: empty });
-      if (!empty) await this.send(id, exchange, body, trailers);
-    } catch (error) {
-      if (!exchange.over) this.handlerFailed(id, error);
-    } finally {
-      this.input({ do: "handled", channel: id });
-    }
-  }
-
-  private handlerFailed(id: number, error: unknown): void {
-    if (error instanceof RevdialError && handlerCodes.has(error.code)) {
-      const reason = error.message.slice(error.code.length + 2);
-      return this.input({ do: "reset", channel: id, code: error.code as WireCodeName, reason });
-    }
-    // The cause stays on this side: it may name things that the caller should not see.
-    this.input({ do: "reset", channel: id, code: "HANDLER_FAILED", reason: "the handler failed" });
-    this.onHandlerError(error);
-  }
-
-  /** Sends a body as fast as the channel takes it. Rejects when its source fails; resolves when the source has stopped. */
-  private async send(
-    id: number,
-    exchange: Exchange,
-    body: Body | undefined,
-    trailers: HeaderList,
-  ): Promise<void> {
-    const source = new BodySource(body);
-    exchange.source = source;
-    await source.run((bytes) => {
-      this.input({ do: "data", channel: id, bytes });
-      return !this.core.isFull(id);
-    });
-    if (!exchange.over) this.input({ do: "end", channel: id, trailers });
+    else setImmediate(() => void end.serve(this.handler ?? nothingServed, this.onHandlerError));
   }
 
   private coreClosed(code: RevdialErrorCode, reason: string): void {
@@ -389,20 +347,18 @@ class CoreTunnel implements Tunnel {
     this.closeTimer?.cancel();
     const orderly = this.peerGoaway !== undefined || (this.core.draining && this.core.size.live === 0);
     this.finishTunnel(orderly ? this.orderlyEnd(reason) : { code: "TRANSPORT_LOST", reason }, undefined);
-    this.settleClosed.resolve(this.end as TunnelEnd);
+    this.settleClosed.resolve(this.over as TunnelEnd);
   }
 
   /** The one way a tunnel ends: every promise settles, every timer stops, the transport is closed in bounded time. */
   private finishTunnel(end: TunnelEnd, how: number | "terminate" | undefined, cause?: unknown): void {
-    if (this.end) return;
-    this.end = end;
+    if (this.over) return;
+    this.over = end;
     this.timer?.cancel();
     this.drainTimer?.cancel();
-    for (const [id, exchange] of this.exchanges) {
-      exchange.cause ??= cause;
-      const code = end.code === "CLOSED" ? "DRAINING" : end.code;
-      this.finish(id, { code, reason: end.reason, sent: this.core.fateOf(id) });
-    }
+    const code = end.code === "CLOSED" ? "DRAINING" : end.code;
+    for (const channel of this.ends.keys())
+      this.finish(channel, { code, reason: end.reason, sent: this.core.fateOf(channel) }, cause);
     this.core.input({ do: "stop" }, 0);
     this.settleReady.reject(new RevdialError(end.code, end.reason, { cause, ...retryAfter(end) }));
     this.listeners.clear();

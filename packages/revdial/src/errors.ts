@@ -14,6 +14,7 @@ export const wireCodes = {
   HANDLER_FAILED: 5,
   NOT_NEEDED: 6,
   KIND_UNSUPPORTED: 7,
+  STALLED: 8,
   // GOAWAY: the fate of the tunnel.
   DRAINING: 32,
   REPLACED: 33,
@@ -37,6 +38,7 @@ export const wireCodes = {
   EMPTY_FLOOD: 81,
   CONTROL_FLOOD: 82,
   MESSAGE_NOT_BINARY: 83,
+  INTERIM_FLOOD: 84,
 } as const;
 
 /** GOAWAY codes from here on are violations: the sender closes at once. */
@@ -52,6 +54,7 @@ const localCodes = [
   "DESTROYED",
   "CHANNEL_RESET",
   "NOTICE_DROPPED",
+  "SOCKET_REFUSED",
   "DIAL_REFUSED",
   "DIAL_FAILED",
   "DIAL_TIMEOUT",
@@ -86,11 +89,11 @@ export function goawayCodeName(number: number): RevdialErrorCode {
 export interface RevdialErrorOptions {
   cause?: unknown;
   sent?: RequestFate;
-  /** HTTP status of a refused upgrade (DIAL_REFUSED). */
+  /** HTTP status of a refused upgrade (DIAL_REFUSED, SOCKET_REFUSED). */
   status?: number;
   /** The server's wish, in milliseconds, from `Retry-After` or GOAWAY. */
   retryAfterMs?: number;
-  /** Body of a refused upgrade, at most 4 KiB (DIAL_REFUSED). */
+  /** Body of a refused upgrade, at most 4 KiB (DIAL_REFUSED, SOCKET_REFUSED). */
   detail?: string;
 }
 

@@ -1,29 +1,12 @@
-/** One exchange as the tunnel keeps it while it lives, and what a request or response must look like to start one. */
-
-import type { IncomingBody } from "./body.ts";
-import type { BodySource } from "./body-source.ts";
+/** What a request must look like to be sent, and what every kind of exchange shares. */
+import { BodySource } from "./body-source.ts";
+import type { ChannelPort } from "./channel-end.ts";
 import { RevdialError } from "./errors.ts";
-import type { OpenHead } from "./frame.ts";
-import { travellingHeaders } from "./head.ts";
-import type { Body, RequestHandler, TunnelRequest, TunnelResponse } from "./tunnel.ts";
+import { channelKinds, type OpenHead } from "./frame.ts";
+import { type HeaderList, travellingHeaders } from "./head.ts";
+import type { Body, RequestHandler, TunnelRequest } from "./tunnel.ts";
 
 const DEADLINE_MS_MAX = 0xffff_ffff;
-
-/** One live exchange. */
-export interface Exchange {
-  body: IncomingBody;
-  over: boolean;
-  /** A caller that waits for the response head. */
-  head?: { resolve(response: TunnelResponse): void; reject(error: RevdialError): void } | undefined;
-  /** Our handler's request. */
-  abort?: AbortController;
-  /** What we send, while we send it. */
-  source?: BodySource;
-  /** Stops listening to the caller's signal. */
-  release?: () => void;
-  /** Why we end it ourselves, for the error's `cause`. */
-  cause?: unknown;
-}
 
 export function isEmpty(body: Body | undefined): boolean {
   return body === undefined || (body instanceof Uint8Array && body.byteLength === 0);
@@ -31,19 +14,48 @@ export function isEmpty(body: Body | undefined): boolean {
 
 /** Errors, not sent: DEADLINE, ARGUMENT. */
 export function openHead(request: TunnelRequest): OpenHead {
-  const { service, method, path, headers = [], deadlineMs, traceparent = "" } = request;
+  const { service, method, path, headers = [], deadlineMs, traceparent = "", upgrade } = request;
   if (Number.isNaN(deadlineMs)) throw new RevdialError("ARGUMENT", "deadlineMs is not a number");
   if (deadlineMs !== undefined && deadlineMs <= 0)
     throw new RevdialError("DEADLINE", "the deadline has passed");
+  if (upgrade !== undefined && !isEmpty(request.body))
+    throw new RevdialError("ARGUMENT", "an upgrade has no body: write to its socket");
   return {
-    kind: 0,
+    kind: upgrade === undefined ? channelKinds.request : channelKinds.socket,
     service,
     method,
     path,
     deadlineMs: deadlineMs === undefined ? 0 : Math.min(DEADLINE_MS_MAX, Math.ceil(deadlineMs)),
     traceparent,
+    protocol: upgrade ?? "",
     headers: travellingHeaders(headers),
   };
+}
+
+/** Sends a body as fast as its channel takes it. `sent` rejects when the source fails, and settles when it has stopped. */
+export class BodySender {
+  readonly sent: Promise<void>;
+  private readonly source: BodySource;
+  private over = false;
+
+  constructor(port: ChannelPort, channel: number, body: Body | undefined, trailers: HeaderList) {
+    this.source = new BodySource(body);
+    this.sent = this.source
+      .run((bytes) => port.data(channel, bytes))
+      .then(() => {
+        if (!this.over) port.end(channel, trailers);
+      });
+  }
+
+  resume(): void {
+    this.source.resume();
+  }
+
+  /** Nobody wants more. */
+  stop(): void {
+    this.over = true;
+    void this.source.stop();
+  }
 }
 
 export const nothingServed: RequestHandler = () => {

@@ -8,6 +8,7 @@ import {
   checkHeaders,
   checkMethod,
   checkPath,
+  checkProtocol,
   checkService,
   checkStatus,
   checkTraceparent,
@@ -40,8 +41,11 @@ export type FrameLimits = Pick<
   "headBytesMax" | "headersMax" | "dataBytesMax" | "noticeBytesMax"
 >;
 
+/** OPEN's kinds (SPEC §6.1); every other number is refused with KIND_UNSUPPORTED. */
+export const channelKinds = { request: 0, socket: 1 } as const;
+
 export interface OpenHead {
-  /** 0 is a request; 1 is kept for byte streams and is refused by this version. */
+  /** One of `channelKinds`; of a kind that a later version may bring nothing else is read. */
   kind: number;
   service: string;
   method: string;
@@ -50,8 +54,21 @@ export interface OpenHead {
   deadlineMs: number;
   /** W3C trace context, or "". */
   traceparent: string;
+  /** Sockets only: what HTTP's `Upgrade` names, or "" for a plain byte stream. A request has "". */
+  protocol: string;
   headers: HeaderList;
 }
+
+/** An OPEN of which only the kind is understood. */
+const unknownOpen: Omit<OpenHead, "kind"> = {
+  service: "",
+  method: "",
+  path: "",
+  deadlineMs: 0,
+  traceparent: "",
+  protocol: "",
+  headers: [],
+};
 
 export type Frame =
   | {
@@ -106,11 +123,13 @@ export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
       checkMethod(frame.method);
       checkPath(frame.path);
       checkTraceparent(frame.traceparent);
+      checkProtocol(frame.kind, frame.protocol);
       checkHeaders(frame.headers, limits.headersMax);
       checkHeadBytes(frame.headers, frame.path.length + 512, limits);
       w.u8(frame.kind).u32(frame.deadlineMs);
       w.u8(frame.service.length).latin1(frame.service).u8(frame.method.length).latin1(frame.method);
       w.u16(frame.path.length).latin1(frame.path).u8(frame.traceparent.length).latin1(frame.traceparent);
+      if (frame.kind === channelKinds.socket) w.u8(frame.protocol.length).latin1(frame.protocol);
       return w.headers(frame.headers).frame(frameTypes.open, frame.end ? FLAG_END : 0, frame.channel);
     }
     case "head":
@@ -234,18 +253,22 @@ function decodeFrame(
       return readHello(r);
     case frameTypes.open: {
       const kind = r.u8();
+      if (kind > channelKinds.socket) return { type: "open", channel, end, ...unknownOpen, kind };
       const deadlineMs = r.u32();
       const service = r.latin1(r.u8());
       const method = r.latin1(r.u8());
       const path = r.latin1(r.u16());
       const traceparent = r.latin1(r.u8());
+      const protocol = kind === channelKinds.socket ? r.latin1(r.u8()) : "";
       const headers = readHeaders(r, limits);
       r.end();
       checkService(service);
       checkMethod(method);
       checkPath(path);
       checkTraceparent(traceparent);
-      return { type: "open", channel, end, kind, deadlineMs, service, method, path, traceparent, headers };
+      checkProtocol(kind, protocol);
+      const head: OpenHead = { kind, deadlineMs, service, method, path, traceparent, protocol, headers };
+      return { type: "open", channel, end, ...head };
     }
     case frameTypes.head: {
       const status = r.u16();
@@ -253,7 +276,7 @@ function decodeFrame(
       r.end();
       checkStatus(status);
       if (end && status < 200)
-        throw new RevdialError("HEAD_INVALID", "an informational head cannot end the response");
+        throw new RevdialError("HEAD_INVALID", "a head below 200 cannot end the response");
       return { type: "head", channel, end, status, headers };
     }
     case frameTypes.end: {

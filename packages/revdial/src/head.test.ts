@@ -6,7 +6,6 @@ import { checkHeaders, travellingHeaders } from "./head.ts";
 const hops = [
   "Connection",
   "Content-Length",
-  "Expect",
   "Host",
   "HTTP2-Settings",
   "Keep-Alive",

@@ -12,6 +12,7 @@ const headerName = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 // RFC 9110 §5.5 field-content: visible ASCII, space, tab and obs-text; no CR, LF, NUL; no outer whitespace.
 const headerValue = /^(?:[\x21-\x7e\x80-\xff](?:[\x20-\x7e\t\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
 const methodToken = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/;
+const protocolName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z/]{1,64}$/;
 const serviceName = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 // Origin form only: a path, an optional query; no fragment, no white space, no controls, ASCII.
 const requestPath = /^\/[\x21\x22\x24-\x7e]*$/;
@@ -21,7 +22,6 @@ const traceparentText = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 const hopByHop = new Set([
   "connection",
   "content-length",
-  "expect",
   "host",
   "http2-settings",
   "keep-alive",
@@ -77,9 +77,14 @@ export function checkTraceparent(traceparent: string): void {
     throw invalid("traceparent is not of the W3C form");
 }
 
+/** `Upgrade`'s value for a socket (one protocol, RFC 9110 §7.8), nothing for a request. */
+export function checkProtocol(kind: number, protocol: string): void {
+  if (protocol === "") return;
+  if (kind === 0 || !protocolName.test(protocol)) throw invalid("the protocol is not one token, or not here");
+}
+
 export function checkStatus(status: number): void {
-  // 101 would turn the exchange into a byte stream, which is another kind of channel.
-  if (!Number.isInteger(status) || status < 100 || status > 599 || status === 101) {
-    throw invalid(`status ${status} is not 100, 102 to 599`);
+  if (!Number.isInteger(status) || status < 100 || status > 599) {
+    throw invalid(`status ${status} is not 100 to 599`);
   }
 }

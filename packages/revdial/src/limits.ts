@@ -29,6 +29,10 @@ export interface TunnelLimits {
   controlQueuedBytesMax: number;
   /** DATA frames without bytes in a row on one channel; more is EMPTY_FLOOD. */
   emptyDataMax: number;
+  /** Heads below 200 on one channel; more is INTERIM_FLOOD. */
+  interimHeadsMax: number;
+  /** A channel whose peer takes none of the bytes that wait for it during this time is reset (STALLED). */
+  stallTimeoutMs: number;
   /** Body bytes of ours queued per channel before its producer has to wait. */
   sendQueueBytes: number;
   /** Bytes handed to the transport and not yet written; the scheduler waits above it. */
@@ -52,6 +56,8 @@ export const defaultLimits: Readonly<TunnelLimits> = {
   receiveBudgetBytes: 64 * 1024 * 1024,
   controlQueuedBytesMax: 1024 * 1024,
   emptyDataMax: 64,
+  interimHeadsMax: 32,
+  stallTimeoutMs: 300_000,
   sendQueueBytes: 64 * 1024,
   socketQueueBytes: 256 * 1024,
   helloTimeoutMs: 10_000,

@@ -7,7 +7,7 @@ import { MESSAGE_TARGET_BYTES, Scheduler } from "./scheduler.ts";
 const limits = defaultLimits;
 
 function channel(id: number, credit = 1 << 30): Channel {
-  const made = newChannel(id, true, credit, limits.windowInitialBytes, 0);
+  const made = newChannel(id, true, false, credit, limits.windowInitialBytes, 0);
   made.state = "open";
   return made;
 }

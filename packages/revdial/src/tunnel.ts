@@ -1,7 +1,8 @@
 /** The face of the library: a tunnel as programs see it. Types only; `core-tunnel.ts` is behind them. */
+import type { Duplex } from "node:stream";
 import type { Clock } from "./clock.ts";
 import type { PeerHello } from "./core-events.ts";
-import type { RevdialErrorCode, WireCodeName } from "./errors.ts";
+import type { RevdialError, RevdialErrorCode, WireCodeName } from "./errors.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 
@@ -23,6 +24,13 @@ export interface TunnelRequest {
   signal?: AbortSignal | undefined;
   /** W3C trace context. */
   traceparent?: string | undefined;
+  /** Told of heads below 200 that precede the response, such as 103 (Early Hints). */
+  onInterim?: ((status: number, headers: HeaderList) => void) | undefined;
+  /**
+   * Asks for a byte stream: what HTTP's `Upgrade` names, such as "websocket", or "" for a plain one. Status 101 brings
+   * `socket`; anything else is an ordinary response. Goes without `body`; the deadline holds until the head.
+   */
+  upgrade?: string | undefined;
 }
 
 export interface TunnelResponse {
@@ -31,7 +39,21 @@ export interface TunnelResponse {
   /** Can be read once. What is not read holds the channel: read to the end, or `return()`, which cancels. */
   body: AsyncIterable<Uint8Array>;
   /** Known at the end of the body; rejects when the body fails. */
-  trailers: Promise<HeaderList>;
+  readonly trailers: Promise<HeaderList>;
+  /** With status 101 only: both directions, each with an end of its own. Destroying it resets the channel. */
+  socket?: Duplex;
+}
+
+export interface ConnectOptions {
+  /** Default "/". */
+  path?: string;
+  headers?: HeaderList;
+  /** What HTTP's `Upgrade` would name. Default "": a plain byte stream. */
+  protocol?: string;
+  /** Until the far end has answered; the stream itself has none. */
+  deadlineMs?: number;
+  signal?: AbortSignal;
+  traceparent?: string;
 }
 
 export interface IncomingRequest {
@@ -40,10 +62,15 @@ export interface IncomingRequest {
   path: string;
   headers: HeaderList;
   body: AsyncIterable<Uint8Array>;
+  /** The fields after the request's body; rejects when the body fails. */
+  readonly trailers: Promise<HeaderList>;
+  /** Milliseconds the caller gave the whole exchange. */
   deadlineMs?: number;
   traceparent?: string;
+  /** The caller wants a byte stream of this protocol ("" is a plain one): `reply.accept`, or an ordinary response. */
+  upgrade?: string;
   /** Aborts when the caller cancels, the deadline passes or the tunnel ends. */
-  signal: AbortSignal;
+  readonly signal: AbortSignal;
 }
 
 export interface OutgoingResponse {
@@ -55,10 +82,37 @@ export interface OutgoingResponse {
 }
 
 /**
- * Answers one request. What it throws stays on this side: the peer sees HANDLER_FAILED, or the code of a thrown
- * RevdialError where that is REFUSED, SERVICE_UNKNOWN or CANCELLED.
+ * The response piece by piece, for handlers that pass on what another server says. Calls after the exchange is over do
+ * nothing; a head that may not travel throws HEAD_INVALID or HEAD_TOO_LARGE, a call out of order CHANNEL_STATE.
  */
-export type RequestHandler = (request: IncomingRequest) => OutgoingResponse | Promise<OutgoingResponse>;
+export interface Reply {
+  /** The exchange is over, in order or not: nothing that is said now reaches anybody. */
+  readonly over: boolean;
+  /** A head below 200 that precedes the response: 100 (Continue), 103 (Early Hints). Never 101. */
+  interim(status: number, headers?: HeaderList): void;
+  /** 200 to 599. Hop-by-hop fields are left behind (SPEC §5). */
+  head(status: number, headers?: HeaderList): void;
+  /** False when there is no room for more: wait for `onDrain`. The bytes must not be changed afterwards. */
+  write(bytes: Uint8Array): boolean;
+  end(bytes?: Uint8Array, trailers?: HeaderList): void;
+  /** Answers a caller that asked for a byte stream (`upgrade`) with 101. Error: ARGUMENT for any other. */
+  accept(headers?: HeaderList): Duplex;
+  /** One listener: there is room again. */
+  onDrain(listener: () => void): void;
+  /** One listener: the exchange is over, with the error that cut it short. Called at once when it is over already. */
+  onClose(listener: (error: RevdialError | undefined) => void): void;
+}
+
+/**
+ * Answers one request: returns a response, or says it through `reply` and resolves once that is done (its slot is free
+ * then). What it throws stays on this side: the peer sees HANDLER_FAILED, or the code of a thrown RevdialError where
+ * that is REFUSED, SERVICE_UNKNOWN or CANCELLED.
+ */
+export type RequestHandler = (
+  request: IncomingRequest,
+  reply: Reply,
+  // biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement is one that used `reply`
+) => OutgoingResponse | void | Promise<OutgoingResponse | void>;
 
 export interface TunnelEnd {
   code: RevdialErrorCode;
@@ -103,8 +157,15 @@ export interface Tunnel {
   readonly rttMs: number | undefined;
   /** A GOAWAY was sent or received: no new requests. */
   readonly draining: boolean;
+  /** Channels in use, of both sides. */
+  readonly load: number;
   /** Resolves at the response head. Rejects with a RevdialError whose `sent` says whether it may have run. */
   request(request: TunnelRequest): Promise<TunnelResponse>;
+  /**
+   * Opens a byte stream to a service of the far end. Rejects with a RevdialError; SOCKET_REFUSED (`status`, `detail`)
+   * when the far end answered with something else than 101.
+   */
+  connect(service: string, options?: ConnectOptions): Promise<Duplex>;
   /** Sets the one handler (a second is ARGUMENT); without it every request of the peer is refused with SERVICE_UNKNOWN. */
   serve(handler: RequestHandler): void;
   /**

@@ -5,7 +5,7 @@ import { Windows } from "./windows.ts";
 const limits = { windowInitialBytes: 1000, windowMaxBytes: 8000, receiveBudgetBytes: 20_000 };
 
 function admitted(windows: Windows): Channel {
-  const channel = newChannel(1, true, 0, limits.windowInitialBytes, 0);
+  const channel = newChannel(1, true, false, 0, limits.windowInitialBytes, 0);
   expect(windows.admit(channel)).toBe(true);
   return channel;
 }
@@ -83,7 +83,7 @@ describe("a receive window", () => {
     const windows = new Windows({ ...limits, receiveBudgetBytes: 2500 });
     admitted(windows);
     const second = admitted(windows);
-    expect(windows.admit(newChannel(5, true, 0, 1000, 0))).toBe(false);
+    expect(windows.admit(newChannel(5, true, false, 0, 1000, 0))).toBe(false);
     windows.release(second);
     admitted(windows);
   });

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect } from "@jest/globals";
 import { endsInOrder } from "./behaviour-ends.ts";
 import { carriesExchanges } from "./behaviour-exchange.ts";
+import { carriesSockets } from "./behaviour-socket.ts";
 import type { Connect, Pair } from "./support.ts";
 
 export function behavesLikeATunnel(name: string, connect: Connect): void {
@@ -20,6 +21,7 @@ export function behavesLikeATunnel(name: string, connect: Connect): void {
     });
 
     carriesExchanges(pair, connect);
+    carriesSockets(pair);
     endsInOrder(pair, connect);
   });
 }

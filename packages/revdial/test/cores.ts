@@ -34,6 +34,7 @@ export const requestHead: OpenHead = {
   path: "/",
   deadlineMs: 0,
   traceparent: "",
+  protocol: "",
   headers: [],
 };
 

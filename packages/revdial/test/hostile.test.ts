@@ -51,6 +51,17 @@ const violations: [name: string, frames: Frame[], code: keyof typeof wireCodes][
     "HEAD_TOO_LARGE",
   ],
   ["a head of 40 KiB", [open(1, { headers: [["a", "x".repeat(40_000)]] })], "HEAD_TOO_LARGE"],
+  [
+    "33 interim heads",
+    Array.from({ length: 33 }, () => ({ ...head(2), status: 103 }) as Frame),
+    "INTERIM_FLOOD",
+  ],
+  ["status 101 on a request", [{ ...head(2), status: 101 } as Frame], "HEAD_INVALID"],
+  [
+    "trailers on a socket",
+    [open(1, { kind: 1 }), { type: "end", channel: 1, trailers: [["a", "b"]] }],
+    "HEAD_INVALID",
+  ],
   ["65 empty DATA in a row", [open(1), ...Array.from({ length: 65 }, () => data(1, 0))], "EMPTY_FLOOD"],
   ["20,000 empty DATA", [open(1), ...Array.from({ length: 20_000 }, () => data(1, 0))], "EMPTY_FLOOD"],
 ];
@@ -207,7 +218,7 @@ describe("a hostile peer", () => {
 
   it("is refused kinds of channels that do not exist yet", () => {
     const victim = new Victim();
-    expect(victim.say(open(1, { kind: 1 }), open(3, { kind: 200 }), data(1, 5))).toEqual([]);
+    expect(victim.say(open(1, { kind: 2 }), open(3, { kind: 200 }), data(1, 5))).toEqual([]);
     expect(victim.sent()).toMatchObject([
       { type: "reset", channel: 1, code: wireCodes.KIND_UNSUPPORTED },
       { type: "reset", channel: 3, code: wireCodes.KIND_UNSUPPORTED },

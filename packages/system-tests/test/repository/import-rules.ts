@@ -14,7 +14,11 @@ interface Rule {
 
 const anywhere = true;
 export const importRules: Record<string, Rule> = {
-  revdial: { ours: [], others: ["ws"], builtins: /^src\/(websocket|testing\/[a-z-]+)\.ts$/ },
+  revdial: {
+    ours: [],
+    others: ["ws"],
+    builtins: /^src\/(websocket|socket|serve-end|tunnel|core-tunnel|testing\/[a-z-]+)\.ts$/,
+  },
   "api-contract": { ours: [], others: ["zod", "zod-openapi"], builtins: false },
   "wolf-api": { ours: [], others: ["zod"], builtins: /^src\/emulator\// },
   "wolf-revdial-client": {

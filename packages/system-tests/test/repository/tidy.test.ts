@@ -16,17 +16,10 @@ const tests = files.filter(
 );
 const here = "packages/system-tests/test/repository/";
 
-/** Longer for a reason. */
-const longSources: Record<string, number> = {
-  // The protocol's one state machine; cutting it would spread the invariants of a channel over files.
-  "packages/revdial/src/core.ts": 520,
-  "packages/revdial/src/core-tunnel.ts": 450,
-};
-
 describe("the repository", () => {
-  it("has no source of more than 400 lines but those listed with a reason, and no test file of more than 700", () => {
+  it("has no source of more than 400 lines and no test file of more than 700", () => {
     const lines = (file: string) => read(file).split("\n").length;
-    expect(sources.filter((file) => lines(file) > (longSources[file] ?? 400))).toEqual([]);
+    expect(sources.filter((file) => lines(file) > 400)).toEqual([]);
     expect(tests.filter((file) => lines(file) > 700)).toEqual([]);
   });
 

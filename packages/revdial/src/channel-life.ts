@@ -1,0 +1,295 @@
+/**
+ * What happens on the channels of one tunnel: opening, heads, bodies, ends, credit and cancellation, by the table of
+ * channel.ts. It sends through the scheduler and reports effects; what concerns the tunnel as a whole is in core.ts.
+ */
+import { advance, type Channel, type ChannelEvent, channelTransitions, newChannel } from "./channel.ts";
+import { Channels } from "./channels.ts";
+import type { Effect, LocalEvent } from "./core-events.ts";
+import {
+  type RequestFate,
+  RevdialError,
+  type RevdialErrorCode,
+  resetCodeName,
+  type WireCodeName,
+  wireCodes,
+} from "./errors.ts";
+import { channelKinds, encodeFrame, type Frame, type OpenHead } from "./frame.ts";
+import type { HeaderList } from "./head.ts";
+import type { TunnelLimits } from "./limits.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { Windows } from "./windows.ts";
+
+const SEND_CREDIT_MAX = 0x7fff_ffff;
+/** The only status below 200 that is an answer: a socket is open from here on (SPEC §6.5). */
+const SWITCHING = 101;
+/** RESET codes that say the handler never saw the request (SPEC §9). */
+const refusals: ReadonlySet<number> = new Set([
+  wireCodes.REFUSED,
+  wireCodes.SERVICE_UNKNOWN,
+  wireCodes.KIND_UNSUPPORTED,
+  wireCodes.DRAINING,
+]);
+
+/** How the channels reach the rest of the core. */
+export interface ChannelDoor {
+  emit(effect: Effect): void;
+  /** Puts a control frame before everything else; false when that was too much for the tunnel, which is over now. */
+  send(frame: Frame): boolean;
+}
+
+export class ChannelLife {
+  readonly windows: Windows;
+  readonly channels: Channels;
+  /** What a channel may send before the peer's first CREDIT; 0 until its HELLO. */
+  peerWindowBytes = 0;
+  private readonly limits: TunnelLimits;
+  private readonly scheduler: Scheduler;
+  private readonly door: ChannelDoor;
+  /** Requests made before the peer's HELLO told how much it takes; undefined from then on. */
+  private held: { channel: Channel; head: OpenHead; end: boolean }[] | undefined = [];
+
+  constructor(limits: TunnelLimits, scheduler: Scheduler, door: ChannelDoor) {
+    this.limits = limits;
+    this.scheduler = scheduler;
+    this.door = door;
+    this.windows = new Windows(limits);
+    this.channels = new Channels(this.windows);
+  }
+
+  /** Errors, with nothing changed: REFUSED, and what the codec says of the head. */
+  open(id: number, head: OpenHead, end: boolean, now: number): void {
+    const channel = this.create(id, false, head, now);
+    const frame = encodeFrame({ type: "open", channel: id, end, ...head }, this.scheduler.limits);
+    if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
+    this.channels.add(channel, head.deadlineMs, now);
+    channel.held = this.held !== undefined;
+    if (this.held) this.held.push({ channel, head, end });
+    else this.scheduler.pushHead(channel, frame, end);
+  }
+
+  private create(id: number, inbound: boolean, head: OpenHead, now: number): Channel {
+    const socket = head.kind === channelKinds.socket;
+    return newChannel(id, inbound, socket, this.peerWindowBytes, this.limits.windowInitialBytes, now);
+  }
+
+  /** The peer's HELLO has come: what was held may leave, as far as the peer takes it. */
+  sendHeld(peerChannelsMax: number): void {
+    let room = peerChannelsMax;
+    for (const { channel, head, end } of this.takeHeld()) {
+      channel.held = false;
+      channel.sendCredit = this.peerWindowBytes;
+      room -= 1;
+      if (room < 0) {
+        this.drop(channel, "REFUSED", "the peer's channels are all in use", "not-sent");
+        continue;
+      }
+      try {
+        const frame = encodeFrame({ type: "open", channel: channel.id, end, ...head }, this.scheduler.limits);
+        this.scheduler.pushHead(channel, frame, end);
+        this.scheduler.schedule(channel);
+      } catch (error) {
+        if (!(error instanceof RevdialError)) throw error;
+        this.drop(channel, error.code, "the peer takes smaller heads", "not-sent");
+      }
+    }
+  }
+
+  /** The tunnel goes away before the peer was there. */
+  dropHeld(): void {
+    for (const { channel } of this.takeHeld())
+      this.drop(channel, "DRAINING", "going away before the peer was there", "not-sent");
+  }
+
+  private takeHeld(): { channel: Channel; head: OpenHead; end: boolean }[] {
+    const held = this.held ?? [];
+    this.held = undefined;
+    return held.filter(({ channel }) => channel.state !== "closed");
+  }
+
+  /** What our side does on one of its channels. */
+  local(channel: Channel, event: LocalEvent & { channel: number }): void {
+    switch (event.do) {
+      case "head":
+        return this.localHead(channel, event.status, event.headers, event.end);
+      case "data":
+        if (channel.refused) return;
+        advance(channel.state, "localData");
+        this.scheduler.pushBody(channel, event.bytes, undefined);
+        channel.full = channel.queue.byteLength >= this.limits.sendQueueBytes;
+        return;
+      case "end":
+        if (channel.refused) return;
+        advance(channel.state, "localEnd");
+        if (channel.socket && event.trailers.length > 0)
+          throw new RevdialError("HEAD_INVALID", "a socket has no trailers");
+        encodeFrame({ type: "end", channel: channel.id, trailers: event.trailers }, this.scheduler.limits);
+        return this.scheduler.pushBody(channel, new Uint8Array(), event.trailers);
+      case "reset":
+        return this.reset(channel, event.code, event.reason);
+    }
+  }
+
+  private localHead(channel: Channel, status: number, headers: HeaderList, ends: boolean): void {
+    const final = isFinal(channel, status);
+    const next = advance(channel.state, "localHead");
+    const end = ends && status >= 200;
+    const frame = encodeFrame(
+      { type: "head", channel: channel.id, status, headers, end },
+      this.scheduler.limits,
+    );
+    if (final) channel.state = next;
+    if (status === SWITCHING) channel.deadlineAt = undefined;
+    this.scheduler.pushHead(channel, frame, end);
+  }
+
+  /** The reader took bytes. */
+  consumed(id: number, bytes: number, now: number): void {
+    const channel = this.channels.get(id);
+    if (channel === undefined) return;
+    const remoteEnded = channelTransitions[channel.state].remoteEnd === undefined;
+    const credit = this.windows.consumed(channel, bytes, remoteEnded, now);
+    if (credit > 0) this.door.send({ type: "credit", channel: id, bytes: credit });
+  }
+
+  /** Ends a channel from our side; the peer is told unless it never heard of it. */
+  reset(channel: Channel, code: WireCodeName, reason: string): void {
+    const sent: RequestFate = channel.openSent ? "may-have-run" : "not-sent";
+    const tell = { type: "reset", channel: channel.id, code: wireCodes[code], reason } as const;
+    if (channel.openSent && !this.door.send(tell)) return;
+    this.drop(channel, code, reason, sent);
+  }
+
+  /** Forgets a channel that ended before its time. */
+  drop(channel: Channel, code: RevdialErrorCode, reason: string, sent: RequestFate): void {
+    this.scheduler.forget(channel);
+    this.step(channel, "reset");
+    this.door.emit({ effect: "reset", channel: channel.id, code, reason, sent });
+  }
+
+  /** Our END has left. A complete answer makes the rest of the request useless: the peer may stop sending it (SPEC §6.4). */
+  localEnded(channel: Channel): void {
+    this.step(channel, "localEnd");
+    if (!channel.inbound || channel.socket || channel.state !== "localEnded") return;
+    this.reset(channel, "NOT_NEEDED", "answered");
+  }
+
+  private step(channel: Channel, event: ChannelEvent): void {
+    const finished = this.channels.step(channel, event);
+    if (finished) this.door.emit({ effect: "finished", channel: channel.id });
+  }
+
+  /** Takes up a channel of the peer, or answers with a RESET. */
+  accept(id: number, head: OpenHead, end: boolean, now: number): void {
+    const refuse = (code: WireCodeName, reason: string) =>
+      void this.door.send({ type: "reset", channel: id, code: wireCodes[code], reason });
+    if (head.kind > channelKinds.socket) return refuse("KIND_UNSUPPORTED", "only requests and sockets");
+    if (this.channels.slotsUsed >= this.limits.channelsMax) return refuse("REFUSED", "no free channel");
+    const channel = this.create(id, true, head, now);
+    if (!end && !this.windows.admit(channel)) return refuse("REFUSED", "no free memory");
+    this.channels.add(channel, head.deadlineMs, now);
+    if (end) this.step(channel, "remoteEnd");
+    this.door.emit({ effect: "incoming", channel: id, head, end });
+  }
+
+  /** A frame of the peer on a live channel. Errors are violations. */
+  receive(channel: Channel, frame: Frame & { channel: number }): void {
+    switch (frame.type) {
+      case "head":
+        return this.peerHead(channel, frame.status, frame.headers, frame.end);
+      case "data":
+        return this.peerData(channel, frame.bytes, frame.end);
+      case "end":
+        if (channel.socket && frame.trailers.length > 0)
+          throw new RevdialError("HEAD_INVALID", "a socket has no trailers");
+        return this.remoteEnd(channel, frame.trailers);
+      case "credit":
+        return this.credit(channel, frame.bytes);
+      case "reset":
+        return this.peerResets(channel, frame.code, frame.reason);
+    }
+  }
+
+  private credit(channel: Channel, bytes: number): void {
+    if (bytes === 0) throw new RevdialError("CREDIT_INVALID", "a credit of 0 bytes");
+    if (channel.sendCredit + bytes > SEND_CREDIT_MAX)
+      throw new RevdialError("CREDIT_INVALID", "credit beyond 2^31 - 1 bytes");
+    channel.sendCredit += bytes;
+    channel.blockedSince = undefined;
+    this.scheduler.schedule(channel);
+  }
+
+  private peerHead(channel: Channel, status: number, headers: HeaderList, end: boolean): void {
+    const next = advance(channel.state, "remoteHead");
+    if (!isFinal(channel, status)) {
+      channel.interimHeads += 1;
+      if (channel.interimHeads > this.limits.interimHeadsMax)
+        throw new RevdialError("INTERIM_FLOOD", `more than ${this.limits.interimHeadsMax} heads below 200`);
+      return this.door.emit({ effect: "interim", channel: channel.id, status, headers });
+    }
+    channel.state = next;
+    if (status === SWITCHING) channel.deadlineAt = undefined;
+    this.door.emit({ effect: "head", channel: channel.id, status, headers });
+    if (end) this.remoteEnd(channel, []);
+    if (channel.socket && status !== SWITCHING) this.socketRefused(channel);
+  }
+
+  /** An ordinary answer instead of a socket: nothing of ours may follow it (SPEC §6.5). */
+  private socketRefused(channel: Channel): void {
+    channel.refused = true;
+    if (channelTransitions[channel.state].localEnd === undefined) return;
+    channel.queue.clear();
+    this.scheduler.pushBody(channel, new Uint8Array(), []);
+  }
+
+  private peerResets(channel: Channel, code: number, reason: string): void {
+    // The answer is complete and only our upload was unwanted: that is no failure.
+    if (code === wireCodes.NOT_NEEDED && channel.state === "remoteEnded") {
+      this.scheduler.forget(channel);
+      return this.step(channel, "localEnd");
+    }
+    this.drop(channel, resetCodeName(code), reason, refusals.has(code) ? "not-sent" : "may-have-run");
+  }
+
+  private peerData(channel: Channel, bytes: Uint8Array, end: boolean): void {
+    const next = advance(channel.state, "remoteData");
+    this.windows.received(channel, bytes.byteLength);
+    channel.state = next;
+    channel.emptyData = bytes.byteLength === 0 && !end ? channel.emptyData + 1 : 0;
+    if (channel.emptyData > this.limits.emptyDataMax)
+      throw new RevdialError("EMPTY_FLOOD", "DATA without bytes");
+    if (bytes.byteLength > 0) this.door.emit({ effect: "data", channel: channel.id, bytes });
+    if (end) this.remoteEnd(channel, []);
+  }
+
+  private remoteEnd(channel: Channel, trailers: HeaderList): void {
+    // "ended" goes out before a possible "finished", so that a reader sees the end of its body first.
+    advance(channel.state, "remoteEnd");
+    this.door.emit({ effect: "ended", channel: channel.id, trailers });
+    this.windows.remoteEnded(channel);
+    this.step(channel, "remoteEnd");
+  }
+
+  /** Ends what has run out of time: deadlines, and peers that take nothing of what waits for them. */
+  tick(now: number): void {
+    for (const channel of this.channels.expired(now))
+      this.reset(channel, "DEADLINE", "the deadline has passed");
+  }
+
+  /** Called at the pace of pings: looks for channels whose peer has given no credit for too long. */
+  endStalled(now: number): void {
+    for (const channel of this.channels.list()) {
+      if (channel.held || channel.queue.length === 0 || channel.sendCredit > 0) continue;
+      channel.blockedSince ??= now;
+      if (now - channel.blockedSince >= this.limits.stallTimeoutMs)
+        this.reset(channel, "STALLED", `no byte was taken for ${this.limits.stallTimeoutMs} ms`);
+    }
+  }
+}
+
+/** Whether a head is the answer, not one that precedes it. Error: HEAD_INVALID for 101 on a request. */
+function isFinal(channel: Channel, status: number): boolean {
+  if (status >= 200) return true;
+  if (status !== SWITCHING) return false;
+  if (channel.socket) return true;
+  throw new RevdialError("HEAD_INVALID", "status 101 on a request");
+}

@@ -1,0 +1,135 @@
+/** The end of a channel we opened with `request`: the answer as a promise, its body as an iterable. */
+import { IncomingBody } from "./body.ts";
+import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
+import { RevdialError } from "./errors.ts";
+import { BodySender, isEmpty } from "./exchange.ts";
+import type { HeaderList } from "./head.ts";
+import { TunnelSocket } from "./socket.ts";
+import type { TunnelRequest, TunnelResponse } from "./tunnel.ts";
+
+export class RequestEnd implements ChannelEnd {
+  readonly answer: Promise<TunnelResponse>;
+  cause: unknown;
+  private readonly port: ChannelPort;
+  private readonly request: TunnelRequest;
+  private readonly settle: PromiseWithResolvers<TunnelResponse>;
+  private readonly body: IncomingBody;
+  private channel = 0;
+  private over = false;
+  private sender: BodySender | undefined;
+  private socket: TunnelSocket | undefined;
+  private onAbort: (() => void) | undefined;
+
+  constructor(port: ChannelPort, request: TunnelRequest) {
+    this.port = port;
+    this.request = request;
+    this.settle = Promise.withResolvers<TunnelResponse>();
+    this.answer = this.settle.promise;
+    this.body = new IncomingBody(
+      (bytes) => port.consumed(this.channel, bytes),
+      () => this.cancel("the reader stopped", undefined),
+    );
+  }
+
+  /** The channel is open: the upload begins, and the caller's signal counts. */
+  start(channel: number): void {
+    this.channel = channel;
+    const { signal, body } = this.request;
+    if (signal) {
+      this.onAbort = () => this.cancel("cancelled by the caller", signal.reason);
+      signal.addEventListener("abort", this.onAbort, { once: true });
+    }
+    if (isEmpty(body)) return;
+    this.sender = new BodySender(this.port, channel, body, []);
+    this.sender.sent.catch((error) => {
+      if (!this.over) this.cancel("the body's source failed", error);
+    });
+  }
+
+  private cancel(reason: string, cause: unknown): void {
+    if (this.over) return;
+    this.cause = cause;
+    this.port.reset(this.channel, "CANCELLED", reason);
+  }
+
+  onInterim(status: number, headers: HeaderList): void {
+    this.request.onInterim?.(status, headers);
+  }
+
+  onHead(status: number, headers: HeaderList): void {
+    const { body } = this;
+    const response: TunnelResponse = new Answer(status, headers, body);
+    if (status === 101) {
+      this.socket = new TunnelSocket(this.port, this.channel);
+      body.end([]);
+      response.socket = this.socket;
+    }
+    this.settle.resolve(response);
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (this.socket) this.socket.onData(bytes);
+    else this.body.push(bytes);
+  }
+
+  onEnded(trailers: HeaderList): void {
+    if (this.socket) this.socket.onEnded();
+    else this.body.end(trailers);
+  }
+
+  onDrained(): void {
+    this.sender?.resume();
+    this.socket?.onDrained();
+  }
+
+  onClosed(error: RevdialError | undefined): void {
+    this.over = true;
+    if (this.onAbort) this.request.signal?.removeEventListener("abort", this.onAbort);
+    this.sender?.stop();
+    this.socket?.onClosed(error);
+    if (error === undefined) return;
+    this.settle.reject(error);
+    this.body.fail(error);
+  }
+}
+
+class Answer implements TunnelResponse {
+  status: number;
+  headers: HeaderList;
+  body: IncomingBody;
+  socket?: TunnelSocket;
+
+  constructor(status: number, headers: HeaderList, body: IncomingBody) {
+    this.status = status;
+    this.headers = headers;
+    this.body = body;
+  }
+
+  get trailers(): Promise<HeaderList> {
+    return this.body.trailers;
+  }
+}
+
+/** The answer to `connect` that is no socket: an error that tells status and the beginning of the body. */
+export async function socketRefused(response: TunnelResponse): Promise<RevdialError> {
+  const { status } = response;
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of response.body) {
+      chunks.push(chunk);
+      bytes += chunk.byteLength;
+      if (bytes >= DETAIL_BYTES_MAX) break;
+    }
+  } catch {
+    // A body cut short says nothing more than its status already does.
+  }
+  const detail = Buffer.concat(chunks).subarray(0, DETAIL_BYTES_MAX).toString("utf8");
+  return new RevdialError("SOCKET_REFUSED", `the far end answered with status ${status}`, {
+    status,
+    detail,
+    sent: "may-have-run",
+  });
+}
+
+const DETAIL_BYTES_MAX = 4096;

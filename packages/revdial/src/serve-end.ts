@@ -1,0 +1,202 @@
+/** The end of a channel the peer opened: the request as our handler sees it, and the ways to answer. */
+import type { Duplex } from "node:stream";
+import { IncomingBody } from "./body.ts";
+import { BodySource } from "./body-source.ts";
+import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
+import { RevdialError, type WireCodeName } from "./errors.ts";
+import { BodySender, isEmpty } from "./exchange.ts";
+import { channelKinds, type OpenHead } from "./frame.ts";
+import { type HeaderList, travellingHeaders } from "./head.ts";
+import { TunnelSocket } from "./socket.ts";
+import type { IncomingRequest, OutgoingResponse, Reply, RequestHandler } from "./tunnel.ts";
+
+/** Codes a handler may answer with by throwing them. */
+const handlerCodes: ReadonlySet<string> = new Set(["REFUSED", "SERVICE_UNKNOWN", "CANCELLED"]);
+
+export class ServeEnd implements ChannelEnd, Reply {
+  readonly cause = undefined;
+  over = false;
+  /** Why it is over before its time. */
+  error: RevdialError | undefined;
+  private readonly port: ChannelPort;
+  private readonly channel: number;
+  private readonly request: ServedRequest;
+  private answered = false;
+  private sender: BodySender | undefined;
+  private socket: TunnelSocket | undefined;
+  private drainListener: (() => void) | undefined;
+  private closeListener: ((error: RevdialError | undefined) => void) | undefined;
+
+  constructor(port: ChannelPort, channel: number, head: OpenHead, ended: boolean) {
+    this.port = port;
+    this.channel = channel;
+    this.request = new ServedRequest(this, head, (bytes) => port.consumed(channel, bytes));
+    if (ended) this.request.incoming.end([]);
+  }
+
+  /** Runs the handler to its end, whatever it does; its slot is free afterwards. */
+  async serve(handler: RequestHandler, report: (error: unknown) => void): Promise<void> {
+    try {
+      const response = await handler(this.request, this);
+      if (response !== undefined) await this.respond(response);
+      else if (!this.answered && !this.over) throw new Error("a handler ended without an answer");
+    } catch (error) {
+      if (!this.over) this.failed(error, report);
+    } finally {
+      this.port.handled(this.channel);
+    }
+  }
+
+  private async respond({ status, headers = [], body, trailers = [] }: OutgoingResponse): Promise<void> {
+    if (this.over) return await new BodySource(body).stop();
+    if (!(status >= 200)) throw new RevdialError("HEAD_INVALID", `a response has no status ${status}`);
+    const empty = isEmpty(body) && trailers.length === 0;
+    this.port.head(this.channel, status, travellingHeaders(headers), empty);
+    if (empty) return;
+    if (body instanceof Uint8Array) {
+      // A whole body needs no turn of its own: head, body and end leave in one message.
+      this.port.data(this.channel, body);
+      return this.port.end(this.channel, trailers);
+    }
+    this.sender = new BodySender(this.port, this.channel, body, trailers);
+    await this.sender.sent;
+  }
+
+  private failed(error: unknown, report: (error: unknown) => void): void {
+    if (error instanceof RevdialError && handlerCodes.has(error.code)) {
+      const reason = error.message.slice(error.code.length + 2);
+      return this.port.reset(this.channel, error.code as WireCodeName, reason);
+    }
+    // The cause stays on this side: it may name things that the caller should not see.
+    this.port.reset(this.channel, "HANDLER_FAILED", "the handler failed");
+    report(error);
+  }
+
+  interim(status: number, headers: HeaderList = []): void {
+    if (this.over) return;
+    if (!(status >= 100 && status < 200) || status === 101)
+      throw new RevdialError("HEAD_INVALID", `no interim head has status ${status}`);
+    this.port.head(this.channel, status, travellingHeaders(headers), false);
+  }
+
+  head(status: number, headers: HeaderList = []): void {
+    if (this.over) return;
+    if (!(status >= 200)) throw new RevdialError("HEAD_INVALID", `a response has no status ${status}`);
+    this.port.head(this.channel, status, travellingHeaders(headers), false);
+  }
+
+  write(bytes: Uint8Array): boolean {
+    return this.over || this.port.data(this.channel, bytes);
+  }
+
+  end(bytes?: Uint8Array, trailers: HeaderList = []): void {
+    if (this.over) return;
+    if (bytes !== undefined && bytes.byteLength > 0) this.port.data(this.channel, bytes);
+    this.port.end(this.channel, trailers);
+    this.answered = true;
+  }
+
+  accept(headers: HeaderList = []): Duplex {
+    if (this.request.upgrade === undefined)
+      throw new RevdialError("ARGUMENT", "the caller did not ask for a byte stream");
+    if (!this.over) this.port.head(this.channel, 101, travellingHeaders(headers), false);
+    this.answered = true;
+    this.socket = new TunnelSocket(this.port, this.channel);
+    this.request.moveTo(this.socket);
+    if (this.over) this.socket.onClosed(this.error ?? new RevdialError("CANCELLED", "the exchange is over"));
+    return this.socket;
+  }
+
+  onDrain(listener: () => void): void {
+    this.drainListener = listener;
+  }
+
+  onClose(listener: (error: RevdialError | undefined) => void): void {
+    if (this.over) listener(this.error);
+    else this.closeListener = listener;
+  }
+
+  onInterim(): void {}
+
+  onHead(): void {}
+
+  onData(bytes: Uint8Array): void {
+    if (this.socket) this.socket.onData(bytes);
+    else this.request.incoming.push(bytes);
+  }
+
+  onEnded(trailers: HeaderList): void {
+    if (this.socket) this.socket.onEnded();
+    else this.request.incoming.end(trailers);
+  }
+
+  onDrained(): void {
+    this.sender?.resume();
+    this.socket?.onDrained();
+    this.drainListener?.();
+  }
+
+  onClosed(error: RevdialError | undefined): void {
+    this.over = true;
+    this.sender?.stop();
+    this.socket?.onClosed(error);
+    if (error) this.request.incoming.fail(error);
+    // Our answer was complete: the caller merely was not done with its upload.
+    const cut = error?.code === "NOT_NEEDED" ? undefined : error;
+    this.error = cut;
+    if (cut) this.request.cancel(cut);
+    this.closeListener?.(cut);
+  }
+}
+
+/** Signal and body are made when a handler asks for them: most exchanges are small and need neither. */
+class ServedRequest implements IncomingRequest {
+  readonly service: string;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: HeaderList;
+  readonly deadlineMs?: number;
+  readonly traceparent?: string;
+  readonly upgrade?: string;
+  readonly incoming: IncomingBody;
+  private readonly end: ServeEnd;
+  private abort: AbortController | undefined;
+
+  constructor(end: ServeEnd, head: OpenHead, onConsumed: (bytes: number) => void) {
+    this.end = end;
+    this.service = head.service;
+    this.method = head.method;
+    this.path = head.path;
+    this.headers = head.headers;
+    if (head.deadlineMs > 0) this.deadlineMs = head.deadlineMs;
+    if (head.traceparent !== "") this.traceparent = head.traceparent;
+    if (head.kind === channelKinds.socket) this.upgrade = head.protocol;
+    // A handler may answer without reading on; the caller is told when the answer is complete.
+    this.incoming = new IncomingBody(onConsumed, () => undefined);
+  }
+
+  get body(): AsyncIterable<Uint8Array> {
+    return this.incoming;
+  }
+
+  get trailers(): Promise<HeaderList> {
+    return this.incoming.trailers;
+  }
+
+  get signal(): AbortSignal {
+    if (this.abort === undefined) {
+      this.abort = new AbortController();
+      if (this.end.error) this.abort.abort(this.end.error);
+    }
+    return this.abort.signal;
+  }
+
+  cancel(error: RevdialError): void {
+    this.abort?.abort(error);
+  }
+
+  /** What came before the socket was accepted is its first bytes. */
+  moveTo(socket: TunnelSocket): void {
+    this.incoming.drainInto(socket);
+  }
+}
