@@ -1,49 +1,129 @@
-/** Bytes of one frame, read and written field by field; every read is bounds-checked (SPEC §3). */
+/** Bytes of one frame, written and read field by field; every read is bounds-checked (SPEC §3). */
 import { RevdialError } from "./errors.ts";
 import type { HeaderList } from "./head.ts";
 
 export const HEADER_BYTES = 9;
+/** Frames are written into shared pages: an allocation per frame would cost more than its bytes. */
+const PAGE_BYTES = 64 * 1024;
 
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder("utf-8", { fatal: true });
 
+/** Writes frames one after the other; what `finish` has returned is never written again. */
+class FrameWriter {
+  private page = Buffer.allocUnsafeSlow(PAGE_BYTES);
+  private start = 0;
+  private at = 0;
+  /** Where the next frame begins in the shared page. */
+  private free = 0;
+
+  /** Begins a frame of at most this payload. A frame that is not finished leaves nothing behind. */
+  begin(payloadBytesMax: number): this {
+    const bytes = HEADER_BYTES + payloadBytesMax;
+    if (this.free + bytes > this.page.byteLength) {
+      this.page = Buffer.allocUnsafeSlow(Math.max(PAGE_BYTES, bytes));
+      this.free = 0;
+    }
+    this.start = this.free;
+    this.at = this.free + HEADER_BYTES;
+    return this;
+  }
+
+  u8(value: number): this {
+    this.page[this.at++] = value;
+    return this;
+  }
+  u16(value: number): this {
+    const { page, at } = this;
+    page[at] = value >>> 8;
+    page[at + 1] = value;
+    this.at = at + 2;
+    return this;
+  }
+  u32(value: number): this {
+    const { page, at } = this;
+    page[at] = value >>> 24;
+    page[at + 1] = value >>> 16;
+    page[at + 2] = value >>> 8;
+    page[at + 3] = value;
+    this.at = at + 4;
+    return this;
+  }
+  u64(value: bigint): this {
+    return this.u32(Number(value >> 32n)).u32(Number(value & 0xffff_ffffn));
+  }
+  latin1(text: string): this {
+    const { page, at } = this;
+    for (let i = 0; i < text.length; i += 1) page[at + i] = text.charCodeAt(i);
+    this.at = at + text.length;
+    return this;
+  }
+  raw(bytes: Uint8Array): this {
+    this.page.set(bytes, this.at);
+    this.at += bytes.byteLength;
+    return this;
+  }
+  headers(headers: HeaderList): this {
+    this.u16(headers.length);
+    for (const [name, value] of headers) this.u8(name.length).latin1(name).u16(value.length).latin1(value);
+    return this;
+  }
+
+  /** `followingBytes`: payload that is sent right after what was written here. */
+  finish(type: number, flags: number, channel: number, followingBytes = 0): Uint8Array {
+    const { page, start, at } = this;
+    const payloadBytes = at - start - HEADER_BYTES + followingBytes;
+    page[start] = payloadBytes >>> 16;
+    page[start + 1] = payloadBytes >>> 8;
+    page[start + 2] = payloadBytes;
+    page[start + 3] = type;
+    page[start + 4] = flags;
+    this.at = start + 5;
+    this.u32(channel);
+    this.free = at;
+    return page.subarray(start, at);
+  }
+}
+
+/** One for all tunnels: writing a frame is never interrupted by another. */
+export const frameWriter = new FrameWriter();
+
 /** Reads one payload front to back; every read is bounds-checked. */
 export class Reader {
-  private readonly bytes: Uint8Array;
-  private readonly view: DataView;
-  private at = 0;
+  private readonly bytes: Buffer;
+  private at: number;
+  private readonly end: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Buffer, start: number, end: number) {
     this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.at = start;
+    this.end = end;
   }
 
   private take(count: number): number {
     const start = this.at;
-    if (start + count > this.bytes.byteLength)
-      throw new RevdialError("FRAME_MALFORMED", "a field runs past its frame");
+    if (start + count > this.end) throw new RevdialError("FRAME_MALFORMED", "a field runs past its frame");
     this.at = start + count;
     return start;
   }
 
   u8(): number {
-    return this.view.getUint8(this.take(1));
+    return this.bytes[this.take(1)] as number;
   }
   u16(): number {
-    return this.view.getUint16(this.take(2));
+    return readU16(this.bytes, this.take(2));
   }
   u32(): number {
-    return this.view.getUint32(this.take(4));
+    return readU32(this.bytes, this.take(4));
   }
   u64(): bigint {
-    return this.view.getBigUint64(this.take(8));
+    const at = this.take(8);
+    return (BigInt(readU32(this.bytes, at)) << 32n) | BigInt(readU32(this.bytes, at + 4));
   }
   /** Header text is bytes, one character each (RFC 9110 §5.5 obs-text). */
   latin1(count: number): string {
     const start = this.take(count);
-    let text = "";
-    for (let i = start; i < this.at; i += 1) text += String.fromCharCode(this.bytes[i] as number);
-    return text;
+    return this.bytes.toString("latin1", start, this.at);
   }
   text(count: number): string {
     const start = this.take(count);
@@ -54,85 +134,25 @@ export class Reader {
     }
   }
   rest(): Uint8Array {
-    return this.bytes.subarray(this.at);
+    return this.bytes.subarray(this.at, this.end);
   }
-  end(): void {
-    if (this.at !== this.bytes.byteLength)
-      throw new RevdialError("FRAME_MALFORMED", "bytes after the last field");
-  }
-}
-
-/** Collects the fields of one frame. */
-export class Writer {
-  private bytes = new Uint8Array(256);
-  private view = new DataView(this.bytes.buffer);
-  private at = HEADER_BYTES;
-
-  private grow(count: number): number {
-    const start = this.at;
-    this.at += count;
-    if (this.at > this.bytes.byteLength) {
-      const larger = new Uint8Array(Math.max(this.at, this.bytes.byteLength * 2));
-      larger.set(this.bytes);
-      this.bytes = larger;
-      this.view = new DataView(larger.buffer);
-    }
-    return start;
-  }
-
-  u8(value: number): this {
-    const at = this.grow(1); // First: growing replaces the view.
-    this.view.setUint8(at, value);
-    return this;
-  }
-  u16(value: number): this {
-    const at = this.grow(2); // First: growing replaces the view.
-    this.view.setUint16(at, value);
-    return this;
-  }
-  u32(value: number): this {
-    const at = this.grow(4); // First: growing replaces the view.
-    this.view.setUint32(at, value);
-    return this;
-  }
-  u64(value: bigint): this {
-    const at = this.grow(8); // First: growing replaces the view.
-    this.view.setBigUint64(at, value);
-    return this;
-  }
-  latin1(text: string): this {
-    const start = this.grow(text.length);
-    for (let i = 0; i < text.length; i += 1) this.bytes[start + i] = text.charCodeAt(i);
-    return this;
-  }
-  raw(bytes: Uint8Array): this {
-    const at = this.grow(bytes.byteLength);
-    this.bytes.set(bytes, at);
-    return this;
-  }
-  headers(headers: HeaderList): this {
-    this.u16(headers.length);
-    for (const [name, value] of headers) this.u8(name.length).latin1(name).u16(value.length).latin1(value);
-    return this;
-  }
-  frame(type: number, flags: number, channel: number): Uint8Array {
-    writeHeader(this.view, this.at - HEADER_BYTES, type, flags, channel);
-    return this.bytes.subarray(0, this.at);
+  finish(): void {
+    if (this.at !== this.end) throw new RevdialError("FRAME_MALFORMED", "bytes after the last field");
   }
 }
 
-export function writeHeader(
-  view: DataView,
-  payloadBytes: number,
-  type: number,
-  flags: number,
-  channel: number,
-): void {
-  view.setUint8(0, payloadBytes >>> 16);
-  view.setUint16(1, payloadBytes & 0xffff);
-  view.setUint8(3, type);
-  view.setUint8(4, flags);
-  view.setUint32(5, channel);
+/** The caller has checked that they are there. */
+export function readU16(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
+}
+
+export function readU32(bytes: Uint8Array, at: number): number {
+  return ((readU16(bytes, at) << 16) | readU16(bytes, at + 2)) >>> 0;
+}
+
+/** The same memory with Node's fast ways to read text. */
+export function bufferOf(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** At most 255 bytes of UTF-8; a longer text is cut between two characters. */

@@ -3,6 +3,7 @@
  * next deadline falls.
  */
 import { advance, type Channel, type ChannelEvent } from "./channel.ts";
+import { IdTable } from "./id-table.ts";
 import type { Windows } from "./windows.ts";
 
 export interface ChannelsSize {
@@ -20,8 +21,8 @@ export class Channels {
   /** Live channels that we opened. */
   outbound = 0;
   private readonly windows: Windows;
-  private readonly channels = new Map<number, Channel>();
-  private readonly slots = new Set<number>();
+  private readonly channels = new IdTable<Channel>();
+  private readonly slots = new IdTable<Channel>();
 
   constructor(windows: Windows) {
     this.windows = windows;
@@ -45,13 +46,13 @@ export class Channels {
 
   /** A copy: the caller may end channels while it looks at them. */
   list(): Channel[] {
-    return [...this.channels.values()];
+    return this.channels.values();
   }
 
   /** `deadlineMs` 0 is none. */
   add(channel: Channel, deadlineMs: number, now: number): void {
     this.channels.set(channel.id, channel);
-    if (channel.inbound) this.slots.add(channel.id);
+    if (channel.inbound) this.slots.set(channel.id, channel);
     else this.outbound += 1;
     if (deadlineMs <= 0) return;
     channel.deadlineAt = now + deadlineMs;

@@ -7,6 +7,7 @@ import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
+import { TunnelDispatcher } from "./dispatcher.ts";
 import {
   goawayCodeName,
   type RequestFate,
@@ -17,6 +18,7 @@ import {
 import { guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
 import type { OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
+import { IdTable } from "./id-table.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
 import { RequestEnd, socketRefused } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
@@ -54,7 +56,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private readonly limits: TunnelLimits;
   private readonly onHandlerError: (error: unknown) => void;
   private readonly core: Core;
-  private readonly ends = new Map<number, ChannelEnd>();
+  private readonly ends = new IdTable<ChannelEnd>();
   private readonly listeners = new Set<(type: string, payload: Uint8Array) => void>();
   private readonly settleReady = Promise.withResolvers<void>();
   private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
@@ -123,6 +125,10 @@ class CoreTunnel implements Tunnel, ChannelPort {
     const response = await this.request({ service, method, path, upgrade: protocol, ...more });
     if (response.socket) return response.socket;
     throw await socketRefused(response);
+  }
+
+  dispatcher(service: string): TunnelDispatcher {
+    return new TunnelDispatcher(this, service);
   }
 
   /** Opens a channel of ours; its number. Errors, all not sent: CLOSED, DRAINING, REFUSED, and the codec's. */

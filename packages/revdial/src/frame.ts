@@ -2,7 +2,7 @@
  * The frame codec (SPEC §3–§6): bytes of one WebSocket message in, frames out, and back. It checks length before
  * reading, limits before allocating and type before trusting; whatever the bytes, it returns frames or throws a RevdialError.
  */
-import { HEADER_BYTES, Reader, shortText, Writer, writeHeader } from "./bytes.ts";
+import { bufferOf, frameWriter, HEADER_BYTES, Reader, readU16, readU32, shortText } from "./bytes.ts";
 import { RevdialError } from "./errors.ts";
 import {
   checkHeaders,
@@ -34,6 +34,8 @@ export const frameTypes = {
 } as const;
 const FIRST_IGNORED_TYPE = 0x40;
 const FLAG_END = 0x01;
+/** Payload of the small frames (SPEC §8). */
+const SMALL_BYTES_MAX = 512;
 
 /** What the codec needs to know of the limits. */
 export type FrameLimits = Pick<
@@ -97,86 +99,100 @@ export type Frame =
 
 /** The 9 header bytes of a DATA frame; its payload follows as it is, so that bulk is never copied here. */
 export function encodeDataHeader(channel: number, payloadBytes: number, end: boolean): Uint8Array {
-  const header = new Uint8Array(HEADER_BYTES);
-  writeHeader(new DataView(header.buffer), payloadBytes, frameTypes.data, end ? FLAG_END : 0, channel);
-  return header;
+  return frameWriter.begin(0).finish(frameTypes.data, end ? FLAG_END : 0, channel, payloadBytes);
 }
 
 /** One frame as bytes. Throws HEAD_INVALID, HEAD_TOO_LARGE or FRAME_TOO_LARGE for what SPEC does not let travel. */
 export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
-  const w = new Writer();
   switch (frame.type) {
-    case "hello": {
-      const agent = shortText(frame.agent);
-      w.u16(frame.version).u32(frame.channelsMax).u32(frame.windowBytes);
-      w.u32(frame.headBytesMax).u32(frame.dataBytesMax).u32(frame.noticeBytesMax).u32(frame.messageBytesMax);
-      w.u64(BigInt.asUintN(64, frame.incarnation));
-      w.u8(agent.byteLength).raw(agent).u8(frame.features.length);
-      for (const feature of frame.features) {
-        const name = shortText(feature);
-        w.u8(name.byteLength).raw(name);
-      }
-      return w.frame(frameTypes.hello, 0, 0);
+    case "hello":
+      return encodeHello(frame);
+    case "open":
+      return encodeOpen(frame, limits);
+    case "head": {
+      const { status, headers, channel, end } = frame;
+      checkStatus(status);
+      const w = frameWriter.begin(headBytes(headers, 2, limits));
+      return w
+        .u16(status)
+        .headers(headers)
+        .finish(frameTypes.head, end ? FLAG_END : 0, channel);
     }
-    case "open": {
-      checkService(frame.service);
-      checkMethod(frame.method);
-      checkPath(frame.path);
-      checkTraceparent(frame.traceparent);
-      checkProtocol(frame.kind, frame.protocol);
-      checkHeaders(frame.headers, limits.headersMax);
-      checkHeadBytes(frame.headers, frame.path.length + 512, limits);
-      w.u8(frame.kind).u32(frame.deadlineMs);
-      w.u8(frame.service.length).latin1(frame.service).u8(frame.method.length).latin1(frame.method);
-      w.u16(frame.path.length).latin1(frame.path).u8(frame.traceparent.length).latin1(frame.traceparent);
-      if (frame.kind === channelKinds.socket) w.u8(frame.protocol.length).latin1(frame.protocol);
-      return w.headers(frame.headers).frame(frameTypes.open, frame.end ? FLAG_END : 0, frame.channel);
+    case "data": {
+      const { bytes, channel, end } = frame;
+      if (bytes.byteLength > limits.dataBytesMax) throw new RevdialError("FRAME_TOO_LARGE", "DATA payload");
+      const w = frameWriter.begin(bytes.byteLength).raw(bytes);
+      return w.finish(frameTypes.data, end ? FLAG_END : 0, channel);
     }
-    case "head":
-      checkStatus(frame.status);
-      checkHeaders(frame.headers, limits.headersMax);
-      checkHeadBytes(frame.headers, 2, limits);
-      w.u16(frame.status).headers(frame.headers);
-      return w.frame(frameTypes.head, frame.end ? FLAG_END : 0, frame.channel);
-    case "data":
-      if (frame.bytes.byteLength > limits.dataBytesMax)
-        throw new RevdialError("FRAME_TOO_LARGE", "DATA payload");
-      return w.raw(frame.bytes).frame(frameTypes.data, frame.end ? FLAG_END : 0, frame.channel);
-    case "end":
-      checkHeaders(frame.trailers, limits.headersMax);
-      checkHeadBytes(frame.trailers, 0, limits);
-      if (frame.trailers.length > 0) w.headers(frame.trailers);
-      return w.frame(frameTypes.end, 0, frame.channel);
+    case "end": {
+      const { trailers, channel } = frame;
+      const w = frameWriter.begin(headBytes(trailers, 0, limits));
+      if (trailers.length > 0) w.headers(trailers);
+      return w.finish(frameTypes.end, 0, channel);
+    }
     case "reset": {
       const reason = shortText(frame.reason);
-      w.u16(frame.code).u8(reason.byteLength).raw(reason);
-      return w.frame(frameTypes.reset, 0, frame.channel);
+      const w = frameWriter.begin(SMALL_BYTES_MAX).u16(frame.code).u8(reason.byteLength).raw(reason);
+      return w.finish(frameTypes.reset, 0, frame.channel);
     }
     case "credit":
-      return w.u32(frame.bytes).frame(frameTypes.credit, 0, frame.channel);
+      return frameWriter.begin(4).u32(frame.bytes).finish(frameTypes.credit, 0, frame.channel);
     case "ping":
     case "pong":
-      return w.u64(frame.token).frame(frameTypes[frame.type], 0, 0);
+      return frameWriter.begin(8).u64(frame.token).finish(frameTypes[frame.type], 0, 0);
     case "goaway": {
+      const { lastChannel, code, retryAfterMs } = frame;
       const reason = shortText(frame.reason);
-      w.u32(frame.lastChannel).u16(frame.code).u32(frame.retryAfterMs).u8(reason.byteLength).raw(reason);
-      return w.frame(frameTypes.goaway, 0, 0);
+      const w = frameWriter.begin(SMALL_BYTES_MAX).u32(lastChannel).u16(code).u32(retryAfterMs);
+      return w.u8(reason.byteLength).raw(reason).finish(frameTypes.goaway, 0, 0);
     }
-    case "notice":
-      checkService(frame.notice);
-      if (1 + frame.notice.length + frame.payload.byteLength > limits.noticeBytesMax) {
+    case "notice": {
+      const { notice, payload } = frame;
+      checkService(notice);
+      const bytes = 1 + notice.length + payload.byteLength;
+      if (bytes > limits.noticeBytesMax)
         throw new RevdialError("FRAME_TOO_LARGE", `a notice is larger than ${limits.noticeBytesMax} bytes`);
-      }
-      w.u8(frame.notice.length).latin1(frame.notice).raw(frame.payload);
-      return w.frame(frameTypes.notice, 0, 0);
+      const w = frameWriter.begin(bytes).u8(notice.length).latin1(notice).raw(payload);
+      return w.finish(frameTypes.notice, 0, 0);
+    }
   }
 }
 
-function checkHeadBytes(headers: HeaderList, otherBytes: number, limits: FrameLimits): void {
+function encodeHello(frame: Frame & { type: "hello" }): Uint8Array {
+  const agent = shortText(frame.agent);
+  const features = frame.features.map(shortText);
+  const w = frameWriter.begin(36 + agent.byteLength + features.length * 256);
+  w.u16(frame.version).u32(frame.channelsMax).u32(frame.windowBytes);
+  w.u32(frame.headBytesMax).u32(frame.dataBytesMax).u32(frame.noticeBytesMax).u32(frame.messageBytesMax);
+  w.u64(BigInt.asUintN(64, frame.incarnation));
+  w.u8(agent.byteLength).raw(agent).u8(features.length);
+  for (const name of features) w.u8(name.byteLength).raw(name);
+  return w.finish(frameTypes.hello, 0, 0);
+}
+
+function encodeOpen(frame: Frame & { type: "open" }, limits: FrameLimits): Uint8Array {
+  const { kind, deadlineMs, service, method, path, traceparent, protocol, headers, end, channel } = frame;
+  checkService(service);
+  checkMethod(method);
+  checkPath(path);
+  checkTraceparent(traceparent);
+  checkProtocol(kind, protocol);
+  // Service, method, traceparent and protocol are below 512 bytes together.
+  const w = frameWriter.begin(headBytes(headers, path.length + 512, limits));
+  w.u8(kind).u32(deadlineMs);
+  w.u8(service.length).latin1(service).u8(method.length).latin1(method);
+  w.u16(path.length).latin1(path).u8(traceparent.length).latin1(traceparent);
+  if (kind === channelKinds.socket) w.u8(protocol.length).latin1(protocol);
+  return w.headers(headers).finish(frameTypes.open, end ? FLAG_END : 0, channel);
+}
+
+/** Payload bytes that a head takes at most. Errors: HEAD_INVALID, HEAD_TOO_LARGE. */
+function headBytes(headers: HeaderList, otherBytes: number, limits: FrameLimits): number {
+  checkHeaders(headers, limits.headersMax);
   let bytes = otherBytes + 2;
   for (const [name, value] of headers) bytes += 3 + name.length + value.length;
-  if (bytes > limits.headBytesMax)
-    throw new RevdialError("HEAD_TOO_LARGE", `more than ${limits.headBytesMax} bytes`);
+  if (bytes <= limits.headBytesMax) return bytes;
+  throw new RevdialError("HEAD_TOO_LARGE", `more than ${limits.headBytesMax} bytes`);
 }
 
 function payloadBytesMax(type: number, limits: FrameLimits): number {
@@ -192,7 +208,7 @@ function payloadBytesMax(type: number, limits: FrameLimits): number {
     case frameTypes.hello:
       return 4096;
     default:
-      return type >= FIRST_IGNORED_TYPE ? limits.dataBytesMax : 512;
+      return type >= FIRST_IGNORED_TYPE ? limits.dataBytesMax : SMALL_BYTES_MAX;
   }
 }
 
@@ -201,25 +217,25 @@ function payloadBytesMax(type: number, limits: FrameLimits): number {
  * Errors: FRAME_TRUNCATED, FRAME_TOO_LARGE, FRAME_TYPE_UNKNOWN, FRAME_FLAGS, FRAME_MALFORMED, HEAD_INVALID, HEAD_TOO_LARGE.
  */
 export function decodeMessage(message: Uint8Array, limits: FrameLimits): Frame[] {
-  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+  const bytes = bufferOf(message);
+  const total = bytes.byteLength;
   const frames: Frame[] = [];
-  if (message.byteLength === 0) throw new RevdialError("FRAME_TRUNCATED", "an empty message");
-  for (let at = 0; at < message.byteLength; ) {
-    if (at + HEADER_BYTES > message.byteLength)
-      throw new RevdialError("FRAME_TRUNCATED", "a message ends in a header");
-    const payloadBytes = (view.getUint8(at) << 16) | view.getUint16(at + 1);
-    const type = view.getUint8(at + 3);
-    const flags = view.getUint8(at + 4);
-    const channel = view.getUint32(at + 5);
-    const end = at + HEADER_BYTES + payloadBytes;
+  if (total === 0) throw new RevdialError("FRAME_TRUNCATED", "an empty message");
+  for (let at = 0; at < total; ) {
+    if (at + HEADER_BYTES > total) throw new RevdialError("FRAME_TRUNCATED", "a message ends in a header");
+    const payloadBytes = ((bytes[at] as number) << 16) | readU16(bytes, at + 1);
+    const type = bytes[at + 3] as number;
+    const flags = bytes[at + 4] as number;
+    const start = at + HEADER_BYTES;
+    const end = start + payloadBytes;
     if (payloadBytes > payloadBytesMax(type, limits)) {
       const code =
         type === frameTypes.open || type === frameTypes.head ? "HEAD_TOO_LARGE" : "FRAME_TOO_LARGE";
       throw new RevdialError(code, `${payloadBytes} payload bytes in a frame of type ${type}`);
     }
-    if (end > message.byteLength) throw new RevdialError("FRAME_TRUNCATED", "a message ends in a payload");
+    if (end > total) throw new RevdialError("FRAME_TRUNCATED", "a message ends in a payload");
     if (type < FIRST_IGNORED_TYPE) {
-      frames.push(decodeFrame(type, flags, channel, message.subarray(at + HEADER_BYTES, end), limits));
+      frames.push(decodeFrame(type, flags, readU32(bytes, at + 5), bytes, start, end, limits));
     }
     at = end;
   }
@@ -230,7 +246,9 @@ function decodeFrame(
   type: number,
   flags: number,
   channel: number,
-  payload: Uint8Array,
+  bytes: Buffer,
+  start: number,
+  stop: number,
   limits: FrameLimits,
 ): Frame {
   const mayEnd = type === frameTypes.open || type === frameTypes.head || type === frameTypes.data;
@@ -246,8 +264,8 @@ function decodeFrame(
   if (ofTunnel !== (channel === 0))
     throw new RevdialError("CHANNEL_ID", `type ${type} on channel ${channel}`);
   const end = (flags & FLAG_END) !== 0;
-  if (type === frameTypes.data) return { type: "data", channel, end, bytes: payload };
-  const r = new Reader(payload);
+  if (type === frameTypes.data) return { type: "data", channel, end, bytes: bytes.subarray(start, stop) };
+  const r = new Reader(bytes, start, stop);
   switch (type) {
     case frameTypes.hello:
       return readHello(r);
@@ -261,7 +279,7 @@ function decodeFrame(
       const traceparent = r.latin1(r.u8());
       const protocol = kind === channelKinds.socket ? r.latin1(r.u8()) : "";
       const headers = readHeaders(r, limits);
-      r.end();
+      r.finish();
       checkService(service);
       checkMethod(method);
       checkPath(path);
@@ -273,32 +291,32 @@ function decodeFrame(
     case frameTypes.head: {
       const status = r.u16();
       const headers = readHeaders(r, limits);
-      r.end();
+      r.finish();
       checkStatus(status);
       if (end && status < 200)
         throw new RevdialError("HEAD_INVALID", "a head below 200 cannot end the response");
       return { type: "head", channel, end, status, headers };
     }
     case frameTypes.end: {
-      const trailers = payload.byteLength === 0 ? [] : readHeaders(r, limits);
-      if (payload.byteLength > 0) r.end();
+      const trailers = start === stop ? [] : readHeaders(r, limits);
+      r.finish();
       return { type: "end", channel, trailers };
     }
     case frameTypes.reset: {
       const code = r.u16();
       const reason = r.text(r.u8());
-      r.end();
+      r.finish();
       return { type: "reset", channel, code, reason };
     }
     case frameTypes.credit: {
       const bytes = r.u32();
-      r.end();
+      r.finish();
       return { type: "credit", channel, bytes };
     }
     case frameTypes.ping:
     case frameTypes.pong: {
       const token = r.u64();
-      r.end();
+      r.finish();
       return { type: type === frameTypes.ping ? "ping" : "pong", token };
     }
     case frameTypes.goaway: {
@@ -306,7 +324,7 @@ function decodeFrame(
       const code = r.u16();
       const retryAfterMs = r.u32();
       const reason = r.text(r.u8());
-      r.end();
+      r.finish();
       return { type: "goaway", lastChannel, code, retryAfterMs, reason };
     }
     default: {
@@ -329,7 +347,7 @@ function readHello(r: Reader): Frame {
   const agent = r.text(r.u8());
   const features: string[] = [];
   for (let left = r.u8(); left > 0; left -= 1) features.push(r.text(r.u8()));
-  r.end();
+  r.finish();
   const sizes = { headBytesMax, dataBytesMax, noticeBytesMax, messageBytesMax };
   return { type: "hello", version, channelsMax, windowBytes, ...sizes, incarnation, agent, features };
 }

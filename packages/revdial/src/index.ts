@@ -2,6 +2,7 @@
 
 export { type Clock, systemClock, type Timer } from "./clock.ts";
 export type { PeerHello } from "./core-events.ts";
+export type { DispatchController, DispatchHandler, DispatchOptions, TunnelDispatcher } from "./dispatcher.ts";
 export { type RequestFate, RevdialError, type RevdialErrorCode, revdialErrorCodes } from "./errors.ts";
 export { type TunnelFetch, type TunnelFetchInit, tunnelFetch } from "./fetch.ts";
 export type { HeaderList } from "./head.ts";

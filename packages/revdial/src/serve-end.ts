@@ -30,7 +30,7 @@ export class ServeEnd implements ChannelEnd, Reply {
   constructor(port: ChannelPort, channel: number, head: OpenHead, ended: boolean) {
     this.port = port;
     this.channel = channel;
-    this.request = new ServedRequest(this, head, (bytes) => port.consumed(channel, bytes));
+    this.request = new ServedRequest(this, head, !ended, (bytes) => port.consumed(channel, bytes));
     if (ended) this.request.incoming.end([]);
   }
 
@@ -158,11 +158,12 @@ class ServedRequest implements IncomingRequest {
   readonly deadlineMs?: number;
   readonly traceparent?: string;
   readonly upgrade?: string;
+  readonly hasBody: boolean;
   readonly incoming: IncomingBody;
   private readonly end: ServeEnd;
   private abort: AbortController | undefined;
 
-  constructor(end: ServeEnd, head: OpenHead, onConsumed: (bytes: number) => void) {
+  constructor(end: ServeEnd, head: OpenHead, open: boolean, onConsumed: (bytes: number) => void) {
     this.end = end;
     this.service = head.service;
     this.method = head.method;
@@ -171,6 +172,7 @@ class ServedRequest implements IncomingRequest {
     if (head.deadlineMs > 0) this.deadlineMs = head.deadlineMs;
     if (head.traceparent !== "") this.traceparent = head.traceparent;
     if (head.kind === channelKinds.socket) this.upgrade = head.protocol;
+    this.hasBody = open && head.kind === channelKinds.request;
     // A handler may answer without reading on; the caller is told when the answer is complete.
     this.incoming = new IncomingBody(onConsumed, () => undefined);
   }

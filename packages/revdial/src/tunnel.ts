@@ -2,6 +2,7 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "./clock.ts";
 import type { PeerHello } from "./core-events.ts";
+import type { TunnelDispatcher } from "./dispatcher.ts";
 import type { RevdialError, RevdialErrorCode, WireCodeName } from "./errors.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
@@ -61,6 +62,8 @@ export interface IncomingRequest {
   method: string;
   path: string;
   headers: HeaderList;
+  /** False when the request came without a body, or is an upgrade. */
+  hasBody: boolean;
   body: AsyncIterable<Uint8Array>;
   /** The fields after the request's body; rejects when the body fails. */
   readonly trailers: Promise<HeaderList>;
@@ -166,6 +169,11 @@ export interface Tunnel {
    * when the far end answered with something else than 101.
    */
   connect(service: string, options?: ConnectOptions): Promise<Duplex>;
+  /**
+   * The service for undici and `fetch`: `fetch("http://any.host/path", { dispatcher })`. Its own options: `deadlineMs`.
+   * Failures reach the handler as RevdialErrors (in fetch: the `cause`).
+   */
+  dispatcher(service: string): TunnelDispatcher;
   /** Sets the one handler (a second is ARGUMENT); without it every request of the peer is refused with SERVICE_UNKNOWN. */
   serve(handler: RequestHandler): void;
   /**

@@ -27,7 +27,9 @@ function plain(frame: Frame): unknown {
         ? value.toString()
         : value instanceof Uint8Array
           ? Buffer.from(value).toString("hex")
-          : value,
+          : value?.type === "Buffer" // What JSON makes of one before we see it.
+            ? Buffer.from(value.data).toString("hex")
+            : value,
     ),
   );
 }

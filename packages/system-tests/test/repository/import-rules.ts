@@ -17,7 +17,8 @@ export const importRules: Record<string, Rule> = {
   revdial: {
     ours: [],
     others: ["ws"],
-    builtins: /^src\/(websocket|socket|serve-end|tunnel|core-tunnel|testing\/[a-z-]+)\.ts$/,
+    builtins:
+      /^src\/(websocket|socket|serve-end|tunnel|core-tunnel|dispatcher|http\/[a-z-]+|testing\/[a-z-]+)\.ts$/,
   },
   "api-contract": { ours: [], others: ["zod", "zod-openapi"], builtins: false },
   "wolf-api": { ours: [], others: ["zod"], builtins: /^src\/emulator\// },

@@ -1,0 +1,370 @@
+/**
+ * A tunnel's service as an undici `Dispatcher`: `fetch(url, { dispatcher })` and undici's own functions go through it. It is
+ * also the leanest way to send a request, because a handler's callbacks need no promise and no stream in between. Both
+ * generations of undici's handler interface are served: `onResponseStart` (undici 7 and later) and `onHeaders` (fetch of Node 18 to 24).
+ */
+import type { Duplex } from "node:stream";
+import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
+import { ChunkQueue } from "./chunk-queue.ts";
+import { RevdialError } from "./errors.ts";
+import { BodySender, isEmpty, openHead } from "./exchange.ts";
+import type { OpenHead } from "./frame.ts";
+import type { HeaderList } from "./head.ts";
+import { TunnelSocket } from "./socket.ts";
+import type { Body } from "./tunnel.ts";
+
+type HeaderObject = Record<string, string | string[]>;
+
+/** undici's `DispatchOptions`, as far as a tunnel uses them; `deadlineMs` is ours. The origin is ignored. */
+export interface DispatchOptions {
+  path: string;
+  method: string;
+  /** Flat pairs, an object, or an iterable of pairs. */
+  headers?:
+    | readonly string[]
+    | Iterable<[string, string]>
+    | Record<string, string | string[] | undefined>
+    | null;
+  body?: string | Uint8Array | AsyncIterable<unknown> | null;
+  query?: Record<string, unknown>;
+  /** The protocol to switch to; "CONNECT" as method asks for a plain byte stream. */
+  upgrade?: string | boolean | null;
+  deadlineMs?: number;
+}
+
+/** What a handler may do while its exchange runs. */
+export interface DispatchController {
+  readonly aborted: boolean;
+  readonly reason: Error | null;
+  readonly paused: boolean;
+  rawHeaders: Buffer[] | null;
+  rawTrailers: Buffer[] | null;
+  pause(): void;
+  resume(): void;
+  abort(reason: Error): void;
+}
+
+/** undici's `DispatchHandler`. */
+export interface DispatchHandler {
+  onRequestStart?(controller: DispatchController, context: unknown): void;
+  onRequestUpgrade?(
+    controller: DispatchController,
+    status: number,
+    headers: HeaderObject,
+    socket: Duplex,
+  ): void;
+  onResponseStart?(
+    controller: DispatchController,
+    status: number,
+    headers: HeaderObject,
+    statusText?: string,
+  ): void;
+  onResponseData?(controller: DispatchController, chunk: Buffer): void;
+  onResponseEnd?(controller: DispatchController, trailers: HeaderObject): void;
+  onResponseError?(controller: DispatchController, error: Error): void;
+}
+
+/** The handler interface of undici up to 7, which the `fetch` of Node 18 to 24 uses. */
+interface LegacyHandler {
+  onConnect(abort: (reason?: Error) => void, context: unknown): void;
+  onUpgrade?(status: number, headers: Buffer[], socket: Duplex): void;
+  onHeaders?(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean;
+  onData?(chunk: Buffer): boolean;
+  onComplete?(trailers: Buffer[]): void;
+  onError?(error: Error): void;
+}
+
+/** What a dispatcher needs of a tunnel. */
+export interface ChannelOpener extends ChannelPort {
+  open(head: OpenHead, ended: boolean, end: ChannelEnd): number;
+}
+
+type Dispatch = (options: DispatchOptions, handler: DispatchHandler) => boolean;
+
+export class TunnelDispatcher {
+  closed = false;
+  destroyed = false;
+  private readonly opener: ChannelOpener;
+  private readonly service: string;
+
+  constructor(opener: ChannelOpener, service: string) {
+    this.opener = opener;
+    this.service = service;
+  }
+
+  /** Never throws for what the request or the tunnel is: every failure reaches the handler, as a RevdialError. */
+  dispatch(options: DispatchOptions, handler: DispatchHandler): boolean {
+    const modern = "onConnect" in handler ? fromLegacy(handler as unknown as LegacyHandler) : handler;
+    const end = new DispatchEnd(this.opener, modern);
+    try {
+      if (this.closed || this.destroyed) throw new RevdialError("CLOSED", "the dispatcher is closed");
+      end.start(this.service, options);
+      return true;
+    } catch (error) {
+      end.failed(error instanceof Error ? error : new Error(String(error)));
+      return false;
+    }
+  }
+
+  /** undici's interceptors work on it. */
+  compose(...interceptors: (((dispatch: Dispatch) => Dispatch) | null | undefined)[]): TunnelDispatcher {
+    let dispatch: Dispatch = (options, handler) => this.dispatch(options, handler);
+    for (const intercept of interceptors.flat()) if (intercept) dispatch = intercept(dispatch);
+    return Object.create(this, { dispatch: { value: dispatch } }) as TunnelDispatcher;
+  }
+
+  /** Takes no new requests. The tunnel goes on: it is not the dispatcher's to end. */
+  close(done?: () => void): Promise<void> {
+    this.closed = true;
+    return settled(done);
+  }
+
+  destroy(...args: unknown[]): Promise<void> {
+    this.closed = true;
+    this.destroyed = true;
+    return settled(args.find((arg): arg is () => void => typeof arg === "function"));
+  }
+}
+
+async function settled(done: (() => void) | undefined): Promise<void> {
+  if (done) queueMicrotask(done);
+}
+
+/** One exchange between a channel and a handler. A handler that throws ends its own exchange. */
+class DispatchEnd implements ChannelEnd, DispatchController {
+  cause: unknown;
+  aborted = false;
+  reason: Error | null = null;
+  paused = false;
+  rawTrailers: Buffer[] | null = null;
+  private readonly port: ChannelOpener;
+  private readonly handler: DispatchHandler;
+  private channel = 0;
+  private over = false;
+  private heads: HeaderList = [];
+  /** What came while the handler had paused us. */
+  private waiting: ChunkQueue | undefined;
+  private ended: HeaderList | undefined;
+  private sender: BodySender | undefined;
+  private socket: TunnelSocket | undefined;
+
+  constructor(port: ChannelOpener, handler: DispatchHandler) {
+    this.port = port;
+    this.handler = handler;
+  }
+
+  start(service: string, options: DispatchOptions): void {
+    this.handler.onRequestStart?.(this, {});
+    if (this.aborted) return;
+    const { path, method, query, deadlineMs } = options;
+    const body = bodyOf(options.body);
+    const upgrade =
+      method === "CONNECT" ? "" : typeof options.upgrade === "string" ? options.upgrade : undefined;
+    const head = openHead({
+      service,
+      method,
+      path: query === undefined ? path : withQuery(path, query),
+      headers: pairsOf(options.headers),
+      deadlineMs,
+      upgrade,
+    });
+    const empty = isEmpty(body);
+    this.channel = this.port.open(head, empty && upgrade === undefined, this);
+    if (empty) return;
+    this.sender = new BodySender(this.port, this.channel, body, []);
+    this.sender.sent.catch((error) => this.abort(error instanceof Error ? error : new Error(String(error))));
+  }
+
+  get rawHeaders(): Buffer[] {
+    return rawOf(this.heads);
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    if (!this.paused) return;
+    this.paused = false;
+    this.contain(() => this.deliver());
+  }
+
+  abort(reason: Error): void {
+    if (this.over || this.aborted) return;
+    this.aborted = true;
+    this.reason = reason;
+    this.cause = reason;
+    if (this.channel === 0) return this.failed(reason);
+    this.port.reset(this.channel, "CANCELLED", "cancelled by the caller");
+  }
+
+  failed(error: Error): void {
+    if (this.over) return;
+    this.over = true;
+    // A handler that throws here has nobody left to tell.
+    this.handler.onResponseError?.(this, error);
+  }
+
+  private contain(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.abort(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  onInterim(status: number, headers: HeaderList): void {
+    this.contain(() => this.handler.onResponseStart?.(this, status, objectOf(headers)));
+  }
+
+  onHead(status: number, headers: HeaderList): void {
+    this.heads = headers;
+    this.contain(() => {
+      if (status !== 101) return this.handler.onResponseStart?.(this, status, objectOf(headers), "");
+      if (!this.handler.onRequestUpgrade) throw new RevdialError("ARGUMENT", "the handler takes no upgrades");
+      this.socket = new TunnelSocket(this.port, this.channel);
+      this.handler.onRequestUpgrade(this, status, objectOf(headers), this.socket);
+    });
+  }
+
+  onData(bytes: Uint8Array): void {
+    if (this.socket) return this.socket.onData(bytes);
+    if (this.paused || this.waiting) {
+      this.waiting ??= new ChunkQueue();
+      this.waiting.push(bytes);
+      return;
+    }
+    this.take(bytes);
+  }
+
+  private take(bytes: Uint8Array): void {
+    try {
+      this.handler.onResponseData?.(this, asBuffer(bytes));
+    } catch (error) {
+      return this.abort(error instanceof Error ? error : new Error(String(error)));
+    }
+    if (!this.over) this.port.consumed(this.channel, bytes.byteLength);
+  }
+
+  private deliver(): void {
+    while (!this.paused && !this.aborted) {
+      const chunk = this.waiting?.take();
+      if (chunk === undefined) {
+        this.waiting = undefined;
+        if (this.ended) this.finish(this.ended);
+        return;
+      }
+      this.take(chunk);
+    }
+  }
+
+  onEnded(trailers: HeaderList): void {
+    if (this.socket) return this.socket.onEnded();
+    if (this.paused || this.waiting) this.ended = trailers;
+    else this.contain(() => this.finish(trailers));
+  }
+
+  private finish(trailers: HeaderList): void {
+    this.ended = undefined;
+    this.over = true;
+    this.rawTrailers = trailers.length === 0 ? [] : rawOf(trailers);
+    this.handler.onResponseEnd?.(this, trailers.length === 0 ? {} : objectOf(trailers));
+  }
+
+  onDrained(): void {
+    this.sender?.resume();
+    this.socket?.onDrained();
+  }
+
+  onClosed(error: RevdialError | undefined): void {
+    this.sender?.stop();
+    this.socket?.onClosed(error);
+    if (error === undefined || this.socket) return;
+    this.waiting = undefined;
+    this.ended = undefined;
+    this.failed(this.reason ?? error);
+  }
+}
+
+function fromLegacy(handler: LegacyHandler): DispatchHandler {
+  return {
+    onRequestStart: (controller, context) =>
+      handler.onConnect((reason) => controller.abort(reason ?? new Error("aborted")), context),
+    onRequestUpgrade: (controller, status, _headers, socket) =>
+      handler.onUpgrade?.(status, controller.rawHeaders ?? [], socket),
+    onResponseStart(controller, status, headers, statusText = "") {
+      const raw =
+        status < 200 ? rawOf(Object.entries(headers).flatMap(flatEntry)) : (controller.rawHeaders ?? []);
+      if (handler.onHeaders?.(status, raw, () => controller.resume(), statusText) === false)
+        controller.pause();
+    },
+    onResponseData(controller, chunk) {
+      if (handler.onData?.(chunk) === false) controller.pause();
+    },
+    onResponseEnd: (controller) => handler.onComplete?.(controller.rawTrailers ?? []),
+    onResponseError: (_controller, error) => handler.onError?.(error),
+  };
+}
+
+function flatEntry([name, value]: [string, string | string[]]): [string, string][] {
+  return Array.isArray(value) ? value.map((one) => [name, one]) : [[name, value]];
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function rawOf(headers: HeaderList): Buffer[] {
+  return headers.flatMap(([name, value]) => [Buffer.from(name, "latin1"), Buffer.from(value, "latin1")]);
+}
+
+function objectOf(headers: HeaderList): HeaderObject {
+  const object: HeaderObject = {};
+  for (const [name, value] of headers) {
+    const before = object[name];
+    if (before === undefined) object[name] = value;
+    else if (typeof before === "string") object[name] = [before, value];
+    else before.push(value);
+  }
+  return object;
+}
+
+function bodyOf(body: DispatchOptions["body"]): Body | undefined {
+  if (body === null || body === undefined) return undefined;
+  if (typeof body === "string") return new TextEncoder().encode(body);
+  if (body instanceof Uint8Array) return body;
+  if (Symbol.asyncIterator in body) return chunksOf(body);
+  throw new RevdialError("ARGUMENT", "a body is a string, a Uint8Array or an async iterable");
+}
+
+/** Streams may give text. */
+async function* chunksOf(body: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    yield typeof chunk === "string" ? new TextEncoder().encode(chunk) : (chunk as Uint8Array);
+  }
+}
+
+function pairsOf(headers: DispatchOptions["headers"]): [string, string][] {
+  if (!headers) return [];
+  const pairs: [string, string][] = [];
+  if (Array.isArray(headers) && typeof headers[0] === "string") {
+    for (let i = 0; i + 1 < headers.length; i += 2) pairs.push([String(headers[i]), String(headers[i + 1])]);
+    return pairs;
+  }
+  const entries =
+    Symbol.iterator in headers ? (headers as Iterable<[string, string]>) : Object.entries(headers);
+  for (const [name, value] of entries) {
+    if (value === undefined) continue;
+    for (const one of Array.isArray(value) ? value : [value]) pairs.push([name, String(one)]);
+  }
+  return pairs;
+}
+
+function withQuery(path: string, query: Record<string, unknown>): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of Array.isArray(value) ? value : [value])
+      if (one !== undefined) search.append(name, String(one));
+  }
+  return search.size === 0 ? path : `${path}?${search}`;
+}

@@ -1,0 +1,184 @@
+/** Process: a load generator on bare sockets, so that it costs little beside what it measures. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { serveCalls } from "./process.ts";
+
+export interface SmallResult {
+  requests: number;
+  seconds: number;
+  perSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+export interface DownloadResult {
+  bytes: number;
+  seconds: number;
+  megabytesPerSecond: number;
+}
+
+const ask = (path: string, more = "") => `GET ${path} HTTP/1.1\r\nHost: bench\r\n${more}\r\n`;
+const smallQuestion = Buffer.from(ask("/small"));
+
+async function open(port: number): Promise<Socket> {
+  const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+  await once(socket, "connect");
+  return socket;
+}
+
+/** Bytes of the response at the start of `bytes`, or undefined while it is not whole. Error for what is not 200. */
+function responseBytes(bytes: Buffer): number | undefined {
+  const headEnd = bytes.indexOf("\r\n\r\n");
+  if (headEnd < 0) return undefined;
+  const head = bytes.toString("latin1", 0, headEnd).toLowerCase();
+  if (!head.startsWith("http/1.1 200")) throw new Error(`unexpected answer: ${head.slice(0, 200)}`);
+  const length = /content-length: (\d+)/.exec(head)?.[1];
+  if (length !== undefined) {
+    const end = headEnd + 4 + Number(length);
+    return bytes.length >= end ? end : undefined;
+  }
+  const last = bytes.indexOf("\r\n0\r\n\r\n", headEnd);
+  return last < 0 ? undefined : last + 7;
+}
+
+/** One connection that asks again as soon as it is answered. */
+class Asker {
+  readonly socket: Socket;
+  private readonly latencies: number[];
+  private readonly failed: (error: Error) => void;
+  private rest: Buffer | undefined;
+  private askedAt = 0;
+  asking = true;
+
+  constructor(socket: Socket, latencies: number[], failed: (error: Error) => void) {
+    this.socket = socket;
+    this.latencies = latencies;
+    this.failed = failed;
+    socket.on("data", (chunk: Buffer) => this.take(chunk));
+    socket.on("error", failed);
+    socket.on("close", () => {
+      if (this.asking) failed(new Error("the connection was closed"));
+    });
+  }
+
+  ask(): void {
+    this.askedAt = performance.now();
+    this.socket.write(smallQuestion);
+  }
+
+  private take(chunk: Buffer): void {
+    const bytes = this.rest === undefined ? chunk : Buffer.concat([this.rest, chunk]);
+    let end: number | undefined;
+    try {
+      end = responseBytes(bytes);
+    } catch (error) {
+      return this.failed(error as Error);
+    }
+    if (end === undefined) {
+      this.rest = bytes;
+      return;
+    }
+    this.rest = undefined;
+    this.latencies.push(performance.now() - this.askedAt);
+    if (this.asking) this.ask();
+  }
+}
+
+function quantile(sorted: readonly number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+async function small(argument: { port: number; connections: number; seconds: number }): Promise<SmallResult> {
+  const { port, connections, seconds } = argument;
+  const latencies: number[] = [];
+  const broken = Promise.withResolvers<never>();
+  broken.promise.catch(() => undefined);
+  const askers = await Promise.all(
+    Array.from({ length: connections }, async () => new Asker(await open(port), latencies, broken.reject)),
+  );
+  const run = async (ms: number) => {
+    latencies.length = 0;
+    const startedAt = performance.now();
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, ms)), broken.promise]);
+    return (performance.now() - startedAt) / 1000;
+  };
+  for (const asker of askers) asker.ask();
+  await run(Math.min(500, seconds * 250));
+  const spent = await run(seconds * 1000);
+  const requests = latencies.length;
+  for (const asker of askers) {
+    asker.asking = false;
+    asker.socket.destroy();
+  }
+  const sorted = latencies.toSorted((a, b) => a - b);
+  return {
+    requests,
+    seconds: spent,
+    perSecond: requests / spent,
+    p50Ms: quantile(sorted, 0.5),
+    p99Ms: quantile(sorted, 0.99),
+  };
+}
+
+/** One file, counted to its last byte. */
+async function download({ port, mib }: { port: number; mib: number }): Promise<DownloadResult> {
+  const socket = await open(port);
+  const startedAt = performance.now();
+  let bytes = 0;
+  socket.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+  });
+  socket.write(ask(`/file?mib=${mib}`, "Connection: close\r\n"));
+  await once(socket, "end");
+  socket.destroy();
+  const seconds = (performance.now() - startedAt) / 1000;
+  if (bytes < mib * 1024 * 1024) throw new Error(`only ${bytes} bytes of ${mib} MiB came`);
+  return { bytes, seconds, megabytesPerSecond: bytes / seconds / 1e6 };
+}
+
+const background: Socket[] = [];
+
+/** Downloads that go on until `stopBackground`: at full speed, at a rate, or never read. */
+async function startBackground(argument: { port: number; count: number; bytesPerSecond?: number }) {
+  const { port, count, bytesPerSecond } = argument;
+  for (let i = 0; i < count; i += 1) {
+    const socket = await open(port);
+    background.push(socket);
+    socket.on("error", () => undefined);
+    socket.write(ask("/file?mib=1000000"));
+    if (bytesPerSecond === undefined) socket.resume();
+    else if (bytesPerSecond > 0) readSlowly(socket, bytesPerSecond);
+    else socket.pause();
+  }
+  await new Promise((resolve) => setTimeout(resolve, 300));
+}
+
+function readSlowly(socket: Socket, bytesPerSecond: number): void {
+  const share = Math.round(bytesPerSecond / 100);
+  socket.pause();
+  const timer = setInterval(() => socket.read(share) ?? socket.read(), 10);
+  socket.on("close", () => clearInterval(timer));
+}
+
+function stopBackground(): void {
+  for (const socket of background.splice(0)) socket.destroy();
+}
+
+/** Milliseconds of the first call on a tunnel that has been idle; the connection to the gateway is there already. */
+async function first({ port }: { port: number }): Promise<number> {
+  const latencies: number[] = [];
+  const socket = await open(port);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await new Promise<void>((resolve, reject) => {
+    const asker = new Asker(socket, latencies, reject);
+    asker.asking = false;
+    socket.on("data", () => {
+      if (latencies.length > 0) resolve();
+    });
+    asker.ask();
+  });
+  socket.destroy();
+  return latencies[0] ?? Number.NaN;
+}
+
+serveCalls({ small, download, first, startBackground, stopBackground });

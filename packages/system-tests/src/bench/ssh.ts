@@ -1,0 +1,84 @@
+/** A baseline where it is installed: the same gateway in front of `ssh -R`, with a server and keys of this run alone. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { tmpdir, userInfo } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import type { Fleet, Lane } from "./lanes.ts";
+import { listen } from "./listen.ts";
+
+const SSHD = "/usr/sbin/sshd";
+const READY_ATTEMPTS = 100;
+const READY_PAUSE_MS = 50;
+
+/** Undefined where there is no sshd, or it does not want to run for us. */
+export async function sshLane(fleet: Fleet): Promise<Lane | undefined> {
+  if (!existsSync(SSHD)) return undefined;
+  const folder = await mkdtemp(path.join(tmpdir(), "wolfpack-bench-ssh-"));
+  const children: ChildProcess[] = [];
+  const clean = async () => {
+    for (const child of children) child.kill("SIGKILL");
+    await rm(folder, { recursive: true, force: true });
+  };
+  fleet.onStop(clean);
+  try {
+    const [server, forwarded] = [await freePort(), await freePort()];
+    const key = path.join(folder, "key");
+    await promisify(execFile)("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+    const config = [
+      `Port ${server}`,
+      "ListenAddress 127.0.0.1",
+      `HostKey ${key}`,
+      `AuthorizedKeysFile ${key}.pub`,
+      "StrictModes no",
+      "UsePAM no",
+      `PidFile ${path.join(folder, "pid")}`,
+    ];
+    await writeFile(path.join(folder, "sshd_config"), `${config.join("\n")}\n`);
+    children.push(spawn(SSHD, ["-D", "-f", path.join(folder, "sshd_config")], { stdio: "ignore" }));
+    await reachable(server);
+    const options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
+    children.push(
+      spawn(
+        "ssh",
+        [
+          ...options.flatMap((option) => ["-o", option]),
+          ...["-i", key, "-p", String(server), "-N"],
+          ...[
+            "-R",
+            `127.0.0.1:${forwarded}:127.0.0.1:${fleet.originPort}`,
+            `${userInfo().username}@127.0.0.1`,
+          ],
+        ],
+        { stdio: "ignore" },
+      ),
+    );
+    await reachable(forwarded);
+    return { ...(await fleet.direct(forwarded)), name: "ssh" };
+  } catch {
+    await clean();
+    return undefined;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  const port = await listen(server);
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function reachable(port: number): Promise<void> {
+  for (let attempt = 0; attempt < READY_ATTEMPTS; attempt += 1) {
+    const socket = connect({ port, host: "127.0.0.1" });
+    const open = await new Promise<boolean>((resolve) => {
+      socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    });
+    socket.destroy();
+    if (open) return;
+    await new Promise((resolve) => setTimeout(resolve, READY_PAUSE_MS));
+  }
+  throw new Error("nothing listens there");
+}
