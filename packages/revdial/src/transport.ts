@@ -1,7 +1,10 @@
 /** What a tunnel needs from below: whole messages in order, and to know how many bytes still wait. */
 
+import type { Message } from "./frame.ts";
+
 export interface TransportEvents {
-  message(bytes: Uint8Array): void;
+  /** Whole, or in the fragments it came in. */
+  message(message: Message): void;
   /** The peer does not speak this protocol: a message is not binary, or the subprotocol is another one. */
   foreign(code: "MESSAGE_NOT_BINARY" | "PROTOCOL_VERSION", reason: string): void;
   /** Fewer bytes are waiting than before. */

@@ -3,6 +3,7 @@
  * as data, and hands whole binary messages up and down.
  */
 import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
 import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
@@ -14,6 +15,8 @@ import type { RequestHandler, Tunnel, TunnelOptions } from "./tunnel.ts";
 /** The WebSocket subprotocol both sides must name (SPEC §2). */
 export const REVDIAL_SUBPROTOCOL = "revdial.v3";
 const REFUSAL_BODY_BYTES_MAX = 4096;
+/** From here on a fragment of its own costs less than copying its bytes. */
+const FRAGMENT_BYTES_MIN = 8 * 1024;
 const RETRY_AFTER_MS_MAX = 86_400_000;
 
 /**
@@ -33,6 +36,7 @@ class WebSocketTransport implements Transport {
   private readonly socket: WebSocket;
   private events: TransportEvents | undefined;
   private lost = false;
+  private gathering = false;
 
   constructor(socket: WebSocket) {
     this.socket = socket;
@@ -41,8 +45,10 @@ class WebSocketTransport implements Transport {
   start(events: TransportEvents): void {
     this.events = events;
     const { socket } = this;
+    // As they came: putting fragments together would copy bodies that their sender did not copy.
+    socket.binaryType = "fragments";
     socket.on("message", (data, isBinary) => {
-      if (isBinary) events.message(data as Buffer);
+      if (isBinary) events.message(data as Buffer[]);
       else events.foreign("MESSAGE_NOT_BINARY", "a message is not binary");
     });
     socket.on("error", (error) => this.closed(error.message));
@@ -63,11 +69,32 @@ class WebSocketTransport implements Transport {
 
   send(parts: readonly Uint8Array[]): void {
     if (this.socket.readyState !== WebSocket.OPEN) return;
-    const message = parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
-    this.queuedBytes += message.byteLength;
-    this.socket.send(message, { binary: true, compress: false }, () => {
-      this.queuedBytes -= message.byteLength;
+    const fragments = fragmentsOf(parts);
+    let bytes = 0;
+    for (const fragment of fragments) bytes += fragment.byteLength;
+    this.queuedBytes += bytes;
+    this.gather();
+    const last = fragments.length - 1;
+    for (let i = 0; i < last; i += 1)
+      this.socket.send(fragments[i] as Uint8Array, { binary: true, fin: false });
+    this.socket.send(fragments[last] as Uint8Array, { binary: true }, () => {
+      this.queuedBytes -= bytes;
       this.events?.drain();
+    });
+  }
+
+  /**
+   * What is sent in one turn leaves in one system call: each wakes the receiver, which costs more than the bytes. `ws`
+   * has kept its socket under this name since its first version; without it there are only more calls.
+   */
+  private gather(): void {
+    const raw = (this.socket as unknown as { _socket?: Duplex })._socket;
+    if (this.gathering || !raw) return;
+    this.gathering = true;
+    raw.cork();
+    process.nextTick(() => {
+      this.gathering = false;
+      raw.uncork();
     });
   }
 
@@ -78,6 +105,21 @@ class WebSocketTransport implements Transport {
   terminate(): void {
     this.socket.terminate();
   }
+}
+
+/** Small parts share a fragment; a large one is a fragment of its own, sent as it is. */
+function fragmentsOf(parts: readonly Uint8Array[]): Uint8Array[] {
+  if (parts.length === 1) return [parts[0] as Uint8Array];
+  const fragments: Uint8Array[] = [];
+  let begin = 0;
+  for (const [index, part] of parts.entries()) {
+    if (part.byteLength < FRAGMENT_BYTES_MIN) continue;
+    if (index > begin) fragments.push(Buffer.concat(parts.slice(begin, index)));
+    fragments.push(part);
+    begin = index + 1;
+  }
+  if (begin < parts.length) fragments.push(Buffer.concat(parts.slice(begin)));
+  return fragments;
 }
 
 /**

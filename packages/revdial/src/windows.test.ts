@@ -20,7 +20,7 @@ function turn(windows: Windows, channel: Channel, now: number): number {
 describe("a receive window", () => {
   it("gives back exactly what was taken, once half a window was taken", () => {
     const windows = new Windows(limits);
-    windows.rttMs = 0;
+    windows.measured(0);
     const channel = admitted(windows);
     windows.received(channel, 900);
     expect(windows.consumed(channel, 499, false, 5000)).toBe(0);
@@ -31,7 +31,7 @@ describe("a receive window", () => {
 
   it("doubles while whole windows are consumed within four round trips, up to its maximum", () => {
     const windows = new Windows(limits);
-    windows.rttMs = 50;
+    windows.measured(50);
     const channel = admitted(windows);
     const sizes: number[] = [];
     for (let now = 100; now <= 600; now += 100) {
@@ -44,7 +44,7 @@ describe("a receive window", () => {
 
   it("does not grow for a reader that takes longer", () => {
     const windows = new Windows(limits);
-    windows.rttMs = 50;
+    windows.measured(50);
     const channel = admitted(windows);
     for (let now = 300; now <= 3000; now += 300) turn(windows, channel, now);
     expect(channel.windowBytes).toBe(1000);
@@ -56,6 +56,36 @@ describe("a receive window", () => {
     for (let now = 1; now < 20; now += 1) for (const channel of channels) turn(windows, channel, now);
     expect(windows.budgetUsedBytes).toBe(10_000);
     expect(channels.reduce((sum, channel) => sum + channel.windowBytes, 0)).toBe(10_000);
+  });
+
+  it("follows a path that has become longer, and takes a short one at its word", () => {
+    const windows = new Windows(limits);
+    windows.measured(10);
+    windows.measured(500); // A full queue: not yet believed.
+    const channel = admitted(windows);
+    turn(windows, channel, 300);
+    expect(channel.windowBytes).toBe(1000);
+    for (let ping = 0; ping < 30; ping += 1) windows.measured(500);
+    turn(windows, channel, 600);
+    expect(channel.windowBytes).toBe(2000);
+    windows.measured(10);
+    turn(windows, channel, 900);
+    expect(channel.windowBytes).toBe(2000);
+  });
+
+  it("gives back what it has grown by when other channels need the budget", () => {
+    const windows = new Windows(limits);
+    const grown = admitted(windows);
+    for (let now = 1; now < 10; now += 1) turn(windows, grown, now);
+    expect(grown.windowBytes).toBe(8000);
+    const others = Array.from({ length: 12 }, () => admitted(windows));
+    expect(windows.budgetUsedBytes).toBe(20_000);
+    for (let now = 10; now < 20; now += 1) turn(windows, grown, now);
+    // Down to three quarters of the budget, and never below what it began with.
+    expect(grown.windowBytes).toBe(1000);
+    expect(grown.receiveCredit).toBe(1000);
+    expect(windows.budgetUsedBytes).toBe(13_000);
+    for (const other of others) expect(other.windowBytes).toBe(1000);
   });
 
   it("refuses one byte more than it granted, and changes nothing", () => {

