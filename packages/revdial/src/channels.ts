@@ -71,6 +71,19 @@ export class Channels {
     return event !== "reset";
   }
 
+  /** The tunnel is over: somebody may go on holding it, and must not hold what was queued. */
+  clear(): void {
+    for (const channel of this.channels.values()) {
+      channel.queue.clear();
+      channel.state = "closed";
+      this.windows.release(channel);
+    }
+    this.channels.clear();
+    this.slots.clear();
+    this.outbound = 0;
+    this.nextDeadlineAt = Number.POSITIVE_INFINITY;
+  }
+
   /** The handler of an inbound channel has stopped. */
   handled(id: number): void {
     const channel = this.channels.get(id);

@@ -1,10 +1,12 @@
 /**
  * Body bytes that wait, oldest first. Large chunks are kept as they are; small ones are copied together, because each
- * alone would cost more memory and time than its bytes, and a peer decides how small they are.
+ * alone would cost more memory and time than its bytes, and a peer decides how small they are and what they are cut from.
  */
 
 const SMALL_CHUNK_BYTES = 1024;
 const GATHER_BYTES = 8 * 1024;
+/** A chunk keeps all the memory alive that it is a view into: one that is a smaller part of it is copied. */
+const PINNED_SHARE_MAX = 4;
 
 export class ChunkQueue {
   byteLength = 0;
@@ -21,10 +23,11 @@ export class ChunkQueue {
   push(bytes: Uint8Array): void {
     if (bytes.byteLength === 0) return;
     this.byteLength += bytes.byteLength;
-    if (bytes.byteLength >= SMALL_CHUNK_BYTES || this.chunks.length === 0) {
-      this.chunks.push(bytes);
-      this.gather = undefined;
-    } else this.append(bytes);
+    if (bytes.byteLength < SMALL_CHUNK_BYTES && this.chunks.length > 0) return this.append(bytes);
+    this.chunks.push(
+      bytes.buffer.byteLength > PINNED_SHARE_MAX * bytes.byteLength ? new Uint8Array(bytes) : bytes,
+    );
+    this.gather = undefined;
   }
 
   private append(bytes: Uint8Array): void {

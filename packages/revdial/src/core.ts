@@ -6,6 +6,8 @@
 import { ChannelLife } from "./channel-life.ts";
 import type { ChannelsSize } from "./channels.ts";
 import type { CoreOptions, Effect, LocalEvent, PeerHello } from "./core-events.ts";
+import { decodeMessage } from "./decode.ts";
+import { encodeFrame } from "./encode.ts";
 import {
   FIRST_FATAL_CODE,
   goawayCodeName,
@@ -16,7 +18,7 @@ import {
   wireCodes,
 } from "./errors.ts";
 import { FloodGuard } from "./flood.ts";
-import { decodeMessage, encodeFrame, type Frame, type Message } from "./frame.ts";
+import type { Frame, Message } from "./frame.ts";
 import { checkOwnLimits, commonLimits, greet, helloFrame } from "./hello.ts";
 import type { TunnelLimits } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
@@ -160,7 +162,8 @@ export class Core {
         return this.tick();
       case "stop":
         this.closing = true;
-        return this.scheduler.clear();
+        this.scheduler.clear();
+        return this.life.channels.clear();
       case "open":
         return this.life.open(event.channel, event.head, event.end, this.now);
       case "handled":

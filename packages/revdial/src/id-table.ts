@@ -64,8 +64,8 @@ export class IdTable<Value> {
     return true;
   }
 
-  private resize(capacity: number): void {
-    const { ids, slots } = this;
+  private resize(capacity: number, ids = this.ids): void {
+    const { slots } = this;
     this.ids = new Array<number>(capacity).fill(0);
     this.slots = new Array<Value | undefined>(capacity).fill(undefined);
     this.mask = capacity - 1;
@@ -75,6 +75,11 @@ export class IdTable<Value> {
       this.ids[at] = id;
       this.slots[at] = slots[index];
     }
+  }
+
+  clear(): void {
+    this.resize(CAPACITY_MIN, []);
+    this.size = 0;
   }
 
   /** Copies, in rising order: the caller may add and delete while it looks at them. */

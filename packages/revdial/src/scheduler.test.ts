@@ -1,6 +1,8 @@
 import { describe, expect, it } from "@jest/globals";
 import { type Channel, newChannel } from "./channel.ts";
-import { decodeMessage, encodeFrame, type Frame } from "./frame.ts";
+import { decodeMessage } from "./decode.ts";
+import { encodeFrame } from "./encode.ts";
+import type { Frame } from "./frame.ts";
 import { defaultLimits } from "./limits.ts";
 import { MESSAGE_TARGET_BYTES, Scheduler } from "./scheduler.ts";
 

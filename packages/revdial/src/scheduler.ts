@@ -4,7 +4,7 @@
  */
 import { HEADER_BYTES } from "./bytes.ts";
 import type { Channel } from "./channel.ts";
-import { encodeDataHeader, encodeFrame } from "./frame.ts";
+import { encodeDataHeader, encodeFrame } from "./encode.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 

@@ -3,8 +3,9 @@ import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import type { Core } from "../src/core.ts";
 import type { Effect, LocalEvent } from "../src/core-events.ts";
+import { decodeMessage } from "../src/decode.ts";
 import { RevdialError } from "../src/errors.ts";
-import { decodeMessage, type Frame } from "../src/frame.ts";
+import type { Frame } from "../src/frame.ts";
 import { defaultLimits } from "../src/limits.ts";
 import { newCore, requestHead } from "./cores.ts";
 

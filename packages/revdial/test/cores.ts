@@ -1,7 +1,9 @@
 /** Cores without sockets: one facing frames written by hand, or two facing each other with the messages in between in our hands. */
 import { Core } from "../src/core.ts";
 import type { CoreOptions, Effect, LocalEvent } from "../src/core-events.ts";
-import { decodeMessage, encodeFrame, type Frame, type OpenHead } from "../src/frame.ts";
+import { decodeMessage } from "../src/decode.ts";
+import { encodeFrame } from "../src/encode.ts";
+import type { Frame, OpenHead } from "../src/frame.ts";
 import { defaultLimits, type TunnelLimits } from "../src/limits.ts";
 
 /** What a hostile peer may write: no limits of its own. */

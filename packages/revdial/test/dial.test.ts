@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { WebSocket, WebSocketServer } from "ws";
-import { decodeMessage } from "../src/frame.ts";
+import { decodeMessage } from "../src/decode.ts";
 import { dialTunnel, REVDIAL_SUBPROTOCOL, type Tunnel, webSocketServerOptions } from "../src/index.ts";
 import { defaultLimits } from "../src/limits.ts";
 import { hello, open, write } from "./cores.ts";

@@ -1,95 +1,166 @@
 /**
- * Whole tunnels over a link that delays, cuts and goes silent by seeded dice: every promise settles, every answer
- * belongs to its question, nothing is left. A failing seed is named by its test and can be run alone.
+ * Whole tunnels over a bad link, from seeds: every promise settles, every answer belongs to its question, every byte is
+ * accounted for, nothing is left. A failing seed is named with the command that runs it alone.
  */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
-import { RevdialError, type Tunnel, type TunnelResponse } from "../src/index.ts";
-import { type Fault, ManualClock, seededRandom, tunnelPair } from "../src/testing/index.ts";
-import { collect, text, untilAborted } from "./support.ts";
+import { describeFailure, readArguments, simulateCommand } from "./simulation/command.ts";
+import { foundSeeds } from "./simulation/found-seeds.ts";
+import { kinds } from "./simulation/plan.ts";
+import { type RunReport, simulate } from "./simulation/run.ts";
+import { weathers } from "./simulation/weather.ts";
 
-const seeds = Array.from({ length: 60 }, (_, index) => index + 1);
-const requestsPerRun = 40;
+const SEEDS = 200;
+const SEEDS_PER_TEST = 20;
+const main = fileURLToPath(new URL("simulation/main.ts", import.meta.url));
+const command = (...args: string[]) => spawnSync(process.execPath, [main, ...args], { encoding: "utf8" });
 
-function faults(random: () => number): () => Fault {
-  // Half of the runs lose the link at some delivery, half of those without a word.
-  const lossAt = random() < 0.5 ? Math.floor(random() * 120) : Number.POSITIVE_INFINITY;
-  const loss: Fault = { kind: random() < 0.5 ? "cut" : "drop" };
-  let deliveries = 0;
-  return () => {
-    deliveries += 1;
-    if (deliveries >= lossAt) return loss;
-    return random() < 0.3 ? { kind: "delay", turns: 1 + Math.floor(random() * 5) } : { kind: "pass" };
-  };
-}
+const reports: RunReport[] = [];
 
-/** Answers `/echo` with the path and body, `/fail`, `/late` (never) and `/big`. */
-function serve(tunnel: Tunnel, random: () => number): void {
-  tunnel.serve(async (request) => {
-    if (request.path.startsWith("/fail")) throw new Error("as asked");
-    if (request.path.startsWith("/late")) return untilAborted(request.signal);
-    if (request.path.startsWith("/big")) return { status: 200, body: new Uint8Array(300_000).fill(7) };
-    if (random() < 0.3) await new Promise<void>((resolve) => setImmediate(resolve));
-    const body = await collect(request.body);
-    return {
-      status: 200,
-      body: text.encode(`${request.path} ${body.byteLength}`),
-      trailers: [["x-path", request.path]],
-    };
-  });
-}
-
-async function ask(tunnel: Tunnel, number: number, random: () => number): Promise<string> {
-  const kind = ["echo", "echo", "echo", "fail", "late", "big"][Math.floor(random() * 6)] as string;
-  const size = Math.floor(random() * 100_000);
-  const cancel = new AbortController();
-  const cancels = kind === "late" || random() < 0.2;
-  if (cancels) setImmediate(() => setImmediate(() => cancel.abort()));
-  const path = `/${kind}/${number}`;
-  let reply: TunnelResponse;
-  try {
-    reply = await tunnel.request({
-      service: "sim",
-      method: "POST",
-      path,
-      body: new Uint8Array(size),
-      signal: cancel.signal,
-    });
-    const body = await collect(reply.body);
-    if (kind === "big") expect(body.equals(Buffer.alloc(300_000, 7))).toBe(true);
-    else {
-      expect(body.toString()).toBe(`${path} ${size}`);
-      expect(await reply.trailers).toEqual([["x-path", path]]);
-    }
-    return "answered";
-  } catch (error) {
-    if (!(error instanceof RevdialError)) throw error;
-    return error.code;
-  }
+async function hold(seed: number): Promise<RunReport> {
+  const report = await simulate(seed);
+  if (report.faults.length > 0) throw new Error(describeFailure(report));
+  return report;
 }
 
 describe("two tunnels over a bad link", () => {
-  it.each(seeds)("settle everything and cross nothing (seed %i)", async (seed) => {
-    const random = seededRandom(seed);
-    const clock = new ManualClock();
-    const both = { clock, onHandlerError: () => undefined };
-    const { left, right } = tunnelPair({ both, fault: faults(random) });
-    serve(left, random);
-    serve(right, random);
-    const outcomes: Promise<string>[] = [];
-    for (let number = 0; number < requestsPerRun; number += 1) {
-      outcomes.push(ask(random() < 0.5 ? left : right, number, random));
-      if (random() < 0.3) await clock.advance(random() * 50);
-    }
-    // Long enough for a silent link to be found dead; a good one is drained.
-    for (let second = 0; second < 25; second += 1) await clock.advance(1000);
-    const ends = [left.close({ drainMs: 1000 }), right.closed];
-    await clock.advance(3000);
-    await clock.advance(2000);
-    const codes = (await Promise.all(ends)).map((end) => end.code);
-    for (const code of codes)
-      expect(["CLOSED", "DRAINING", "TRANSPORT_LOST", "DEAD_PEER", "HELLO_TIMEOUT"]).toContain(code);
-    const known = ["answered", "CANCELLED", "HANDLER_FAILED", "CLOSED", "DRAINING", ...codes];
-    for (const outcome of await Promise.all(outcomes)) expect(known).toContain(outcome);
-    expect(clock.pending).toBe(0);
+  const firsts = Array.from({ length: SEEDS / SEEDS_PER_TEST }, (_, index) => index * SEEDS_PER_TEST + 1);
+
+  it.each(firsts.map((first) => [first, first + SEEDS_PER_TEST - 1]))(
+    "settle everything, lose nothing and cross nothing (seeds %i to %i)",
+    async (first, last) => {
+      for (let seed = first; seed <= last; seed += 1) reports.push(await hold(seed));
+    },
+  );
+
+  it("went through every kind of exchange, every weather and every way to end", () => {
+    const outcomes = new Set(reports.flatMap((report) => Object.keys(report.outcomes)));
+    const ways = new Set([...outcomes].map((outcome) => outcome.split(" ")[1]));
+    expect(new Set([...outcomes].map((outcome) => outcome.split(" ")[0]))).toEqual(new Set(kinds));
+    expect(new Set(reports.map((report) => report.weather))).toEqual(new Set(weathers));
+    expect([...ways].toSorted()).toEqual(
+      expect.arrayContaining([
+        ...["answered", "left", "CANCELLED", "DEADLINE", "REFUSED", "SERVICE_UNKNOWN", "HANDLER_FAILED"],
+        ...[
+          "HEAD_INVALID",
+          "SOCKET_REFUSED",
+          "DRAINING",
+          "CLOSED",
+          "TRANSPORT_LOST",
+          "DEAD_PEER",
+          "DESTROYED",
+        ],
+      ]),
+    );
+    const frames = new Set(reports.flatMap((report) => Object.keys(report.frames)));
+    expect(frames.size).toBe(11); // Every type that SPEC §4 names.
+  });
+
+  it.each(foundSeeds)("hold seed %i: %s", async (seed) => {
+    await hold(seed);
+  });
+
+  it("run the same way twice from one seed", async () => {
+    const [once, again] = [await simulate(7), await simulate(7)];
+    expect(again.digest).toBe(once.digest);
+    expect((await simulate(8)).digest).not.toBe(once.digest);
+  });
+});
+
+describe("npm run simulate", () => {
+  const held: RunReport = {
+    seed: 0,
+    weather: "calm",
+    exchanges: 3,
+    outcomes: { "echo answered": 3 },
+    frames: {},
+    ends: ["CLOSED", "DRAINING"],
+    faults: [],
+    log: ["5 ms: something"],
+    digest: "",
+  };
+  const broken = async (seed: number) => ({
+    ...held,
+    seed,
+    faults: seed === 12 ? ["bytes of another body"] : [],
+  });
+
+  async function played(run: (seed: number) => Promise<RunReport>, ...args: string[]) {
+    const out: string[] = [];
+    const err: string[] = [];
+    const code = await simulateCommand(
+      args,
+      { out: (text) => void out.push(text), err: (text) => void err.push(text) },
+      run,
+    );
+    return { code, out: out.join(""), err: err.join("") };
+  }
+
+  it("names the seed of a run that failed and the command that runs it alone, and ends with 1", async () => {
+    const { code, out, err } = await played(broken, "revdial", "--seeds", "20");
+    expect(code).toBe(1);
+    expect(out).toBe("19 of 20 seeds held, 60 exchanges\n");
+    expect(err).toContain("✗ seed 12");
+    expect(err).toContain("bytes of another body");
+    expect(err).toContain("npm run simulate -- revdial --seed 12\n");
+  });
+
+  it("gives one JSON document and nothing else on its output", async () => {
+    const { code, out } = await played(broken, "revdial", "--seed", "11", "--seeds", "2", "--json");
+    expect(code).toBe(1);
+    expect(JSON.parse(out)).toMatchObject({
+      subject: "revdial",
+      first: 11,
+      seeds: 2,
+      exchanges: 6,
+      outcomes: { "echo answered": 6 },
+      failed: [{ seed: 12, faults: ["bytes of another body"] }],
+    });
+  });
+
+  it("counts a promise that nobody looked after as a fault", async () => {
+    const careless = async () => {
+      process.emit("unhandledRejection", new Error("forgotten"), Promise.resolve());
+      return { ...held, faults: [] };
+    };
+    const { code, err } = await played(careless, "revdial", "--seed", "1");
+    expect(code).toBe(1);
+    expect(err).toContain("nobody handled: Error: forgotten");
+  });
+
+  it("runs as a process, one seed or several", () => {
+    const { status, stdout, stderr } = command("revdial", "--seed", "3", "--seeds", "2");
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^2 of 2 seeds held, \d+ exchanges\n$/);
+  });
+
+  it("runs 200 seeds, or the one that is named, when no number is given", () => {
+    expect(readArguments(["revdial"])).toEqual({ first: 1, count: 200, json: false });
+    expect(readArguments(["revdial", "--seed", "9", "--json"])).toEqual({ first: 9, count: 1, json: true });
+  });
+
+  it.each([
+    [[], "What is to be simulated?"],
+    [["tunnels"], "There is no simulation of tunnels"],
+    [["revdial", "--sed", "5"], "Unknown argument --sed."],
+    [["revdial", "5"], "Unknown argument 5."],
+    [["revdial", "--seed"], '--seed takes a whole number up to 4294967295, not "".'],
+    [["revdial", "--seed", "-1"], 'not "-1"'],
+    [["revdial", "--seed", "4294967296"], 'not "4294967296"'],
+    [["revdial", "--seeds", "0"], 'not "0"'],
+    [["revdial", "--seeds", "1e3"], 'not "1e3"'],
+    [["revdial", "--seed", "1", "--seed", "2"], "--seed is given twice."],
+  ])("refuses %j with a sentence, its usage and 2", async (args, sentence) => {
+    const { code, out, err } = await played(broken, ...args);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toContain(sentence);
+    expect(err).toContain("usage: npm run simulate -- revdial");
+  });
+
+  it("ends its process with 2 when it is asked for nonsense", () => {
+    const { status, stdout, stderr } = command("revdial", "--seeds", "many");
+    expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
+    expect(stderr).toContain('not "many"');
   });
 });

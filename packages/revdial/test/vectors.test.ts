@@ -2,8 +2,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
+import { decodeMessage } from "../src/decode.ts";
+import { encodeFrame } from "../src/encode.ts";
 import { RevdialError } from "../src/errors.ts";
-import { decodeMessage, encodeFrame, type Frame } from "../src/frame.ts";
+import type { Frame } from "../src/frame.ts";
 import { defaultLimits } from "../src/limits.ts";
 
 interface Vectors<T> {

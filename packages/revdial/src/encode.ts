@@ -1,0 +1,119 @@
+/** Frames to bytes. What SPEC does not let travel is refused here, before a peer has to. */
+import { frameWriter, shortText } from "./bytes.ts";
+import { RevdialError } from "./errors.ts";
+import {
+  channelKinds,
+  FLAG_END,
+  type Frame,
+  type FrameLimits,
+  frameTypes,
+  SMALL_BYTES_MAX,
+} from "./frame.ts";
+import {
+  checkHeaders,
+  checkMethod,
+  checkPath,
+  checkProtocol,
+  checkService,
+  checkStatus,
+  checkTraceparent,
+  type HeaderList,
+} from "./head.ts";
+
+/** The 9 header bytes of a DATA frame; its payload follows as it is, so that bulk is never copied here. */
+export function encodeDataHeader(channel: number, payloadBytes: number, end: boolean): Uint8Array {
+  return frameWriter.begin(0).finish(frameTypes.data, end ? FLAG_END : 0, channel, payloadBytes);
+}
+
+/** One frame as bytes. Throws HEAD_INVALID, HEAD_TOO_LARGE or FRAME_TOO_LARGE for what SPEC does not let travel. */
+export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
+  switch (frame.type) {
+    case "hello":
+      return encodeHello(frame);
+    case "open":
+      return encodeOpen(frame, limits);
+    case "head": {
+      const { status, headers, channel, end } = frame;
+      checkStatus(status);
+      const w = frameWriter.begin(headBytes(headers, 2, limits));
+      return w
+        .u16(status)
+        .headers(headers)
+        .finish(frameTypes.head, end ? FLAG_END : 0, channel);
+    }
+    case "data": {
+      const { bytes, channel, end } = frame;
+      if (bytes.byteLength > limits.dataBytesMax) throw new RevdialError("FRAME_TOO_LARGE", "DATA payload");
+      const w = frameWriter.begin(bytes.byteLength).raw(bytes);
+      return w.finish(frameTypes.data, end ? FLAG_END : 0, channel);
+    }
+    case "end": {
+      const { trailers, channel } = frame;
+      const w = frameWriter.begin(headBytes(trailers, 0, limits));
+      if (trailers.length > 0) w.headers(trailers);
+      return w.finish(frameTypes.end, 0, channel);
+    }
+    case "reset": {
+      const reason = shortText(frame.reason);
+      const w = frameWriter.begin(SMALL_BYTES_MAX).u16(frame.code).u8(reason.byteLength).raw(reason);
+      return w.finish(frameTypes.reset, 0, frame.channel);
+    }
+    case "credit":
+      return frameWriter.begin(4).u32(frame.bytes).finish(frameTypes.credit, 0, frame.channel);
+    case "ping":
+    case "pong":
+      return frameWriter.begin(8).u64(frame.token).finish(frameTypes[frame.type], 0, 0);
+    case "goaway": {
+      const { lastChannel, code, retryAfterMs } = frame;
+      const reason = shortText(frame.reason);
+      const w = frameWriter.begin(SMALL_BYTES_MAX).u32(lastChannel).u16(code).u32(retryAfterMs);
+      return w.u8(reason.byteLength).raw(reason).finish(frameTypes.goaway, 0, 0);
+    }
+    case "notice": {
+      const { notice, payload } = frame;
+      checkService(notice);
+      const bytes = 1 + notice.length + payload.byteLength;
+      if (bytes > limits.noticeBytesMax)
+        throw new RevdialError("FRAME_TOO_LARGE", `a notice is larger than ${limits.noticeBytesMax} bytes`);
+      const w = frameWriter.begin(bytes).u8(notice.length).latin1(notice).raw(payload);
+      return w.finish(frameTypes.notice, 0, 0);
+    }
+  }
+}
+
+function encodeHello(frame: Frame & { type: "hello" }): Uint8Array {
+  const agent = shortText(frame.agent);
+  const features = frame.features.map(shortText);
+  const w = frameWriter.begin(36 + agent.byteLength + features.length * 256);
+  w.u16(frame.version).u32(frame.channelsMax).u32(frame.windowBytes);
+  w.u32(frame.headBytesMax).u32(frame.dataBytesMax).u32(frame.noticeBytesMax).u32(frame.messageBytesMax);
+  w.u64(BigInt.asUintN(64, frame.incarnation));
+  w.u8(agent.byteLength).raw(agent).u8(features.length);
+  for (const name of features) w.u8(name.byteLength).raw(name);
+  return w.finish(frameTypes.hello, 0, 0);
+}
+
+function encodeOpen(frame: Frame & { type: "open" }, limits: FrameLimits): Uint8Array {
+  const { kind, deadlineMs, service, method, path, traceparent, protocol, headers, end, channel } = frame;
+  checkService(service);
+  checkMethod(method);
+  checkPath(path);
+  checkTraceparent(traceparent);
+  checkProtocol(kind, protocol);
+  // Service, method, traceparent and protocol are below 512 bytes together.
+  const w = frameWriter.begin(headBytes(headers, path.length + 512, limits));
+  w.u8(kind).u32(deadlineMs);
+  w.u8(service.length).latin1(service).u8(method.length).latin1(method);
+  w.u16(path.length).latin1(path).u8(traceparent.length).latin1(traceparent);
+  if (kind === channelKinds.socket) w.u8(protocol.length).latin1(protocol);
+  return w.headers(headers).finish(frameTypes.open, end ? FLAG_END : 0, channel);
+}
+
+/** Payload bytes that a head takes at most. Errors: HEAD_INVALID, HEAD_TOO_LARGE. */
+function headBytes(headers: HeaderList, otherBytes: number, limits: FrameLimits): number {
+  checkHeaders(headers, limits.headersMax);
+  let bytes = otherBytes + 2;
+  for (const [name, value] of headers) bytes += 3 + name.length + value.length;
+  if (bytes <= limits.headBytesMax) return bytes;
+  throw new RevdialError("HEAD_TOO_LARGE", `more than ${limits.headBytesMax} bytes`);
+}

@@ -1,0 +1,124 @@
+/**
+ * Hostile peers by name, and what they can make us hold. Each has a process of its own, which measures after collections:
+ * bounds are on memory and on counts of live objects, never on time.
+ */
+import { afterEach, describe, expect, it } from "@jest/globals";
+import { defaultLimits } from "../src/limits.ts";
+import { type Child, startChild } from "./process/child.ts";
+import type { Measured } from "./process/hostile-peer.ts";
+
+const MIB = 2 ** 20;
+const {
+  channelsMax,
+  sendQueueBytes,
+  socketQueueBytes,
+  headBytesMax,
+  resetsPerWindowMax,
+  receiveBudgetBytes,
+} = defaultLimits;
+let child: Child | undefined;
+
+afterEach(async () => {
+  await child?.stop();
+});
+
+function measure(call: string, ...args: readonly unknown[]): Promise<Measured> {
+  child = startChild("hostile-peer.ts", ["--expose-gc"]);
+  return child.ask<Measured>(call, ...args);
+}
+
+describe("a hostile peer costs no memory", () => {
+  it("that opens and resets 1,000,000 times where nothing stops it", async () => {
+    const { peakBytes, leftBytes, ...facts } = await measure("rapidReset", 1_000_000, false);
+    expect(facts).toEqual({ opened: 1e6, started: 1e6, stopped: 1e6, load: 0, mistakes: 0 });
+    expect(peakBytes).toBeLessThan(4 * MIB);
+    expect(leftBytes).toBeLessThan(4 * MIB);
+  }, 60_000);
+
+  it("that opens and resets 1,000,000 times against the ordinary limits: it does not get far", async () => {
+    const { peakBytes, started, stopped, code } = await measure("rapidReset", 1_000_000, true);
+    expect(code).toBe("RESET_FLOOD");
+    expect(started).toBe(resetsPerWindowMax + 1);
+    expect(stopped).toBe(started);
+    expect(peakBytes).toBeLessThan(4 * MIB);
+  });
+
+  it("that opens and resets 100,000 times while our handlers do not stop", async () => {
+    const { peakBytes, started, refused } = await measure("stubbornHandlers", 100_000);
+    expect(started).toBe(channelsMax);
+    expect(refused).toBe(100_000 - channelsMax);
+    expect(peakBytes).toBeLessThan(4 * MIB);
+  });
+
+  it("that breaks a rule, on 261 tunnels that somebody goes on holding", async () => {
+    const { peakBytes, leftBytes, tunnels, wrong } = await measure("violations", 30);
+    expect(wrong).toEqual([]);
+    expect(tunnels).toBe(261);
+    expect(peakBytes).toBeLessThan(261 * 20_000);
+    expect(leftBytes).toBeLessThan(MIB);
+  });
+
+  it("that sends what is skipped, too late, unasked or heard at once, 200,000 times", async () => {
+    const { peakBytes, heard, load, code } = await measure("nothingToKeep");
+    expect({ heard, load, code }).toEqual({ heard: 200_200, load: 0, code: undefined });
+    expect(peakBytes).toBeLessThan(MIB);
+  });
+});
+
+describe("a hostile peer costs what the limits say, and no more", () => {
+  // Per channel a full queue and the chunk that filled it; 16 KiB are the chunks, and some bytes are ours.
+  const bodiesBytes = channelsMax * (sendQueueBytes + 16_384);
+
+  it("that grants no window on any channel: until it has stalled for too long", async () => {
+    const { peakBytes, leftBytes, given, more, stopped, load } = await measure("starved", "no-window");
+    expect(given).toBeLessThanOrEqual(bodiesBytes);
+    expect(more).toBe(0);
+    expect(peakBytes).toBeLessThan(bodiesBytes + 16 * MIB);
+    expect({ stopped, load }).toEqual({ stopped: channelsMax, load: 0 });
+    expect(leftBytes).toBeLessThan(4 * MIB);
+  });
+
+  it("that never reads", async () => {
+    const { peakBytes, leftBytes, given, more, queuedBytes, stopped } = await measure(
+      "starved",
+      "no-reading",
+    );
+    expect(queuedBytes).toBeLessThan(socketQueueBytes + 128 * 1024);
+    expect(given).toBeLessThanOrEqual(bodiesBytes + socketQueueBytes + 128 * 1024);
+    expect(more).toBe(0);
+    expect(peakBytes).toBeLessThan(bodiesBytes + 16 * MIB);
+    // Whatever it held was ours again when the tunnel was ended.
+    expect(stopped).toBe(channelsMax);
+    expect(leftBytes).toBeLessThan(4 * MIB);
+  });
+
+  it("that makes us answer and never reads the answers", async () => {
+    const { peakBytes, leftBytes, pings, code } = await measure("unreadAnswers");
+    expect(code).toBe("CONTROL_FLOOD");
+    expect(pings).toBeLessThan(100_000);
+    expect(peakBytes).toBeLessThan(16 * MIB);
+    expect(leftBytes).toBeLessThan(MIB);
+  });
+
+  it("that sends heads as large as they may be", async () => {
+    const { peakBytes, leftBytes, load } = await measure("largeHeads");
+    expect(load).toBe(channelsMax);
+    // Strings and lists weigh more than their bytes on the wire.
+    expect(peakBytes).toBeLessThan(3 * channelsMax * headBytesMax);
+    expect(leftBytes).toBeLessThan(2 * MIB);
+  });
+});
+
+describe("memory that a peer could use and should not", () => {
+  it("is not held by a body of 10 bytes because they came in a message of 1 MiB", async () => {
+    const { peakBytes, load } = await measure("smallInLarge", 200);
+    expect(load).toBe(200);
+    expect(peakBytes).toBeLessThan(receiveBudgetBytes / 4);
+  });
+
+  it("is not held by tunnels that have ended, with answers still queued", async () => {
+    const { leftBytes, loads } = await measure("endedWithAnswersQueued", 10);
+    expect(loads).toEqual(Array.from({ length: 10 }, () => 0));
+    expect(leftBytes).toBeLessThan(2 * MIB);
+  });
+});

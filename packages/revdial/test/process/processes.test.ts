@@ -1,0 +1,183 @@
+/** Two processes and a real WebSocket: a peer that stands still, one that is cut off silently, and calls by the thousand. */
+
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { afterEach, describe, expect, it } from "@jest/globals";
+import type { Tally } from "./calls.ts";
+import { type Child, startChild } from "./child.ts";
+import { streamHash } from "./stream.ts";
+
+interface State {
+  given: number;
+  rss: number;
+  load: number;
+  aborted: number;
+  mistakes: string[];
+}
+
+const MIB = 2 ** 20;
+const children: Child[] = [];
+
+function start(file: string, ...nodeArguments: string[]): Child {
+  const child = startChild(file, nodeArguments);
+  children.push(child);
+  return child;
+}
+
+afterEach(async () => {
+  await Promise.all(children.splice(0).map((child) => child.stop()));
+});
+
+/** An acceptor and a dialler, joined. */
+async function pair(
+  options: object = {},
+  ...nodeArguments: string[]
+): Promise<{ acceptor: Child; dialler: Child }> {
+  const [acceptor, dialler] = [start("acceptor.ts", ...nodeArguments), start("dialler.ts", ...nodeArguments)];
+  const url = await acceptor.ask<string>("listen", options);
+  await acceptor.ask("guard", dialler.pid);
+  await dialler.ask("dial", url, options);
+  return { acceptor, dialler };
+}
+
+const pause = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms));
+
+describe("a dialler that is stopped while the acceptor streams 1 GiB to it", () => {
+  const TOTAL_BYTES = 1024 * MIB;
+  /** Until then the acceptor's heap has found its size. */
+  const WARM_BYTES = 64 * MIB;
+  const GROWTH_BYTES_MAX = 16 * MIB;
+  /** Looks at the producer, 10 ms apart, in which it has to stand still. */
+  const STILL_LOOKS = 40;
+
+  it("costs the acceptor less than 16 MiB, and gets the whole stream once it goes on", async () => {
+    const { acceptor, dialler } = await pair();
+    await dialler.ask("begin", TOTAL_BYTES, WARM_BYTES);
+    const before = await acceptor.ask<State>("state");
+    dialler.signal("SIGSTOP");
+    let peakBytes = 0;
+    let given = -1;
+    for (let still = 0; still < STILL_LOOKS; await pause(10)) {
+      const now = await acceptor.ask<State>("state");
+      peakBytes = Math.max(peakBytes, now.rss);
+      still = now.given === given ? still + 1 : 0;
+      given = now.given;
+    }
+    expect(given).toBeLessThan(TOTAL_BYTES);
+    expect(peakBytes - before.rss).toBeLessThan(GROWTH_BYTES_MAX);
+    dialler.signal("SIGCONT");
+    expect(await dialler.ask("finish")).toEqual({ hash: streamHash(TOTAL_BYTES), bytes: TOTAL_BYTES });
+    expect(await acceptor.ask<State>("state")).toMatchObject({ given: TOTAL_BYTES, mistakes: [] });
+  }, 60_000);
+});
+
+describe("a path that swallows everything and keeps its sockets open", () => {
+  let server: Server | undefined;
+  const sockets = new Set<Socket>();
+
+  afterEach(async () => {
+    for (const socket of sockets) socket.destroy();
+    sockets.clear();
+    await new Promise<void>((resolve) => {
+      if (server === undefined) resolve();
+      else server.close(() => resolve());
+    });
+    server = undefined;
+  });
+
+  /** A TCP relay; `swallow` makes it read everything and pass on nothing, in both directions. */
+  async function relay(to: URL): Promise<{ url: string; swallow: () => void }> {
+    let swallowing = false;
+    server = createServer((near) => {
+      const far = connect(Number(to.port), to.hostname);
+      for (const [from, into] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        sockets.add(from);
+        from.on("data", (bytes) => swallowing || into.write(bytes));
+        from.on("error", () => undefined);
+        from.on("close", () => swallowing || into.destroy());
+      }
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    return {
+      url,
+      swallow() {
+        swallowing = true;
+      },
+    };
+  }
+
+  it("is noticed by both sides as a dead peer", async () => {
+    const liveness = { pingIntervalMs: 100, deadAfterMs: 500 };
+    const [acceptor, dialler] = [start("acceptor.ts"), start("dialler.ts")];
+    const path = await relay(new URL(await acceptor.ask<string>("listen", liveness)));
+    await dialler.ask("dial", path.url, liveness);
+    expect(await dialler.ask<Tally>("ask", 20, 1000)).toMatchObject({ crossed: [] });
+    path.swallow();
+    const ends = [acceptor.ask<string>("ended"), dialler.ask<string>("ended")];
+    // What is asked now waits for its answer until the end.
+    const late = await dialler.ask<Tally>("ask", 3, 1000);
+    expect(await Promise.all(ends)).toEqual(["DEAD_PEER", "DEAD_PEER"]);
+    expect(late).toEqual({ answered: 0, codes: { DEAD_PEER: 3 }, crossed: [] });
+  });
+});
+
+describe("calls by the thousand over a real WebSocket", () => {
+  /** 100,000 cancelled calls in a few seconds are a flood for the limits of an ordinary tunnel. */
+  const unguarded = { limits: { resetsPerWindowMax: 1e9, opensPerSecondMax: 1e9 } };
+  const CALLS = 100_000;
+  /** Less than the smallest thing that a call makes; the heap itself breathes by some megabytes. */
+  const HELD_BYTES_MAX = 80 * CALLS;
+
+  it("leave nothing behind on either side when 100,000 of them are given up", async () => {
+    const { acceptor, dialler } = await pair(unguarded, "--expose-gc");
+    const rest = async () => {
+      // The last RESET is on its way when the last call has failed.
+      while ((await acceptor.ask<State>("state")).load > 0) await pause(5);
+      return { acceptor: await acceptor.ask<number>("held"), dialler: await dialler.ask<number>("held") };
+    };
+    await dialler.ask("abort", 10_000, 100);
+    const before = await rest();
+    const codes = await dialler.ask<Record<string, number>>("abort", CALLS, 100);
+    const after = await rest();
+    expect(codes).toEqual({ CANCELLED: CALLS });
+    expect(after.acceptor - before.acceptor).toBeLessThan(HELD_BYTES_MAX);
+    expect(after.dialler - before.dialler).toBeLessThan(HELD_BYTES_MAX);
+    expect(await dialler.ask("load")).toBe(0);
+    const { aborted, mistakes } = await acceptor.ask<State>("state");
+    expect(mistakes).toEqual([]);
+    expect(aborted).toBeGreaterThan(1000); // Many had begun to run.
+  }, 60_000);
+
+  it("never get each other's answers: 2,000 at once from either side, every fifth given up", async () => {
+    const many = { limits: { channelsMax: 4000, windowInitialBytes: 8192 } };
+    const { acceptor, dialler } = await pair(many);
+    const tallies = await Promise.all([
+      dialler.ask<Tally>("ask", 2000, 5),
+      acceptor.ask<Tally>("ask", 2000, 5),
+    ]);
+    for (const { answered, codes, crossed } of tallies) {
+      expect(crossed).toEqual([]);
+      expect(Object.keys(codes).filter((code) => code !== "CANCELLED")).toEqual([]);
+      expect(answered + (codes.CANCELLED ?? 0)).toBe(2000);
+      expect(answered).toBeGreaterThanOrEqual(1600);
+    }
+    // And the tunnel is as good as new.
+    expect(await dialler.ask<Tally>("ask", 200, 1000)).toMatchObject({ crossed: [] });
+  }, 60_000);
+});
+
+describe("the processes of these tests", () => {
+  it("end when whoever started them does", async () => {
+    const { acceptor, dialler } = await pair();
+    dialler.signal("SIGSTOP");
+    acceptor.abandon();
+    // The acceptor ends because nobody holds its input any more, and takes along whom it guards.
+    await Promise.all([acceptor.gone, dialler.gone]);
+  });
+});
