@@ -1,5 +1,5 @@
-// The door to the project: `npm start`, `npm test`, `npm run demo`. It runs on any Node from 18 on with nothing installed,
-// brings in what is missing, and hands over to the Node that the project pins.
+// The door to the project: `npm start`, `npm test`, `npm run demo|bench|simulate`. It runs on any Node from 18 on with
+// nothing installed, brings in what is missing, and hands over to the Node that the project pins.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const reports = path.join(root, ".reports");
-const commands = ["start", "test", "demo"];
+const commands = ["start", "test", "demo", "bench", "simulate"];
 
 /** The counts of all jest reports, plus what failed outside of them. */
 export function addUp(jestReports, failedStages) {
@@ -173,11 +173,11 @@ async function main([command, ...args]) {
   await install();
   usePinnedNode();
   if (command === "test") return test();
-  await build();
-  const { code } = await run("node", [
-    path.join(root, "packages/system-tests/dist", `${command}.js`),
-    ...args,
-  ]);
+  // The simulation runs from its sources: Node takes them as they are.
+  const simulation = command === "simulate" ? "packages/revdial/test/simulation/main.ts" : undefined;
+  if (simulation === undefined) await build();
+  const program = simulation ?? `packages/system-tests/dist/${command}.js`;
+  const { code } = await run("node", [path.join(root, program), ...args]);
   return code;
 }
 

@@ -5,6 +5,7 @@
 import { advance, type Channel, type ChannelEvent, channelTransitions, newChannel } from "./channel.ts";
 import { Channels } from "./channels.ts";
 import type { Effect, LocalEvent } from "./core-events.ts";
+import { encodeFrame } from "./encode.ts";
 import {
   type RequestFate,
   RevdialError,
@@ -13,7 +14,7 @@ import {
   type WireCodeName,
   wireCodes,
 } from "./errors.ts";
-import { channelKinds, encodeFrame, type Frame, type OpenHead } from "./frame.ts";
+import { channelKinds, type Frame, type OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -63,8 +64,16 @@ export class ChannelLife {
     if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
     this.channels.add(channel, head.deadlineMs, now);
     channel.held = this.held !== undefined;
-    if (this.held) this.held.push({ channel, head, end });
-    else this.scheduler.pushHead(channel, frame, end);
+    if (this.held) return void this.held.push({ channel, head, end });
+    this.scheduler.pushHead(channel, frame, end);
+    const bytes = this.windows.headStart(channel);
+    // Behind the OPEN: a control frame would overtake it.
+    if (bytes > 0)
+      this.scheduler.pushHead(
+        channel,
+        encodeFrame({ type: "credit", channel: id, bytes }, this.limits),
+        false,
+      );
   }
 
   private create(id: number, inbound: boolean, head: OpenHead, now: number): Channel {
@@ -188,6 +197,10 @@ export class ChannelLife {
     if (!end && !this.windows.admit(channel)) return refuse("REFUSED", "no free memory");
     this.channels.add(channel, head.deadlineMs, now);
     if (end) this.step(channel, "remoteEnd");
+    else {
+      const bytes = this.windows.headStart(channel);
+      if (bytes > 0 && !this.door.send({ type: "credit", channel: id, bytes })) return;
+    }
     this.door.emit({ effect: "incoming", channel: id, head, end });
   }
 

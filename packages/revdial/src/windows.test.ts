@@ -1,5 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { type Channel, newChannel } from "./channel.ts";
+import { defaultLimits } from "./limits.ts";
 import { Windows } from "./windows.ts";
 
 const limits = { windowInitialBytes: 1000, windowMaxBytes: 8000, receiveBudgetBytes: 20_000 };
@@ -29,7 +30,7 @@ describe("a receive window", () => {
     expect(channel.receiveCredit).toBe(600);
   });
 
-  it("doubles while whole windows are consumed within four round trips, up to its maximum", () => {
+  it("grows fourfold while whole windows are consumed within two round trips, up to its maximum", () => {
     const windows = new Windows(limits);
     windows.measured(50);
     const channel = admitted(windows);
@@ -38,7 +39,7 @@ describe("a receive window", () => {
       turn(windows, channel, now);
       sizes.push(channel.windowBytes);
     }
-    expect(sizes).toEqual([2000, 4000, 8000, 8000, 8000, 8000]);
+    expect(sizes).toEqual([4000, 8000, 8000, 8000, 8000, 8000]);
     expect(channel.receiveCredit).toBe(8000);
   });
 
@@ -65,12 +66,59 @@ describe("a receive window", () => {
     const channel = admitted(windows);
     turn(windows, channel, 300);
     expect(channel.windowBytes).toBe(1000);
-    for (let ping = 0; ping < 30; ping += 1) windows.measured(500);
+    for (let ping = 0; ping < 100; ping += 1) windows.measured(500);
     turn(windows, channel, 600);
-    expect(channel.windowBytes).toBe(2000);
+    expect(channel.windowBytes).toBe(4000);
     windows.measured(10);
     turn(windows, channel, 900);
-    expect(channel.windowBytes).toBe(2000);
+    expect(channel.windowBytes).toBe(4000);
+  });
+
+  it("doubles to 256 KiB and no further on a path shorter than 5 ms", () => {
+    const windows = new Windows(defaultLimits);
+    windows.measured(0.3);
+    const channel = newChannel(1, true, false, 0, defaultLimits.windowInitialBytes, 0);
+    expect(windows.admit(channel)).toBe(true);
+    const sizes = [0.5, 1, 1.5, 2].map((now) => {
+      turn(windows, channel, now);
+      return channel.windowBytes / 1024;
+    });
+    expect(sizes).toEqual([128, 256, 256, 256]);
+  });
+
+  it("gives a new channel a head start on a long path, once another has shown what the path takes", () => {
+    const windows = new Windows(limits);
+    windows.measured(50);
+    const first = admitted(windows);
+    expect(windows.headStart(first)).toBe(0);
+    turn(windows, first, 100);
+    windows.release(first);
+    const next = admitted(windows);
+    // An eighth of the budget, less what it has.
+    expect(windows.headStart(next)).toBe(1500);
+    expect(next).toMatchObject({ windowBytes: 2500, receiveCredit: 2500, committedBytes: 2500 });
+    windows.received(next, 2500);
+    expect(() => windows.received(next, 1)).toThrow("WINDOW_EXCEEDED");
+  });
+
+  it("gives head starts out of a quarter of the budget, and none on a short path or after pressure", () => {
+    const windows = new Windows(limits);
+    windows.measured(50);
+    const first = admitted(windows);
+    turn(windows, first, 100);
+    windows.release(first);
+    expect([1, 2, 3].map(() => windows.headStart(admitted(windows)))).toEqual([1500, 1500, 0]);
+    expect(windows.budgetUsedBytes).toBe(6000);
+    for (let more = 0; more < 14; more += 1) admitted(windows);
+    const last = windows.budgetUsedBytes;
+    const pressed = newChannel(1, true, false, 0, 0, 0);
+    windows.consumed(pressed, 0, false, 200);
+    expect(windows.budgetUsedBytes).toBe(last);
+    expect(windows.headStart(pressed)).toBe(0);
+    const short = new Windows(limits);
+    short.measured(4);
+    turn(short, admitted(short), 1);
+    expect(short.headStart(admitted(short))).toBe(0);
   });
 
   it("gives back what it has grown by when other channels need the budget", () => {

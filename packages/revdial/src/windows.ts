@@ -10,16 +10,32 @@ type WindowLimits = Pick<TunnelLimits, "windowInitialBytes" | "windowMaxBytes" |
 
 const PATH_MS_UNKNOWN = 100;
 /** Share of a longer round trip that is believed at once: a path that has become longer is followed within some pings. */
-const PATH_DRIFT = 0.1;
+const PATH_DRIFT = 0.03;
 /** On a path of microseconds the programs at its ends are what takes time. */
-const QUICK_MS_MIN = 2;
+const QUICK_MS_MIN = 1;
+/** Round trips in which a window that is too small for its path is consumed. */
+const QUICK_ROUND_TRIPS = 2;
+/**
+ * On a short path larger windows only fill the system's socket buffers, in which a small request waits like everybody. Measured on
+ * loopback beside four downloads: p99 of 20 ms without this bound, 7 with it, 4 with 64 KiB, where one download loses a third.
+ */
+const SHORT_PATH_BYTES_MAX = 256 * 1024;
+/** From here on a round trip costs more than too large a window. */
+const LONG_PATH_MS_MIN = 5;
 /** Of the budget: above it windows shrink. */
 const PRESSURE_SHARE = 0.75;
+const GROWTH_FACTOR = 2;
+const GROWTH_FACTOR_ON_LONG_PATH = 4;
+/** Of the budget: what channels may be granted before they have shown that they use it, one alone and all together. */
+const HEAD_START_SHARE = 1 / 8;
+const HEAD_STARTS_SHARE = 1 / 4;
 
 export class Windows {
   /** The shortest round trip of late; until there is one, a window grows as if the path were long. */
   private pathMs: number | undefined;
   private readonly limits: WindowLimits;
+  /** What a channel's window has grown to: the path takes as much. */
+  private reachedBytes = 0;
   /** What live channels may still send us, and what of theirs nobody has taken yet. */
   private committedBytes = 0;
 
@@ -42,6 +58,23 @@ export class Windows {
     if (this.committedBytes + channel.windowBytes > this.limits.receiveBudgetBytes) return false;
     this.commit(channel, channel.windowBytes);
     return true;
+  }
+
+  /**
+   * Credit for a new channel on a long path where others have shown what it takes: they paid a round trip for each step, this one
+   * does not have to. 0 where there is nothing to gain.
+   */
+  headStart(channel: Channel): number {
+    const { pathMs = 0, limits, reachedBytes } = this;
+    if (pathMs < LONG_PATH_MS_MIN || reachedBytes <= channel.windowBytes) return 0;
+    const { receiveBudgetBytes } = limits;
+    const bytes =
+      Math.min(reachedBytes, Math.floor(receiveBudgetBytes * HEAD_START_SHARE)) - channel.windowBytes;
+    if (bytes <= 0 || this.committedBytes + bytes > receiveBudgetBytes * HEAD_STARTS_SHARE) return 0;
+    channel.windowBytes += bytes;
+    channel.receiveCredit += bytes;
+    this.commit(channel, channel.windowBytes);
+    return bytes;
   }
 
   /** Bytes of the peer for one channel. Error: WINDOW_EXCEEDED, with nothing changed. */
@@ -89,20 +122,28 @@ export class Windows {
   }
 
   /**
-   * Doubles a window that was consumed whole within four round trips. Growth stops at half of the budget: the other half
+   * Multiplies a window that was consumed whole within two round trips. Growth stops at half of the budget: the other half
    * stays for the initial windows of channels to come. When those have used it up, grown windows give back what they can.
    */
   private growth(channel: Channel, now: number): number {
     const { receiveBudgetBytes, windowInitialBytes, windowMaxBytes } = this.limits;
-    if (this.committedBytes > receiveBudgetBytes * PRESSURE_SHARE)
+    if (this.committedBytes > receiveBudgetBytes * PRESSURE_SHARE) {
+      this.reachedBytes = 0;
       return -Math.min(channel.consumedBytes, Math.max(0, channel.windowBytes - windowInitialBytes));
+    }
     if (channel.grownSinceBytes < channel.windowBytes) return 0;
     const { pathMs = PATH_MS_UNKNOWN } = this;
-    const quick = now - channel.grownSinceAt <= Math.max(4 * pathMs, QUICK_MS_MIN);
+    const quick = now - channel.grownSinceAt <= Math.max(QUICK_ROUND_TRIPS * pathMs, QUICK_MS_MIN);
     channel.grownSinceBytes = 0;
     channel.grownSinceAt = now;
     if (!quick) return 0;
     const room = Math.floor(receiveBudgetBytes / 2) - this.committedBytes;
-    return Math.max(0, Math.min(channel.windowBytes, windowMaxBytes - channel.windowBytes, room));
+    const factor = pathMs < LONG_PATH_MS_MIN ? GROWTH_FACTOR : GROWTH_FACTOR_ON_LONG_PATH;
+    const ceiling =
+      pathMs < LONG_PATH_MS_MIN ? Math.min(SHORT_PATH_BYTES_MAX, windowMaxBytes) : windowMaxBytes;
+    const step = (factor - 1) * channel.windowBytes;
+    const growth = Math.max(0, Math.min(step, ceiling - channel.windowBytes, room));
+    this.reachedBytes = Math.max(this.reachedBytes, channel.windowBytes + growth);
+    return growth;
   }
 }

@@ -113,6 +113,7 @@ class Answer implements DispatchHandler {
     headers: Record<string, string | string[]>,
   ): void {
     const { response } = this;
+    if (this.done || response.destroyed) return;
     if (status === 100) return response.writeContinue();
     if (status === 103) return response.writeEarlyHints(headers);
     if (status < 200) return; // Node has no way to say the others.
@@ -146,6 +147,7 @@ class Answer implements DispatchHandler {
   }
 
   onResponseEnd(_controller: DispatchController, trailers: Record<string, string | string[]>): void {
+    if (this.done) return;
     this.done = true;
     const { response, first } = this;
     const named = Object.keys(trailers);

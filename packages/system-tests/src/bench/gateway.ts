@@ -43,7 +43,11 @@ async function behind(accept: (webSocket: WebSocket) => Dispatching): Promise<Po
 serveCalls({
   /** The same gateway without a tunnel. */
   direct: async ({ origin }: { origin: number }) => {
-    const pool = new Pool(`http://127.0.0.1:${origin}`, { connections: 128, headersTimeout: 0, bodyTimeout: 0 });
+    const pool = new Pool(`http://127.0.0.1:${origin}`, {
+      connections: 128,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
     return { front: await listen(frontOf(() => pool as unknown as Dispatching)), tunnel: 0 };
   },
   tunnel: () =>

@@ -28,7 +28,12 @@ export function h2Dispatcher(webSocket: WebSocket): Dispatching {
         rawTrailers: null,
         pause: () => void stream.pause(),
         resume: () => void stream.resume(),
-        abort: () => stream.close(8),
+        abort: () => {
+          // Nobody listens any more: what has already arrived must not be told.
+          stream.removeAllListeners();
+          stream.on("error", () => undefined);
+          stream.close(8);
+        },
       };
       handler.onRequestStart?.(controller, {});
       stream.on("response", ({ ":status": status = 502, ...headers }) => {

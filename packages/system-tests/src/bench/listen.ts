@@ -1,3 +1,4 @@
+/** A port for a server of the bench. */
 import { once } from "node:events";
 import type { AddressInfo, Server } from "node:net";
 

@@ -17,7 +17,7 @@ export interface DownloadResult {
   megabytesPerSecond: number;
 }
 
-const ask = (path: string, more = "") => `GET ${path} HTTP/1.1\r\nHost: bench\r\n${more}\r\n`;
+const ask = (path: string) => `GET ${path} HTTP/1.1\r\nHost: bench\r\n\r\n`;
 const smallQuestion = Buffer.from(ask("/small"));
 
 async function open(port: number): Promise<Socket> {
@@ -31,7 +31,8 @@ function responseBytes(bytes: Buffer): number | undefined {
   const headEnd = bytes.indexOf("\r\n\r\n");
   if (headEnd < 0) return undefined;
   const head = bytes.toString("latin1", 0, headEnd).toLowerCase();
-  if (!head.startsWith("http/1.1 200")) throw new Error(`unexpected answer: ${bytes.toString("latin1").slice(0, 400)}`);
+  if (!head.startsWith("http/1.1 200"))
+    throw new Error(`unexpected answer: ${bytes.toString("latin1").slice(0, 400)}`);
   const length = /content-length: (\d+)/.exec(head)?.[1];
   if (length !== undefined) {
     const end = headEnd + 4 + Number(length);
@@ -128,19 +129,40 @@ async function small(argument: { port: number; connections: number; seconds: num
   };
 }
 
+const lastChunk = Buffer.from("0\r\n\r\n");
+
 /** One file, counted to its last byte. */
 async function download({ port, mib }: { port: number; mib: number }): Promise<DownloadResult> {
   const socket = await open(port);
   const startedAt = performance.now();
-  let bytes = 0;
-  socket.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
+  const bytes = mib * 1024 * 1024;
+  await new Promise<void>((resolve, reject) => {
+    let head: string | undefined = "";
+    let chunked = false;
+    let came = 0;
+    let tail: Buffer = Buffer.alloc(0);
+    socket.on("data", (chunk: Buffer) => {
+      came += chunk.length;
+      if (head !== undefined) {
+        head += chunk.toString("latin1");
+        const end = head.indexOf("\r\n\r\n");
+        if (end < 0) return;
+        if (!head.startsWith("HTTP/1.1 200"))
+          return reject(new Error(`unexpected answer: ${head.slice(0, 400)}`));
+        chunked = /\r\ntransfer-encoding: chunked\r/i.test(head.slice(0, end + 2));
+        came -= end + 4;
+        head = undefined;
+      }
+      if (came < bytes) return;
+      tail = chunk.length >= 5 ? chunk.subarray(-5) : Buffer.concat([tail, chunk]).subarray(-5);
+      if (!chunked || tail.equals(lastChunk)) resolve();
+    });
+    socket.on("error", reject);
+    socket.on("close", () => reject(new Error(`only ${came} of ${bytes} bytes came`)));
+    socket.write(ask(`/file?mib=${mib}`));
   });
-  socket.write(ask(`/file?mib=${mib}`, "Connection: close\r\n"));
-  await once(socket, "end");
-  socket.destroy();
   const seconds = (performance.now() - startedAt) / 1000;
-  if (bytes < mib * 1024 * 1024) throw new Error(`only ${bytes} bytes of ${mib} MiB came`);
+  socket.destroy();
   return { bytes, seconds, megabytesPerSecond: bytes / seconds / 1e6 };
 }
 

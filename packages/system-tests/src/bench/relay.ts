@@ -6,6 +6,9 @@ import { serveCalls } from "./process.ts";
 /** Bytes on their way in one direction; above it the sender has to wait, as on any path. */
 const IN_FLIGHT_BYTES_MAX = 256 * 1024 * 1024;
 
+/** Node's timers count whole milliseconds; half of one early is as good as half of one late. */
+const TIMER_MS = 1;
+
 function delay(from: Socket, to: Socket, delayMs: number): void {
   const held: { due: number; bytes: Buffer | null }[] = [];
   let heldBytes = 0;
@@ -16,7 +19,7 @@ function delay(from: Socket, to: Socket, delayMs: number): void {
     let count = 0;
     to.cork();
     for (const { due, bytes } of held) {
-      if (due > now) break;
+      if (due > now + TIMER_MS / 2) break;
       count += 1;
       if (bytes === null) to.end();
       else {
@@ -27,7 +30,6 @@ function delay(from: Socket, to: Socket, delayMs: number): void {
     to.uncork();
     held.splice(0, count);
     if (heldBytes < IN_FLIGHT_BYTES_MAX) from.resume();
-    // Node's timers count whole milliseconds: never early, at most one late.
     if (held[0]) timer = setTimeout(release, Math.max(0, held[0].due - now));
   };
   const hold = (bytes: Buffer | null) => {

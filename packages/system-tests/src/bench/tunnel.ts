@@ -66,6 +66,11 @@ class TunnelBench {
     else say("ssh -R: no sshd here");
     const sample: Sample = {};
     for (const lane of lanes) sample[lane.name] = { small64: [], small1: [], download: [], cpu: [] };
+    say("warming up: what is measured are processes that have been at work for a while");
+    for (const lane of lanes) {
+      await this.small(lane, 64);
+      await this.download(lane);
+    }
     for (let round = 1; round <= rounds; round += 1) {
       for (const lane of lanes) {
         say(`round ${round} of ${rounds}: ${lane.name}`);
@@ -107,7 +112,7 @@ class TunnelBench {
       median(of(sample[lane] as LaneRounds));
     /** Rounds are compared with themselves: the machine is not the same in two of them. */
     const ratio = (lane: string, of: (rounds: LaneRounds) => number[]) => {
-      const ours = of(sample["tunnel"] as LaneRounds);
+      const ours = of(sample.tunnel as LaneRounds);
       const theirs = of(sample[lane] as LaneRounds);
       return median(ours.map((value, round) => value / (theirs[round] ?? Number.NaN)));
     };
@@ -190,6 +195,7 @@ class TunnelBench {
     const ratios: number[] = [];
     const ours: number[] = [];
     const raw: number[] = [];
+    for (const lane of [tunnel, tcp]) await this.download(lane);
     for (let round = 0; round < this.options.rounds; round += 1) {
       firstCalls.push(await this.load.call<number>("first", { port: tunnel.port }));
       const through = await this.download(tunnel);

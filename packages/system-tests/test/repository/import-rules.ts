@@ -52,7 +52,7 @@ export const importRules: Record<string, Rule> = {
       "@wolfpack/control-plane",
       "@wolfpack/wolf-revdial-client",
     ],
-    others: ["@swc/core", "yaml", "zod"],
+    others: ["@swc/core", "undici", "ws", "yaml", "zod"],
     builtins: anywhere,
   },
 };
