@@ -8,18 +8,14 @@ import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
 import { TunnelDispatcher } from "./dispatcher.ts";
-import {
-  goawayCodeName,
-  type RequestFate,
-  RevdialError,
-  type RevdialErrorCode,
-  type WireCodeName,
-} from "./errors.ts";
-import { guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
+import { type RequestFate, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
+import { goawayEnd, guarded, isEmpty, nothingServed, openHead, retryAfter, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
-import type { HeaderList } from "./head.ts";
+import { type HeaderList, travellingHeaders } from "./head.ts";
 import { IdTable } from "./id-table.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
+import { type NoticeListener, NoticeListeners } from "./notices.ts";
+import { Observer, type TunnelMetrics } from "./observe.ts";
 import { RequestEnd, socketRefused } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
 import type { Transport } from "./transport.ts";
@@ -54,13 +50,14 @@ class CoreTunnel implements Tunnel, ChannelPort {
   rttMs: number | undefined;
   readonly ready: Promise<void>;
   readonly closed: Promise<TunnelEnd>;
-  private readonly transport: Transport;
+  private readonly wire: Transport;
   private readonly clock: Clock;
   private readonly limits: TunnelLimits;
   private readonly onHandlerError: (error: unknown) => void;
   private readonly core: Core;
   private readonly ends = new IdTable<ChannelEnd>();
-  private readonly listeners = new Set<(type: string, payload: Uint8Array) => void>();
+  private readonly notices: NoticeListeners;
+  private readonly observer = new Observer(this);
   private readonly settleReady = Promise.withResolvers<void>();
   private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
   private handler: RequestHandler | undefined;
@@ -78,10 +75,11 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private transportGone = false;
 
   constructor(transport: Transport, dialled: boolean, options: TunnelOptions) {
-    this.transport = transport;
+    this.wire = transport;
     this.clock = options.clock ?? systemClock;
     this.limits = { ...defaultLimits, ...options.limits };
     this.onHandlerError = guarded(options.onHandlerError ?? warn);
+    this.notices = new NoticeListeners(this.onHandlerError);
     this.ready = this.settleReady.promise;
     this.ready.catch(() => undefined); // Those who do not wait for it watch `closed`.
     this.closed = this.settleClosed.promise;
@@ -92,11 +90,11 @@ class CoreTunnel implements Tunnel, ChannelPort {
       incarnation: BigInt(options.incarnation ?? 0),
       features: options.features ?? [],
       pingIntervalMs: options.pingIntervalMs ?? 5000,
-      deadAfterMs: options.deadAfterMs ?? 15_000,
+      deadAfterMs: options.deadAfterMs ?? 14_500,
     };
     this.core = new Core(coreOptions, this.clock.now());
-    this.transport.start({
-      message: (bytes) => this.contain(() => this.input(bytes)),
+    this.wire.start({
+      message: (message) => this.contain(() => this.input(this.observer.received(message))),
       foreign: (code, reason) =>
         this.finishTunnel({ code, reason }, code === "MESSAGE_NOT_BINARY" ? 1003 : 1002),
       drain: () => this.contain(() => this.flush()),
@@ -106,12 +104,22 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.arm();
   }
 
+  get transport(): string {
+    return this.wire.transport;
+  }
+
   get draining(): boolean {
     return this.core.draining || this.over !== undefined;
   }
 
   get load(): number {
     return this.core.live;
+  }
+
+  get metrics(): TunnelMetrics {
+    const { load: active, rttMs } = this;
+    const { creditStalls } = this.core;
+    return this.observer.snapshot({ active, rttMs, creditStalls, queuedBytes: this.wire.queuedBytes });
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
@@ -141,6 +149,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     const channel = this.core.claimChannel();
     this.input({ do: "open", channel, head, end: ended });
     this.ends.set(channel, end);
+    this.observer.opened(channel, false, head);
     this.cutTurn();
     return channel;
   }
@@ -155,7 +164,11 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   end(channel: number, trailers: HeaderList): void {
-    this.input({ do: "end", channel, trailers });
+    this.input({
+      do: "end",
+      channel,
+      trailers: trailers.length > 0 ? travellingHeaders(trailers) : trailers,
+    });
     this.cutTurn();
   }
 
@@ -197,11 +210,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
     }
   }
 
-  onNotice(listener: (type: string, payload: Uint8Array) => void): () => void {
-    this.listeners.add(listener);
-    return () => {
-      this.listeners.delete(listener);
-    };
+  onNotice(listener: NoticeListener): () => void {
+    return this.notices.add(listener);
   }
 
   close(options: CloseOptions = {}): Promise<TunnelEnd> {
@@ -251,9 +261,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
 
   private flush(): void {
     this.unflushed = 0;
-    while (!this.over && this.transport.queuedBytes < this.limits.socketQueueBytes) {
+    while (!this.over && this.wire.queuedBytes < this.limits.socketQueueBytes) {
       const { parts, effects } = this.core.nextMessage();
-      if (parts !== undefined) this.transport.send(parts);
+      if (parts !== undefined) this.wire.send(this.observer.sent(parts));
       this.perform(effects);
       if (parts === undefined) return;
     }
@@ -290,6 +300,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
       case "ready":
         this.peer = effect.peer;
         this.settleReady.resolve();
+        this.observer.ready();
         return;
       case "incoming":
         return this.incoming(effect.channel, effect.head, effect.end);
@@ -308,16 +319,10 @@ class CoreTunnel implements Tunnel, ChannelPort {
       case "reset":
         return this.finish(effect.channel, effect);
       case "notice":
-        return this.deliverNotice(effect.notice, effect.payload);
-      case "goaway": {
-        const { code, reason, retryAfterMs } = effect;
-        this.peerGoaway = {
-          code: goawayCodeName(code),
-          reason,
-          ...(retryAfterMs > 0 ? { retryAfterMs } : {}),
-        };
+        return this.notices.deliver(effect.notice, effect.payload);
+      case "goaway":
+        this.peerGoaway = goawayEnd(effect);
         return;
-      }
       case "rtt":
         this.rttMs = effect.ms;
         return;
@@ -326,20 +331,11 @@ class CoreTunnel implements Tunnel, ChannelPort {
     }
   }
 
-  private deliverNotice(type: string, payload: Uint8Array): void {
-    for (const listener of [...this.listeners]) {
-      try {
-        listener(type, payload);
-      } catch (error) {
-        this.onHandlerError(error);
-      }
-    }
-  }
-
   private finish(channel: number, reset: ChannelReset | undefined, cause?: unknown): void {
     const end = this.ends.get(channel);
     if (end === undefined) return;
     this.ends.delete(channel);
+    this.observer.ended(channel, reset?.code);
     if (reset === undefined) return end.onClosed(undefined);
     const { code, reason, sent } = reset;
     end.onClosed(new RevdialError(code, reason, { sent, cause: end.cause ?? cause }));
@@ -348,6 +344,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private incoming(channel: number, head: OpenHead, ended: boolean): void {
     const end = new ServeEnd(this, channel, head, ended);
     this.ends.set(channel, end);
+    this.observer.opened(channel, true, head);
     if (this.handler) void end.serve(this.handler, this.onHandlerError);
     // The peer may ask in the same message as its HELLO: whoever waits for `ready` gets one turn to call `serve`.
     else setImmediate(() => void end.serve(this.handler ?? nothingServed, this.onHandlerError));
@@ -356,7 +353,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private coreClosed(code: RevdialErrorCode, reason: string): void {
     if (code === "DEAD_PEER") return this.finishTunnel({ code, reason }, "terminate");
     const last = this.core.nextMessage().parts;
-    if (last !== undefined && !this.transportGone) this.transport.send(last);
+    if (last !== undefined && !this.transportGone) this.wire.send(last);
     if (code !== "CLOSED") return this.finishTunnel({ code, reason }, 1002);
     this.finishTunnel(this.orderlyEnd(reason), 1000);
   }
@@ -377,6 +374,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private finishTunnel(end: TunnelEnd, how: number | "terminate" | undefined, cause?: unknown): void {
     if (this.over) return;
     this.over = end;
+    this.observer.closed(end);
     this.timer?.cancel();
     this.drainTimer?.cancel();
     const code = end.code === "CLOSED" ? "DRAINING" : end.code;
@@ -384,15 +382,11 @@ class CoreTunnel implements Tunnel, ChannelPort {
       this.finish(channel, { code, reason: end.reason, sent: this.core.fateOf(channel) }, cause);
     this.core.input({ do: "stop" }, 0);
     this.settleReady.reject(new RevdialError(end.code, end.reason, { cause, ...retryAfter(end) }));
-    this.listeners.clear();
-    if (how === "terminate") this.transport.terminate();
+    this.notices.clear();
+    if (how === "terminate") this.wire.terminate();
     else if (how !== undefined) {
-      this.closeTimer = this.clock.setTimer(CLOSE_HANDSHAKE_MS, () => this.transport.terminate());
-      this.transport.close(how, end.code);
+      this.closeTimer = this.clock.setTimer(CLOSE_HANDSHAKE_MS, () => this.wire.terminate());
+      this.wire.close(how, end.code);
     }
   }
-}
-
-function retryAfter(end: TunnelEnd): { retryAfterMs?: number } {
-  return end.retryAfterMs === undefined ? {} : { retryAfterMs: end.retryAfterMs };
 }

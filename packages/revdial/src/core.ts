@@ -118,6 +118,11 @@ export class Core {
     return this.life.channels.live;
   }
 
+  /** Times a channel had more to send than its peer had granted. */
+  get creditStalls(): number {
+    return this.scheduler.creditStalls;
+  }
+
   /** What memory depends on, for tests and metrics. */
   get size(): ChannelsSize {
     return this.life.channels.size;

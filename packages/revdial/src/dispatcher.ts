@@ -15,7 +15,7 @@ import type { Body } from "./tunnel.ts";
 
 type HeaderObject = Record<string, string | string[]>;
 
-/** undici's `DispatchOptions`, as far as a tunnel uses them; `deadlineMs` is ours. The origin is ignored. */
+/** undici's `DispatchOptions`, as far as a tunnel uses them; `deadlineMs` and `trailers` are ours. The origin is ignored. */
 export interface DispatchOptions {
   path: string;
   method: string;
@@ -30,6 +30,8 @@ export interface DispatchOptions {
   /** The protocol to switch to; "CONNECT" as method asks for a plain byte stream. */
   upgrade?: string | boolean | null;
   deadlineMs?: number;
+  /** The fields after the body, asked for once all of it has been taken. */
+  trailers?: () => HeaderList;
   /** undici's own limits in milliseconds: they are for other dispatchers, a tunnel has `deadlineMs`. */
   headersTimeout?: number;
   bodyTimeout?: number;
@@ -174,7 +176,7 @@ class DispatchEnd implements ChannelEnd, DispatchController {
     const empty = isEmpty(body);
     this.channel = this.port.open(head, empty && upgrade === undefined, this);
     if (empty) return;
-    this.sender = new BodySender(this.port, this.channel, body, []);
+    this.sender = new BodySender(this.port, this.channel, body, options.trailers);
     this.sender.sent.catch((error) => this.abort(error instanceof Error ? error : new Error(String(error))));
   }
 

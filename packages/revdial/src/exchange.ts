@@ -1,10 +1,11 @@
 /** What a request must look like to be sent, and what every kind of exchange shares. */
 import { BodySource } from "./body-source.ts";
 import type { ChannelPort } from "./channel-end.ts";
-import { RevdialError } from "./errors.ts";
+import type { Effect } from "./core-events.ts";
+import { goawayCodeName, RevdialError } from "./errors.ts";
 import { channelKinds, type OpenHead } from "./frame.ts";
-import { type HeaderList, travellingHeaders } from "./head.ts";
-import type { Body, RequestHandler, TunnelRequest } from "./tunnel.ts";
+import { type HeaderList, takeTraceparent, travellingHeaders } from "./head.ts";
+import type { Body, RequestHandler, TunnelEnd, TunnelRequest } from "./tunnel.ts";
 
 const DEADLINE_MS_MAX = 0xffff_ffff;
 
@@ -14,23 +15,27 @@ export function isEmpty(body: Body | undefined): boolean {
 
 /** Errors, not sent: DEADLINE, ARGUMENT. */
 export function openHead(request: TunnelRequest): OpenHead {
-  const { service, method, path, headers = [], deadlineMs, traceparent = "", upgrade } = request;
+  const { service, method, path, headers = [], deadlineMs, upgrade } = request;
   if (Number.isNaN(deadlineMs)) throw new RevdialError("ARGUMENT", "deadlineMs is not a number");
   if (deadlineMs !== undefined && deadlineMs <= 0)
     throw new RevdialError("DEADLINE", "the deadline has passed");
   if (upgrade !== undefined && !isEmpty(request.body))
     throw new RevdialError("ARGUMENT", "an upgrade has no body: write to its socket");
+  const fields = travellingHeaders(headers);
+  const traced = takeTraceparent(fields);
   return {
     kind: upgrade === undefined ? channelKinds.request : channelKinds.socket,
     service,
     method,
     path,
     deadlineMs: deadlineMs === undefined ? 0 : Math.min(DEADLINE_MS_MAX, Math.ceil(deadlineMs)),
-    traceparent,
+    traceparent: request.traceparent ?? traced,
     protocol: upgrade ?? "",
-    headers: travellingHeaders(headers),
+    headers: fields,
   };
 }
+
+const none = (): HeaderList => [];
 
 /** Sends a body as fast as its channel takes it. `sent` rejects when the source fails, and settles when it has stopped. */
 export class BodySender {
@@ -38,12 +43,12 @@ export class BodySender {
   private readonly source: BodySource;
   private over = false;
 
-  constructor(port: ChannelPort, channel: number, body: Body | undefined, trailers: HeaderList) {
+  constructor(port: ChannelPort, channel: number, body: Body | undefined, trailers: () => HeaderList = none) {
     this.source = new BodySource(body);
     this.sent = this.source
       .run((bytes) => port.data(channel, bytes))
       .then(() => {
-        if (!this.over) port.end(channel, trailers);
+        if (!this.over) port.end(channel, trailers());
       });
   }
 
@@ -78,4 +83,13 @@ export function warn(error: unknown): void {
     error instanceof Error ? (error.stack ?? error.message) : String(error),
     "RevdialWarning",
   );
+}
+
+/** A tunnel's end as the peer's GOAWAY announces it. */
+export function goawayEnd({ code, reason, retryAfterMs }: Effect & { effect: "goaway" }): TunnelEnd {
+  return { code: goawayCodeName(code), reason, ...(retryAfterMs > 0 ? { retryAfterMs } : {}) };
+}
+
+export function retryAfter({ retryAfterMs }: TunnelEnd): { retryAfterMs?: number } {
+  return retryAfterMs === undefined ? {} : { retryAfterMs };
 }

@@ -77,6 +77,15 @@ export function travellingHeaders(headers: Iterable<readonly [string, string]>):
   return named === undefined ? list : list.filter(([name]) => !named.has(name));
 }
 
+/**
+ * The trace context of a request: it has a field of its own in OPEN, and must not travel twice. Takes a valid one out of
+ * `headers`; what is not of the W3C form stays there, a header like any other.
+ */
+export function takeTraceparent(headers: [string, string][]): string {
+  const at = headers.findIndex(([name, value]) => name === "traceparent" && traceparentText.test(value));
+  return at < 0 ? "" : (headers.splice(at, 1)[0] as [string, string])[1];
+}
+
 function invalid(detail: string): RevdialError {
   return new RevdialError("HEAD_INVALID", detail);
 }

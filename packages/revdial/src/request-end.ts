@@ -40,7 +40,7 @@ export class RequestEnd implements ChannelEnd {
       signal.addEventListener("abort", this.onAbort, { once: true });
     }
     if (isEmpty(body)) return;
-    this.sender = new BodySender(this.port, channel, body, []);
+    this.sender = new BodySender(this.port, channel, body, this.request.trailers);
     this.sender.sent.catch((error) => {
       if (!this.over) this.cancel("the body's source failed", error);
     });

@@ -37,6 +37,8 @@ export type OnSent = (channel: Channel, ended: boolean) => void;
 export class Scheduler {
   /** Replaced once the peer's limits are known. */
   limits: SendLimits;
+  /** Turns of channels that ended for want of credit. */
+  creditStalls = 0;
   private control: Uint8Array[] = [];
   private controlBytes = 0;
   private heads: Head[] = [];
@@ -181,7 +183,10 @@ export class Scheduler {
       bytes += header.byteLength + size;
       if (last) channel.endQueued = undefined;
     }
-    if (channel.queue.length > 0) return bytes;
+    if (channel.queue.length > 0) {
+      if (channel.sendCredit === 0) this.creditStalls += 1;
+      return bytes;
+    }
     channel.deficitBytes = 0;
     if (channel.endQueued !== undefined) {
       const frame = encodeFrame(

@@ -58,7 +58,7 @@ export class ServeEnd implements ChannelEnd, Reply {
       this.port.data(this.channel, body);
       return this.port.end(this.channel, trailers);
     }
-    this.sender = new BodySender(this.port, this.channel, body, trailers);
+    this.sender = new BodySender(this.port, this.channel, body, () => trailers);
     await this.sender.sent;
   }
 

@@ -14,6 +14,8 @@ export interface TransportEvents {
 }
 
 export interface Transport {
+  /** What carries the tunnel, for logs: "websocket", "http" or "memory". */
+  readonly transport: string;
   /** Starts delivery; called once, before anything is sent. */
   start(events: TransportEvents): void;
   /** Sends the parts as one message. They must not be changed afterwards. */

@@ -6,6 +6,7 @@ import type { TunnelDispatcher } from "./dispatcher.ts";
 import type { RevdialError, RevdialErrorCode, WireCodeName } from "./errors.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
+import type { TunnelMetrics } from "./observe.ts";
 
 /** No body is an absent one; a Uint8Array is sent as it is; chunks of an iterable are sent as they come. */
 export type Body = Uint8Array | AsyncIterable<Uint8Array>;
@@ -19,6 +20,8 @@ export interface TunnelRequest {
   /** Hop-by-hop fields and those named in `Connection` are left behind (SPEC §5). */
   headers?: HeaderList | undefined;
   body?: Body | undefined;
+  /** The fields after the body, asked for once all of it has been taken; none go without a body. */
+  trailers?: (() => HeaderList) | undefined;
   /** Milliseconds for the whole exchange; both ends give up when they have passed (DEADLINE). Default: none. */
   deadlineMs?: number | undefined;
   /** Gives up (CANCELLED); the far end is told within a turn of the event loop. */
@@ -136,7 +139,7 @@ export interface TunnelOptions {
   onHandlerError?: (error: unknown) => void;
   /** Default 5,000 ms. */
   pingIntervalMs?: number;
-  /** Silence after which a peer that answers no ping is dead. Default 15,000 ms. */
+  /** Silence after which a peer that answers no ping is dead. Default 14,500 ms: noticed within 15 s, timers' lateness included. */
   deadAfterMs?: number;
 }
 
@@ -150,6 +153,8 @@ export interface CloseOptions {
 }
 
 export interface Tunnel {
+  /** What carries it: "websocket", "http", or "memory" in tests. */
+  readonly transport: string;
   /** Known once `ready`. */
   readonly peer: PeerHello | undefined;
   /** HELLOs are exchanged; rejects with the RevdialError that prevented it. */
@@ -162,6 +167,8 @@ export interface Tunnel {
   readonly draining: boolean;
   /** Channels in use, of both sides. */
   readonly load: number;
+  /** Counters and gauges of now. Events are on the diagnostics channels "revdial:tunnel" and "revdial:channel". */
+  readonly metrics: TunnelMetrics;
   /** Resolves at the response head. Rejects with a RevdialError whose `sent` says whether it may have run. */
   request(request: TunnelRequest): Promise<TunnelResponse>;
   /**

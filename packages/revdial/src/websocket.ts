@@ -1,23 +1,19 @@
 /**
- * The WebSocket transport, and the only file that knows `ws`. It dials with a bounded wait, reports a refused upgrade
- * as data, and hands whole binary messages up and down.
+ * The WebSocket transport, and the only file that knows `ws`. It hands whole binary messages up and down.
  */
-import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
-import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
+import { type Connecting, type DialOptions, networkReason, refusal } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { defaultLimits } from "./limits.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
-import type { RequestHandler, Tunnel, TunnelOptions } from "./tunnel.ts";
+import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
 /** The WebSocket subprotocol both sides must name (SPEC §2). */
 export const REVDIAL_SUBPROTOCOL = "revdial.v3";
-const REFUSAL_BODY_BYTES_MAX = 4096;
 /** From here on a fragment of its own costs less than copying its bytes. */
 const FRAGMENT_BYTES_MIN = 8 * 1024;
-const RETRY_AFTER_MS_MAX = 86_400_000;
 
 /**
  * What the accepting `ws.WebSocketServer` must be given besides its way to listen (SPEC §2). With other limits of
@@ -32,6 +28,7 @@ export const webSocketServerOptions = {
 } as const;
 
 class WebSocketTransport implements Transport {
+  readonly transport = "websocket";
   queuedBytes = 0;
   private readonly socket: WebSocket;
   private events: TransportEvents | undefined;
@@ -130,68 +127,21 @@ export function acceptTunnel(webSocket: WebSocket, options: TunnelOptions = {}):
   return createTunnel(new WebSocketTransport(webSocket), false, options);
 }
 
-export interface DialOptions extends TunnelOptions {
-  /** Serves from the first moment: requests may come in the same bytes as the peer's HELLO, before the dialler is told. */
-  handler?: RequestHandler;
-  /** Sent with the upgrade request, such as `authorization`. */
-  headers?: Record<string, string>;
-  /** Gives up dialling; a tunnel that is up is not ended by it. */
-  signal?: AbortSignal;
-  /** PEM certificates to trust instead of the system's. */
-  ca?: string;
-  /** Accept any certificate. Default false. */
-  insecure?: boolean;
-  /** Time for TCP, TLS, upgrade and HELLO together. Default 10,000 ms. */
-  handshakeTimeoutMs?: number;
-  /** Mask with a zero key. Default: where SPEC §2.3 allows it, inside TLS and on loopback. */
-  zeroMask?: boolean;
-}
-
-/**
- * Dials and resolves when HELLOs are exchanged. Rejects with a RevdialError: DIAL_REFUSED (`status`, `retryAfterMs`,
- * `detail`), DIAL_FAILED (network), DIAL_TIMEOUT, CANCELLED, ARGUMENT, or the protocol's own code.
- */
-export async function dialTunnel(url: string | URL, options: DialOptions = {}): Promise<Tunnel> {
-  const { signal, handshakeTimeoutMs = 10_000, clock = systemClock } = options;
-  const target = parseTarget(url);
-  if (signal?.aborted)
-    throw new RevdialError("CANCELLED", "cancelled before dialling", { cause: signal.reason });
+/** Sends the upgrade; `opened` is told in the turn in which it was answered, before any message is read. */
+export function connectWebSocket(target: URL, options: DialOptions, events: Connecting): () => void {
   const socket = openSocket(target, options);
-  const outcome = Promise.withResolvers<Tunnel>();
-  const fail = (error: RevdialError) => outcome.reject(error);
-  const cancel = () =>
-    fail(new RevdialError("CANCELLED", "cancelled while dialling", { cause: signal?.reason }));
-  signal?.addEventListener("abort", cancel, { once: true });
-  const timer = clock.setTimer(handshakeTimeoutMs, () =>
-    fail(new RevdialError("DIAL_TIMEOUT", `no tunnel within ${handshakeTimeoutMs} ms`)),
-  );
-  let tunnel: Tunnel | undefined;
+  let opened = false;
   socket.on("error", (cause) => {
-    if (tunnel === undefined) fail(new RevdialError("DIAL_FAILED", networkReason(cause), { cause }));
+    if (!opened) events.failed(new RevdialError("DIAL_FAILED", networkReason(cause), { cause }));
   });
-  socket.once("unexpected-response", (_request, response) => void refusal(response).then(fail));
+  socket.once("unexpected-response", (_request, response) => {
+    void refusal(response, "upgrade").then(events.failed);
+  });
   socket.once("open", () => {
-    tunnel = createTunnel(new WebSocketTransport(socket), true, options);
-    const opened = tunnel;
-    if (options.handler) opened.serve(options.handler);
-    opened.ready.then(() => outcome.resolve(opened), fail);
+    opened = true;
+    events.opened(new WebSocketTransport(socket));
   });
-  try {
-    return await outcome.promise;
-  } catch (error) {
-    tunnel?.destroy();
-    socket.terminate();
-    throw error;
-  } finally {
-    timer.cancel();
-    signal?.removeEventListener("abort", cancel);
-  }
-}
-
-function parseTarget(url: string | URL): URL {
-  const target = URL.canParse(url.toString()) ? new URL(url) : undefined;
-  if (target?.protocol === "ws:" || target?.protocol === "wss:") return target;
-  throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
+  return () => socket.terminate();
 }
 
 function openSocket(target: URL, options: DialOptions): WebSocket {
@@ -220,41 +170,4 @@ function mayMaskWithZero(target: URL): boolean {
     host === "[::1]" ||
     /^127\.\d+\.\d+\.\d+$/.test(host)
   );
-}
-
-/** Node's error for several addresses tried has no message of its own. */
-function networkReason(cause: Error): string {
-  if (cause instanceof AggregateError && cause.message === "") {
-    return cause.errors.map((error) => (error instanceof Error ? error.message : String(error))).join("; ");
-  }
-  return cause.message;
-}
-
-async function refusal(response: IncomingMessage): Promise<RevdialError> {
-  const status = response.statusCode ?? 0;
-  const retryAfterMs = readRetryAfter(response);
-  let detail = Buffer.alloc(0);
-  try {
-    for await (const chunk of response) {
-      detail = Buffer.concat([detail, chunk as Buffer]);
-      if (detail.byteLength >= REFUSAL_BODY_BYTES_MAX) break;
-    }
-  } catch {
-    // A body cut short says nothing more than its status already does.
-  }
-  return new RevdialError("DIAL_REFUSED", `the upgrade was answered with status ${status}`, {
-    status,
-    detail: detail.subarray(0, REFUSAL_BODY_BYTES_MAX).toString("utf8"),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  });
-}
-
-/** RFC 9110 §10.2.3: seconds, or a date, which is measured against the server's own `Date`. */
-function readRetryAfter(response: IncomingMessage): number | undefined {
-  const value = response.headers["retry-after"];
-  if (value === undefined) return undefined;
-  const ms = /^\d{1,10}$/.test(value)
-    ? Number(value) * 1000
-    : Date.parse(value) - Date.parse(response.headers.date ?? "");
-  return Number.isFinite(ms) && ms >= 0 ? Math.min(ms, RETRY_AFTER_MS_MAX) : undefined;
 }

@@ -16,8 +16,8 @@ export type ForwardTarget = { host: string; port: number } | { socketPath: strin
 
 export interface ForwardOptions {
   /**
-   * Sends ordinary requests, such as an undici `Pool` for the same target: faster than `node:http`. Upgrades and requests
-   * that expect 100-continue go by `node:http` all the same.
+   * Sends ordinary requests, such as an undici `Pool` for the same target: faster than `node:http`, but without the trailers of
+   * a request, which undici cannot send. Upgrades and requests that expect 100-continue go by `node:http` all the same.
    */
   dispatcher?: Dispatching;
   /** Milliseconds until the target has taken the connection. Default 5,000. */
@@ -163,7 +163,8 @@ class NodeExchange {
     const { method, path, upgrade } = request;
     this.upstream = httpRequest({
       ...("socketPath" in target ? { socketPath: target.socketPath } : target),
-      agent: upgrade === undefined ? agent : false,
+      // An upgraded connection whose far end has said its last still listens.
+      ...(upgrade === undefined ? { agent } : { agent: false as const, allowHalfOpen: true }),
       method,
       path,
       headers: nodeHeaders(target, request),

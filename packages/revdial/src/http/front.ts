@@ -54,15 +54,19 @@ function dispatchOptions(
   const { method = "GET", url = "/" } = request;
   const options: DispatchOptions = { path: url, method, headers: headersOf(request), body };
   if (deadlineMs !== undefined) options.deadlineMs = deadlineMs;
+  if (body !== null) options.trailers = () => pairs(body.rawTrailers);
   return options;
 }
 
 /** Flat, without what belongs to one hop. */
 function headersOf({ rawHeaders }: IncomingMessage): string[] {
-  const pairs: [string, string][] = [];
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2)
-    pairs.push([rawHeaders[i] as string, rawHeaders[i + 1] as string]);
-  return travellingHeaders(pairs).flat();
+  return travellingHeaders(pairs(rawHeaders)).flat();
+}
+
+function pairs(raw: readonly string[]): [string, string][] {
+  const list: [string, string][] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) list.push([raw[i] as string, raw[i + 1] as string]);
+  return list;
 }
 
 /** RFC 9112 §6.3: a request without Content-Length and Transfer-Encoding has no body. */

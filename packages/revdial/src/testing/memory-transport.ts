@@ -33,6 +33,7 @@ interface Wire {
 type Item = Uint8Array | "text" | { close: string };
 
 class MemoryTransport implements Transport {
+  readonly transport = "memory";
   queuedBytes = 0;
   peer: MemoryTransport | undefined;
   held = false;

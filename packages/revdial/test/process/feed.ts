@@ -9,6 +9,7 @@ import type { Tunnel, TunnelEnd } from "../../src/tunnel.ts";
 import { hello, write } from "../cores.ts";
 
 export class Feed implements Transport {
+  readonly transport = "memory";
   queuedBytes = 0;
   readonly clock = new ManualClock();
   readonly tunnel: Tunnel;

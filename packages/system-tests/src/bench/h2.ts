@@ -39,8 +39,9 @@ export function h2Dispatcher(webSocket: WebSocket): Dispatching {
       stream.on("response", ({ ":status": status = 502, ...headers }) => {
         const plain = Object.entries(headers).filter(([name]) => !name.startsWith(":"));
         handler.onResponseStart?.(controller, status, Object.fromEntries(plain) as Record<string, string>);
+        // Not before: Node tells of the head in a tick of its own, and of bytes at once.
+        stream.on("data", (chunk: Buffer) => handler.onResponseData?.(controller, chunk));
       });
-      stream.on("data", (chunk: Buffer) => handler.onResponseData?.(controller, chunk));
       stream.on("end", () => handler.onResponseEnd?.(controller, {}));
       stream.on("error", (error) => handler.onResponseError?.(controller, error));
       stream.end();

@@ -1,0 +1,117 @@
+/** The dialling decision: over which transport, how long, and whether an intermediary is to blame when it fails. */
+import { systemClock } from "./clock.ts";
+import { createTunnel } from "./core-tunnel.ts";
+import type { Connecting, DialOptions } from "./dialling.ts";
+import { RevdialError } from "./errors.ts";
+import { connectHttp } from "./http-dial.ts";
+import type { Tunnel } from "./tunnel.ts";
+import { connectWebSocket } from "./websocket.ts";
+
+/** Returns how to give up. */
+type Connect = (target: URL, options: DialOptions, events: Connecting) => () => void;
+
+/** What only a server says that has read the request: another transport would hear the same. */
+const AUTHORITATIVE_STATUSES = new Set([401, 403, 404, 409, 429, 503]);
+/** A connection that stood and broke. All other network errors, of DNS, TCP or certificates, would meet HTTP as well. */
+const BROKEN_CONNECTION = /^(ECONNRESET|EPIPE|ECONNABORTED|HPE_.*|WS_ERR_.*)$/;
+
+/**
+ * Dials and resolves when HELLOs are exchanged. Rejects with a RevdialError: DIAL_REFUSED (`status`, `retryAfterMs`,
+ * `detail`), DIAL_FAILED (network), DIAL_TIMEOUT, CANCELLED, ARGUMENT, or the protocol's own code. When "auto" failed
+ * both ways it is the WebSocket's error, with that of HTTP as `cause`.
+ */
+export async function dialTunnel(url: string | URL, options: DialOptions = {}): Promise<Tunnel> {
+  const { transport = "websocket", handshakeTimeoutMs = 10_000, upgradeTimeoutMs = 5000 } = options;
+  const { clock = systemClock } = options;
+  const target = parseTarget(url);
+  if (transport === "websocket") return attempt(connectWebSocket, target, options, handshakeTimeoutMs);
+  const plain = new URL(target.href.replace(/^ws/, "http"));
+  if (transport === "http") return attempt(connectHttp, plain, options, handshakeTimeoutMs);
+  const begun = clock.now();
+  try {
+    return await attempt(connectWebSocket, target, options, Math.min(upgradeTimeoutMs, handshakeTimeoutMs));
+  } catch (error) {
+    const leftMs = handshakeTimeoutMs - (clock.now() - begun);
+    if (!(error instanceof RevdialError) || !blamesIntermediary(error) || leftMs <= 0) throw error;
+    options.onFallback?.(error);
+    return await attempt(connectHttp, plain, options, leftMs).catch((cause: unknown) => {
+      throw options.signal?.aborted ? cause : withCause(error, cause);
+    });
+  }
+}
+
+async function attempt(
+  connect: Connect,
+  target: URL,
+  options: DialOptions,
+  timeoutMs: number,
+): Promise<Tunnel> {
+  const { signal, clock = systemClock } = options;
+  if (signal?.aborted)
+    throw new RevdialError("CANCELLED", "cancelled before dialling", { cause: signal.reason });
+  const outcome = Promise.withResolvers<Tunnel>();
+  const fail = (error: RevdialError) => outcome.reject(error);
+  let tunnel: Tunnel | undefined;
+  const abandon = connect(target, options, {
+    failed: fail,
+    opened(transport) {
+      const opened = createTunnel(transport, true, options);
+      tunnel = opened;
+      if (options.handler) opened.serve(options.handler);
+      opened.ready.then(() => outcome.resolve(opened), fail);
+    },
+  });
+  const cancel = () =>
+    fail(new RevdialError("CANCELLED", "cancelled while dialling", { cause: signal?.reason }));
+  signal?.addEventListener("abort", cancel, { once: true });
+  const timer = clock.setTimer(timeoutMs, () =>
+    fail(new RevdialError("DIAL_TIMEOUT", `no tunnel within ${timeoutMs} ms`)),
+  );
+  try {
+    return await outcome.promise;
+  } catch (error) {
+    tunnel?.destroy();
+    abandon();
+    throw error;
+  } finally {
+    timer.cancel();
+    signal?.removeEventListener("abort", cancel);
+  }
+}
+
+function parseTarget(url: string | URL): URL {
+  const target = URL.canParse(url.toString()) ? new URL(url) : undefined;
+  if (target?.protocol === "ws:" || target?.protocol === "wss:") return target;
+  throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
+}
+
+/** Whether something between us and the server may have got in the way of the WebSocket. */
+function blamesIntermediary(error: RevdialError): boolean {
+  switch (error.code) {
+    case "DIAL_REFUSED":
+      return !AUTHORITATIVE_STATUSES.has(error.status ?? 0);
+    case "DIAL_FAILED": {
+      const { cause } = error;
+      const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
+      // `ws` gives an upgrade that was answered wrongly no code.
+      return code === undefined || (typeof code === "string" && BROKEN_CONNECTION.test(code));
+    }
+    case "DIAL_TIMEOUT":
+    case "HELLO_TIMEOUT":
+    case "DEAD_PEER":
+    case "TRANSPORT_LOST":
+      return true;
+    default:
+      return false;
+  }
+}
+
+function withCause(error: RevdialError, cause: unknown): RevdialError {
+  const { code, status, retryAfterMs, detail } = error;
+  return new RevdialError(code, error.message.slice(`${code}: `.length), {
+    cause,
+    ...(status === undefined ? {} : { status }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(detail === undefined ? {} : { detail }),
+  });
+}

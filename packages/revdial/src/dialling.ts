@@ -1,0 +1,74 @@
+/** What both ways to dial share: their options, and how they report that it failed. */
+import type { IncomingMessage } from "node:http";
+import { RevdialError } from "./errors.ts";
+import type { Transport } from "./transport.ts";
+import type { RequestHandler, TunnelOptions } from "./tunnel.ts";
+
+const REFUSAL_BODY_BYTES_MAX = 4096;
+const RETRY_AFTER_MS_MAX = 86_400_000;
+
+/** Told by a way to dial how it went; `opened` before anything was read, so that nothing is lost. */
+export interface Connecting {
+  opened(transport: Transport): void;
+  failed(error: RevdialError): void;
+}
+
+export interface DialOptions extends TunnelOptions {
+  /** Serves from the first moment: requests may come in the same bytes as the peer's HELLO, before the dialler is told. */
+  handler?: RequestHandler;
+  /** Sent with the upgrade request and over HTTP with every request, such as `authorization`. */
+  headers?: Record<string, string>;
+  /** Gives up dialling; a tunnel that is up is not ended by it. */
+  signal?: AbortSignal;
+  /** PEM certificates to trust instead of the system's. */
+  ca?: string;
+  /** Accept any certificate. Default false. */
+  insecure?: boolean;
+  /** Time for TCP, TLS, upgrade and HELLO together. Default 10,000 ms. */
+  handshakeTimeoutMs?: number;
+  /** Over what: "auto" tries the WebSocket first and HTTP when an intermediary is in its way. Default "websocket". */
+  transport?: "auto" | "websocket" | "http";
+  /** Within `handshakeTimeoutMs`, what "auto" gives the WebSocket, HELLO included. Default 5,000 ms. */
+  upgradeTimeoutMs?: number;
+  /** Told why "auto" goes on over HTTP. */
+  onFallback?: (error: RevdialError) => void;
+  /** Mask with a zero key. Default: where SPEC §2.3 allows it, inside TLS and on loopback. */
+  zeroMask?: boolean;
+}
+
+/** Node's error for several addresses tried has no message of its own. */
+export function networkReason(cause: Error): string {
+  if (cause instanceof AggregateError && cause.message === "") {
+    return cause.errors.map((error) => (error instanceof Error ? error.message : String(error))).join("; ");
+  }
+  return cause.message;
+}
+
+export async function refusal(response: IncomingMessage, what: string): Promise<RevdialError> {
+  const status = response.statusCode ?? 0;
+  const retryAfterMs = readRetryAfter(response);
+  let detail = Buffer.alloc(0);
+  try {
+    for await (const chunk of response) {
+      detail = Buffer.concat([detail, chunk as Buffer]);
+      if (detail.byteLength >= REFUSAL_BODY_BYTES_MAX) break;
+    }
+  } catch {
+    // A body cut short says nothing more than its status already does.
+  }
+  return new RevdialError("DIAL_REFUSED", `the ${what} was answered with status ${status}`, {
+    status,
+    detail: detail.subarray(0, REFUSAL_BODY_BYTES_MAX).toString("utf8"),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+  });
+}
+
+/** RFC 9110 §10.2.3: seconds, or a date, which is measured against the server's own `Date`. */
+function readRetryAfter(response: IncomingMessage): number | undefined {
+  const value = response.headers["retry-after"];
+  if (value === undefined) return undefined;
+  const ms = /^\d{1,10}$/.test(value)
+    ? Number(value) * 1000
+    : Date.parse(value) - Date.parse(response.headers.date ?? "");
+  return Number.isFinite(ms) && ms >= 0 ? Math.min(ms, RETRY_AFTER_MS_MAX) : undefined;
+}

@@ -1,0 +1,242 @@
+/** The accepting side of the HTTP transport (SPEC §12): a response that never ends, and POSTs taken once each, in order. */
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createTunnel } from "./core-tunnel.ts";
+import {
+  closeRecord,
+  HTTP_CONTENT_TYPE,
+  POST_BYTES_MAX,
+  RecordReader,
+  recordOf,
+  SEQUENCE_FIELD,
+  TUNNEL_FIELD,
+  TUNNEL_KEY_FORM,
+} from "./http-wire.ts";
+import { defaultLimits } from "./limits.ts";
+import type { Transport, TransportEvents } from "./transport.ts";
+import type { Tunnel, TunnelOptions } from "./tunnel.ts";
+
+/** Time a dialler is asked to wait when there is no room for its tunnel. */
+const FULL_RETRY_AFTER_S = 5;
+
+export interface HttpAcceptorOptions {
+  /** Tunnels at once. Default 1,024. */
+  tunnelsMax?: number;
+}
+
+export interface HttpAcceptor {
+  /** Which of the two a request is, by its fields alone; undefined: it is none of ours. */
+  kindOf(request: IncomingMessage): "open" | "post" | undefined;
+  /**
+   * Answers an open request. The caller has authenticated the peer and refused any `Origin`. Undefined when there is no
+   * room: the request is answered with 503 then.
+   */
+  open(request: IncomingMessage, response: ServerResponse, options?: TunnelOptions): Tunnel | undefined;
+  /** Answers a POST upwards. Needs no authentication: the tunnel key is the capability. */
+  receive(request: IncomingMessage, response: ServerResponse): void;
+  /** Ends all tunnels now and takes no more. */
+  close(): void;
+}
+
+export function createHttpAcceptor(options: HttpAcceptorOptions = {}): HttpAcceptor {
+  return new Acceptor(options.tunnelsMax ?? 1024);
+}
+
+class Acceptor implements HttpAcceptor {
+  private readonly tunnelsMax: number;
+  /** By the digest of their keys: a look-up that takes a little longer tells nothing about a key. */
+  private readonly transports = new Map<string, { digest: Buffer; transport: HttpAcceptTransport }>();
+  private closed = false;
+
+  constructor(tunnelsMax: number) {
+    this.tunnelsMax = tunnelsMax;
+  }
+
+  kindOf(request: IncomingMessage): "open" | "post" | undefined {
+    if (request.method !== "POST" || request.headers["content-type"] !== HTTP_CONTENT_TYPE) return undefined;
+    return request.headers[TUNNEL_FIELD] === undefined ? "open" : "post";
+  }
+
+  open(request: IncomingMessage, response: ServerResponse, options: TunnelOptions = {}): Tunnel | undefined {
+    request.resume();
+    if (this.closed || this.transports.size >= this.tunnelsMax) {
+      answer(response, 503, { "retry-after": FULL_RETRY_AFTER_S });
+      return undefined;
+    }
+    const key = randomBytes(32).toString("base64url");
+    const digest = digestOf(key);
+    const name = digest.toString("hex");
+    const messageBytesMax = options.limits?.messageBytesMax ?? defaultLimits.messageBytesMax;
+    const transport = new HttpAcceptTransport(response, key, messageBytesMax, () =>
+      this.transports.delete(name),
+    );
+    this.transports.set(name, { digest, transport });
+    return createTunnel(transport, false, options);
+  }
+
+  receive(request: IncomingMessage, response: ServerResponse): void {
+    if (request.method !== "POST") return refuse(request, response, 405, { allow: "POST" });
+    if (request.headers["content-type"] !== HTTP_CONTENT_TYPE) return refuse(request, response, 415);
+    if (request.headers.origin !== undefined) return refuse(request, response, 403);
+    const transport = this.find(request.headers[TUNNEL_FIELD]);
+    if (transport === undefined) return refuse(request, response, 404);
+    const field = request.headers[SEQUENCE_FIELD];
+    if (typeof field !== "string" || !/^[1-9]\d{0,14}$/.test(field)) return refuse(request, response, 400);
+    if (Number(request.headers["content-length"] ?? 0) > POST_BYTES_MAX)
+      return refuse(request, response, 413);
+    transport.receive(Number(field), request, response);
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const { transport } of [...this.transports.values()]) transport.terminate();
+  }
+
+  private find(key: string | string[] | undefined): HttpAcceptTransport | undefined {
+    if (typeof key !== "string" || !TUNNEL_KEY_FORM.test(key)) return undefined;
+    const digest = digestOf(key);
+    const found = this.transports.get(digest.toString("hex"));
+    return found !== undefined && timingSafeEqual(found.digest, digest) ? found.transport : undefined;
+  }
+}
+
+class HttpAcceptTransport implements Transport {
+  readonly transport = "http";
+  queuedBytes = 0;
+  private readonly response: ServerResponse;
+  private readonly key: string;
+  private readonly reader: RecordReader;
+  private readonly forget: () => void;
+  private events: TransportEvents | undefined;
+  private taken = 0;
+  /** The POST that is being read; a retry of the same number takes its place. */
+  private reading: IncomingMessage | undefined;
+  private reason = "the response downwards was cut";
+  private lost = false;
+
+  constructor(response: ServerResponse, key: string, messageBytesMax: number, forget: () => void) {
+    this.response = response;
+    this.key = key;
+    this.forget = forget;
+    this.reader = new RecordReader(messageBytesMax, {
+      message: (message) => this.events?.message(message),
+      close: (code) => {
+        this.reason = `the peer closed with code ${code}`;
+        response.end();
+      },
+      malformed: (reason) => {
+        this.reason = reason;
+        this.close(1009, "");
+        this.closed();
+        // It was written if it could be; nobody waits for a peer that does not read.
+        setImmediate(() => response.destroy());
+      },
+    });
+  }
+
+  start(events: TransportEvents): void {
+    this.events = events;
+    const { response } = this;
+    response.on("error", () => undefined); // `close` follows.
+    response.on("close", () => this.closed());
+    if (response.destroyed) return queueMicrotask(() => this.closed());
+    response.writeHead(200, {
+      "content-type": HTTP_CONTENT_TYPE,
+      "cache-control": "no-store, no-transform",
+      "x-accel-buffering": "no",
+      [TUNNEL_FIELD]: this.key,
+    });
+    response.flushHeaders();
+  }
+
+  send(parts: readonly Uint8Array[]): void {
+    this.write(recordOf(parts));
+  }
+
+  close(code: number, reason: string): void {
+    this.write(closeRecord(code, reason));
+    this.response.end();
+  }
+
+  terminate(): void {
+    this.response.destroy();
+    queueMicrotask(() => this.closed());
+  }
+
+  private write(bytes: Uint8Array): void {
+    if (this.lost || this.response.writableEnded || this.response.destroyed) return;
+    this.queuedBytes += bytes.byteLength;
+    this.response.write(bytes, () => {
+      this.queuedBytes -= bytes.byteLength;
+      this.events?.drain();
+    });
+  }
+
+  /** The whole body is read before any of it takes effect: a POST that breaks off has not happened (SPEC §12.4). */
+  receive(sequence: number, request: IncomingMessage, response: ServerResponse): void {
+    if (sequence <= this.taken) return refuse(request, response, sequence === this.taken ? 204 : 409);
+    if (sequence > this.taken + 1) return refuse(request, response, 409);
+    this.reading?.destroy();
+    this.reading = request;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      if (this.reading !== request) return;
+      bytes += chunk.byteLength;
+      if (bytes > POST_BYTES_MAX) {
+        this.reading = undefined;
+        chunks.length = 0;
+        return refuse(request, response, 413);
+      }
+      chunks.push(chunk);
+    });
+    request.on("error", () => undefined);
+    request.on("close", () => {
+      if (this.reading === request) this.reading = undefined;
+    });
+    request.on("end", () => {
+      if (this.reading !== request || this.lost) return refuse(request, response, this.lost ? 404 : 409);
+      this.reading = undefined;
+      this.taken = sequence;
+      // Answered first: what the messages lead to must not delay the next POST.
+      answer(response, 204);
+      this.reader.push(Buffer.concat(chunks, bytes));
+    });
+  }
+
+  private closed(): void {
+    if (this.lost) return;
+    this.lost = true;
+    this.reading?.destroy();
+    this.forget();
+    this.events?.closed(this.reason);
+  }
+}
+
+function digestOf(key: string): Buffer {
+  return createHash("sha256").update(key).digest();
+}
+
+/** Answers without taking the body, which is thrown away. */
+function refuse(
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string> = {},
+): void {
+  if (response.headersSent || response.destroyed) return;
+  request.resume();
+  // What is left of a body without end is not waited for.
+  answer(response, status, status === 413 ? { ...headers, connection: "close" } : headers);
+}
+
+function answer(
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string | number> = {},
+): void {
+  if (response.headersSent || response.destroyed) return;
+  const length = status === 204 ? {} : { "content-length": 0 };
+  response.writeHead(status, { "cache-control": "no-store", ...length, ...headers });
+  response.end();
+}

@@ -1,0 +1,253 @@
+/** The dialling side of the HTTP transport (SPEC §12): reads one endless response, and sends one POST at a time. */
+import * as http from "node:http";
+import * as https from "node:https";
+import { type Clock, systemClock, type Timer } from "./clock.ts";
+import { type Connecting, type DialOptions, networkReason, refusal } from "./dialling.ts";
+import { RevdialError } from "./errors.ts";
+import {
+  closeRecord,
+  HTTP_CONTENT_TYPE,
+  RecordReader,
+  recordOf,
+  SEQUENCE_FIELD,
+  TUNNEL_FIELD,
+  TUNNEL_KEY_FORM,
+} from "./http-wire.ts";
+import { defaultLimits } from "./limits.ts";
+import type { Transport, TransportEvents } from "./transport.ts";
+
+/** Less than an acceptor takes: a slow path must carry it within the time for a try. */
+const BODY_BYTES_MAX = 256 * 1024;
+const POST_TRIES_MAX = 4;
+const POST_TIMEOUT_MS = 10_000;
+const POST_RETRY_PAUSE_MS = 100;
+/** What intermediaries say when they have lost their way to the acceptor: it may have taken the POST, or may take the next. */
+const RETRIED_STATUSES = new Set([408, 500, 502, 503, 504]);
+
+/** Opens the stream downwards; `opened` is told in the turn in which its head came, before any byte of it is read. */
+export function connectHttp(target: URL, options: DialOptions, events: Connecting): () => void {
+  const caller = new Caller(target, options);
+  let opened = false;
+  let request: http.ClientRequest;
+  try {
+    request = caller.request({}, 0, false);
+  } catch (cause) {
+    caller.destroy();
+    throw new RevdialError("ARGUMENT", "the URL or a header cannot be used for HTTP", { cause });
+  }
+  request.on("error", (cause) => {
+    if (!opened) events.failed(new RevdialError("DIAL_FAILED", networkReason(cause), { cause }));
+  });
+  request.on("response", (response) => {
+    response.on("error", () => undefined); // `close` follows.
+    if (response.statusCode !== 200) return void refusal(response, "open request").then(events.failed);
+    const key = response.headers[TUNNEL_FIELD];
+    const type = response.headers["content-type"];
+    const plain = response.headers["content-encoding"] === undefined;
+    if (type !== HTTP_CONTENT_TYPE || !plain || typeof key !== "string" || !TUNNEL_KEY_FORM.test(key)) {
+      return events.failed(new RevdialError("DIAL_FAILED", "the answer is no stream of a revdial acceptor"));
+    }
+    opened = true;
+    events.opened(new HttpDialTransport(request, response, key, caller, options));
+  });
+  request.end();
+  return () => {
+    request.destroy();
+    caller.destroy();
+  };
+}
+
+/** Makes requests to one place; its POSTs share a connection for as long as that works. */
+class Caller {
+  private readonly target: URL;
+  private readonly options: DialOptions;
+  private readonly maker: typeof http | typeof https;
+  private agent: http.Agent;
+
+  constructor(target: URL, options: DialOptions) {
+    this.target = target;
+    this.options = options;
+    this.maker = target.protocol === "https:" ? https : http;
+    this.agent = this.newAgent();
+  }
+
+  private newAgent(): http.Agent {
+    return new this.maker.Agent({ keepAlive: true, maxSockets: 1 });
+  }
+
+  request(headers: Record<string, string>, bytes: number, shared: boolean): http.ClientRequest {
+    const { ca, insecure = false } = this.options;
+    const request = this.maker.request(this.target, {
+      method: "POST",
+      agent: shared ? this.agent : false,
+      rejectUnauthorized: !insecure,
+      ...(ca === undefined ? {} : { ca }),
+      headers: {
+        ...this.options.headers,
+        ...headers,
+        "content-type": HTTP_CONTENT_TYPE,
+        "content-length": String(bytes),
+      },
+    });
+    request.setNoDelay(true);
+    return request;
+  }
+
+  /** The next POST uses a connection of its own making: this one may be dead without saying so. */
+  freshConnection(): void {
+    this.agent.destroy();
+    this.agent = this.newAgent();
+  }
+
+  destroy(): void {
+    this.agent.destroy();
+  }
+}
+
+class HttpDialTransport implements Transport {
+  readonly transport = "http";
+  /** Accepted and not yet acknowledged. */
+  queuedBytes = 0;
+  private readonly down: http.ClientRequest;
+  private readonly response: http.IncomingMessage;
+  private readonly key: string;
+  private readonly caller: Caller;
+  private readonly clock: Clock;
+  private readonly messageBytesMax: number;
+  private events: TransportEvents | undefined;
+  private pending: Uint8Array[] = [];
+  private sequence = 0;
+  private posting = false;
+  private current: http.ClientRequest | undefined;
+  private timer: Timer | undefined;
+  private closing = false;
+  private lost = false;
+
+  constructor(
+    down: http.ClientRequest,
+    response: http.IncomingMessage,
+    key: string,
+    caller: Caller,
+    options: DialOptions,
+  ) {
+    this.down = down;
+    this.response = response;
+    this.key = key;
+    this.caller = caller;
+    this.clock = options.clock ?? systemClock;
+    this.messageBytesMax = options.limits?.messageBytesMax ?? defaultLimits.messageBytesMax;
+  }
+
+  start(events: TransportEvents): void {
+    this.events = events;
+    const reader = new RecordReader(this.messageBytesMax, {
+      message: (message) => events.message(message),
+      close: (code) => this.closed(`the peer closed with code ${code}`),
+      malformed: (reason) => this.closed(reason),
+    });
+    this.response.on("data", (chunk: Buffer) => {
+      if (!this.lost) reader.push(chunk);
+    });
+    this.response.on("close", () => this.closed("the response downwards has ended"));
+  }
+
+  send(parts: readonly Uint8Array[]): void {
+    if (!this.closing) this.enqueue(recordOf(parts));
+  }
+
+  close(code: number, reason: string): void {
+    if (this.closing) return;
+    this.enqueue(closeRecord(code, reason));
+    this.closing = true;
+  }
+
+  terminate(): void {
+    queueMicrotask(() => this.closed("terminated here"));
+  }
+
+  private enqueue(bytes: Uint8Array): void {
+    if (this.lost) return;
+    this.pending.push(bytes);
+    this.queuedBytes += bytes.byteLength;
+    this.pump();
+  }
+
+  /** One POST at a time; what becomes ready meanwhile shares the next. */
+  private pump(): void {
+    if (this.posting || this.lost || this.pending.length === 0) return;
+    const body = this.takeBody();
+    this.posting = true;
+    this.sequence += 1;
+    this.post(body, 1);
+  }
+
+  private takeBody(): Uint8Array {
+    const parts: Uint8Array[] = [];
+    let room = BODY_BYTES_MAX;
+    while (room > 0) {
+      const next = this.pending.shift();
+      if (next === undefined) break;
+      // Records may be cut anywhere: what does not fit goes first in the next POST.
+      if (next.byteLength > room) this.pending.unshift(next.subarray(room));
+      const part = next.subarray(0, room);
+      parts.push(part);
+      room -= part.byteLength;
+    }
+    return Buffer.concat(parts);
+  }
+
+  private post(body: Uint8Array, attempt: number): void {
+    let settled = false;
+    const settle = (status: number | undefined, reason: string) => {
+      if (settled || this.lost) return;
+      settled = true;
+      this.timer?.cancel();
+      if (status === 204) return this.acknowledged(body.byteLength);
+      request.destroy();
+      if (status !== undefined && !RETRIED_STATUSES.has(status)) {
+        return this.closed(`a POST was answered with status ${status}`);
+      }
+      this.retry(body, attempt, reason);
+    };
+    const fields = { [TUNNEL_FIELD]: this.key, [SEQUENCE_FIELD]: String(this.sequence) };
+    const request = this.caller.request(fields, body.byteLength, true);
+    this.current = request;
+    request.on("error", (error) => settle(undefined, error.message));
+    request.on("response", (response) => {
+      response.on("error", () => undefined); // `close` of the request follows.
+      if (response.statusCode !== 204) return settle(response.statusCode, `status ${response.statusCode}`);
+      response.resume();
+      response.on("end", () => settle(204, ""));
+    });
+    request.on("close", () => settle(undefined, "the connection was closed"));
+    this.timer = this.clock.setTimer(POST_TIMEOUT_MS, () => settle(undefined, "no answer in time"));
+    request.end(body);
+  }
+
+  private acknowledged(bytes: number): void {
+    this.posting = false;
+    this.queuedBytes -= bytes;
+    this.pump();
+    this.events?.drain();
+  }
+
+  /** With the same number: the acceptor knows whether it has taken it already. */
+  private retry(body: Uint8Array, attempt: number, reason: string): void {
+    if (attempt >= POST_TRIES_MAX) return this.closed(`a POST failed ${attempt} times: ${reason}`);
+    this.caller.freshConnection();
+    const pauseMs = (attempt - 1) * POST_RETRY_PAUSE_MS;
+    if (pauseMs === 0) return this.post(body, attempt + 1);
+    this.timer = this.clock.setTimer(pauseMs, () => this.post(body, attempt + 1));
+  }
+
+  private closed(reason: string): void {
+    if (this.lost) return;
+    this.lost = true;
+    this.timer?.cancel();
+    this.pending = [];
+    this.current?.destroy();
+    this.down.destroy();
+    this.caller.destroy();
+    this.events?.closed(reason);
+  }
+}

@@ -1,0 +1,34 @@
+/** Who listens to the peer's notices. A listener that throws does not keep the next from hearing. */
+
+export type NoticeListener = (type: string, payload: Uint8Array) => void;
+
+export class NoticeListeners {
+  private readonly listeners = new Set<NoticeListener>();
+  private readonly report: (error: unknown) => void;
+
+  constructor(report: (error: unknown) => void) {
+    this.report = report;
+  }
+
+  /** Returns the way to stop listening. */
+  add(listener: NoticeListener): () => void {
+    this.listeners.add(listener);
+    return () => {
+      this.listeners.delete(listener);
+    };
+  }
+
+  deliver(type: string, payload: Uint8Array): void {
+    for (const listener of [...this.listeners]) {
+      try {
+        listener(type, payload);
+      } catch (error) {
+        this.report(error);
+      }
+    }
+  }
+
+  clear(): void {
+    this.listeners.clear();
+  }
+}

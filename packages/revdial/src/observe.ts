@@ -1,0 +1,119 @@
+/**
+ * What can be seen of a tunnel from outside: numbers to sample, and events on Node's diagnostics channels, which cost
+ * nothing while nobody subscribes.
+ */
+import { channel as diagnosticsChannel } from "node:diagnostics_channel";
+import type { RevdialErrorCode } from "./errors.ts";
+import type { Message } from "./frame.ts";
+import type { Tunnel, TunnelEnd } from "./tunnel.ts";
+
+/** Counters only rise; gauges are of the moment. Names fit a metrics system as they are. */
+export interface TunnelMetrics {
+  /** Counter: channels opened by us. */
+  readonly openedOutbound: number;
+  /** Counter: channels opened by the peer and taken up. */
+  readonly openedInbound: number;
+  /** Gauge: channels in use, of both sides. */
+  readonly active: number;
+  /** Counter by code: channels that ended before their time, by either side. */
+  readonly resets: Readonly<Partial<Record<RevdialErrorCode, number>>>;
+  /** Counter: bytes of messages handed to the transport. */
+  readonly bytesSent: number;
+  /** Counter: bytes of messages received. */
+  readonly bytesReceived: number;
+  /** Gauge: bytes handed to the transport and not yet written. */
+  readonly queuedBytes: number;
+  /** Counter: times a channel had more to send than its peer had granted. */
+  readonly creditStalls: number;
+  /** Gauge: last round trip in milliseconds. */
+  readonly rttMs: number | undefined;
+}
+
+/** Published on "revdial:tunnel". */
+export interface TunnelDiagnostic {
+  event: "ready" | "closed";
+  tunnel: Tunnel;
+  end?: TunnelEnd;
+}
+
+/** Published on "revdial:channel". */
+export interface ChannelDiagnostic {
+  event: "opened" | "finished" | "reset";
+  tunnel: Tunnel;
+  channel: number;
+  /** "reset" only. */
+  code?: RevdialErrorCode;
+  /** "opened" only: opened by the peer. */
+  inbound?: boolean;
+  service?: string;
+  traceparent?: string;
+}
+
+const tunnels = diagnosticsChannel("revdial:tunnel");
+const channels = diagnosticsChannel("revdial:channel");
+
+export class Observer {
+  private openedOutbound = 0;
+  private openedInbound = 0;
+  private bytesSent = 0;
+  private bytesReceived = 0;
+  private readonly resets: Partial<Record<RevdialErrorCode, number>> = {};
+  private readonly tunnel: Tunnel;
+
+  constructor(tunnel: Tunnel) {
+    this.tunnel = tunnel;
+  }
+
+  ready(): void {
+    if (tunnels.hasSubscribers) this.publish(tunnels, { event: "ready" });
+  }
+
+  closed(end: TunnelEnd): void {
+    if (tunnels.hasSubscribers) this.publish(tunnels, { event: "closed", end });
+  }
+
+  opened(
+    channel: number,
+    inbound: boolean,
+    { service, traceparent }: { service: string; traceparent: string },
+  ) {
+    if (inbound) this.openedInbound += 1;
+    else this.openedOutbound += 1;
+    if (channels.hasSubscribers)
+      this.publish(channels, { event: "opened", channel, inbound, service, traceparent });
+  }
+
+  ended(channel: number, code: RevdialErrorCode | undefined): void {
+    if (code !== undefined) this.resets[code] = (this.resets[code] ?? 0) + 1;
+    if (!channels.hasSubscribers) return;
+    this.publish(
+      channels,
+      code === undefined ? { event: "finished", channel } : { event: "reset", channel, code },
+    );
+  }
+
+  /** Counts, and hands on. */
+  sent(parts: Uint8Array[]): Uint8Array[] {
+    for (const part of parts) this.bytesSent += part.byteLength;
+    return parts;
+  }
+
+  /** Counts, and hands on. */
+  received(message: Message): Message {
+    if (message instanceof Uint8Array) this.bytesReceived += message.byteLength;
+    else for (const fragment of message) this.bytesReceived += fragment.byteLength;
+    return message;
+  }
+
+  snapshot(gauges: Pick<TunnelMetrics, "active" | "queuedBytes" | "creditStalls" | "rttMs">): TunnelMetrics {
+    const { openedOutbound, openedInbound, bytesSent, bytesReceived, resets } = this;
+    return { openedOutbound, openedInbound, bytesSent, bytesReceived, resets: { ...resets }, ...gauges };
+  }
+
+  private publish(
+    to: typeof tunnels,
+    told: Omit<TunnelDiagnostic, "tunnel"> | Omit<ChannelDiagnostic, "tunnel">,
+  ): void {
+    to.publish({ ...told, tunnel: this.tunnel });
+  }
+}

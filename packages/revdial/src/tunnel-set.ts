@@ -1,0 +1,252 @@
+/** Several tunnels to one peer as one: the least loaded is asked, and what was not sent is sent over another. */
+import { type Clock, systemClock } from "./clock.ts";
+import { RevdialError, type RevdialErrorCode } from "./errors.ts";
+import { socketRefused } from "./request-end.ts";
+import type {
+  CloseOptions,
+  ConnectOptions,
+  RequestHandler,
+  Tunnel,
+  TunnelEnd,
+  TunnelRequest,
+  TunnelResponse,
+} from "./tunnel.ts";
+
+export interface TunnelSetOptions {
+  /** Members one request is tried on. Default 3. */
+  attemptsMax?: number;
+  /** Requests that wait for a member at once; more are REFUSED. Default 64. */
+  waitersMax?: number;
+  clock?: Clock;
+}
+
+export interface TunnelSet
+  extends Pick<
+    Tunnel,
+    "request" | "connect" | "serve" | "notify" | "onNotice" | "close" | "destroy" | "closed" | "load"
+  > {
+  /** Those that have not ended, ready or not. */
+  readonly members: readonly Tunnel[];
+  /** A member until it has ended. `served`: it has its own handler already. Error: CLOSED. */
+  add(tunnel: Tunnel, options?: { served?: boolean }): void;
+}
+
+/** Another member would say the same, or the caller has given up. */
+const FINAL_CODES: ReadonlySet<RevdialErrorCode> = new Set<RevdialErrorCode>([
+  "ARGUMENT",
+  "HEAD_INVALID",
+  "HEAD_TOO_LARGE",
+  "CANCELLED",
+  "DEADLINE",
+  "SERVICE_UNKNOWN",
+  "KIND_UNSUPPORTED",
+]);
+
+interface Member {
+  tunnel: Tunnel;
+  ready: boolean;
+  served: boolean;
+}
+
+interface Waiter {
+  wake(): void;
+  fail(error: RevdialError): void;
+}
+
+type NoticeListener = (type: string, payload: Uint8Array) => void;
+
+export function createTunnelSet(options: TunnelSetOptions = {}): TunnelSet {
+  return new Members(options);
+}
+
+class Members implements TunnelSet {
+  readonly closed: Promise<TunnelEnd>;
+  private readonly attemptsMax: number;
+  private readonly waitersMax: number;
+  private readonly clock: Clock;
+  private readonly all: Member[] = [];
+  private readonly waiters = new Set<Waiter>();
+  /** Each listener with the ways to stop it, member by member. */
+  private readonly listeners = new Map<NoticeListener, Map<Tunnel, () => void>>();
+  private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
+  private handler: RequestHandler | undefined;
+  private turn = 0;
+  private end: TunnelEnd | undefined;
+
+  constructor(options: TunnelSetOptions) {
+    const { attemptsMax = 3, waitersMax = 64, clock = systemClock } = options;
+    if (!Number.isInteger(attemptsMax) || attemptsMax < 1)
+      throw argument("attemptsMax is no positive integer");
+    if (!Number.isInteger(waitersMax) || waitersMax < 0) throw argument("waitersMax is no natural number");
+    this.attemptsMax = attemptsMax;
+    this.waitersMax = waitersMax;
+    this.clock = clock;
+    this.closed = this.settleClosed.promise;
+  }
+
+  get members(): readonly Tunnel[] {
+    return this.all.map(({ tunnel }) => tunnel);
+  }
+
+  get load(): number {
+    return this.all.reduce((sum, { tunnel }) => sum + tunnel.load, 0);
+  }
+
+  add(tunnel: Tunnel, { served = false }: { served?: boolean } = {}): void {
+    if (this.end) throw closedError();
+    if (this.all.some((other) => other.tunnel === tunnel)) throw argument("the tunnel is a member already");
+    const member: Member = { tunnel, ready: false, served };
+    if (this.handler && !served) tunnel.serve(this.handler);
+    for (const [listener, stops] of this.listeners) stops.set(tunnel, tunnel.onNotice(listener));
+    this.all.push(member);
+    tunnel.ready.then(
+      () => {
+        member.ready = true;
+        for (const waiter of [...this.waiters]) waiter.wake();
+      },
+      () => undefined,
+    );
+    void tunnel.closed.then(() => this.remove(member));
+  }
+
+  async request(request: TunnelRequest): Promise<TunnelResponse> {
+    const { deadlineMs, body } = request;
+    const deadlineAt = deadlineMs === undefined ? undefined : this.clock.now() + deadlineMs;
+    const tried = new Set<Tunnel>();
+    let last: RevdialError | undefined;
+    for (;;) {
+      this.check(request, deadlineAt);
+      if (this.end) throw last ?? closedError();
+      const tunnel = this.choose(tried);
+      if (tunnel === undefined) {
+        // Members that have refused us would do so again: only the lack of any is worth waiting for.
+        if (last && (deadlineAt === undefined || this.choose(new Set()))) throw last;
+        await this.wait(request, deadlineAt);
+        continue;
+      }
+      tried.add(tunnel);
+      const leftMs = deadlineAt === undefined ? undefined : Math.ceil(deadlineAt - this.clock.now());
+      try {
+        return await tunnel.request(
+          tried.size === 1 && leftMs === deadlineMs ? request : { ...request, deadlineMs: leftMs },
+        );
+      } catch (error) {
+        const again = body === undefined || body instanceof Uint8Array;
+        if (!again || tried.size >= this.attemptsMax || !isRetryable(error)) throw error;
+        last = error;
+      }
+    }
+  }
+
+  async connect(
+    service: string,
+    options: ConnectOptions = {},
+  ): Promise<Awaited<ReturnType<Tunnel["connect"]>>> {
+    const { path = "/", protocol = "", ...more } = options;
+    const method = protocol === "" ? "CONNECT" : "GET";
+    const response = await this.request({ service, method, path, upgrade: protocol, ...more });
+    if (response.socket) return response.socket;
+    throw await socketRefused(response);
+  }
+
+  serve(handler: RequestHandler): void {
+    if (this.handler) throw argument("the set has a handler already");
+    this.handler = handler;
+    for (const { tunnel, served } of this.all) if (!served) tunnel.serve(handler);
+  }
+
+  notify(type: string, payload: Uint8Array): boolean {
+    return this.choose(new Set())?.notify(type, payload) ?? false;
+  }
+
+  onNotice(listener: NoticeListener): () => void {
+    // A wrapper, so that the same listener given twice is two.
+    const own: NoticeListener = (type, payload) => listener(type, payload);
+    this.listeners.set(own, new Map(this.all.map(({ tunnel }) => [tunnel, tunnel.onNotice(own)])));
+    return () => {
+      for (const stop of this.listeners.get(own)?.values() ?? []) stop();
+      this.listeners.delete(own);
+    };
+  }
+
+  close(options: CloseOptions = {}): Promise<TunnelEnd> {
+    this.finish({ code: "CLOSED", reason: options.reason ?? "closing" });
+    for (const tunnel of this.members) void tunnel.close(options);
+    return this.closed;
+  }
+
+  destroy(reason?: Error): void {
+    this.finish({ code: "DESTROYED", reason: reason?.message ?? "destroyed here" });
+    for (const tunnel of this.members) tunnel.destroy(reason);
+  }
+
+  private finish(end: TunnelEnd): void {
+    this.end ??= end;
+    for (const waiter of [...this.waiters]) waiter.fail(closedError());
+    if (this.all.length === 0) this.settleClosed.resolve(this.end);
+  }
+
+  private remove(member: Member): void {
+    this.all.splice(this.all.indexOf(member), 1);
+    for (const stops of this.listeners.values()) stops.delete(member.tunnel);
+    if (this.end && this.all.length === 0) this.settleClosed.resolve(this.end);
+  }
+
+  /** The least loaded; among equals the one whose turn is next. */
+  private choose(tried: ReadonlySet<Tunnel>): Tunnel | undefined {
+    let best: Tunnel | undefined;
+    let next = this.turn;
+    for (let step = 0; step < this.all.length; step += 1) {
+      const index = (this.turn + step) % this.all.length;
+      const member = this.all[index];
+      if (!member?.ready || member.tunnel.draining || tried.has(member.tunnel)) continue;
+      if (best !== undefined && member.tunnel.load >= best.load) continue;
+      best = member.tunnel;
+      next = index + 1;
+    }
+    this.turn = next;
+    return best;
+  }
+
+  private check(request: TunnelRequest, deadlineAt: number | undefined): void {
+    const { signal } = request;
+    if (signal?.aborted)
+      throw new RevdialError("CANCELLED", "cancelled before it was sent", { cause: signal.reason });
+    // A deadline that was none from the start is the tunnel's to judge.
+    if (deadlineAt !== undefined && (request.deadlineMs ?? 0) > 0 && this.clock.now() >= deadlineAt)
+      throw late();
+  }
+
+  /** Until a member is ready; rejects with DEADLINE, CANCELLED, CLOSED or REFUSED, all not sent. */
+  private async wait({ signal, deadlineMs }: TunnelRequest, deadlineAt: number | undefined): Promise<void> {
+    if (deadlineMs === undefined || deadlineAt === undefined)
+      throw new RevdialError("CLOSED", "no tunnel is up");
+    if (!(deadlineMs > 0 && Number.isFinite(deadlineMs))) throw argument("deadlineMs is no positive number");
+    if (this.waiters.size >= this.waitersMax)
+      throw new RevdialError("REFUSED", `${this.waitersMax} requests wait for a tunnel already`);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter: Waiter = { wake: resolve, fail: reject };
+    const cancel = () =>
+      reject(
+        new RevdialError("CANCELLED", "cancelled while waiting for a tunnel", { cause: signal?.reason }),
+      );
+    const timer = this.clock.setTimer(deadlineAt - this.clock.now(), () => reject(late()));
+    signal?.addEventListener("abort", cancel, { once: true });
+    this.waiters.add(waiter);
+    try {
+      await promise;
+    } finally {
+      this.waiters.delete(waiter);
+      timer.cancel();
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+}
+
+function isRetryable(error: unknown): error is RevdialError {
+  return error instanceof RevdialError && error.sent === "not-sent" && !FINAL_CODES.has(error.code);
+}
+
+const argument = (message: string) => new RevdialError("ARGUMENT", message);
+const closedError = () => new RevdialError("CLOSED", "the tunnel set is closed");
+const late = () => new RevdialError("DEADLINE", "no tunnel came up in time");

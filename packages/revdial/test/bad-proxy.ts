@@ -1,0 +1,138 @@
+/** An HTTP proxy in front of a gateway that misbehaves as real ones do. */
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import { connect, type Socket } from "node:net";
+import { listen, stopServer } from "./gateway.ts";
+
+export interface BadProxyModes {
+  /** What becomes of an upgrade. Default "pass". */
+  upgrade?: "pass" | "hang" | "strip" | "swallow" | "cut" | { status: number };
+  /** Bodies are passed on in pieces of this many bytes. */
+  pieceBytes?: number;
+  /** The connection of a POST upwards is closed after its answer. */
+  closeAfterPost?: boolean;
+  /** So many answers to POSTs upwards are lost, their connections with them. */
+  answersDropped?: number;
+  /** Response bodies are passed on when they have ended. */
+  buffers?: boolean;
+}
+
+export interface BadProxy {
+  /** Where diallers are to dial. */
+  url: string;
+  modes: BadProxyModes;
+  upgrades: number;
+  posts: number;
+  /** Cuts every connection, as an idle time-out does. */
+  cut(): void;
+  stop(): Promise<void>;
+}
+
+export async function badProxy(targetUrl: string, modes: BadProxyModes): Promise<BadProxy> {
+  const target = new URL(targetUrl);
+  const port = Number(target.port);
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((incoming, outgoing) => forward(proxy, port, incoming, outgoing));
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("error", () => undefined);
+  });
+  server.on("upgrade", (incoming: IncomingMessage, socket: Socket) => {
+    proxy.upgrades += 1;
+    upgrade(proxy.modes.upgrade ?? "pass", port, incoming, socket, sockets);
+  });
+  const url = await listen(server);
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  const proxy: BadProxy = {
+    url,
+    modes,
+    upgrades: 0,
+    posts: 0,
+    cut,
+    async stop() {
+      cut();
+      await stopServer(server);
+    },
+  };
+  return proxy;
+}
+
+function upgrade(
+  mode: NonNullable<BadProxyModes["upgrade"]>,
+  port: number,
+  incoming: IncomingMessage,
+  socket: Socket,
+  sockets: Set<Socket>,
+): void {
+  if (mode === "hang") return;
+  if (mode === "cut") return void socket.destroy();
+  if (typeof mode === "object") {
+    return void socket.end(`HTTP/1.1 ${mode.status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+  }
+  const upstream = connect(port, "127.0.0.1");
+  sockets.add(upstream);
+  upstream.on("error", () => undefined);
+  upstream.on("close", () => {
+    sockets.delete(upstream);
+    socket.destroy();
+  });
+  socket.on("close", () => upstream.destroy());
+  const stripped = mode === "strip" ? /^(upgrade|connection|sec-websocket-.*)$/i : /^$/;
+  const lines = [`${incoming.method} ${incoming.url} HTTP/1.1`];
+  for (const [name, value] of Object.entries(incoming.headers)) {
+    if (!stripped.test(name)) lines.push(`${name}: ${String(value)}`);
+  }
+  upstream.write(`${lines.join("\r\n")}\r\n\r\n`);
+  if (mode !== "swallow") {
+    socket.pipe(upstream);
+    upstream.pipe(socket);
+    return;
+  }
+  socket.resume();
+  // The answer to the upgrade passes, nothing after it.
+  upstream.once("data", (head: Buffer) => {
+    socket.write(head.subarray(0, head.indexOf("\r\n\r\n") + 4));
+    upstream.resume();
+  });
+}
+
+function forward(proxy: BadProxy, port: number, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { modes } = proxy;
+  const isPost = incoming.headers["revdial-tunnel"] !== undefined;
+  if (isPost) proxy.posts += 1;
+  const { method, url: path, headers } = incoming;
+  const upstream = request({ host: "127.0.0.1", port, method, path, headers, agent: false }, (answer) => {
+    if (isPost && (modes.answersDropped ?? 0) > 0) {
+      modes.answersDropped = (modes.answersDropped ?? 0) - 1;
+      incoming.socket.destroy();
+      return;
+    }
+    const closing = isPost && modes.closeAfterPost === true ? { connection: "close" } : {};
+    const held: Buffer[] = [];
+    if (modes.buffers !== true) {
+      outgoing.writeHead(answer.statusCode ?? 502, { ...answer.headers, ...closing });
+      outgoing.flushHeaders();
+    }
+    answer.on("data", (chunk: Buffer) => {
+      if (modes.buffers === true) held.push(chunk);
+      else inPieces(chunk, modes.pieceBytes, (piece) => outgoing.write(piece));
+    });
+    answer.on("error", () => outgoing.destroy());
+    answer.on("end", () => {
+      if (modes.buffers === true) outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+      outgoing.end(Buffer.concat(held));
+    });
+  });
+  upstream.on("error", () => outgoing.destroy());
+  outgoing.on("close", () => upstream.destroy());
+  incoming.on("error", () => upstream.destroy());
+  incoming.on("data", (chunk: Buffer) => inPieces(chunk, modes.pieceBytes, (piece) => upstream.write(piece)));
+  incoming.on("end", () => upstream.end());
+}
+
+function inPieces(chunk: Buffer, pieceBytes: number | undefined, pass: (piece: Buffer) => void): void {
+  if (pieceBytes === undefined) return pass(chunk);
+  for (let at = 0; at < chunk.byteLength; at += pieceBytes) pass(chunk.subarray(at, at + pieceBytes));
+}

@@ -1,0 +1,87 @@
+import { createServer, type IncomingMessage, type RequestListener } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { afterEach, expect, test } from "@jest/globals";
+import { ask, type Chain, chain } from "./probes/chain.ts";
+import { collect, signal } from "./support.ts";
+
+let running: Chain | undefined;
+
+afterEach(async () => {
+  await running?.stop();
+  running = undefined;
+});
+
+async function start(listener: RequestListener): Promise<Chain> {
+  running = await chain(createServer(listener));
+  return running;
+}
+
+test("the origin sees its own Host, since a client's never travels", async () => {
+  const host = signal<string | undefined>();
+  const { port, origin } = await start((request, response) => {
+    host.give(request.headers.host);
+    response.end();
+  });
+  const { sent, response } = ask(port, { headers: { host: "shop.example" } });
+  sent.end();
+  await collect(await response);
+  expect(await host.seen).toBe(`127.0.0.1:${(origin.address() as AddressInfo).port}`);
+});
+
+test("an answer to HEAD has no body and no length, since lengths never travel", async () => {
+  const { port } = await start((_request, response) =>
+    response.writeHead(200, { "content-length": "7" }).end(),
+  );
+  const { sent, response } = ask(port, { method: "HEAD" });
+  sent.end();
+  const message: IncomingMessage = await response;
+  expect(message.statusCode).toBe(200);
+  expect(await collect(message)).toHaveLength(0);
+  expect(message.headers).not.toHaveProperty("content-length");
+});
+
+test("trailers of a request reach the origin", async () => {
+  const trailers = signal<NodeJS.Dict<string>>();
+  const { port } = await start(async (request, response) => {
+    await collect(request);
+    trailers.give(request.trailers);
+    response.end();
+  });
+  const { sent, response } = ask(port, { method: "POST", headers: { trailer: "x-sum" } });
+  sent.write("body");
+  sent.addTrailers({ "x-sum": "42" });
+  sent.end();
+  await collect(await response);
+  expect(await trailers.seen).toEqual({ "x-sum": "42" });
+});
+
+test("what a client says after the origin's half-close of an upgraded connection arrives", async () => {
+  const heard = signal<string>();
+  const { port, origin } = await start(() => undefined);
+  origin.on("upgrade", async (_request, socket) => {
+    socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nbye");
+    heard.give(String(await collect(socket)));
+  });
+  const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
+  socket.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+  expect(String(await collect(socket))).toMatch(/bye$/);
+  socket.end("after your end");
+  expect(await heard.seen).toBe("after your end");
+});
+
+const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+test.each([
+  ["once", trace, trace],
+  ["as it was when it is not of the W3C form", "unknown", "unknown"],
+])("a client's traceparent reaches the origin %s", async (_how, sentTrace, seenTrace) => {
+  const seen = signal<string[]>();
+  const { port } = await start((request, response) => {
+    seen.give(request.rawHeaders.filter((_, at, raw) => at % 2 === 1 && raw[at - 1] === "traceparent"));
+    response.end();
+  });
+  const { sent, response } = ask(port, { headers: { traceparent: sentTrace } });
+  sent.end();
+  await collect(await response);
+  expect(await seen.seen).toEqual([seenTrace]);
+});

@@ -1,0 +1,219 @@
+/** Dialling through intermediaries that are in the way of a WebSocket. */
+import { afterEach, describe, expect, it } from "@jest/globals";
+import { type DialOptions, dialTunnel, moveBack, type RevdialError, type Tunnel } from "../src/index.ts";
+import { ManualClock } from "../src/testing/index.ts";
+import { type BadProxy, type BadProxyModes, badProxy } from "./bad-proxy.ts";
+import { type HttpGateway, httpGateway } from "./http-gateway.ts";
+import { collect, failure, get, signal, until } from "./support.ts";
+
+let current: HttpGateway | undefined;
+let proxy: BadProxy | undefined;
+const dialled: Tunnel[] = [];
+
+afterEach(async () => {
+  for (const tunnel of dialled) tunnel.destroy();
+  await Promise.all(dialled.map((tunnel) => tunnel.closed));
+  dialled.length = 0;
+  await proxy?.stop();
+  await current?.stop();
+  proxy = undefined;
+  current = undefined;
+});
+
+async function behind(modes: BadProxyModes): Promise<BadProxy> {
+  current = await httpGateway();
+  proxy = await badProxy(current.url, modes);
+  return proxy;
+}
+
+async function dial(through: BadProxy, options: DialOptions = {}): Promise<Tunnel> {
+  const tunnel = await dialTunnel(through.url, { transport: "auto", ...options });
+  dialled.push(tunnel);
+  return tunnel;
+}
+
+const accepted = () => current?.tunnels.at(-1) as Tunnel;
+const big = Buffer.alloc(3 * 1024 * 1024, "0123456789abcdef!");
+
+async function echoes(asker: Tunnel, server: Tunnel, body: Buffer): Promise<void> {
+  server.serve((request) => ({ status: 200, body: request.body }));
+  const answer = await asker.request({ service: "wolf", method: "POST", path: "/", body });
+  expect(Buffer.compare(await collect(answer.body), body)).toBe(0);
+}
+
+describe("dialling with the fallback", () => {
+  it.each<[string, BadProxyModes["upgrade"], string]>([
+    ["refuses the upgrade with 400", { status: 400 }, "DIAL_REFUSED"],
+    ["refuses the upgrade with 426", { status: 426 }, "DIAL_REFUSED"],
+    ["refuses the upgrade with 502", { status: 502 }, "DIAL_REFUSED"],
+    ["strips the upgrade", "strip", "DIAL_REFUSED"],
+    ["cuts the connection during the upgrade", "cut", "DIAL_FAILED"],
+    ["never answers the upgrade", "hang", "DIAL_TIMEOUT"],
+    ["answers the upgrade and swallows every byte after", "swallow", "DIAL_TIMEOUT"],
+  ])("goes on over HTTP when a proxy %s", async (_name, upgrade, code) => {
+    const reasons: RevdialError[] = [];
+    const tunnel = await dial(await behind({ upgrade: upgrade ?? "pass" }), {
+      upgradeTimeoutMs: 50,
+      onFallback: (error) => void reasons.push(error),
+    });
+    expect(reasons).toMatchObject([{ code }]);
+    await echoes(accepted(), tunnel, big);
+    await echoes(tunnel, accepted(), big);
+  });
+
+  it("stays with the WebSocket where one gets through", async () => {
+    const through = await behind({});
+    const tunnel = await dial(through, {
+      onFallback: () => {
+        throw new Error("unwanted");
+      },
+    });
+    await echoes(accepted(), tunnel, big);
+    expect(through.posts).toBe(0);
+  });
+
+  it("does not use HTTP unless it is told to", async () => {
+    const through = await behind({ upgrade: { status: 502 } });
+    expect(await failure(dialTunnel(through.url))).toMatchObject({ code: "DIAL_REFUSED", status: 502 });
+    expect(current?.tunnels).toEqual([]);
+  });
+
+  it.each([401, 403, 404, 409, 429, 503])(
+    "takes an upgrade refused with %i for an answer of the server",
+    async (status) => {
+      const through = await behind({ upgrade: { status } });
+      const error = await failure(dial(through));
+      expect(error).toMatchObject({ code: "DIAL_REFUSED", status });
+      expect(current?.tunnels).toEqual([]);
+    },
+  );
+
+  it("rejects at once when nobody listens", async () => {
+    const through = await behind({});
+    const { url } = through;
+    await through.stop();
+    proxy = undefined;
+    const reasons: RevdialError[] = [];
+    const error = await failure(
+      dialTunnel(url, { transport: "auto", onFallback: (reason) => void reasons.push(reason) }),
+    );
+    expect(error.code).toBe("DIAL_FAILED");
+    expect(reasons).toEqual([]);
+  });
+
+  it("rejects with the WebSocket's error, and that of HTTP as its cause, when neither gets through", async () => {
+    const through = await behind({ upgrade: { status: 426 }, buffers: true });
+    const error = await failure(dial(through, { handshakeTimeoutMs: 200 }));
+    expect(error).toMatchObject({ code: "DIAL_REFUSED", status: 426, cause: { code: "DIAL_TIMEOUT" } });
+  });
+
+  it("gives up when its caller does", async () => {
+    const through = await behind({ upgrade: { status: 426 }, buffers: true });
+    const abort = new AbortController();
+    const outcome = failure(dial(through, { signal: abort.signal, onFallback: () => abort.abort() }));
+    expect((await outcome).code).toBe("CANCELLED");
+  });
+});
+
+describe("a tunnel over HTTP", () => {
+  it.each([1, 2, 3, 7, 1000])("does not mind streams cut into pieces of %i bytes", async (pieceBytes) => {
+    const tunnel = await dial(await behind({ pieceBytes }), { transport: "http" });
+    const body = big.subarray(0, 2000 * Math.min(pieceBytes, 100));
+    await echoes(accepted(), tunnel, body);
+    await echoes(tunnel, accepted(), body);
+  });
+
+  it("does not mind connections that are closed after every POST", async () => {
+    const tunnel = await dial(await behind({ closeAfterPost: true }), { transport: "http" });
+    await echoes(accepted(), tunnel, big);
+    await echoes(tunnel, accepted(), big);
+  });
+
+  it.each([1, 3])("takes every POST once when %i answers in a row are lost", async (answersDropped) => {
+    const through = await behind({});
+    const tunnel = await dial(through, { transport: "http" });
+    const paths: string[] = [];
+    accepted().serve((request) => {
+      paths.push(request.path);
+      return { status: 204 };
+    });
+    through.modes.answersDropped = answersDropped;
+    for (const path of ["/1", "/2", "/3"]) expect((await tunnel.request(get(path))).status).toBe(204);
+    expect(paths).toEqual(["/1", "/2", "/3"]);
+  });
+
+  it("ends when a POST fails for good", async () => {
+    const through = await behind({});
+    const tunnel = await dial(through, { transport: "http" });
+    through.modes.answersDropped = 100;
+    tunnel.notify("a", Buffer.from("x"));
+    expect((await tunnel.closed).code).toBe("TRANSPORT_LOST");
+    expect((await accepted().closed).code).toBe("TRANSPORT_LOST");
+  });
+
+  it("ends on both sides when its connections are cut", async () => {
+    const through = await behind({});
+    const tunnel = await dial(through, { transport: "http" });
+    through.cut();
+    expect((await tunnel.closed).code).toBe("TRANSPORT_LOST");
+    expect((await accepted().closed).code).toBe("TRANSPORT_LOST");
+  });
+
+  it("carries 200 requests at once each way", async () => {
+    const tunnel = await dial(await behind({ upgrade: { status: 400 } }));
+    const right = accepted();
+    for (const side of [tunnel, right]) {
+      side.serve((request) => ({ status: 200, body: Buffer.from(request.path) }));
+    }
+    const ask = async (side: Tunnel, path: string) =>
+      (await collect((await side.request(get(path))).body)).toString();
+    const paths = Array.from({ length: 200 }, (_, n) => `/${n}`);
+    expect(await Promise.all(paths.map((path) => ask(tunnel, path)))).toEqual(paths);
+    expect(await Promise.all(paths.map((path) => ask(right, path)))).toEqual(paths);
+  });
+});
+
+describe("moving back", () => {
+  it("hands the new tunnel over, and finishes what is in flight over the old one", async () => {
+    const through = await behind({ upgrade: { status: 502 } });
+    const old = await dial(through);
+    const finish = signal();
+    accepted().serve(async () => {
+      await finish.seen;
+      return { status: 204 };
+    });
+    const inFlight = old.request(get("/"));
+    const clock = new ManualClock();
+    const moved = signal<Tunnel>();
+    const redial = (abort: AbortSignal) => dial(through, { transport: "websocket", signal: abort });
+    moveBack({ dial: redial, tunnel: old, clock, onMoved: moved.give });
+    await clock.advance(60_000);
+    await until(() => through.upgrades === 2 && clock.pending === 1);
+    through.modes.upgrade = "pass";
+    await clock.advance(60_000);
+    const tunnel = await moved.seen;
+    await until(() => old.draining);
+    finish.give();
+    expect((await inFlight).status).toBe(204);
+    await old.closed;
+    await echoes(accepted(), tunnel, big);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("stops when the old tunnel ends, and keeps no tunnel that came too late", async () => {
+    const through = await behind({});
+    const old = await dial(through, { transport: "http" });
+    const clock = new ManualClock();
+    const late = Promise.withResolvers<Tunnel>();
+    const moved: Tunnel[] = [];
+    moveBack({ dial: () => late.promise, tunnel: old, clock, onMoved: (tunnel) => void moved.push(tunnel) });
+    await clock.advance(60_000);
+    old.destroy();
+    await old.closed;
+    const tunnel = await dial(through, { transport: "websocket" });
+    late.resolve(tunnel);
+    expect((await tunnel.closed).code).toBe("DESTROYED");
+    expect(moved).toEqual([]);
+    expect(clock.pending).toBe(0);
+  });
+});

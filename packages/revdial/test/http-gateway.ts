@@ -1,0 +1,58 @@
+/** A real HTTP server that accepts tunnels by WebSocket and by HTTP, for tests. */
+import { createServer, type Server } from "node:http";
+import { WebSocketServer } from "ws";
+import {
+  acceptTunnel,
+  createHttpAcceptor,
+  type HttpAcceptor,
+  type HttpAcceptorOptions,
+  type Tunnel,
+  type TunnelOptions,
+  webSocketServerOptions,
+} from "../src/index.ts";
+import { listen, stopServer } from "./gateway.ts";
+
+export interface HttpGateway {
+  url: string;
+  server: Server;
+  acceptor: HttpAcceptor;
+  /** In the order in which they were accepted. */
+  tunnels: Tunnel[];
+  stop(): Promise<void>;
+}
+
+export async function httpGateway(
+  options: TunnelOptions = {},
+  limits: HttpAcceptorOptions = {},
+): Promise<HttpGateway> {
+  const acceptor = createHttpAcceptor(limits);
+  const tunnels: Tunnel[] = [];
+  const server = createServer((request, response) => {
+    if (request.headers["revdial-tunnel"] !== undefined) return acceptor.receive(request, response);
+    if (acceptor.kindOf(request) === "open") {
+      const tunnel = acceptor.open(request, response, options);
+      if (tunnel) tunnels.push(tunnel);
+      return;
+    }
+    response.end("a page");
+  });
+  const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
+  server.on("upgrade", (request, socket, head) =>
+    upgrades.handleUpgrade(request, socket, head, (webSocket) =>
+      tunnels.push(acceptTunnel(webSocket, options)),
+    ),
+  );
+  const url = await listen(server);
+  return {
+    url,
+    server,
+    acceptor,
+    tunnels,
+    async stop() {
+      for (const tunnel of tunnels) tunnel.destroy();
+      acceptor.close();
+      await Promise.all(tunnels.map((tunnel) => tunnel.closed));
+      await stopServer(server);
+    },
+  };
+}
