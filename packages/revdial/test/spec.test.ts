@@ -5,8 +5,9 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "@jest/globals";
 import { type ChannelEvent, type ChannelState, channelTransitions } from "../src/channel.ts";
+import { decodeMessage } from "../src/decode.ts";
 import { revdialErrorCodes, wireCodes } from "../src/errors.ts";
-import { frameTypes } from "../src/frame.ts";
+import { type Frame, frameTypes } from "../src/frame.ts";
 import { defaultLimits } from "../src/limits.ts";
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
@@ -72,6 +73,43 @@ describe("SPEC.md", () => {
     });
     expect(Object.fromEntries(listed)).toEqual(channelTransitions);
   });
+});
+
+describe("the examples of SPEC.md", () => {
+  const examples = [
+    ...spec.matchAll(/\*\*([A-Z]+)[^*]*\*\*\n\n```text\n\+[\s\S]*?```\n\n```text\n([\s\S]*?)```/g),
+  ];
+  const typeOf = (name: string) => name.toLowerCase() as Frame["type"];
+
+  it("show every frame type", () => {
+    expect(new Set(examples.map(([, name]) => typeOf(name ?? "")))).toEqual(new Set(Object.keys(frameTypes)));
+  });
+
+  it.each(examples.map(([, name = "", lines = ""], index) => [index + 1, name, lines] as const))(
+    "are frames that say what stands beside their bytes (%i: %s)",
+    (_index, name, lines) => {
+      const fields = lines
+        .trim()
+        .split("\n")
+        .map((line) => /^([0-9a-f]+) +(.+?) (\S+)$/.exec(line)?.slice(1) as [string, string, string]);
+      const bytes = Buffer.from(fields.map(([hex]) => hex).join(""), "hex");
+      const [frame, ...more] = decodeMessage(bytes, defaultLimits);
+      expect(more).toEqual([]);
+      expect(frame?.type).toBe(typeOf(name));
+      const said = Object.entries(frame ?? {}).filter(
+        ([key, value]) => key !== "type" && typeof value !== "object",
+      );
+      const beside = new Map(fields.map(([, field, value]) => [field, value]));
+      for (const [key, value] of said) {
+        if (key === "end") expect([key, beside.get("flags")]).toEqual([key, value ? "1" : "0"]);
+        else if (value !== "") expect([key, beside.get(key)]).toEqual([key, String(value)]);
+      }
+      for (const [hex, , value] of fields)
+        if (!/^\d+$/.test(value)) expect([hex, Buffer.from(hex, "hex").toString()]).toEqual([hex, value]);
+        else if (Buffer.from(hex, "hex").toString() !== value)
+          expect([hex, BigInt(`0x${hex}`)]).toEqual([hex, BigInt(value)]);
+    },
+  );
 });
 
 describe("the sources", () => {

@@ -1,5 +1,6 @@
 /** `npm run bench -- tunnel|revdial-core [--json] [--rounds N] [--quick]`. */
 import { parseArgs } from "node:util";
+import { benchCore, coreTable } from "./bench/revdial-core.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
 
@@ -22,7 +23,11 @@ function options(): { what: string; json: boolean; rounds: number; quick: boolea
 }
 
 async function main(): Promise<void> {
-  const { json, rounds, quick } = options();
+  const { what, json, rounds, quick } = options();
+  if (what === "revdial-core") {
+    const result = await benchCore({ rounds, quick });
+    return print(json ? undefined : coreTable(result), result);
+  }
   const result = await benchTunnel({
     rounds,
     seconds: quick ? 1 : 4,
@@ -30,7 +35,11 @@ async function main(): Promise<void> {
     idleTunnels: quick ? 500 : 5000,
     say: (text) => process.stderr.write(`• ${text}\n`),
   });
-  process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : tunnelTable(result));
+  print(json ? undefined : tunnelTable(result), result);
+}
+
+function print(table: string | undefined, result: unknown): void {
+  process.stdout.write(table ?? `${JSON.stringify(result, null, 2)}\n`);
 }
 
 try {

@@ -1,5 +1,13 @@
-/** What tests of programs that use tunnels need: two tunnels joined in memory, faults from a seed, time by hand. */
+/**
+ * What tests of programs that use tunnels need: two tunnels joined in memory, faults from a seed, time by hand. And, for benches
+ * and other implementations, codec and core alone.
+ */
 
+export { Core } from "../core.ts";
+export type { CoreOptions, Effect, LocalEvent } from "../core-events.ts";
+export { decodeMessage } from "../decode.ts";
+export { encodeFrame } from "../encode.ts";
+export type { Frame, OpenHead } from "../frame.ts";
 export { ManualClock } from "./manual-clock.ts";
 export { type Fault, type MemoryLink, memoryTransportPair, type Side } from "./memory-transport.ts";
 export { seededRandom } from "./seeded-random.ts";

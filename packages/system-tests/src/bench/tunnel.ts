@@ -14,6 +14,7 @@ export interface TunnelBenchOptions {
   say: (text: string) => void;
 }
 
+const WARM_DOWNLOADS = 3;
 const LONG_LINK_DELAY_MS = 25;
 const SLOW_READER_BYTES_PER_SECOND = 2_000_000;
 const STALL_SECONDS = 10;
@@ -67,10 +68,7 @@ class TunnelBench {
     const sample: Sample = {};
     for (const lane of lanes) sample[lane.name] = { small64: [], small1: [], download: [], cpu: [] };
     say("warming up: what is measured are processes that have been at work for a while");
-    for (const lane of lanes) {
-      await this.small(lane, 64);
-      await this.download(lane);
-    }
+    for (const lane of lanes) await this.warmUp(lane);
     for (let round = 1; round <= rounds; round += 1) {
       for (const lane of lanes) {
         say(`round ${round} of ${rounds}: ${lane.name}`);
@@ -87,6 +85,11 @@ class TunnelBench {
     say(`${this.options.idleTunnels} idle tunnels`);
     const idleTunnel = await this.idle();
     return { ...this.summary(sample), ...beside, longLink, wedge, idleTunnel };
+  }
+
+  private async warmUp(lane: Lane): Promise<void> {
+    await this.small(lane, 64);
+    for (let times = 0; times < WARM_DOWNLOADS; times += 1) await this.download(lane);
   }
 
   private small(lane: Lane, connections: number, process = this.load): Promise<SmallResult> {
@@ -195,7 +198,7 @@ class TunnelBench {
     const ratios: number[] = [];
     const ours: number[] = [];
     const raw: number[] = [];
-    for (const lane of [tunnel, tcp]) await this.download(lane);
+    for (const lane of [tunnel, tcp]) await this.warmUp(lane);
     for (let round = 0; round < this.options.rounds; round += 1) {
       firstCalls.push(await this.load.call<number>("first", { port: tunnel.port }));
       const through = await this.download(tunnel);
