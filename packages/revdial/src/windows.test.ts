@@ -74,16 +74,66 @@ describe("a receive window", () => {
     expect(channel.windowBytes).toBe(4000);
   });
 
-  it("doubles to 256 KiB and no further on a path shorter than 5 ms", () => {
+  it("tells of progress in steps of at most 512 KiB, however large the window", () => {
     const windows = new Windows(defaultLimits);
-    windows.measured(0.3);
-    const channel = newChannel(1, true, false, 0, defaultLimits.windowInitialBytes, 0);
+    windows.measured(50);
+    const channel = newChannel(1, true, false, 0, 4 * 1024 * 1024, 0);
     expect(windows.admit(channel)).toBe(true);
-    const sizes = [0.5, 1, 1.5, 2].map((now) => {
-      turn(windows, channel, now);
-      return channel.windowBytes / 1024;
+    windows.received(channel, 1024 * 1024);
+    expect(windows.consumed(channel, 512 * 1024 - 1, false, 1)).toBe(0);
+    expect(windows.consumed(channel, 1, false, 1)).toBe(512 * 1024);
+  });
+
+  describe("on a path shorter than 5 ms", () => {
+    const KiB = 1024;
+
+    function shortPath() {
+      const windows = new Windows(defaultLimits);
+      windows.measured(0.3);
+      const open = () => {
+        const channel = newChannel(1, true, false, 0, defaultLimits.windowInitialBytes, 0);
+        expect(windows.admit(channel)).toBe(true);
+        return channel;
+      };
+      let now = 0;
+      const sizesAfterTurn = (...channels: Channel[]) => {
+        now += 0.5;
+        for (const channel of channels) turn(windows, channel, now);
+        return channels.map((channel) => channel.windowBytes / KiB);
+      };
+      return { windows, open, sizesAfterTurn };
+    }
+
+    it("doubles the window of a lone channel to 1 MiB and no further", () => {
+      const { open, sizesAfterTurn } = shortPath();
+      const channel = open();
+      const sizes = Array.from({ length: 6 }, () => sizesAfterTurn(channel)[0]);
+      expect(sizes).toEqual([128, 256, 512, 1024, 1024, 1024]);
     });
-    expect(sizes).toEqual([128, 256, 256, 256]);
+
+    it("lets channels share what one alone would have, and gives it back to who is left", () => {
+      const { windows, open, sizesAfterTurn } = shortPath();
+      const first = open();
+      for (let turns = 0; turns < 6; turns += 1) sizesAfterTurn(first);
+      const others = [open(), open(), open()];
+      for (let turns = 0; turns < 6; turns += 1) sizesAfterTurn(first, ...others);
+      expect(sizesAfterTurn(first, ...others)).toEqual([256, 256, 256, 256]);
+      for (const other of others.slice(1)) windows.release(other);
+      for (let turns = 0; turns < 6; turns += 1) sizesAfterTurn(first, others[0] as Channel);
+      expect(sizesAfterTurn(first, others[0] as Channel)).toEqual([512, 512]);
+      windows.remoteEnded(others[0] as Channel);
+      for (let turns = 0; turns < 3; turns += 1) sizesAfterTurn(first);
+      expect(first.windowBytes).toBe(1024 * KiB);
+    });
+
+    it("leaves every one of very many channels the window it began with", () => {
+      const { open, sizesAfterTurn } = shortPath();
+      const channels = Array.from({ length: 40 }, open);
+      for (let turns = 0; turns < 8; turns += 1) sizesAfterTurn(...channels);
+      const sizes = sizesAfterTurn(...channels);
+      expect(Math.min(...sizes)).toBe(64);
+      expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(40 * 64 + 1024);
+    });
   });
 
   it("gives a new channel a head start on a long path, once another has shown what the path takes", () => {
@@ -94,22 +144,21 @@ describe("a receive window", () => {
     turn(windows, first, 100);
     windows.release(first);
     const next = admitted(windows);
-    // An eighth of the budget, less what it has.
-    expect(windows.headStart(next)).toBe(1500);
-    expect(next).toMatchObject({ windowBytes: 2500, receiveCredit: 2500, committedBytes: 2500 });
-    windows.received(next, 2500);
+    expect(windows.headStart(next)).toBe(3000);
+    expect(next).toMatchObject({ windowBytes: 4000, receiveCredit: 4000, committedBytes: 4000 });
+    windows.received(next, 4000);
     expect(() => windows.received(next, 1)).toThrow("WINDOW_EXCEEDED");
   });
 
-  it("gives head starts out of a quarter of the budget, and none on a short path or after pressure", () => {
+  it("gives head starts while less than three eighths of the budget are in use, and none on a short path or after pressure", () => {
     const windows = new Windows(limits);
     windows.measured(50);
     const first = admitted(windows);
     turn(windows, first, 100);
     windows.release(first);
-    expect([1, 2, 3].map(() => windows.headStart(admitted(windows)))).toEqual([1500, 1500, 0]);
-    expect(windows.budgetUsedBytes).toBe(6000);
-    for (let more = 0; more < 14; more += 1) admitted(windows);
+    expect([1, 2, 3].map(() => windows.headStart(admitted(windows)))).toEqual([3000, 2500, 0]);
+    expect(windows.budgetUsedBytes).toBe(8500);
+    for (let more = 0; more < 11; more += 1) admitted(windows);
     const last = windows.budgetUsedBytes;
     const pressed = newChannel(1, true, false, 0, 0, 0);
     windows.consumed(pressed, 0, false, 200);
