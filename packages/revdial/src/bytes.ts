@@ -52,6 +52,10 @@ class FrameWriter {
   u64(value: bigint): this {
     return this.u32(Number(value >> 32n)).u32(Number(value & 0xffff_ffffn));
   }
+  /** A u64 that a number holds exactly. */
+  size(value: number): this {
+    return this.u32(Math.floor(value / 0x1_0000_0000)).u32(value % 0x1_0000_0000);
+  }
   latin1(text: string): this {
     const { page, at } = this;
     for (let i = 0; i < text.length; i += 1) page[at + i] = text.charCodeAt(i);
@@ -119,6 +123,10 @@ export class Reader {
   u64(): bigint {
     const at = this.take(8);
     return (BigInt(readU32(this.bytes, at)) << 32n) | BigInt(readU32(this.bytes, at + 4));
+  }
+  /** A u64 that a number holds exactly; larger ones come out as numbers that are no safe integers. */
+  size(): number {
+    return this.u32() * 0x1_0000_0000 + this.u32();
   }
   /** Header text is bytes, one character each (RFC 9110 §5.5 obs-text). */
   latin1(count: number): string {

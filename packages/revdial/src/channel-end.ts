@@ -19,7 +19,8 @@ export interface ChannelEnd {
 
 /** Does nothing for a channel that is over. Throws a RevdialError for what SPEC does not let travel. */
 export interface ChannelPort {
-  head(channel: number, status: number, headers: HeaderList, end: boolean): void;
+  /** `length`: bytes of the body, where it is known. */
+  head(channel: number, status: number, length: number | undefined, headers: HeaderList, end: boolean): void;
   /** False when there is no room for more until `onDrained`. */
   data(channel: number, bytes: Uint8Array): boolean;
   end(channel: number, trailers: HeaderList): void;

@@ -14,15 +14,13 @@ import {
   type WireCodeName,
   wireCodes,
 } from "./errors.ts";
-import { channelKinds, type Frame, type OpenHead } from "./frame.ts";
+import { channelKinds, type Frame, type OpenHead, SWITCHING } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { Windows } from "./windows.ts";
 
 const SEND_CREDIT_MAX = 0x7fff_ffff;
-/** The only status below 200 that is an answer: a socket is open from here on (SPEC §6.5). */
-const SWITCHING = 101;
 /** RESET codes that say the handler never saw the request (SPEC §9). */
 const refusals: ReadonlySet<number> = new Set([
   wireCodes.REFUSED,
@@ -60,6 +58,7 @@ export class ChannelLife {
   /** Errors, with nothing changed: REFUSED, and what the codec says of the head. */
   open(id: number, head: OpenHead, end: boolean, now: number): void {
     const channel = this.create(id, false, head, now);
+    if (end) ended(channel.toSend);
     const frame = encodeFrame({ type: "open", channel: id, end, ...head }, this.scheduler.limits);
     if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
     this.channels.add(channel, head.deadlineMs, now);
@@ -77,8 +76,7 @@ export class ChannelLife {
   }
 
   private create(id: number, inbound: boolean, head: OpenHead, now: number): Channel {
-    const socket = head.kind === channelKinds.socket;
-    return newChannel(id, inbound, socket, this.peerWindowBytes, this.limits.windowInitialBytes, now);
+    return newChannel(id, inbound, head, this.peerWindowBytes, this.limits.windowInitialBytes, now);
   }
 
   /** The peer's HELLO has come: what was held may leave, as far as the peer takes it. */
@@ -119,10 +117,11 @@ export class ChannelLife {
   local(channel: Channel, event: LocalEvent & { channel: number }): void {
     switch (event.do) {
       case "head":
-        return this.localHead(channel, event.status, event.headers, event.end);
+        return this.localHead(channel, event);
       case "data":
         if (channel.refused) return;
         advance(channel.state, "localData");
+        channel.toSend = less(channel.toSend, event.bytes.byteLength);
         this.scheduler.pushBody(channel, event.bytes, undefined);
         channel.full = channel.queue.byteLength >= this.limits.sendQueueBytes;
         return;
@@ -131,6 +130,7 @@ export class ChannelLife {
         advance(channel.state, "localEnd");
         if (channel.socket && event.trailers.length > 0)
           throw new RevdialError("HEAD_INVALID", "a socket has no trailers");
+        ended(channel.toSend);
         encodeFrame({ type: "end", channel: channel.id, trailers: event.trailers }, this.scheduler.limits);
         return this.scheduler.pushBody(channel, new Uint8Array(), event.trailers);
       case "reset":
@@ -138,15 +138,21 @@ export class ChannelLife {
     }
   }
 
-  private localHead(channel: Channel, status: number, headers: HeaderList, ends: boolean): void {
+  private localHead(channel: Channel, event: LocalEvent & { do: "head" }): void {
+    const { status, length, headers } = event;
     const final = isFinal(channel, status);
     const next = advance(channel.state, "localHead");
-    const end = ends && status >= 200;
+    const end = event.end && status >= 200;
+    const toSend = bodyLength(channel, status, length);
+    if (end) ended(toSend);
     const frame = encodeFrame(
-      { type: "head", channel: channel.id, status, headers, end },
+      { type: "head", channel: channel.id, status, length, headers, end },
       this.scheduler.limits,
     );
-    if (final) channel.state = next;
+    if (final) {
+      channel.state = next;
+      channel.toSend = toSend;
+    }
     if (status === SWITCHING) channel.deadlineAt = undefined;
     this.scheduler.pushHead(channel, frame, end);
   }
@@ -192,8 +198,9 @@ export class ChannelLife {
     const refuse = (code: WireCodeName, reason: string) =>
       void this.door.send({ type: "reset", channel: id, code: wireCodes[code], reason });
     if (head.kind > channelKinds.socket) return refuse("KIND_UNSUPPORTED", "only requests and sockets");
-    if (this.channels.slotsUsed >= this.limits.channelsMax) return refuse("REFUSED", "no free channel");
     const channel = this.create(id, true, head, now);
+    if (end) ended(channel.toReceive);
+    if (this.channels.slotsUsed >= this.limits.channelsMax) return refuse("REFUSED", "no free channel");
     if (!end && !this.windows.admit(channel)) return refuse("REFUSED", "no free memory");
     this.channels.add(channel, head.deadlineMs, now);
     if (end) this.step(channel, "remoteEnd");
@@ -208,7 +215,7 @@ export class ChannelLife {
   receive(channel: Channel, frame: Frame & { channel: number }): void {
     switch (frame.type) {
       case "head":
-        return this.peerHead(channel, frame.status, frame.headers, frame.end);
+        return this.peerHead(channel, frame);
       case "data":
         return this.peerData(channel, frame.bytes, frame.end);
       case "end":
@@ -231,7 +238,7 @@ export class ChannelLife {
     this.scheduler.schedule(channel);
   }
 
-  private peerHead(channel: Channel, status: number, headers: HeaderList, end: boolean): void {
+  private peerHead(channel: Channel, { status, length, headers, end }: Frame & { type: "head" }): void {
     const next = advance(channel.state, "remoteHead");
     if (!isFinal(channel, status)) {
       channel.interimHeads += 1;
@@ -239,9 +246,12 @@ export class ChannelLife {
         throw new RevdialError("INTERIM_FLOOD", `more than ${this.limits.interimHeadsMax} heads below 200`);
       return this.door.emit({ effect: "interim", channel: channel.id, status, headers });
     }
+    const toReceive = bodyLength(channel, status, length);
+    if (end) ended(toReceive);
     channel.state = next;
+    channel.toReceive = toReceive;
     if (status === SWITCHING) channel.deadlineAt = undefined;
-    this.door.emit({ effect: "head", channel: channel.id, status, headers });
+    this.door.emit({ effect: "head", channel: channel.id, status, length, headers });
     if (end) this.remoteEnd(channel, []);
     if (channel.socket && status !== SWITCHING) this.socketRefused(channel);
   }
@@ -265,7 +275,10 @@ export class ChannelLife {
 
   private peerData(channel: Channel, bytes: Uint8Array, end: boolean): void {
     const next = advance(channel.state, "remoteData");
+    const toReceive = less(channel.toReceive, bytes.byteLength);
+    if (end) ended(toReceive);
     this.windows.received(channel, bytes.byteLength);
+    channel.toReceive = toReceive;
     channel.state = next;
     channel.emptyData = bytes.byteLength === 0 && !end ? channel.emptyData + 1 : 0;
     if (channel.emptyData > this.limits.emptyDataMax)
@@ -277,6 +290,7 @@ export class ChannelLife {
   private remoteEnd(channel: Channel, trailers: HeaderList): void {
     // "ended" goes out before a possible "finished", so that a reader sees the end of its body first.
     advance(channel.state, "remoteEnd");
+    ended(channel.toReceive);
     this.door.emit({ effect: "ended", channel: channel.id, trailers });
     this.windows.remoteEnded(channel);
     this.step(channel, "remoteEnd");
@@ -297,6 +311,23 @@ export class ChannelLife {
         this.reset(channel, "STALLED", `no byte was taken for ${this.limits.stallTimeoutMs} ms`);
     }
   }
+}
+
+/** What an answer's length binds: nothing where it is that of a body which does not come (SPEC §6.2). */
+function bodyLength(channel: Channel, status: number, length: number | undefined): number | undefined {
+  return channel.headOnly || status === 304 ? undefined : length;
+}
+
+/** What is still to come after so many bytes. Error: BODY_LENGTH when they are too many. */
+function less(left: number | undefined, bytes: number): number | undefined {
+  if (left === undefined || bytes <= left) return left === undefined ? undefined : left - bytes;
+  throw new RevdialError("BODY_LENGTH", `${bytes - left} bytes more than announced`);
+}
+
+/** Error: BODY_LENGTH when bytes that were announced have not come. */
+function ended(left: number | undefined): void {
+  if (left !== undefined && left > 0)
+    throw new RevdialError("BODY_LENGTH", `${left} bytes less than announced`);
 }
 
 /** Whether a head is the answer, not one that precedes it. Error: HEAD_INVALID for 101 on a request. */

@@ -5,6 +5,7 @@
  */
 import { ChunkQueue } from "./chunk-queue.ts";
 import { RevdialError } from "./errors.ts";
+import { channelKinds, type OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 
 export type ChannelState =
@@ -57,11 +58,16 @@ export interface Channel {
   readonly inbound: boolean;
   /** A byte stream once its handler has answered 101 (SPEC §6.5). */
   readonly socket: boolean;
+  /** Its request asks for a head only: the length of the answer is that of a body which does not come. */
+  readonly headOnly: boolean;
   state: ChannelState;
   /** The OPEN frame has been handed to the transport. */
   openSent: boolean;
   /** Opened by us before the peer's HELLO: nothing of it may leave yet. */
   held: boolean;
+  /** Body bytes that the head of each direction has announced and that are still to come; undefined: it has not. */
+  toSend: number | undefined;
+  toReceive: number | undefined;
   /** Bytes we may still send. */
   sendCredit: number;
   /** Bytes the peer may still send. */
@@ -106,7 +112,7 @@ export interface Channel {
 export function newChannel(
   id: number,
   inbound: boolean,
-  socket: boolean,
+  { kind, method, length }: Pick<OpenHead, "kind" | "method" | "length">,
   sendCredit: number,
   windowBytes: number,
   now: number,
@@ -114,10 +120,13 @@ export function newChannel(
   return {
     id,
     inbound,
-    socket,
+    socket: kind === channelKinds.socket,
+    headOnly: method === "HEAD",
     state: inbound ? "accepted" : "opening",
     openSent: inbound,
     held: false,
+    toSend: inbound ? undefined : length,
+    toReceive: inbound ? length : undefined,
     sendCredit,
     receiveCredit: windowBytes,
     windowBytes,

@@ -14,7 +14,14 @@ export interface PeerHello {
 
 export type LocalEvent =
   | { do: "open"; channel: number; head: OpenHead; end: boolean }
-  | { do: "head"; channel: number; status: number; headers: HeaderList; end: boolean }
+  | {
+      do: "head";
+      channel: number;
+      status: number;
+      length?: number | undefined;
+      headers: HeaderList;
+      end: boolean;
+    }
   | { do: "data"; channel: number; bytes: Uint8Array }
   | { do: "end"; channel: number; trailers: HeaderList }
   | { do: "reset"; channel: number; code: WireCodeName; reason: string }
@@ -33,7 +40,13 @@ export type Effect =
   | { effect: "incoming"; channel: number; head: OpenHead; end: boolean }
   /** A head below 200 that is not a socket's 101: the real one is still to come. */
   | { effect: "interim"; channel: number; status: number; headers: HeaderList }
-  | { effect: "head"; channel: number; status: number; headers: HeaderList }
+  | {
+      effect: "head";
+      channel: number;
+      status: number;
+      length: number | undefined;
+      headers: HeaderList;
+    }
   | { effect: "data"; channel: number; bytes: Uint8Array }
   | { effect: "ended"; channel: number; trailers: HeaderList }
   /** The channel's queue has room again. */

@@ -11,7 +11,7 @@ import { TunnelDispatcher } from "./dispatcher.ts";
 import { type RequestFate, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
 import { goawayEnd, guarded, isEmpty, nothingServed, openHead, retryAfter, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
-import { type HeaderList, travellingHeaders } from "./head.ts";
+import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
 import { IdTable } from "./id-table.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
 import { type NoticeListener, NoticeListeners } from "./notices.ts";
@@ -154,8 +154,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
     return channel;
   }
 
-  head(channel: number, status: number, headers: HeaderList, end: boolean): void {
-    this.input({ do: "head", channel, status, headers, end });
+  head(channel: number, status: number, length: number | undefined, headers: HeaderList, end: boolean): void {
+    this.input({ do: "head", channel, status, length, headers, end });
   }
 
   data(channel: number, bytes: Uint8Array): boolean {
@@ -164,11 +164,13 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   end(channel: number, trailers: HeaderList): void {
-    this.input({
-      do: "end",
-      channel,
-      trailers: trailers.length > 0 ? travellingHeaders(trailers) : trailers,
-    });
+    let fields = trailers;
+    if (trailers.length > 0) {
+      const travelling = travellingHeaders(trailers);
+      takeLength(travelling); // Too late to say it.
+      fields = travelling;
+    }
+    this.input({ do: "end", channel, trailers: fields });
     this.cutTurn();
   }
 
@@ -307,7 +309,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
       case "interim":
         return this.ends.get(effect.channel)?.onInterim(effect.status, effect.headers);
       case "head":
-        return this.ends.get(effect.channel)?.onHead(effect.status, effect.headers);
+        return this.ends
+          .get(effect.channel)
+          ?.onHead(effect.status, withLength(effect.headers, effect.length));
       case "data":
         return this.ends.get(effect.channel)?.onData(effect.bytes);
       case "ended":

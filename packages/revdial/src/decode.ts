@@ -7,15 +7,18 @@ import { RevdialError } from "./errors.ts";
 import {
   channelKinds,
   FLAG_END,
+  FLAG_LENGTH,
   type Frame,
   type FrameLimits,
   frameTypes,
   type Message,
   type OpenHead,
   SMALL_BYTES_MAX,
+  SWITCHING,
 } from "./frame.ts";
 import {
   checkHeaders,
+  checkLength,
   checkMethod,
   checkPath,
   checkProtocol,
@@ -37,6 +40,12 @@ const unknownOpen: Omit<OpenHead, "kind"> = {
   protocol: "",
   headers: [],
 };
+
+/** By frame type. */
+const allowedFlags: readonly number[] = Object.values(frameTypes).map((type) => {
+  if (type === frameTypes.open || type === frameTypes.head) return FLAG_END | FLAG_LENGTH;
+  return type === frameTypes.data ? FLAG_END : 0;
+});
 
 function payloadBytesMax(type: number, limits: FrameLimits): number {
   switch (type) {
@@ -136,9 +145,8 @@ function decodeFrame(
   stop: number,
   limits: FrameLimits,
 ): Frame {
-  const mayEnd = type === frameTypes.open || type === frameTypes.head || type === frameTypes.data;
   if (type > frameTypes.notice) throw new RevdialError("FRAME_TYPE_UNKNOWN", `type ${type}`);
-  if ((flags & ~(mayEnd ? FLAG_END : 0)) !== 0)
+  if ((flags & ~(allowedFlags[type] as number)) !== 0)
     throw new RevdialError("FRAME_FLAGS", `flags ${flags} on type ${type}`);
   const ofTunnel =
     type === frameTypes.hello ||
@@ -149,6 +157,7 @@ function decodeFrame(
   if (ofTunnel !== (channel === 0))
     throw new RevdialError("CHANNEL_ID", `type ${type} on channel ${channel}`);
   const end = (flags & FLAG_END) !== 0;
+  const sized = (flags & FLAG_LENGTH) !== 0;
   if (type === frameTypes.data) return { type: "data", channel, end, bytes: bytes.subarray(start, stop) };
   const r = new Reader(bytes, start, stop);
   switch (type) {
@@ -158,6 +167,7 @@ function decodeFrame(
       const kind = r.u8();
       if (kind > channelKinds.socket) return { type: "open", channel, end, ...unknownOpen, kind };
       const deadlineMs = r.u32();
+      const length = sized ? r.size() : undefined;
       const service = r.latin1(r.u8());
       const method = r.latin1(r.u8());
       const path = r.latin1(r.u16());
@@ -170,17 +180,20 @@ function decodeFrame(
       checkPath(path);
       checkTraceparent(traceparent);
       checkProtocol(kind, protocol);
-      const head: OpenHead = { kind, deadlineMs, service, method, path, traceparent, protocol, headers };
-      return { type: "open", channel, end, ...head };
+      checkLength(length, kind === channelKinds.socket ? SWITCHING : 200);
+      const line = { service, method, path, traceparent, protocol };
+      return { type: "open", channel, end, kind, deadlineMs, length, ...line, headers };
     }
     case frameTypes.head: {
       const status = r.u16();
+      const length = sized ? r.size() : undefined;
       const headers = readHeaders(r, limits);
       r.finish();
       checkStatus(status);
+      checkLength(length, status);
       if (end && status < 200)
         throw new RevdialError("HEAD_INVALID", "a head below 200 cannot end the response");
-      return { type: "head", channel, end, status, headers };
+      return { type: "head", channel, end, status, length, headers };
     }
     case frameTypes.end: {
       const trailers = start === stop ? [] : readHeaders(r, limits);

@@ -161,7 +161,7 @@ class DispatchEnd implements ChannelEnd, DispatchController {
   start(service: string, options: DispatchOptions): void {
     this.handler.onRequestStart?.(this, {});
     if (this.aborted) return;
-    const { path, method, query, deadlineMs } = options;
+    const { path, method, query, deadlineMs, trailers } = options;
     const body = bodyOf(options.body);
     const upgrade =
       method === "CONNECT" ? "" : typeof options.upgrade === "string" ? options.upgrade : undefined;
@@ -170,13 +170,15 @@ class DispatchEnd implements ChannelEnd, DispatchController {
       method,
       path: query === undefined ? path : withQuery(path, query),
       headers: pairsOf(options.headers),
+      body,
+      trailers,
       deadlineMs,
       upgrade,
     });
     const empty = isEmpty(body);
     this.channel = this.port.open(head, empty && upgrade === undefined, this);
     if (empty) return;
-    this.sender = new BodySender(this.port, this.channel, body, options.trailers);
+    this.sender = new BodySender(this.port, this.channel, body, trailers);
     this.sender.sent.catch((error) => this.abort(error instanceof Error ? error : new Error(String(error))));
   }
 

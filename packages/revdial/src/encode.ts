@@ -4,13 +4,16 @@ import { RevdialError } from "./errors.ts";
 import {
   channelKinds,
   FLAG_END,
+  FLAG_LENGTH,
   type Frame,
   type FrameLimits,
   frameTypes,
   SMALL_BYTES_MAX,
+  SWITCHING,
 } from "./frame.ts";
 import {
   checkHeaders,
+  checkLength,
   checkMethod,
   checkPath,
   checkProtocol,
@@ -33,13 +36,12 @@ export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
     case "open":
       return encodeOpen(frame, limits);
     case "head": {
-      const { status, headers, channel, end } = frame;
+      const { status, length, headers, channel, end } = frame;
       checkStatus(status);
-      const w = frameWriter.begin(headBytes(headers, 2, limits));
-      return w
-        .u16(status)
-        .headers(headers)
-        .finish(frameTypes.head, end ? FLAG_END : 0, channel);
+      checkLength(length, status);
+      const w = frameWriter.begin(headBytes(headers, 10, limits)).u16(status);
+      if (length !== undefined) w.size(length);
+      return w.headers(headers).finish(frameTypes.head, flagsOf(end, length), channel);
     }
     case "data": {
       const { bytes, channel, end } = frame;
@@ -94,19 +96,25 @@ function encodeHello(frame: Frame & { type: "hello" }): Uint8Array {
 }
 
 function encodeOpen(frame: Frame & { type: "open" }, limits: FrameLimits): Uint8Array {
-  const { kind, deadlineMs, service, method, path, traceparent, protocol, headers, end, channel } = frame;
+  const { kind, deadlineMs, length, service, method, path, traceparent, protocol, headers } = frame;
   checkService(service);
   checkMethod(method);
   checkPath(path);
   checkTraceparent(traceparent);
   checkProtocol(kind, protocol);
-  // Service, method, traceparent and protocol are below 512 bytes together.
+  checkLength(length, kind === channelKinds.socket ? SWITCHING : 200);
+  // Service, method, traceparent, protocol and numbers are below 512 bytes together.
   const w = frameWriter.begin(headBytes(headers, path.length + 512, limits));
   w.u8(kind).u32(deadlineMs);
+  if (length !== undefined) w.size(length);
   w.u8(service.length).latin1(service).u8(method.length).latin1(method);
   w.u16(path.length).latin1(path).u8(traceparent.length).latin1(traceparent);
   if (kind === channelKinds.socket) w.u8(protocol.length).latin1(protocol);
-  return w.headers(headers).finish(frameTypes.open, end ? FLAG_END : 0, channel);
+  return w.headers(headers).finish(frameTypes.open, flagsOf(frame.end, length), frame.channel);
+}
+
+function flagsOf(end: boolean, length: number | undefined): number {
+  return (end ? FLAG_END : 0) | (length === undefined ? 0 : FLAG_LENGTH);
 }
 
 /** Payload bytes that a head takes at most. Errors: HEAD_INVALID, HEAD_TOO_LARGE. */

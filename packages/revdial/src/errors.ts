@@ -39,6 +39,7 @@ export const wireCodes = {
   CONTROL_FLOOD: 82,
   MESSAGE_NOT_BINARY: 83,
   INTERIM_FLOOD: 84,
+  BODY_LENGTH: 85,
 } as const;
 
 /** GOAWAY codes from here on are violations: the sender closes at once. */

@@ -4,7 +4,7 @@ import type { ChannelPort } from "./channel-end.ts";
 import type { Effect } from "./core-events.ts";
 import { goawayCodeName, RevdialError } from "./errors.ts";
 import { channelKinds, type OpenHead } from "./frame.ts";
-import { type HeaderList, takeTraceparent, travellingHeaders } from "./head.ts";
+import { type HeaderList, takeLength, takeTraceparent, travellingHeaders } from "./head.ts";
 import type { Body, RequestHandler, TunnelEnd, TunnelRequest } from "./tunnel.ts";
 
 const DEADLINE_MS_MAX = 0xffff_ffff;
@@ -13,7 +13,7 @@ export function isEmpty(body: Body | undefined): boolean {
   return body === undefined || (body instanceof Uint8Array && body.byteLength === 0);
 }
 
-/** Errors, not sent: DEADLINE, ARGUMENT. */
+/** Errors, not sent: DEADLINE, ARGUMENT, HEAD_INVALID, BODY_LENGTH. */
 export function openHead(request: TunnelRequest): OpenHead {
   const { service, method, path, headers = [], deadlineMs, upgrade } = request;
   if (Number.isNaN(deadlineMs)) throw new RevdialError("ARGUMENT", "deadlineMs is not a number");
@@ -23,6 +23,7 @@ export function openHead(request: TunnelRequest): OpenHead {
     throw new RevdialError("ARGUMENT", "an upgrade has no body: write to its socket");
   const fields = travellingHeaders(headers);
   const traced = takeTraceparent(fields);
+  const said = takeLength(fields);
   return {
     kind: upgrade === undefined ? channelKinds.request : channelKinds.socket,
     service,
@@ -31,8 +32,24 @@ export function openHead(request: TunnelRequest): OpenHead {
     deadlineMs: deadlineMs === undefined ? 0 : Math.min(DEADLINE_MS_MAX, Math.ceil(deadlineMs)),
     traceparent: request.traceparent ?? traced,
     protocol: upgrade ?? "",
+    length: upgrade === undefined ? lengthOf(said, request.body, request.trailers !== undefined) : undefined,
     headers: fields,
   };
+}
+
+/**
+ * The length to announce: what the head says, or that of a body which is there already. Trailers have no place in HTTP/1
+ * behind a stated length, so none is stated where they may come. Error: BODY_LENGTH when the two differ.
+ */
+export function lengthOf(
+  said: number | undefined,
+  body: Body | undefined,
+  trailers: boolean,
+): number | undefined {
+  if (!(body instanceof Uint8Array)) return said;
+  if (said !== undefined && said !== body.byteLength)
+    throw new RevdialError("BODY_LENGTH", `content-length is ${said}, the body has ${body.byteLength} bytes`);
+  return said ?? (trailers || body.byteLength === 0 ? undefined : body.byteLength);
 }
 
 const none = (): HeaderList => [];

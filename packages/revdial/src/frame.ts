@@ -19,11 +19,16 @@ export const frameTypes = {
   notice: 0x0a,
 } as const;
 export const FLAG_END = 0x01;
+/** OPEN and HEAD say how long their body is. */
+export const FLAG_LENGTH = 0x02;
 /** Payload of the small frames (SPEC §8). */
 export const SMALL_BYTES_MAX = 512;
 
 /** One message, whole or in the fragments it came in. */
 export type Message = Uint8Array | readonly Uint8Array[];
+
+/** The only status below 200 that is an answer: a socket is open from here on (SPEC §6.5). */
+export const SWITCHING = 101;
 
 /** What the codec needs to know of the limits. */
 export type FrameLimits = Pick<
@@ -46,6 +51,8 @@ export interface OpenHead {
   traceparent: string;
   /** Sockets only: what HTTP's `Upgrade` names, or "" for a plain byte stream. A request has "". */
   protocol: string;
+  /** Bytes of the body, which is held to it; undefined where its end will tell. */
+  length?: number | undefined;
   headers: HeaderList;
 }
 
@@ -64,7 +71,15 @@ export type Frame =
       features: readonly string[];
     }
   | ({ type: "open"; channel: number; end: boolean } & OpenHead)
-  | { type: "head"; channel: number; end: boolean; status: number; headers: HeaderList }
+  | {
+      type: "head";
+      channel: number;
+      end: boolean;
+      status: number;
+      /** As in OPEN. Of an answer to HEAD, and of a 304: what the body would have had. */
+      length?: number | undefined;
+      headers: HeaderList;
+    }
   | { type: "data"; channel: number; end: boolean; bytes: Uint8Array }
   | { type: "end"; channel: number; trailers: HeaderList }
   | { type: "reset"; channel: number; code: number; reason: string }

@@ -1,11 +1,10 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
 import { RevdialError } from "./errors.ts";
-import { checkHeaders, travellingHeaders } from "./head.ts";
+import { checkHeaders, takeLength, travellingHeaders, withLength } from "./head.ts";
 
 const hops = [
   "Connection",
-  "Content-Length",
   "Host",
   "HTTP2-Settings",
   "Keep-Alive",
@@ -17,6 +16,51 @@ const hops = [
   "Transfer-Encoding",
   "Upgrade",
 ];
+
+describe("content-length", () => {
+  it("is taken out of the fields and put in again", () => {
+    const fields = travellingHeaders([
+      ["X-A", "1"],
+      ["Content-Length", "9007199254740991"],
+    ]);
+    const length = takeLength(fields);
+    expect([length, fields]).toEqual([Number.MAX_SAFE_INTEGER, [["x-a", "1"]]]);
+    expect(withLength(fields, length)).toEqual([
+      ["x-a", "1"],
+      ["content-length", "9007199254740991"],
+    ]);
+    expect([takeLength([]), withLength(fields, undefined)]).toEqual([undefined, fields]);
+  });
+
+  it("may be said twice, but not differently", () => {
+    const twice = (second: string): [string, string][] => [
+      ["content-length", "5"],
+      ["content-length", second],
+    ];
+    expect(takeLength(twice("5"))).toBe(5);
+    expect(() => takeLength(twice("6"))).toThrow("HEAD_INVALID");
+  });
+
+  it.each(["", "-1", "+5", "5, 5", "0x5", "5.0", " 5", "1e3", "9007199254740992", "１"])(
+    "is refused as %j",
+    (value) => {
+      expect(() => takeLength([["content-length", value]])).toThrow("HEAD_INVALID");
+    },
+  );
+
+  it("does not travel beside a transfer coding, which overrides it", () => {
+    const both = [
+      ["Content-Length", "5"],
+      ["Transfer-Encoding", "chunked"],
+    ] as const;
+    expect(travellingHeaders(both)).toEqual([]);
+    expect(travellingHeaders(both.toReversed())).toEqual([]);
+  });
+
+  it("is not allowed as a field of a frame", () => {
+    expect(() => checkHeaders([["content-length", "5"]], 10)).toThrow("HEAD_INVALID");
+  });
+});
 
 describe("travelling headers", () => {
   it("leave every hop-by-hop field behind, in any case", () => {

@@ -46,10 +46,9 @@ function isBlankAt(text: string, at: number): boolean {
 const protocolName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z/]{1,64}$/;
 const traceparentText = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** Fields that belong to one hop (RFC 9110 §7.6.1) or that frames say better; they never travel. */
+/** Fields that belong to one hop (RFC 9110 §7.6.1) or to the connection they came on. */
 const hopByHop = new Set([
   "connection",
-  "content-length",
   "host",
   "http2-settings",
   "keep-alive",
@@ -62,14 +61,27 @@ const hopByHop = new Set([
   "upgrade",
 ]);
 
-/** What is left of an HTTP message's header fields once hop-by-hop fields and those named in `Connection` are gone. */
+const LENGTH_FIELD = "content-length";
+
+/** Fields that never travel as such. The length of a body has a place of its own in its head. */
+function isOfOneHop(name: string): boolean {
+  return name === LENGTH_FIELD || hopByHop.has(name);
+}
+
+/**
+ * What is left of an HTTP message's header fields once hop-by-hop fields and those named in `Connection` are gone. A
+ * `content-length` is still there, in lower case, for `takeLength`, unless the coding of the transfer overrides it.
+ */
 export function travellingHeaders(headers: Iterable<readonly [string, string]>): [string, string][] {
   const list: [string, string][] = [];
   let named: Set<string> | undefined;
   for (const [rawName, value] of headers) {
     const name = rawName.toLowerCase();
     if (!hopByHop.has(name)) list.push([name, value]);
-    else if (name === "connection") {
+    else if (name === "transfer-encoding") {
+      named ??= new Set();
+      named.add(LENGTH_FIELD); // RFC 9112 §6.3
+    } else if (name === "connection") {
       named ??= new Set();
       for (const token of value.split(",")) named.add(token.trim().toLowerCase());
     }
@@ -86,6 +98,29 @@ export function takeTraceparent(headers: [string, string][]): string {
   return at < 0 ? "" : (headers.splice(at, 1)[0] as [string, string])[1];
 }
 
+/**
+ * Takes every `content-length` out of `headers`: the length they say, or undefined without any. Error: HEAD_INVALID when
+ * they are no decimal numbers, or differ (RFC 9112 §6.3).
+ */
+export function takeLength(headers: [string, string][]): number | undefined {
+  let length: number | undefined;
+  for (let at = headers.length - 1; at >= 0; at -= 1) {
+    const [name, value] = headers[at] as [string, string];
+    if (name !== LENGTH_FIELD) continue;
+    const said = /^\d{1,16}$/.test(value) ? Number(value) : Number.NaN;
+    if (!Number.isSafeInteger(said) || (length !== undefined && length !== said))
+      throw invalid("content-length is not one decimal number");
+    length = said;
+    headers.splice(at, 1);
+  }
+  return length;
+}
+
+/** The fields as HTTP has them: with the length that has travelled beside them. */
+export function withLength(headers: HeaderList, length: number | undefined): HeaderList {
+  return length === undefined ? headers : [...headers, [LENGTH_FIELD, String(length)]];
+}
+
 function invalid(detail: string): RevdialError {
   return new RevdialError("HEAD_INVALID", detail);
 }
@@ -96,7 +131,7 @@ export function checkHeaders(headers: HeaderList, headersMax: number): void {
   for (const [name, value] of headers) {
     if (name === "" || !consistsOf(name, NAME)) throw invalid("a header name is not a lower-case token");
     if (name.length > 255) throw invalid("a header name is longer than 255 bytes");
-    if (hopByHop.has(name)) throw invalid(`header ${name} does not travel`);
+    if (isOfOneHop(name)) throw invalid(`header ${name} does not travel`);
     if (value === "") continue;
     if (!consistsOf(value, VALUE) || isBlankAt(value, 0) || isBlankAt(value, value.length - 1))
       throw invalid(`the value of header ${name} is not field-content`);
@@ -127,6 +162,16 @@ export function checkTraceparent(traceparent: string): void {
 export function checkProtocol(kind: number, protocol: string): void {
   if (protocol === "") return;
   if (kind === 0 || !protocolName.test(protocol)) throw invalid("the protocol is not one token, or not here");
+}
+
+/**
+ * A length that its head may have: a safe integer, and none where no body can follow (RFC 9110 §8.6). `status` is that of
+ * the head; 200 for a request, 101 for a socket.
+ */
+export function checkLength(length: number | undefined, status: number): void {
+  if (length === undefined) return;
+  if (!Number.isSafeInteger(length) || length < 0) throw invalid("a length is no safe integer");
+  if (status < 200 || status === 204) throw invalid("a head without a body says how long it is");
 }
 
 export function checkStatus(status: number): void {

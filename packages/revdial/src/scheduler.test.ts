@@ -6,10 +6,12 @@ import type { Frame } from "./frame.ts";
 import { defaultLimits } from "./limits.ts";
 import { MESSAGE_TARGET_BYTES, Scheduler } from "./scheduler.ts";
 
+/** Of a channel only its kind and length count here. */
+const requestHead = { kind: 0, method: "GET" };
 const limits = defaultLimits;
 
 function channel(id: number, credit = 1 << 30): Channel {
-  const made = newChannel(id, true, false, credit, limits.windowInitialBytes, 0);
+  const made = newChannel(id, true, requestHead, credit, limits.windowInitialBytes, 0);
   made.state = "open";
   return made;
 }

@@ -4,11 +4,11 @@ import { IncomingBody } from "./body.ts";
 import { BodySource } from "./body-source.ts";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { RevdialError, type WireCodeName } from "./errors.ts";
-import { BodySender, isEmpty } from "./exchange.ts";
+import { BodySender, isEmpty, lengthOf } from "./exchange.ts";
 import { channelKinds, type OpenHead } from "./frame.ts";
-import { type HeaderList, travellingHeaders } from "./head.ts";
+import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
-import type { IncomingRequest, OutgoingResponse, Reply, RequestHandler } from "./tunnel.ts";
+import type { Body, IncomingRequest, OutgoingResponse, Reply, RequestHandler } from "./tunnel.ts";
 
 /** Codes a handler may answer with by throwing them. */
 const handlerCodes: ReadonlySet<string> = new Set(["REFUSED", "SERVICE_UNKNOWN", "CANCELLED"]);
@@ -50,9 +50,10 @@ export class ServeEnd implements ChannelEnd, Reply {
   private async respond({ status, headers = [], body, trailers = [] }: OutgoingResponse): Promise<void> {
     if (this.over) return await new BodySource(body).stop();
     if (!(status >= 200)) throw new RevdialError("HEAD_INVALID", `a response has no status ${status}`);
-    const empty = isEmpty(body) && trailers.length === 0;
-    this.port.head(this.channel, status, travellingHeaders(headers), empty);
-    if (empty) return;
+    const bodiless = this.request.method === "HEAD" || status === 204 || status === 304;
+    const empty = bodiless || (isEmpty(body) && trailers.length === 0);
+    this.sendHead(status, headers, empty, body, trailers.length > 0);
+    if (empty) return await new BodySource(body).stop();
     if (body instanceof Uint8Array) {
       // A whole body needs no turn of its own: head, body and end leave in one message.
       this.port.data(this.channel, body);
@@ -60,6 +61,14 @@ export class ServeEnd implements ChannelEnd, Reply {
     }
     this.sender = new BodySender(this.port, this.channel, body, () => trailers);
     await this.sender.sent;
+  }
+
+  /** An answer's head, with the length of its body where that is known. */
+  private sendHead(status: number, headers: HeaderList, end: boolean, body?: Body, trailers = false): void {
+    const fields = travellingHeaders(headers);
+    const said = takeLength(fields);
+    const length = status < 200 || status === 204 ? undefined : lengthOf(said, body, trailers);
+    this.port.head(this.channel, status, length, fields, end);
   }
 
   private failed(error: unknown, report: (error: unknown) => void): void {
@@ -76,13 +85,13 @@ export class ServeEnd implements ChannelEnd, Reply {
     if (this.over) return;
     if (!(status >= 100 && status < 200) || status === 101)
       throw new RevdialError("HEAD_INVALID", `no interim head has status ${status}`);
-    this.port.head(this.channel, status, travellingHeaders(headers), false);
+    this.sendHead(status, headers, false);
   }
 
   head(status: number, headers: HeaderList = []): void {
     if (this.over) return;
     if (!(status >= 200)) throw new RevdialError("HEAD_INVALID", `a response has no status ${status}`);
-    this.port.head(this.channel, status, travellingHeaders(headers), false);
+    this.sendHead(status, headers, false);
   }
 
   write(bytes: Uint8Array): boolean {
@@ -99,7 +108,7 @@ export class ServeEnd implements ChannelEnd, Reply {
   accept(headers: HeaderList = []): Duplex {
     if (this.request.upgrade === undefined)
       throw new RevdialError("ARGUMENT", "the caller did not ask for a byte stream");
-    if (!this.over) this.port.head(this.channel, 101, travellingHeaders(headers), false);
+    if (!this.over) this.sendHead(101, headers, false);
     this.answered = true;
     this.socket = new TunnelSocket(this.port, this.channel);
     this.request.moveTo(this.socket);
@@ -168,7 +177,7 @@ class ServedRequest implements IncomingRequest {
     this.service = head.service;
     this.method = head.method;
     this.path = head.path;
-    this.headers = head.headers;
+    this.headers = withLength(head.headers, head.length);
     if (head.deadlineMs > 0) this.deadlineMs = head.deadlineMs;
     if (head.traceparent !== "") this.traceparent = head.traceparent;
     if (head.kind === channelKinds.socket) this.upgrade = head.protocol;

@@ -3,10 +3,12 @@ import { type Channel, newChannel } from "./channel.ts";
 import { defaultLimits } from "./limits.ts";
 import { Windows } from "./windows.ts";
 
+/** Of a channel only its kind and length count here. */
+const requestHead = { kind: 0, method: "GET" };
 const limits = { windowInitialBytes: 1000, windowMaxBytes: 8000, receiveBudgetBytes: 20_000 };
 
 function admitted(windows: Windows): Channel {
-  const channel = newChannel(1, true, false, 0, limits.windowInitialBytes, 0);
+  const channel = newChannel(1, true, requestHead, 0, limits.windowInitialBytes, 0);
   expect(windows.admit(channel)).toBe(true);
   return channel;
 }
@@ -77,7 +79,7 @@ describe("a receive window", () => {
   it("tells of progress in steps of at most 512 KiB, however large the window", () => {
     const windows = new Windows(defaultLimits);
     windows.measured(50);
-    const channel = newChannel(1, true, false, 0, 4 * 1024 * 1024, 0);
+    const channel = newChannel(1, true, requestHead, 0, 4 * 1024 * 1024, 0);
     expect(windows.admit(channel)).toBe(true);
     windows.received(channel, 1024 * 1024);
     expect(windows.consumed(channel, 512 * 1024 - 1, false, 1)).toBe(0);
@@ -91,7 +93,7 @@ describe("a receive window", () => {
       const windows = new Windows(defaultLimits);
       windows.measured(0.3);
       const open = () => {
-        const channel = newChannel(1, true, false, 0, defaultLimits.windowInitialBytes, 0);
+        const channel = newChannel(1, true, requestHead, 0, defaultLimits.windowInitialBytes, 0);
         expect(windows.admit(channel)).toBe(true);
         return channel;
       };
@@ -160,7 +162,7 @@ describe("a receive window", () => {
     expect(windows.budgetUsedBytes).toBe(8500);
     for (let more = 0; more < 11; more += 1) admitted(windows);
     const last = windows.budgetUsedBytes;
-    const pressed = newChannel(1, true, false, 0, 0, 0);
+    const pressed = newChannel(1, true, requestHead, 0, 0, 0);
     windows.consumed(pressed, 0, false, 200);
     expect(windows.budgetUsedBytes).toBe(last);
     expect(windows.headStart(pressed)).toBe(0);
@@ -210,7 +212,7 @@ describe("a receive window", () => {
     const windows = new Windows({ ...limits, receiveBudgetBytes: 2500 });
     admitted(windows);
     const second = admitted(windows);
-    expect(windows.admit(newChannel(5, true, false, 0, 1000, 0))).toBe(false);
+    expect(windows.admit(newChannel(5, true, requestHead, 0, 1000, 0))).toBe(false);
     windows.release(second);
     admitted(windows);
   });

@@ -24,7 +24,10 @@ export function carriesExchanges(pair: () => Pair, connect: Connect): void {
       traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     });
     expect(reply.status).toBe(201);
-    expect(reply.headers).toEqual([["x-echo", "yes"]]);
+    expect(reply.headers).toEqual([
+      ["x-echo", "yes"],
+      ["content-length", "6"],
+    ]);
     expect((await collect(reply.body)).toString()).toBe("got {}");
     expect(seen).toMatchObject({
       service: "wolf",
@@ -36,6 +39,7 @@ export function carriesExchanges(pair: () => Pair, connect: Connect): void {
       ["content-type", "application/json"],
       ["x-twice", "a"],
       ["x-twice", "b"],
+      ["content-length", "2"],
     ]);
   });
 

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect } from "@jest/globals";
 import { endsInOrder } from "./behaviour-ends.ts";
 import { carriesExchanges } from "./behaviour-exchange.ts";
+import { keepsLengths } from "./behaviour-length.ts";
 import { carriesSockets } from "./behaviour-socket.ts";
 import type { Connect, Pair } from "./support.ts";
 
@@ -21,6 +22,7 @@ export function behavesLikeATunnel(name: string, connect: Connect): void {
     });
 
     carriesExchanges(pair, connect);
+    keepsLengths(pair);
     carriesSockets(pair);
     endsInOrder(pair, connect);
   });

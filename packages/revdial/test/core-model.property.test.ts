@@ -29,13 +29,14 @@ type Step = ({ by: "peer"; frame: Frame } | { by: "us"; act: (typeof ourActs)[nu
 const id = fc.oneof({ weight: 8, arbitrary: fc.nat(9) }, { weight: 1, arbitrary: fc.nat(30) });
 const channelId = id.map((number) => number + 1);
 const end = fc.boolean();
+const length = fc.constantFrom(undefined, undefined, undefined, 0, 400, 500);
 const resetCode = fc.constantFrom(1, 2, 3, 5, 7, 8, 32, 999);
 const frames: fc.Arbitrary<Frame> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc
-      .tuple(channelId, end, fc.constantFrom(0, 0, 0, 1, 2))
-      .map(([n, e, kind]) => open(n, { end: e, kind })),
+      .tuple(channelId, end, fc.constantFrom(0, 0, 0, 1, 2), length)
+      .map(([n, e, kind, bytes]) => open(n, { end: e, kind, length: kind === 0 ? bytes : undefined })),
   },
   {
     weight: 8,
@@ -45,11 +46,12 @@ const frames: fc.Arbitrary<Frame> = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.tuple(channelId, fc.constantFrom(200, 200, 404, 103, 101), end).map(
-      ([channel, status, e]): Frame => ({
+    arbitrary: fc.tuple(channelId, fc.constantFrom(200, 200, 404, 304, 103, 101), end, length).map(
+      ([channel, status, e, bytes]): Frame => ({
         type: "head",
         channel,
         status,
+        length: status >= 200 ? bytes : undefined,
         headers: [],
         end: e && status >= 200,
       }),
@@ -176,17 +178,26 @@ class Trial {
   private polite(frame: Frame, pick: number): Frame | undefined {
     if (frame.type === "hello" || (frame.type === "credit" && frame.bytes === 0)) return undefined;
     if (frame.type === "goaway") return pick % 10 === 0 && frame.code < 64 ? frame : undefined;
+    const empty = frame.type !== "open" && frame.type !== "head" ? true : !frame.end || !frame.length;
+    if (!empty && pick % 10 > 0) return undefined;
     if (frame.type === "open")
       return { ...frame, channel: this.model.lastPeer + 1 + (this.model.lastPeer % 2) };
     if (!("channel" in frame)) return frame;
     // Now and then one byte too many.
     const fits = (bytes: number) => bytes <= WINDOW_BYTES || pick % 10 === 0;
-    const takes = ({ ours, headed, remoteEnded, socket, got, credited }: Modelled) => {
+    const takes = ({ ours, headed, remoteEnded, socket, got, credited, announced }: Modelled) => {
       if (frame.type === "head") return ours && !headed && (frame.status !== 101 || socket);
-      if (frame.type === "data")
-        return !remoteEnded && (headed || !ours) && fits(got + frame.bytes.byteLength - credited);
+      // And now and then a body that is not as long as announced.
+      const kept = (bytes: number, ends: boolean) =>
+        pick % 10 === 0 ||
+        announced === undefined ||
+        (ends ? got + bytes === announced : got + bytes <= announced);
+      if (frame.type === "data") {
+        const bytes = frame.bytes.byteLength;
+        return !remoteEnded && (headed || !ours) && fits(got + bytes - credited) && kept(bytes, frame.end);
+      }
       if (frame.type === "end")
-        return !remoteEnded && (headed || !ours) && !(socket && frame.trailers.length > 0);
+        return !remoteEnded && (headed || !ours) && !(socket && frame.trailers.length > 0) && kept(0, true);
       return frame.type === "credit" || pick % 3 === 0;
     };
     const able = [...this.model.channels].filter(([, channel]) => !channel.closed && takes(channel));
@@ -330,6 +341,7 @@ describe("the core and its model", () => {
         "WINDOW_EXCEEDED",
         "CREDIT_INVALID",
         "EMPTY_FLOOD",
+        "BODY_LENGTH",
         "HEAD_INVALID",
         "INTERIM_FLOOD",
         "PROTOCOL_VERSION",

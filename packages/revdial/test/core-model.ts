@@ -37,6 +37,8 @@ export interface Modelled {
   got: number;
   taken: number;
   credited: number;
+  /** What the peer has announced of its body; undefined: nothing. */
+  announced: number | undefined;
   reserved: boolean;
   empty: number;
   interims: number;
@@ -66,11 +68,11 @@ export class Model {
     return this.live().reduce((sum, channel) => sum + of(channel), 0);
   }
 
-  private add(id: number, ours: boolean, end: boolean, socket: boolean): void {
+  private add(id: number, ours: boolean, end: boolean, socket: boolean, announced?: number): void {
     const zero = { queued: 0, sent: 0, got: 0, taken: 0, credited: 0, empty: 0, interims: 0 };
     const flags = { closed: false, endQueued: ours && end, refused: false, localEnded: ours && end };
     const rest = { handled: false, headed: false, granted: PEER_WINDOW_BYTES, remoteEnded: !ours && end };
-    this.channels.set(id, { ours, socket, reserved: ours || !end, ...zero, ...flags, ...rest });
+    this.channels.set(id, { ours, socket, announced, reserved: ours || !end, ...zero, ...flags, ...rest });
   }
 
   get roomForWindow(): boolean {
@@ -92,12 +94,14 @@ export class Model {
     return this.onChannel(channel, frame);
   }
 
-  private peerOpens({ channel: id, end, kind }: Frame & { type: "open" }): RevdialErrorCode | undefined {
+  private peerOpens(frame: Frame & { type: "open" }): RevdialErrorCode | undefined {
+    const { channel: id, end, kind, length } = frame;
     if (id % 2 === 0 || id <= this.lastPeer) return "CHANNEL_ID";
     if (this.goawaySent) return undefined;
     this.lastPeer = id;
+    if (kind <= 1 && end && (length ?? 0) > 0) return "BODY_LENGTH";
     if (kind > 1 || this.slots >= limits.channelsMax || (!end && !this.roomForWindow)) return undefined;
-    this.add(id, false, end, kind === 1);
+    this.add(id, false, end, kind === 1, length);
     return undefined;
   }
 
@@ -114,27 +118,34 @@ export class Model {
         return "CREDIT_INVALID";
       channel.granted += frame.bytes;
     }
-    if (frame.type === "head") return this.peerHead(channel, frame.status, frame.end);
+    if (frame.type === "head") return this.peerHead(channel, frame);
     if (frame.type !== "data" && frame.type !== "end") return undefined;
     if (frame.type === "end" && channel.socket && frame.trailers.length > 0) return "HEAD_INVALID";
     if (channel.remoteEnded || (channel.ours && !channel.headed)) return "CHANNEL_STATE";
+    const come = channel.got + (frame.type === "data" ? frame.bytes.byteLength : 0);
+    const ends = frame.type === "end" || frame.end;
+    const { announced = come } = channel;
+    if (come > announced || (ends && come < announced)) return "BODY_LENGTH";
     if (frame.type === "data") {
       channel.got += frame.bytes.byteLength;
       if (channel.got - channel.credited > WINDOW_BYTES) return "WINDOW_EXCEEDED";
       channel.empty = frame.bytes.byteLength === 0 && !frame.end ? channel.empty + 1 : 0;
       if (channel.empty > limits.emptyDataMax) return "EMPTY_FLOOD";
     }
-    if (frame.type === "end" || frame.end) this.remoteEnd(channel);
+    if (ends) this.remoteEnd(channel);
     return undefined;
   }
 
-  private peerHead(channel: Modelled, status: number, end: boolean): RevdialErrorCode | undefined {
+  private peerHead(channel: Modelled, frame: Frame & { type: "head" }): RevdialErrorCode | undefined {
+    const { status, end, length } = frame;
     if (!channel.ours || channel.headed) return "CHANNEL_STATE";
     if (status === 101 && !channel.socket) return "HEAD_INVALID";
     if (status < 200 && status !== 101) {
       channel.interims += 1;
       return channel.interims > limits.interimHeadsMax ? "INTERIM_FLOOD" : undefined;
     }
+    channel.announced = status === 304 ? undefined : length;
+    if (end && (channel.announced ?? 0) > 0) return "BODY_LENGTH";
     channel.headed = true;
     if (end) this.remoteEnd(channel);
     // SPEC §6.5: an ordinary answer voids what we had to say.

@@ -15,7 +15,7 @@ export interface Step {
   times?: number;
   passMs?: number;
   open?: OpenHead & { channel: number; end: boolean };
-  head?: { channel: number; status: number; end: boolean };
+  head?: { channel: number; status: number; length?: number; end: boolean };
   data?: { channel: number; bytes: number };
   end?: { channel: number };
   reset?: { channel: number; code: WireCodeName };

@@ -84,15 +84,20 @@ function statusOf(error: Error): number {
   return error.sent === "not-sent" ? 503 : 502;
 }
 
+interface ResponseHead {
+  status: number;
+  headers: Record<string, string | string[]>;
+}
+
 /** One response as it comes. */
 class Answer implements DispatchHandler {
   private readonly request: IncomingMessage;
   private readonly response: ServerResponse;
   private readonly options: HttpFrontOptions;
   private controller: DispatchController | undefined;
-  /** The first bytes wait for the end of this turn: a small answer then leaves in one write, with its length. */
+  /** Head and first bytes wait for the end of this turn: a small answer then leaves in one write, with its length. */
+  private head: ResponseHead | undefined;
   private first: Buffer | undefined;
-  private flowing = false;
   private done = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, options: HttpFrontOptions) {
@@ -122,21 +127,23 @@ class Answer implements DispatchHandler {
     if (status === 103) return response.writeEarlyHints(headers);
     if (status < 200) return; // Node has no way to say the others.
     for (const name of hopFields) delete headers[name];
-    response.writeHead(status, headers);
+    this.head = { status, headers };
     flushAfterTurn(this);
   }
 
   /** Called once the turn is over in which the head came. */
   flush(): void {
-    if (this.done || this.flowing || this.response.destroyed) return;
-    this.flowing = true;
-    if (this.first) this.write(this.first);
-    else this.response.flushHeaders();
+    const { head, first, response } = this;
+    if (head === undefined || response.destroyed) return;
+    this.head = undefined;
     this.first = undefined;
+    if (!this.begin(head)) return;
+    if (first) this.write(first);
+    else response.flushHeaders();
   }
 
   onResponseData(_controller: DispatchController, chunk: Buffer): void {
-    if (!this.flowing && this.first === undefined) {
+    if (this.head && this.first === undefined) {
       this.first = chunk;
       return;
     }
@@ -153,27 +160,55 @@ class Answer implements DispatchHandler {
   onResponseEnd(_controller: DispatchController, trailers: Record<string, string | string[]>): void {
     if (this.done) return;
     this.done = true;
-    const { response, first } = this;
+    const { response, head } = this;
+    if (response.destroyed) return;
     const named = Object.keys(trailers);
     if (named.length > 0) {
-      // Trailers need chunks, and chunks need a head that has left.
-      if (!this.flowing) response.flushHeaders();
-      if (first) response.write(first);
+      // Trailers need chunks.
+      if (head) delete head.headers["content-length"];
+      this.flush();
       for (const name of named) response.addTrailers({ [name]: String(trailers[name]) });
       response.end();
-    } else if (first === undefined) response.end();
+    } else if (head) this.answerWhole(head);
+    else response.end();
+  }
+
+  /** False when Node does not take this head: the client and the backend are told. */
+  private begin({ status, headers }: ResponseHead): boolean {
+    try {
+      this.response.writeHead(status, headers);
+      return true;
+    } catch (error) {
+      this.fail(error as Error);
+      this.controller?.abort(error as Error);
+      return false;
+    }
+  }
+
+  /** The end has come before anything has left. */
+  private answerWhole({ status, headers }: ResponseHead): void {
+    const { request, response, first } = this;
+    this.head = undefined;
+    this.first = undefined;
+    const silent = request.method === "HEAD" || status === 204 || status === 304;
+    if (!silent) headers["content-length"] ??= String(first?.length ?? 0);
+    if (!this.begin({ status, headers })) return;
+    if (first === undefined) response.end();
     // As text, Node writes head and body with one system call instead of two buffers.
     else if (first.length <= ONE_WRITE_BYTES_MAX) response.end(first.toString("latin1"), "latin1");
     else response.end(first);
-    this.first = undefined;
   }
 
   onResponseError(_controller: DispatchController, error: Error): void {
-    if (this.done) return;
+    if (!this.done) this.fail(error);
+  }
+
+  private fail(error: Error): void {
     this.done = true;
     const { response } = this;
     this.options.onError?.(error, this.request);
-    // Cut, not ended: the client must see that the body is not whole.
+    // Cut, not ended: the client must see that the body is not whole. A head that still waits is as good as none.
+    this.head = undefined;
     if (response.headersSent || response.destroyed) return void response.destroy();
     answerError(response, error);
   }
