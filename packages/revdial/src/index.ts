@@ -1,12 +1,12 @@
 /** HTTP multiplexed over an outbound WebSocket. SPEC.md is normative. */
 
-export { type Clock, systemClock, type Timer } from "./clock.ts";
+export type { Clock, Timer } from "./clock.ts";
 export type { PeerHello } from "./core-events.ts";
 export { dialTunnel } from "./dial.ts";
 export { type DialSetOptions, dialTunnelSet } from "./dial-set.ts";
 export type { DialOptions } from "./dialling.ts";
 export type { DispatchController, DispatchHandler, DispatchOptions, TunnelDispatcher } from "./dispatcher.ts";
-export { type RequestFate, RevdialError, type RevdialErrorCode, revdialErrorCodes } from "./errors.ts";
+export { type RequestFate, RevdialError, type RevdialErrorCode } from "./errors.ts";
 export { type TunnelFetch, type TunnelFetchInit, tunnelFetch } from "./fetch.ts";
 export type { HeaderList } from "./head.ts";
 export { createHttpAcceptor, type HttpAcceptor, type HttpAcceptorOptions } from "./http-accept.ts";

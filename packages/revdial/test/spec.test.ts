@@ -8,6 +8,7 @@ import { type ChannelEvent, type ChannelState, channelTransitions } from "../src
 import { decodeMessage } from "../src/decode.ts";
 import { revdialErrorCodes, wireCodes } from "../src/errors.ts";
 import { type Frame, frameTypes } from "../src/frame.ts";
+import * as face from "../src/index.ts";
 import { defaultLimits } from "../src/limits.ts";
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
@@ -111,6 +112,12 @@ describe("the examples of SPEC.md", () => {
           expect([hex, BigInt(`0x${hex}`)]).toEqual([hex, BigInt(value)]);
     },
   );
+});
+
+describe("the main entry", () => {
+  it("has a dozen names that are more than types", () => {
+    expect(Object.keys(face).length).toBeLessThanOrEqual(12);
+  });
 });
 
 describe("the sources", () => {

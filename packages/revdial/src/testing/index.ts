@@ -7,6 +7,7 @@ export { Core } from "../core.ts";
 export type { CoreOptions, Effect, LocalEvent } from "../core-events.ts";
 export { decodeMessage } from "../decode.ts";
 export { encodeFrame } from "../encode.ts";
+export { revdialErrorCodes } from "../errors.ts";
 export type { Frame, OpenHead } from "../frame.ts";
 export { ManualClock } from "./manual-clock.ts";
 export { type Fault, type MemoryLink, memoryTransportPair, type Side } from "./memory-transport.ts";

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { problemCodes, problems } from "@wolfpack/api-contract";
-import { revdialErrorCodes } from "revdial";
+import { revdialErrorCodes } from "revdial/testing";
 import { projectFiles, read, root } from "./workspaces.ts";
 
 const files = projectFiles();
