@@ -5,7 +5,7 @@
 import { advance, type Channel, type ChannelEvent, channelTransitions, newChannel } from "./channel.ts";
 import { Channels } from "./channels.ts";
 import type { Effect, LocalEvent } from "./core-events.ts";
-import { encodeFrame } from "./encode.ts";
+import { encodeFrame, encodeOpen } from "./encode.ts";
 import {
   type RequestFate,
   RevdialError,
@@ -59,7 +59,7 @@ export class ChannelLife {
   open(id: number, head: OpenHead, end: boolean, now: number): void {
     const channel = this.create(id, false, head, now);
     if (end) ended(channel.toSend);
-    const frame = encodeFrame({ type: "open", channel: id, end, ...head }, this.scheduler.limits);
+    const frame = encodeOpen(id, head, end, this.scheduler.limits);
     if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
     this.channels.add(channel, head.deadlineMs, now);
     channel.held = this.held !== undefined;
@@ -91,7 +91,7 @@ export class ChannelLife {
         continue;
       }
       try {
-        const frame = encodeFrame({ type: "open", channel: channel.id, end, ...head }, this.scheduler.limits);
+        const frame = encodeOpen(channel.id, head, end, this.scheduler.limits);
         this.scheduler.pushHead(channel, frame, end);
         this.scheduler.schedule(channel);
       } catch (error) {

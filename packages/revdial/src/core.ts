@@ -25,6 +25,7 @@ import { Liveness } from "./liveness.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const RESET_SPAN_MS = 10_000;
+const none: readonly Effect[] = [];
 const CHANNEL_ID_MAX = 0xffff_ffff;
 
 export class Core {
@@ -66,9 +67,9 @@ export class Core {
   }
 
   /** One message from the peer, or one event of ours. Local misuse throws and changes nothing; the peer's never does. */
-  input(event: Message | LocalEvent, now: number): Effect[] {
+  input(event: Message | LocalEvent, now: number): readonly Effect[] {
     this.now = now;
-    if (this.closing) return [];
+    if (this.closing) return none;
     if ("do" in event) this.local(event);
     else this.receive(event);
     this.closeWhenDrained();
@@ -76,7 +77,7 @@ export class Core {
   }
 
   /** Parts of the next message to hand to the transport. */
-  nextMessage(): { parts: Uint8Array[] | undefined; effects: Effect[] } {
+  nextMessage(): { parts: Uint8Array[] | undefined; effects: readonly Effect[] } {
     const parts = this.scheduler.next((channel, ended) => {
       if (channel.full && channel.queue.byteLength <= this.limits.sendQueueBytes / 2) {
         channel.full = false;
@@ -88,8 +89,9 @@ export class Core {
     return { parts, effects: this.takeEffects() };
   }
 
-  private takeEffects(): Effect[] {
-    const effects = this.effects;
+  private takeEffects(): readonly Effect[] {
+    const { effects } = this;
+    if (effects.length === 0) return none;
     this.effects = [];
     return effects;
   }

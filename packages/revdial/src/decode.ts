@@ -181,8 +181,20 @@ function decodeFrame(
       checkTraceparent(traceparent);
       checkProtocol(kind, protocol);
       checkLength(length, kind === channelKinds.socket ? SWITCHING : 200);
-      const line = { service, method, path, traceparent, protocol };
-      return { type: "open", channel, end, kind, deadlineMs, length, ...line, headers };
+      return {
+        type: "open",
+        channel,
+        end,
+        kind,
+        deadlineMs,
+        length,
+        service,
+        method,
+        path,
+        traceparent,
+        protocol,
+        headers,
+      };
     }
     case frameTypes.head: {
       const status = r.u16();

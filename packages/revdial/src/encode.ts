@@ -8,6 +8,7 @@ import {
   type Frame,
   type FrameLimits,
   frameTypes,
+  type OpenHead,
   SMALL_BYTES_MAX,
   SWITCHING,
 } from "./frame.ts";
@@ -34,7 +35,7 @@ export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
     case "hello":
       return encodeHello(frame);
     case "open":
-      return encodeOpen(frame, limits);
+      return encodeOpen(frame.channel, frame, frame.end, limits);
     case "head": {
       const { status, length, headers, channel, end } = frame;
       checkStatus(status);
@@ -95,8 +96,9 @@ function encodeHello(frame: Frame & { type: "hello" }): Uint8Array {
   return w.finish(frameTypes.hello, 0, 0);
 }
 
-function encodeOpen(frame: Frame & { type: "open" }, limits: FrameLimits): Uint8Array {
-  const { kind, deadlineMs, length, service, method, path, traceparent, protocol, headers } = frame;
+/** An OPEN frame, from its head as it is. */
+export function encodeOpen(channel: number, head: OpenHead, end: boolean, limits: FrameLimits): Uint8Array {
+  const { kind, deadlineMs, length, service, method, path, traceparent, protocol, headers } = head;
   checkService(service);
   checkMethod(method);
   checkPath(path);
@@ -110,7 +112,7 @@ function encodeOpen(frame: Frame & { type: "open" }, limits: FrameLimits): Uint8
   w.u8(service.length).latin1(service).u8(method.length).latin1(method);
   w.u16(path.length).latin1(path).u8(traceparent.length).latin1(traceparent);
   if (kind === channelKinds.socket) w.u8(protocol.length).latin1(protocol);
-  return w.headers(headers).finish(frameTypes.open, flagsOf(frame.end, length), frame.channel);
+  return w.headers(headers).finish(frameTypes.open, flagsOf(end, length), channel);
 }
 
 function flagsOf(end: boolean, length: number | undefined): number {

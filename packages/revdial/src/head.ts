@@ -75,9 +75,10 @@ function isOfOneHop(name: string): boolean {
 export function travellingHeaders(headers: Iterable<readonly [string, string]>): [string, string][] {
   const list: [string, string][] = [];
   let named: Set<string> | undefined;
-  for (const [rawName, value] of headers) {
+  for (const pair of headers) {
+    const [rawName, value] = pair;
     const name = rawName.toLowerCase();
-    if (!hopByHop.has(name)) list.push([name, value]);
+    if (!hopByHop.has(name)) list.push(name === rawName ? (pair as [string, string]) : [name, value]);
     else if (name === "transfer-encoding") {
       named ??= new Set();
       named.add(LENGTH_FIELD); // RFC 9112 §6.3

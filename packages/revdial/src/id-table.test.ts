@@ -28,11 +28,35 @@ describe("a table of channel numbers", () => {
     );
   });
 
+  const capacityOf = (table: IdTable<number>) => (table as unknown as { ids: number[] }).ids.length;
+
+  it("is not rebuilt by a load that swings between few and many", () => {
+    const table = new IdTable<number>();
+    const capacities = new Set<number>();
+    for (let swing = 0, id = 1; swing < 100; swing += 1) {
+      for (let count = 0; count < 64; count += 1, id += 2) table.set(id, id);
+      for (let back = id - 128; back < id; back += 2) table.delete(back);
+      if (swing > 0) capacities.add(capacityOf(table));
+    }
+    expect([...capacities]).toEqual([128]);
+  });
+
+  it("shrinks when the load stays small", () => {
+    const table = new IdTable<number>();
+    for (let id = 1; id < 256; id += 2) table.set(id, id);
+    for (let id = 1; id < 256; id += 2) table.delete(id);
+    for (let id = 257; id < 3000; id += 2) {
+      table.set(id, id);
+      table.delete(id);
+    }
+    expect(capacityOf(table)).toBe(8);
+  });
+
   it("gives its memory back when many channels have gone", () => {
     const table = new IdTable<number>();
     for (let id = 1; id < 20_000; id += 2) table.set(id, id);
     for (let id = 1; id < 20_000; id += 2) table.delete(id);
     expect(table.size).toBe(0);
-    expect((table as unknown as { ids: number[] }).ids.length).toBe(8);
+    expect(capacityOf(table)).toBe(8);
   });
 });

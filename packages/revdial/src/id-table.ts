@@ -5,6 +5,8 @@
  */
 
 const CAPACITY_MIN = 8;
+/** An empty table keeps no more places than this. */
+const CAPACITY_EMPTY_MAX = 256;
 
 export class IdTable<Value> {
   size = 0;
@@ -12,6 +14,7 @@ export class IdTable<Value> {
   private ids: number[] = new Array<number>(CAPACITY_MIN).fill(0);
   private slots: (Value | undefined)[] = new Array<Value | undefined>(CAPACITY_MIN).fill(undefined);
   private mask = CAPACITY_MIN - 1;
+  private almostEmpty = 0;
 
   /** Where an id is, or the free place where it would go. Ids of one side rise by two: neighbours get neighbouring places. */
   private place(id: number): number {
@@ -60,8 +63,20 @@ export class IdTable<Value> {
     ids[hole] = 0;
     slots[hole] = undefined;
     this.size -= 1;
-    if (mask + 1 > CAPACITY_MIN && this.size * 8 < mask + 1) this.resize((mask + 1) / 2);
+    this.shrink();
     return true;
+  }
+
+  /** Not at once: a load that swings between few and many would rebuild the table all the time. */
+  private shrink(): void {
+    const capacity = this.mask + 1;
+    this.almostEmpty = this.size * 8 < capacity ? this.almostEmpty + 1 : 0;
+    const empty = this.size === 0 && capacity > CAPACITY_EMPTY_MAX;
+    if (!empty && this.almostEmpty < capacity) return;
+    this.almostEmpty = 0;
+    let enough = CAPACITY_MIN;
+    while (enough < this.size * 4) enough *= 2;
+    if (enough < capacity) this.resize(enough);
   }
 
   private resize(capacity: number, ids = this.ids): void {

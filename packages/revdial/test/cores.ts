@@ -83,11 +83,11 @@ export class Victim {
   }
 
   /** The peer sends these frames as one message. */
-  say(...frames: Frame[]): Effect[] {
+  say(...frames: Frame[]): readonly Effect[] {
     return this.core.input(write(...frames), this.now);
   }
 
-  do(event: LocalEvent): Effect[] {
+  do(event: LocalEvent): readonly Effect[] {
     return this.core.input(event, this.now);
   }
 

@@ -1,29 +1,57 @@
-/** `npm run bench -- tunnel|revdial-core [--json] [--rounds N] [--quick]`. */
+/** `npm run bench -- tunnel|revdial-core`; see `usage`. */
 import { parseArgs } from "node:util";
 import { benchCore, coreTable } from "./bench/revdial-core.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
 
-const usage = "usage: npm run bench -- tunnel|revdial-core [--json] [--rounds N] [--quick]";
+const usage = `usage: npm run bench -- tunnel|revdial-core [--json] [--rounds N] [--quick] [--tunnels N]
 
-function options(): { what: string; json: boolean; rounds: number; quick: boolean } {
+  --json       one JSON document instead of the table
+  --rounds N   1 to 100, default 3 (1 with --quick)
+  --quick      short measurements: for trying it out, not for figures
+  --tunnels N  idle tunnels held by one process, 1 to 50,000, default 5,000 (500 with --quick)
+`;
+
+interface BenchOptions {
+  what: string;
+  json: boolean;
+  rounds: number;
+  quick: boolean;
+  tunnels: number;
+}
+
+/** A whole number, or a TypeError that names the flag. */
+function integer(flag: string, text: string | undefined, otherwise: number, max: number): number {
+  const value = Number(text ?? otherwise);
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
+  throw new TypeError(`--${flag} is 1 to ${max.toLocaleString("en")}`);
+}
+
+/** Undefined: the usage was asked for. */
+function options(): BenchOptions | undefined {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
     options: {
       json: { type: "boolean", default: false },
       rounds: { type: "string" },
       quick: { type: "boolean", default: false },
+      tunnels: { type: "string" },
+      help: { type: "boolean", short: "h", default: false },
     },
   });
+  const { json, quick, help } = values;
+  if (help) return undefined;
   const [what = "", ...more] = positionals;
-  const rounds = Number(values.rounds ?? (values.quick ? 1 : 3));
   if (more.length > 0 || !["tunnel", "revdial-core"].includes(what)) throw new TypeError(usage);
-  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) throw new TypeError("--rounds is 1 to 100");
-  return { what, json: values.json, rounds, quick: values.quick };
+  const rounds = integer("rounds", values.rounds, quick ? 1 : 3, 100);
+  const tunnels = integer("tunnels", values.tunnels, quick ? 500 : 5000, 50_000);
+  return { what, json, rounds, quick, tunnels };
 }
 
 async function main(): Promise<void> {
-  const { what, json, rounds, quick } = options();
+  const asked = options();
+  if (asked === undefined) return void process.stdout.write(usage);
+  const { what, json, rounds, quick, tunnels } = asked;
   if (what === "revdial-core") {
     const result = await benchCore({ rounds, quick });
     return print(json ? undefined : coreTable(result), result);
@@ -32,7 +60,7 @@ async function main(): Promise<void> {
     rounds,
     seconds: quick ? 1 : 4,
     downloadMib: quick ? 64 : 256,
-    idleTunnels: quick ? 500 : 5000,
+    idleTunnels: tunnels,
     say: (text) => process.stderr.write(`• ${text}\n`),
   });
   print(json ? undefined : tunnelTable(result), result);

@@ -58,9 +58,11 @@ function dispatchOptions(
   return options;
 }
 
-/** Flat, without what belongs to one hop. */
+/** Flat, as undici takes them, without what belongs to one hop. */
 function headersOf({ rawHeaders }: IncomingMessage): string[] {
-  return travellingHeaders(pairs(rawHeaders)).flat();
+  const flat: string[] = [];
+  for (const [name, value] of travellingHeaders(pairs(rawHeaders))) flat.push(name, value);
+  return flat;
 }
 
 function pairs(raw: readonly string[]): [string, string][] {
