@@ -49,6 +49,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   peer: PeerHello | undefined;
   rttMs: number | undefined;
   readonly ready: Promise<void>;
+  readonly goingAway: Promise<TunnelEnd>;
   readonly closed: Promise<TunnelEnd>;
   private readonly wire: Transport;
   private readonly clock: Clock;
@@ -59,6 +60,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private readonly notices: NoticeListeners;
   private readonly observer = new Observer(this);
   private readonly settleReady = Promise.withResolvers<void>();
+  private readonly settleGoingAway = Promise.withResolvers<TunnelEnd>();
   private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
   private handler: RequestHandler | undefined;
   private timer: Timer | undefined;
@@ -82,6 +84,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.notices = new NoticeListeners(this.onHandlerError);
     this.ready = this.settleReady.promise;
     this.ready.catch(() => undefined); // Those who do not wait for it watch `closed`.
+    this.goingAway = this.settleGoingAway.promise;
     this.closed = this.settleClosed.promise;
     const coreOptions = {
       limits: this.limits,
@@ -224,6 +227,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
       this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001),
     );
     this.input({ do: "goaway", code, retryAfterMs, reason });
+    this.settleGoingAway.resolve({ code: "CLOSED", reason });
     return this.closed;
   }
 
@@ -326,6 +330,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
         return this.notices.deliver(effect.notice, effect.payload);
       case "goaway":
         this.peerGoaway = goawayEnd(effect);
+        this.settleGoingAway.resolve(this.peerGoaway);
         return;
       case "rtt":
         this.rttMs = effect.ms;
@@ -378,6 +383,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private finishTunnel(end: TunnelEnd, how: number | "terminate" | undefined, cause?: unknown): void {
     if (this.over) return;
     this.over = end;
+    this.settleGoingAway.resolve(end);
     this.observer.closed(end);
     this.timer?.cancel();
     this.drainTimer?.cancel();

@@ -24,7 +24,7 @@ export interface DialSetOptions
   dial?: (url: string | URL, options: DialOptions) => Promise<Tunnel>;
   /** A tunnel of this slot, from 0, is up. */
   onMember?: (tunnel: Tunnel, slot: number) => void;
-  /** A dial of this slot failed, or its tunnel has ended; it will be dialled again. */
+  /** A dial of this slot failed, or its tunnel goes away or has ended (told once); it will be dialled again. */
   onDown?: (error: RevdialError, slot: number) => void;
 }
 
@@ -70,7 +70,7 @@ interface Keeping {
   handle: RequestHandler;
 }
 
-/** One slot: dial, stay up, wait, again. */
+/** One slot: dial, stay up, wait, again. It holds two tunnels at most: one that drains and the one in its place. */
 async function keepUp({ url, options, set, signal, handle }: Keeping, slot: number): Promise<void> {
   const { dial = dialTunnel, clock = systemClock, random = Math.random, onMember, onDown } = options;
   const report = guarded(options.onHandlerError ?? warn);
@@ -82,15 +82,18 @@ async function keepUp({ url, options, set, signal, handle }: Keeping, slot: numb
     }
   };
   let failures = 0;
+  let old: Tunnel | undefined;
   while (!signal.aborted) {
     let error: RevdialError;
+    let newest: Tunnel | undefined;
     try {
       const tunnel = await dial(url, { ...options, handler: handle, signal });
       if (signal.aborted) return tunnel.destroy();
+      newest = tunnel;
       const upAt = clock.now();
       set.add(tunnel, { served: true });
       tell(() => onMember?.(tunnel, slot));
-      const { code, reason, retryAfterMs } = await tunnel.closed;
+      const { code, reason, retryAfterMs } = await tunnel.goingAway;
       if (clock.now() - upAt >= STABLE_MS) failures = 0;
       error = new RevdialError(code, reason, retryAfterMs === undefined ? {} : { retryAfterMs });
     } catch (thrown) {
@@ -104,6 +107,9 @@ async function keepUp({ url, options, set, signal, handle }: Keeping, slot: numb
     const delayMs = backoffMs(failures, random(), options, error);
     tell(() => onDown?.(error, slot));
     await pause(delayMs, clock, signal);
+    if (newest === undefined) continue;
+    await old?.closed;
+    old = newest;
   }
 }
 

@@ -159,6 +159,11 @@ export interface Tunnel {
   readonly peer: PeerHello | undefined;
   /** HELLOs are exchanged; rejects with the RevdialError that prevented it. */
   readonly ready: Promise<void>;
+  /**
+   * Resolves when no new requests are taken: a GOAWAY was sent or received (`retryAfterMs`: the peer's wish), or the tunnel
+   * has ended. Who needs another tunnel need not wait for `closed`. Never rejects.
+   */
+  readonly goingAway: Promise<TunnelEnd>;
   /** Resolves when the tunnel has ended, whatever the way; never rejects. */
   readonly closed: Promise<TunnelEnd>;
   /** Last measured round trip in milliseconds. */

@@ -113,6 +113,8 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
     });
     expect((await pair().right.closed).code).toBe("DESTROYED");
     expect((await pair().left.closed).code).toBe("TRANSPORT_LOST");
+    expect(await pair().right.goingAway).toEqual(await pair().right.closed);
+    expect(await pair().left.goingAway).toEqual(await pair().left.closed);
     await handlerAborted;
     expect(pair().right.notify("late", new Uint8Array())).toBe(false);
   });
@@ -291,7 +293,9 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
     const inFlight = pair().right.request(get("/"));
     await arrived.seen;
     const closing = pair().right.close({ code: "REPLACED", reason: "replaced", retryAfterMs: 10 });
-    while (!pair().left.draining) await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(await pair().right.goingAway).toEqual({ code: "CLOSED", reason: "replaced" });
+    expect(await pair().left.goingAway).toEqual({ code: "REPLACED", reason: "replaced", retryAfterMs: 10 });
+    expect(pair().left.draining).toBe(true);
     for (const side of [pair().left, pair().right]) {
       expect(await failure(side.request(get("/")))).toMatchObject({ code: "DRAINING", sent: "not-sent" });
     }

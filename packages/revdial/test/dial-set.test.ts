@@ -5,7 +5,7 @@ import { type DialSetOptions, dialTunnelSet } from "../src/dial-set.ts";
 import { RevdialError, type Tunnel } from "../src/index.ts";
 import { ManualClock, tunnelPair } from "../src/testing/index.ts";
 import { gateway, stopServer } from "./gateway.ts";
-import { failure, get, signal } from "./support.ts";
+import { failure, get, signal, untilAborted } from "./support.ts";
 
 const limits = { backoffMinMs: 250, backoffMaxMs: 30_000 };
 const refused = (status: number, retryAfterMs = 0) =>
@@ -107,5 +107,145 @@ describe("dialTunnelSet", () => {
     await set.close();
     await stopServer(server);
     expect(await failure(set.request(get("/")))).toMatchObject({ code: "CLOSED" });
+  });
+});
+
+/** A set over memory with the servers' sides of its tunnels, in the order in which they were dialled. */
+async function keptUp(options: Partial<DialSetOptions> = {}) {
+  const clock = new ManualClock();
+  const servers: Tunnel[] = [];
+  const told: string[] = [];
+  const set = dialTunnelSet("ws://x", {
+    connections: 1,
+    clock,
+    random: () => 0,
+    dial: async (_url, { handler }) => {
+      const { left, right, ready } = tunnelPair({ both: { clock, onHandlerError: () => undefined } });
+      if (handler) left.serve(handler);
+      right.serve(({ path, signal: abort }) => (path === "/hold" ? untilAborted(abort) : { status: 204 }));
+      servers.push(right);
+      await ready;
+      return left;
+    },
+    onMember: (_tunnel, slot) => void told.push(`up ${slot}`),
+    onDown: ({ code }, slot) => void told.push(`${code} ${slot}`),
+    ...options,
+  });
+  // HELLOs are exchanged before time moves.
+  await clock.advance(0);
+  const stop = async () => {
+    set.destroy();
+    await set.closed;
+    await clock.advance(2000);
+    expect(clock.pending).toBe(0);
+  };
+  return { clock, servers, set, told, stop };
+}
+
+describe("a member that drains", () => {
+  it("is replaced while what is in flight on it goes on", async () => {
+    const { clock, servers, set, told, stop } = await keptUp();
+    await clock.advance(10_000);
+    const inFlight = failure(set.request(get("/hold")));
+    await clock.advance(0);
+    void servers[0]?.close({ drainMs: 60_000 });
+    await clock.advance(0);
+    await clock.advance(250);
+    expect(servers).toHaveLength(2);
+    expect(set.members.map(({ draining }) => draining)).toEqual([true, false]);
+    expect((await set.request(get("/"))).status).toBe(204);
+    expect(told).toEqual(["up 0", "DRAINING 0", "up 0"]);
+    await clock.advance(60_000);
+    // Its end is no news: one replacement is enough.
+    expect(await inFlight).toMatchObject({ code: "DRAINING", sent: "may-have-run" });
+    expect(servers).toHaveLength(2);
+    expect(set.members).toHaveLength(1);
+    await stop();
+  });
+
+  it("is replaced when the time its peer asked for has passed, not before", async () => {
+    const { clock, servers, set, stop } = await keptUp();
+    await clock.advance(10_000);
+    const inFlight = failure(set.request(get("/hold")));
+    await clock.advance(0);
+    void servers[0]?.close({ retryAfterMs: 7000, drainMs: 60_000 });
+    await clock.advance(0);
+    await clock.advance(6999);
+    expect(servers).toHaveLength(1);
+    await clock.advance(1);
+    expect(servers).toHaveLength(2);
+    await stop();
+    await inFlight;
+  });
+
+  it("is replaced as well when its own side closes it", async () => {
+    const { clock, servers, set, stop } = await keptUp();
+    await clock.advance(10_000);
+    const inFlight = failure(set.request(get("/hold")));
+    await clock.advance(0);
+    void set.members[0]?.close();
+    await clock.advance(0);
+    await clock.advance(250);
+    expect(servers).toHaveLength(2);
+    await stop();
+    await inFlight;
+  });
+
+  it("is the only one its slot holds beside the newest, however often the server drains", async () => {
+    const { clock, servers, set, stop } = await keptUp({ connections: 2 });
+    await clock.advance(10_000);
+    const held: Promise<unknown>[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      for (const member of set.members) {
+        if (!member.draining) held.push(failure(member.request(get("/hold"))));
+      }
+      await clock.advance(0);
+      for (const server of servers) if (!server.draining) void server.close({ drainMs: 3_600_000 });
+      await clock.advance(60_000);
+      expect(set.members.length).toBeLessThanOrEqual(4);
+    }
+    expect(servers).toHaveLength(4);
+    // The oldest of a slot ends: there is room for one more.
+    servers[0]?.destroy();
+    await clock.advance(60_000);
+    expect(servers).toHaveLength(5);
+    await stop();
+    await Promise.all(held);
+  });
+});
+
+describe("the pauses between dials", () => {
+  const pausesOf = async (livesMs: number[]) => {
+    const { clock, servers, stop } = await keptUp({ random: () => 0.999_999 });
+    const pauses: number[] = [];
+    for (const livesMsOfOne of livesMs) {
+      await clock.advance(livesMsOfOne);
+      const before = servers.length;
+      servers.at(-1)?.destroy();
+      await clock.advance(0);
+      const lostAt = clock.now();
+      while (servers.length === before) await clock.advance(1);
+      pauses.push(clock.now() - lostAt);
+    }
+    await stop();
+    return pauses;
+  };
+
+  it("grow while tunnels are lost soon, and begin anew after one that was up for 10 s", async () => {
+    expect(await pausesOf([0, 0, 0, 9999, 10_000, 0])).toEqual([500, 1000, 2000, 4000, 500, 1000]);
+  });
+
+  it("grow too when a server drains every tunnel at once", async () => {
+    const { clock, servers, stop } = await keptUp({ random: () => 0.999_999 });
+    let seen = 0;
+    for (let ms = 0; ms < 120_000; ms += 100) {
+      await clock.advance(100);
+      if (servers.length === seen) continue;
+      seen = servers.length;
+      void servers.at(-1)?.close();
+    }
+    expect(seen).toBeGreaterThan(5);
+    expect(seen).toBeLessThan(12);
+    await stop();
   });
 });
