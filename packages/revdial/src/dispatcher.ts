@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { ChunkQueue } from "./chunk-queue.ts";
 import { RevdialError } from "./errors.ts";
-import { BodySender, isEmpty, openHead } from "./exchange.ts";
+import { BodySender, isEmpty, openHead, warn } from "./exchange.ts";
 import type { OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
@@ -26,7 +26,7 @@ export interface DispatchOptions {
     | Record<string, string | string[] | undefined>
     | null;
   body?: string | Uint8Array | AsyncIterable<unknown> | null;
-  query?: Record<string, unknown>;
+  query?: Record<string, unknown> | null;
   /** The protocol to switch to; "CONNECT" as method asks for a plain byte stream. */
   upgrade?: string | boolean | null;
   deadlineMs?: number;
@@ -86,6 +86,19 @@ export interface ChannelOpener extends ChannelPort {
 
 type Dispatch = (options: DispatchOptions, handler: DispatchHandler) => boolean;
 
+/**
+ * For undici's `fetch`, `request`, `stream`, `pipeline`, `upgrade` and `connect` as their `dispatcher` option, for Node's own
+ * `fetch`, and for `compose` with undici's interceptors. Not as with undici's own dispatchers:
+ *
+ * - It has no such methods itself and emits no events; in TypeScript it needs a cast to undici's class.
+ * - The URL's host is not looked at: a redirect to another one stays with the service.
+ * - A body is a string, a Uint8Array or an async iterable (streams are); `request` with a form or a blob is an ARGUMENT:
+ *   `fetch` encodes those itself.
+ * - `expectContinue`, `reset`, `blocking`, `idempotent`, `headersTimeout` and `bodyTimeout` do nothing (`deadlineMs` is the one
+ *   limit of time), and handlers are not told of what was sent (`onBodySent`, `onRequestSent`).
+ * - The retry interceptor knows statuses as ever, but none of our codes: name them in `errorCodes`, and only those that
+ *   are not sent, such as REFUSED and DRAINING.
+ */
 export class TunnelDispatcher {
   closed = false;
   destroyed = false;
@@ -115,7 +128,7 @@ export class TunnelDispatcher {
   compose(...interceptors: (((dispatch: Dispatch) => Dispatch) | null | undefined)[]): TunnelDispatcher {
     let dispatch: Dispatch = (options, handler) => this.dispatch(options, handler);
     for (const intercept of interceptors.flat()) if (intercept) dispatch = intercept(dispatch);
-    return Object.create(this, { dispatch: { value: dispatch } }) as TunnelDispatcher;
+    return new Proxy(this, { get: (own, name) => (name === "dispatch" ? dispatch : Reflect.get(own, name)) });
   }
 
   /** Takes no new requests. The tunnel goes on: it is not the dispatcher's to end. */
@@ -145,7 +158,10 @@ class DispatchEnd implements ChannelEnd, DispatchController {
   private readonly port: ChannelOpener;
   private readonly handler: DispatchHandler;
   private channel = 0;
+  /** The handler has heard the last of it. */
   private over = false;
+  /** The channel is over, though the handler may not have taken everything. */
+  private closed = false;
   private heads: HeaderList = [];
   /** What came while the handler had paused us. */
   private waiting: ChunkQueue | undefined;
@@ -168,7 +184,7 @@ class DispatchEnd implements ChannelEnd, DispatchController {
     const head = openHead({
       service,
       method,
-      path: query === undefined ? path : withQuery(path, query),
+      path: !query ? path : withQuery(path, query),
       headers: pairsOf(options.headers),
       body,
       trailers,
@@ -201,15 +217,21 @@ class DispatchEnd implements ChannelEnd, DispatchController {
     this.aborted = true;
     this.reason = reason;
     this.cause = reason;
-    if (this.channel === 0) return this.failed(reason);
+    // Without a channel nobody else tells the handler.
+    if (this.channel === 0 || this.closed) return this.failed(reason);
     this.port.reset(this.channel, "CANCELLED", "cancelled by the caller");
   }
 
   failed(error: Error): void {
     if (this.over) return;
     this.over = true;
-    // A handler that throws here has nobody left to tell.
-    this.handler.onResponseError?.(this, error);
+    this.waiting = undefined;
+    this.ended = undefined;
+    try {
+      this.handler.onResponseError?.(this, error);
+    } catch (thrown) {
+      warn(thrown); // The handler has nobody else: what it throws here must not end the tunnel of all others.
+    }
   }
 
   private contain(run: () => void): void {
@@ -221,20 +243,35 @@ class DispatchEnd implements ChannelEnd, DispatchController {
   }
 
   onInterim(status: number, headers: HeaderList): void {
+    if (this.aborted) return;
+    this.heads = headers;
     this.contain(() => this.handler.onResponseStart?.(this, status, objectOf(headers)));
   }
 
   onHead(status: number, headers: HeaderList): void {
+    if (this.aborted) return;
     this.heads = headers;
     this.contain(() => {
-      if (status !== 101) return this.handler.onResponseStart?.(this, status, objectOf(headers), "");
-      if (!this.handler.onRequestUpgrade) throw new RevdialError("ARGUMENT", "the handler takes no upgrades");
-      this.socket = new TunnelSocket(this.port, this.channel);
-      this.handler.onRequestUpgrade(this, status, objectOf(headers), this.socket);
+      if (status === 101) this.switched(headers);
+      else this.handler.onResponseStart?.(this, status, objectOf(headers), "");
     });
   }
 
+  private switched(headers: HeaderList): void {
+    if (!this.handler.onRequestUpgrade) throw new RevdialError("ARGUMENT", "the handler takes no upgrades");
+    const socket = new TunnelSocket(this.port, this.channel);
+    this.socket = socket;
+    try {
+      this.handler.onRequestUpgrade(this, 101, objectOf(headers), socket);
+    } catch (error) {
+      // Nobody may have taken the socket, and an error of it would be nobody's.
+      this.socket = undefined;
+      throw error;
+    }
+  }
+
   onData(bytes: Uint8Array): void {
+    if (this.aborted) return;
     if (this.socket) return this.socket.onData(bytes);
     if (this.paused || this.waiting) {
       this.waiting ??= new ChunkQueue();
@@ -266,16 +303,23 @@ class DispatchEnd implements ChannelEnd, DispatchController {
   }
 
   onEnded(trailers: HeaderList): void {
+    if (this.aborted) return;
     if (this.socket) return this.socket.onEnded();
     if (this.paused || this.waiting) this.ended = trailers;
-    else this.contain(() => this.finish(trailers));
+    else this.finish(trailers);
   }
 
   private finish(trailers: HeaderList): void {
     this.ended = undefined;
     this.over = true;
     this.rawTrailers = trailers.length === 0 ? [] : rawOf(trailers);
-    this.handler.onResponseEnd?.(this, trailers.length === 0 ? {} : objectOf(trailers));
+    try {
+      this.handler.onResponseEnd?.(this, trailers.length === 0 ? {} : objectOf(trailers));
+    } catch (error) {
+      // Not `abort`: undici's retry interceptor throws here what it wants to hear of, and must not find us aborted.
+      this.over = false;
+      this.failed(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
   onDrained(): void {
@@ -284,12 +328,11 @@ class DispatchEnd implements ChannelEnd, DispatchController {
   }
 
   onClosed(error: RevdialError | undefined): void {
+    this.closed = true;
     this.sender?.stop();
     this.socket?.onClosed(error);
-    if (error === undefined || this.socket) return;
-    this.waiting = undefined;
-    this.ended = undefined;
-    this.failed(this.reason ?? error);
+    const failure = this.reason ?? error;
+    if (failure && !this.socket) this.failed(failure);
   }
 }
 
@@ -299,9 +342,8 @@ function fromLegacy(handler: LegacyHandler): DispatchHandler {
       handler.onConnect((reason) => controller.abort(reason ?? new Error("aborted")), context),
     onRequestUpgrade: (controller, status, _headers, socket) =>
       handler.onUpgrade?.(status, controller.rawHeaders ?? [], socket),
-    onResponseStart(controller, status, headers, statusText = "") {
-      const raw =
-        status < 200 ? rawOf(Object.entries(headers).flatMap(flatEntry)) : (controller.rawHeaders ?? []);
+    onResponseStart(controller, status, _headers, statusText = "") {
+      const raw = controller.rawHeaders ?? [];
       if (handler.onHeaders?.(status, raw, () => controller.resume(), statusText) === false)
         controller.pause();
     },
@@ -311,10 +353,6 @@ function fromLegacy(handler: LegacyHandler): DispatchHandler {
     onResponseEnd: (controller) => handler.onComplete?.(controller.rawTrailers ?? []),
     onResponseError: (_controller, error) => handler.onError?.(error),
   };
-}
-
-function flatEntry([name, value]: [string, string | string[]]): [string, string][] {
-  return Array.isArray(value) ? value.map((one) => [name, one]) : [[name, value]];
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -183,7 +183,7 @@ export interface Tunnel {
   connect(service: string, options?: ConnectOptions): Promise<Duplex>;
   /**
    * The service for undici and `fetch`: `fetch("http://any.host/path", { dispatcher })`. Its own options: `deadlineMs`.
-   * Failures reach the handler as RevdialErrors (in fetch: the `cause`).
+   * Failures reach the handler as RevdialErrors (in fetch: the `cause`). What differs from undici: TunnelDispatcher.
    */
   dispatcher(service: string): TunnelDispatcher;
   /** Sets the one handler (a second is ARGUMENT); without it every request of the peer is refused with SERVICE_UNKNOWN. */

@@ -1,92 +1,313 @@
-import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import { type Dispatcher, FormData, request, fetch as undiciFetch } from "undici";
-import { dialTunnel, type RequestHandler, RevdialError, type Tunnel } from "../src/index.ts";
-import { gateway, stopServer } from "./gateway.ts";
-import { collect, signal } from "./support.ts";
+/** The dispatcher as handlers of both generations see it, over a real WebSocket. */
+import type { Duplex } from "node:stream";
+import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
+import type {
+  DispatchController,
+  DispatchHandler,
+  DispatchOptions,
+  RequestHandler,
+  TunnelDispatcher,
+} from "../src/index.ts";
+import { type Joined, joined } from "./http-gateway.ts";
+import { collect, endless, get, signal, text, until } from "./support.ts";
 
-let tunnel: Tunnel;
-let agent: Tunnel;
+let pair: Joined;
+let dispatcher: TunnelDispatcher;
 let handler: RequestHandler;
-let stop: () => Promise<void>;
 
 beforeEach(async () => {
-  const accepted = signal<Tunnel>();
-  const { url, server } = await gateway(accepted.give);
-  agent = await dialTunnel(url);
-  tunnel = await accepted.seen;
+  pair = await joined("websocket", { onHandlerError: () => undefined });
+  dispatcher = pair.tunnel.dispatcher("web");
   handler = async ({ body }) => ({ status: 200, body: await collect(body) });
-  agent.serve((request, reply) => handler(request, reply));
-  stop = async () => {
-    agent.destroy();
-    tunnel.destroy();
-    await Promise.all([agent.closed, tunnel.closed]);
-    await stopServer(server);
+  pair.agent.serve((request, reply) => handler(request, reply));
+});
+
+afterEach(() => pair.stop());
+
+const plain: DispatchOptions = { method: "GET", path: "/" };
+
+/** Writes down what a handler is told; `over` when it has heard the last of it. */
+function recorder(more: DispatchHandler = {}) {
+  const told: string[] = [];
+  const over = signal();
+  const last = (word: string) => {
+    told.push(word);
+    over.give();
   };
-});
-
-afterEach(() => stop());
-
-/** undici's type asks for its whole class; its functions call only `dispatch`. */
-function throughTunnel(): Dispatcher {
-  return tunnel.dispatcher("web") as unknown as Dispatcher;
+  const handle: DispatchHandler = {
+    onRequestStart(controller, context) {
+      told.push("start");
+      more.onRequestStart?.(controller, context);
+    },
+    onRequestUpgrade(controller, status, headers, socket) {
+      told.push(`upgrade ${status}`);
+      more.onRequestUpgrade?.(controller, status, headers, socket);
+    },
+    onResponseStart(controller, status, headers) {
+      told.push(`head ${status}`);
+      more.onResponseStart?.(controller, status, headers);
+    },
+    onResponseData(controller, chunk) {
+      if (told.at(-1) !== "data") told.push("data");
+      more.onResponseData?.(controller, chunk);
+    },
+    onResponseEnd(controller, trailers) {
+      last("end");
+      more.onResponseEnd?.(controller, trailers);
+    },
+    onResponseError(controller, error) {
+      last(`error ${error.message}`);
+      more.onResponseError?.(controller, error);
+    },
+  };
+  return { handle, told, over: over.seen };
 }
 
-async function* pieces(): AsyncIterable<Uint8Array> {
-  yield Buffer.from("he");
-  yield Buffer.from("llo");
-}
+const fault = () => {
+  throw new Error("my own mistake");
+};
 
-test.each([
-  ["a string", () => "hello"],
-  ["a buffer", () => Buffer.from("hello")],
-])("undici's request sends %s through the tunnel", async (_kind, body) => {
-  const dispatcher = throughTunnel();
-  const answer = await request("http://web/", { method: "POST", body: body(), dispatcher });
-  expect(await answer.body.text()).toBe("hello");
-});
+describe("a handler that throws", () => {
+  const answer: RequestHandler = (_request, reply) => {
+    reply.interim(103);
+    reply.head(200);
+    reply.end(text.encode("body"));
+  };
+  const accepting: RequestHandler = async (_request, reply) => void (await collect(reply.accept()));
 
-test("undici's fetch streams an async iterable through the tunnel", async () => {
-  const dispatcher = throughTunnel();
-  const answer = await undiciFetch("http://web/", {
-    method: "POST",
-    body: pieces(),
-    duplex: "half",
-    dispatcher,
+  it.each<[string, DispatchHandler, RequestHandler, string[], DispatchOptions]>([
+    ["at the start", { onRequestStart: fault }, answer, ["start"], plain],
+    ["at an interim head", { onResponseStart: fault }, answer, ["start", "head 103"], plain],
+    [
+      "at the head",
+      { onResponseStart: (_controller, status) => (status === 200 ? fault() : undefined) },
+      answer,
+      ["start", "head 103", "head 200"],
+      plain,
+    ],
+    ["at a chunk", { onResponseData: fault }, answer, ["start", "head 103", "head 200", "data"], plain],
+    [
+      "at a chunk of an answer that goes on",
+      { onResponseData: fault },
+      () => ({ status: 200, body: endless("x") }),
+      ["start", "head 200", "data"],
+      plain,
+    ],
+    ["at the end", { onResponseEnd: fault }, answer, ["start", "head 103", "head 200", "data", "end"], plain],
+    [
+      "at an upgrade",
+      { onRequestUpgrade: fault },
+      accepting,
+      ["start", "upgrade 101"],
+      { ...plain, upgrade: "echo" },
+    ],
+  ])(
+    "%s hears of it once and nothing else, and the tunnel goes on",
+    async (_when, more, far, told, options) => {
+      handler = far;
+      const record = recorder(more);
+      dispatcher.dispatch(options, record.handle);
+      await record.over;
+      await until(() => pair.agent.load === 0 && pair.tunnel.load === 0);
+      expect(record.told).toEqual([...told, "error my own mistake"]);
+      handler = () => ({ status: 204 });
+      expect((await pair.tunnel.request(get("/"))).status).toBe(204);
+    },
+  );
+
+  it("even when it is told of an error costs nobody else anything", async () => {
+    const warned = signal();
+    const warning = jest.spyOn(process, "emitWarning").mockImplementation(() => warned.give());
+    handler = () => {
+      throw new Error("refused");
+    };
+    dispatcher.dispatch(plain, { onResponseError: fault });
+    await warned.seen;
+    expect(warning.mock.calls).toEqual([[expect.stringContaining("my own mistake"), "RevdialWarning"]]);
+    warning.mockRestore();
+    handler = () => ({ status: 204 });
+    expect((await pair.tunnel.request(get("/"))).status).toBe(204);
   });
-  expect(await answer.text()).toBe("hello");
 });
 
-test("undici's fetch sends a form through the tunnel", async () => {
-  const dispatcher = throughTunnel();
-  const body = new FormData();
-  body.set("field", "value");
-  const answer = await undiciFetch("http://web/", { method: "POST", body, dispatcher });
-  expect(await answer.text()).toContain('name="field"\r\n\r\nvalue\r\n');
+describe("a controller", () => {
+  it("that has paused holds the far end's producer, and goes on where it was", async () => {
+    let given = 0;
+    handler = () => ({
+      status: 200,
+      body: (async function* () {
+        for (; given < 4_000_000; given += 16_000) yield new Uint8Array(16_000);
+      })(),
+    });
+    let received = 0;
+    const control = signal<DispatchController>();
+    const record = recorder({
+      onResponseStart(controller) {
+        controller.pause();
+        control.give(controller);
+      },
+      onResponseData(_controller, chunk) {
+        received += chunk.byteLength;
+      },
+    });
+    dispatcher.dispatch(plain, record.handle);
+    const controller = await control.seen;
+    let before = -1;
+    await until(() => {
+      const still = given > 0 && given === before;
+      before = given;
+      return still;
+    });
+    expect({ received, paused: controller.paused }).toEqual({ received: 0, paused: true });
+    expect(given).toBeLessThan(1_000_000);
+    controller.resume();
+    await record.over;
+    expect({ received, told: record.told }).toEqual({
+      received: 4_000_000,
+      told: ["start", "head 200", "data", "end"],
+    });
+  });
+
+  it.each<[string, DispatchHandler, string[]]>([
+    ["at the start", { onRequestStart: (controller) => controller.abort(new Error("enough")) }, ["start"]],
+    [
+      "at a head whose answer has come whole",
+      { onResponseStart: (controller) => controller.abort(new Error("enough")) },
+      ["start", "head 200"],
+    ],
+    [
+      "at the last chunk",
+      { onResponseData: (controller) => controller.abort(new Error("enough")) },
+      ["start", "head 200", "data"],
+    ],
+  ])("that aborts %s tells the handler, and nothing else after it", async (_when, more, told) => {
+    handler = () => ({ status: 200, body: text.encode("whole") });
+    const record = recorder(more);
+    dispatcher.dispatch(plain, record.handle);
+    await record.over;
+    await until(() => pair.agent.load === 0 && pair.tunnel.load === 0);
+    expect(record.told).toEqual([...told, "error enough"]);
+  });
+
+  it("that aborts while paused, after the answer has come whole, tells the handler too", async () => {
+    handler = () => ({ status: 200, body: text.encode("whole") });
+    const control = signal<DispatchController>();
+    const record = recorder({
+      onResponseStart(controller) {
+        controller.pause();
+        control.give(controller);
+      },
+    });
+    dispatcher.dispatch(plain, record.handle);
+    const controller = await control.seen;
+    await until(() => pair.tunnel.load === 0);
+    controller.abort(new Error("enough"));
+    controller.resume();
+    expect(record.told).toEqual(["start", "head 200", "error enough"]);
+  });
+
+  it("that aborts at the end has nothing left to end", async () => {
+    const record = recorder({ onResponseEnd: (controller) => controller.abort(new Error("too late")) });
+    dispatcher.dispatch(plain, record.handle);
+    await record.over;
+    await until(() => pair.tunnel.load === 0);
+    expect(record.told).toEqual(["start", "head 200", "end"]);
+  });
 });
 
-test("an abort by signal rejects the request and ends it at the far end", async () => {
-  const begun = signal();
-  const ended = signal();
-  handler = (_request, reply) => {
-    reply.onClose(() => ended.give());
-    begun.give();
-    return new Promise(() => undefined);
-  };
-  const controller = new AbortController();
-  const dispatcher = throughTunnel();
-  const answer = undiciFetch("http://web/", { signal: controller.signal, dispatcher });
-  const rejected = expect(answer).rejects.toThrow("aborted");
-  await begun.seen;
-  controller.abort();
-  await rejected;
-  await ended.seen;
+describe("a handler of the older generation", () => {
+  it("hears raw heads, interim ones too, pauses by returning false, and gets raw trailers", async () => {
+    handler = (_request, reply) => {
+      reply.interim(103, [["link", "</a>"]]);
+      reply.head(200, [
+        ["x-a", "1"],
+        ["x-a", "2"],
+      ]);
+      reply.end(text.encode("body"), [["x-sum", "4"]]);
+    };
+    const told: unknown[] = [];
+    const raw = (headers: Buffer[]) => headers.map(String);
+    const paused = signal<() => void>();
+    const over = signal();
+    const older = {
+      onConnect: () => void told.push("connect"),
+      onHeaders(status: number, headers: Buffer[], resume: () => void) {
+        told.push(status, raw(headers));
+        if (status < 200) return true;
+        paused.give(resume);
+        return false;
+      },
+      onData: (chunk: Buffer) => told.push(String(chunk)) > 0,
+      onComplete(trailers: Buffer[]) {
+        told.push(raw(trailers));
+        over.give();
+      },
+      onError: (error: Error) => void told.push(error),
+    };
+    dispatcher.dispatch(plain, older as DispatchHandler);
+    const resume = await paused.seen;
+    await until(() => pair.tunnel.load === 0);
+    const heads = ["connect", 103, ["link", "</a>"], 200, ["x-a", "1", "x-a", "2"]];
+    expect(told).toEqual(heads);
+    resume();
+    await over.seen;
+    expect(told).toEqual([...heads, "body", ["x-sum", "4"]]);
+  });
+
+  it("aborts by what it was given when it was connected", async () => {
+    handler = () => ({ status: 200, body: endless("x") });
+    const failed = signal<Error>();
+    let abort = (_reason?: Error) => {};
+    const older = {
+      onConnect(given: typeof abort) {
+        abort = given;
+      },
+      onHeaders: () => true,
+      onData() {
+        abort(new Error("enough"));
+        return true;
+      },
+      onError: failed.give,
+    };
+    dispatcher.dispatch(plain, older as DispatchHandler);
+    expect((await failed.seen).message).toBe("enough");
+    await until(() => pair.agent.load === 0);
+  });
+
+  it("gets a socket", async () => {
+    handler = async (_request, reply) => {
+      const accepted = reply.accept([["x-a", "1"]]);
+      accepted.end("hello");
+      await collect(accepted);
+    };
+    const switched = signal<[number, Buffer[], Duplex]>();
+    const older = {
+      onConnect: () => undefined,
+      onUpgrade: (status: number, headers: Buffer[], socket: Duplex) =>
+        switched.give([status, headers, socket]),
+    };
+    dispatcher.dispatch({ ...plain, method: "CONNECT" }, older as DispatchHandler);
+    const [status, headers, socket] = await switched.seen;
+    expect([status, headers.map(String)]).toEqual([101, ["x-a", "1"]]);
+    expect(String(await collect(socket))).toBe("hello");
+    socket.end();
+  });
 });
 
-test("a fetch through a closed tunnel is a TypeError with the tunnel's error as its cause", async () => {
-  const dispatcher = throughTunnel();
-  tunnel.destroy();
-  await tunnel.closed;
-  const error = await undiciFetch("http://web/", { dispatcher }).catch((reason: unknown) => reason);
-  expect(error).toBeInstanceOf(TypeError);
-  expect((error as TypeError).cause).toBeInstanceOf(RevdialError);
-});
+it.each(["close", "destroy"] as const)(
+  "a dispatcher after %s takes no requests, composed or not, and the tunnel goes on",
+  async (how) => {
+    const composed = dispatcher.compose((dispatch) => (options, handle) => dispatch(options, handle));
+    const before = recorder();
+    expect(composed.dispatch(plain, before.handle)).toBe(true);
+    await composed[how]();
+    for (const one of [dispatcher, composed]) {
+      const record = recorder();
+      expect(one.dispatch(plain, record.handle)).toBe(false);
+      expect(record.told).toEqual(["error CLOSED: the dispatcher is closed"]);
+    }
+    await before.over;
+    expect(before.told.at(-1)).toBe("end");
+    expect((await pair.tunnel.request(get("/"))).status).toBe(200);
+  },
+);

@@ -4,6 +4,7 @@ import { WebSocketServer } from "ws";
 import {
   acceptTunnel,
   createHttpAcceptor,
+  dialTunnel,
   type HttpAcceptor,
   type HttpAcceptorOptions,
   type Tunnel,
@@ -53,6 +54,31 @@ export async function httpGateway(
       acceptor.close();
       await Promise.all(tunnels.map((tunnel) => tunnel.closed));
       await stopServer(server);
+    },
+  };
+}
+
+export type Carrier = "websocket" | "http";
+
+export interface Joined {
+  /** Dialled; in the product this is the agent. */
+  agent: Tunnel;
+  /** Accepted; in the product this is the control plane. */
+  tunnel: Tunnel;
+  stop(): Promise<void>;
+}
+
+/** Two tunnels joined over a real socket. */
+export async function joined(carrier: Carrier, options: TunnelOptions = {}): Promise<Joined> {
+  const gateway = await httpGateway(options);
+  const agent = await dialTunnel(gateway.url, { ...options, transport: carrier });
+  return {
+    agent,
+    tunnel: gateway.tunnels[0] as Tunnel,
+    async stop() {
+      agent.destroy();
+      await agent.closed;
+      await gateway.stop();
     },
   };
 }
