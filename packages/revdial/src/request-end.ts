@@ -53,7 +53,11 @@ export class RequestEnd implements ChannelEnd {
   }
 
   onInterim(status: number, headers: HeaderList): void {
-    this.request.onInterim?.(status, headers);
+    try {
+      this.request.onInterim?.(status, headers);
+    } catch (error) {
+      this.cancel("the listener to interim heads failed", error);
+    }
   }
 
   onHead(status: number, headers: HeaderList): void {

@@ -4,7 +4,7 @@ import { IncomingBody } from "./body.ts";
 import { BodySource } from "./body-source.ts";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { RevdialError, type WireCodeName } from "./errors.ts";
-import { BodySender, isEmpty, lengthOf } from "./exchange.ts";
+import { BodySender, isEmpty, lengthOf, warn } from "./exchange.ts";
 import { channelKinds, type OpenHead } from "./frame.ts";
 import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
@@ -26,6 +26,7 @@ export class ServeEnd implements ChannelEnd, Reply {
   private socket: TunnelSocket | undefined;
   private drainListener: (() => void) | undefined;
   private closeListener: ((error: RevdialError | undefined) => void) | undefined;
+  private report: (error: unknown) => void = warn;
 
   constructor(port: ChannelPort, channel: number, head: OpenHead, ended: boolean) {
     this.port = port;
@@ -36,12 +37,13 @@ export class ServeEnd implements ChannelEnd, Reply {
 
   /** Runs the handler to its end, whatever it does; its slot is free afterwards. */
   async serve(handler: RequestHandler, report: (error: unknown) => void): Promise<void> {
+    this.report = report;
     try {
       const response = await handler(this.request, this);
       if (response !== undefined) await this.respond(response);
       else if (!this.answered && !this.over) throw new Error("a handler ended without an answer");
     } catch (error) {
-      if (!this.over) this.failed(error, report);
+      if (!this.over) this.failed(error);
     } finally {
       this.port.handled(this.channel);
     }
@@ -71,14 +73,14 @@ export class ServeEnd implements ChannelEnd, Reply {
     this.port.head(this.channel, status, length, fields, end);
   }
 
-  private failed(error: unknown, report: (error: unknown) => void): void {
+  private failed(error: unknown): void {
     if (error instanceof RevdialError && handlerCodes.has(error.code)) {
       const reason = error.message.slice(error.code.length + 2);
       return this.port.reset(this.channel, error.code as WireCodeName, reason);
     }
     // The cause stays on this side: it may name things that the caller should not see.
     this.port.reset(this.channel, "HANDLER_FAILED", "the handler failed");
-    report(error);
+    this.report(error);
   }
 
   interim(status: number, headers: HeaderList = []): void {
@@ -142,7 +144,11 @@ export class ServeEnd implements ChannelEnd, Reply {
   onDrained(): void {
     this.sender?.resume();
     this.socket?.onDrained();
-    this.drainListener?.();
+    try {
+      this.drainListener?.();
+    } catch (error) {
+      this.failed(error);
+    }
   }
 
   onClosed(error: RevdialError | undefined): void {
@@ -154,7 +160,11 @@ export class ServeEnd implements ChannelEnd, Reply {
     const cut = error?.code === "NOT_NEEDED" ? undefined : error;
     this.error = cut;
     if (cut) this.request.cancel(cut);
-    this.closeListener?.(cut);
+    try {
+      this.closeListener?.(cut);
+    } catch (error) {
+      this.report(error);
+    }
   }
 }
 

@@ -2,8 +2,8 @@
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import { expect, it } from "@jest/globals";
-import type { IncomingRequest, RequestHandler } from "../src/index.ts";
-import { collect, failure, get, type Pair, signal, text, until } from "./support.ts";
+import { type IncomingRequest, type RequestHandler, RevdialError } from "../src/index.ts";
+import { collect, failure, get, type Pair, signal, text, until, untilAborted } from "./support.ts";
 
 const closing = async (socket: Duplex) => void (socket.closed || (await once(socket, "close")));
 
@@ -175,6 +175,53 @@ export function carriesSockets(pair: () => Pair): void {
     for (let piece = 0; piece < pieces; piece += 1) expect(body[piece * 10_000 + 5]).toBe(piece);
     expect(await response.trailers).toEqual([["x-pieces", "200"]]);
     expect(waits).toBeGreaterThan(0);
+  });
+
+  it("costs a caller whose listener to interim heads throws its own request only", async () => {
+    pair().left.serve(async ({ signal: abort }, reply) => {
+      reply.interim(103);
+      await untilAborted(abort);
+    });
+    const onInterim = () => {
+      throw new Error("my own mistake");
+    };
+    expect(await failure(pair().right.request({ ...get("/"), onInterim }))).toMatchObject({
+      code: "CANCELLED",
+      cause: { message: "my own mistake" },
+    });
+    expect(pair().right.draining).toBe(false);
+  });
+
+  it.each<[string, RequestHandler]>([
+    [
+      "room",
+      (_request, reply) => {
+        reply.head(200);
+        reply.onDrain(() => {
+          throw new Error("my own mistake");
+        });
+        while (reply.write(new Uint8Array(10_000)));
+        return new Promise(() => undefined);
+      },
+    ],
+    [
+      "the end",
+      (_request, reply) => {
+        reply.head(200);
+        reply.onClose(() => {
+          throw new Error("my own mistake");
+        });
+        throw new RevdialError("CANCELLED", "enough");
+      },
+    ],
+  ])("costs a handler whose listener to %s throws its own exchange only", async (_what, handler) => {
+    pair().left.serve(handler);
+    const answer = pair()
+      .right.request(get("/"))
+      .then(({ body }) => collect(body));
+    expect(["HANDLER_FAILED", "CANCELLED"]).toContain((await failure(answer)).code);
+    expect(pair().handlerErrors).toMatchObject([{ message: "my own mistake" }]);
+    expect(pair().left.draining).toBe(false);
   });
 
   it("tells a reply that its caller is gone, and ignores what is said then", async () => {
