@@ -18,7 +18,7 @@ const BROKEN_CONNECTION = /^(ECONNRESET|EPIPE|ECONNABORTED|HPE_.*|WS_ERR_.*)$/;
 /**
  * Dials and resolves when HELLOs are exchanged. Rejects with a RevdialError: DIAL_REFUSED (`status`, `retryAfterMs`,
  * `detail`), DIAL_FAILED (network), DIAL_TIMEOUT, CANCELLED, ARGUMENT, or the protocol's own code. When "auto" failed
- * both ways it is the WebSocket's error, with that of HTTP as `cause`.
+ * both ways it is the server's refusal over HTTP, else the WebSocket's error; the other one is its `cause`.
  */
 export async function dialTunnel(url: string | URL, options: DialOptions = {}): Promise<Tunnel> {
   const { transport = "websocket", handshakeTimeoutMs = 10_000, upgradeTimeoutMs = 5000 } = options;
@@ -34,8 +34,9 @@ export async function dialTunnel(url: string | URL, options: DialOptions = {}): 
     const leftMs = handshakeTimeoutMs - (clock.now() - begun);
     if (!(error instanceof RevdialError) || !blamesIntermediary(error) || leftMs <= 0) throw error;
     options.onFallback?.(error);
-    return await attempt(connectHttp, plain, options, leftMs).catch((cause: unknown) => {
-      throw options.signal?.aborted ? cause : withCause(error, cause);
+    return await attempt(connectHttp, plain, options, leftMs).catch((overHttp: unknown) => {
+      if (options.signal?.aborted || !(overHttp instanceof RevdialError)) throw overHttp;
+      throw isServersWord(overHttp) ? withCause(overHttp, error) : withCause(error, overHttp);
     });
   }
 }
@@ -85,11 +86,15 @@ function parseTarget(url: string | URL): URL {
   throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
 }
 
+function isServersWord({ code, status = 0 }: RevdialError): boolean {
+  return code === "DIAL_REFUSED" && AUTHORITATIVE_STATUSES.has(status);
+}
+
 /** Whether something between us and the server may have got in the way of the WebSocket. */
 function blamesIntermediary(error: RevdialError): boolean {
   switch (error.code) {
     case "DIAL_REFUSED":
-      return !AUTHORITATIVE_STATUSES.has(error.status ?? 0);
+      return !isServersWord(error);
     case "DIAL_FAILED": {
       const { cause } = error;
       const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
@@ -106,7 +111,7 @@ function blamesIntermediary(error: RevdialError): boolean {
   }
 }
 
-function withCause(error: RevdialError, cause: unknown): RevdialError {
+function withCause(error: RevdialError, cause: RevdialError): RevdialError {
   const { code, status, retryAfterMs, detail } = error;
   return new RevdialError(code, error.message.slice(`${code}: `.length), {
     cause,

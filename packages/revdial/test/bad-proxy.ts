@@ -6,6 +6,8 @@ import { listen, stopServer } from "./gateway.ts";
 export interface BadProxyModes {
   /** What becomes of an upgrade. Default "pass". */
   upgrade?: "pass" | "hang" | "strip" | "swallow" | "cut" | { status: number };
+  /** What an open request over HTTP is answered with, instead of being passed on. */
+  open?: { status: number; headers?: Record<string, string> };
   /** Bodies are passed on in pieces of this many bytes. */
   pieceBytes?: number;
   /** The connection of a POST upwards is closed after its answer. */
@@ -102,6 +104,10 @@ function forward(proxy: BadProxy, port: number, incoming: IncomingMessage, outgo
   const { modes } = proxy;
   const isPost = incoming.headers["revdial-tunnel"] !== undefined;
   if (isPost) proxy.posts += 1;
+  else if (incoming.method === "POST" && modes.open !== undefined) {
+    incoming.resume();
+    return void outgoing.writeHead(modes.open.status, { ...modes.open.headers }).end();
+  }
   const { method, url: path, headers } = incoming;
   const upstream = request({ host: "127.0.0.1", port, method, path, headers, agent: false }, (answer) => {
     if (isPost && (modes.answersDropped ?? 0) > 0) {

@@ -107,6 +107,28 @@ describe("dialling with the fallback", () => {
     expect(error).toMatchObject({ code: "DIAL_REFUSED", status: 426, cause: { code: "DIAL_TIMEOUT" } });
   });
 
+  it.each([401, 403, 404, 503])(
+    "rejects with the server's refusal over HTTP with %i, and the WebSocket's error as its cause",
+    async (status) => {
+      const through = await behind({ upgrade: { status: 426 } });
+      through.modes.open = { status, headers: { "retry-after": "7" } };
+      const error = await failure(dial(through));
+      expect(error).toMatchObject({
+        code: "DIAL_REFUSED",
+        status,
+        retryAfterMs: 7000,
+        cause: { status: 426 },
+      });
+    },
+  );
+
+  it("does not take an intermediary's word over HTTP for the server's", async () => {
+    const through = await behind({ upgrade: "strip" });
+    through.modes.open = { status: 502 };
+    const error = await failure(dial(through));
+    expect(error).toMatchObject({ code: "DIAL_REFUSED", status: 200, cause: { status: 502 } });
+  });
+
   it("gives up when its caller does", async () => {
     const through = await behind({ upgrade: { status: 426 }, buffers: true });
     const abort = new AbortController();
