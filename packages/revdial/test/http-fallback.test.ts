@@ -1,8 +1,7 @@
 /** Dialling through intermediaries that are in the way of a WebSocket. */
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { type DialOptions, dialTunnel, moveBack, type RevdialError, type Tunnel } from "../src/index.ts";
-import { ManualClock } from "../src/testing/index.ts";
-import { type BadProxy, type BadProxyModes, badProxy } from "./bad-proxy.ts";
+import { type BadProxy, type BadProxyModes, badProxy, ManualClock } from "../src/testing/index.ts";
 import { type HttpGateway, httpGateway } from "./http-gateway.ts";
 import { collect, failure, get, signal, until } from "./support.ts";
 

@@ -1,11 +1,14 @@
-/** An HTTP proxy in front of a gateway that misbehaves as real ones do. */
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
-import { connect, type Socket } from "node:net";
-import { listen, stopServer } from "./gateway.ts";
+/** An HTTP proxy in front of one server that misbehaves as real ones do; its modes may change while it runs. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
 
 export interface BadProxyModes {
-  /** What becomes of an upgrade. Default "pass". */
-  upgrade?: "pass" | "hang" | "strip" | "swallow" | "cut" | { status: number };
+  /**
+   * What becomes of an upgrade: "hang" never answers, "cut" ends the connection, "strip" passes an ordinary GET on. The
+   * last three pass upgrade and answer on, and then nothing, or one direction only. Default "pass".
+   */
+  upgrade?: "pass" | "hang" | "cut" | "strip" | "swallow" | "up-only" | "down-only" | { status: number };
   /** What an open request over HTTP is answered with, instead of being passed on. */
   open?: { status: number; headers?: Record<string, string> };
   /** Bodies are passed on in pieces of this many bytes. */
@@ -19,21 +22,24 @@ export interface BadProxyModes {
 }
 
 export interface BadProxy {
-  /** Where diallers are to dial. */
+  /** The server's URL, through this proxy. */
   url: string;
   modes: BadProxyModes;
   upgrades: number;
   posts: number;
+  /** Tunnel keys that passed: what no log may show. */
+  keys: Set<string>;
   /** Cuts every connection, as an idle time-out does. */
   cut(): void;
   stop(): Promise<void>;
 }
 
+/** In front of `targetUrl`, on loopback both. */
 export async function badProxy(targetUrl: string, modes: BadProxyModes): Promise<BadProxy> {
-  const target = new URL(targetUrl);
-  const port = Number(target.port);
+  const url = new URL(targetUrl);
+  const port = Number(url.port);
   const sockets = new Set<Socket>();
-  const server: Server = createServer((incoming, outgoing) => forward(proxy, port, incoming, outgoing));
+  const server = createServer((incoming, outgoing) => forward(proxy, port, incoming, outgoing));
   server.on("connection", (socket: Socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
@@ -43,19 +49,22 @@ export async function badProxy(targetUrl: string, modes: BadProxyModes): Promise
     proxy.upgrades += 1;
     upgrade(proxy.modes.upgrade ?? "pass", port, incoming, socket, sockets);
   });
-  const url = await listen(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
   const proxy: BadProxy = {
-    url,
+    url: url.href,
     modes,
     upgrades: 0,
     posts: 0,
+    keys: new Set(),
     cut,
     async stop() {
       cut();
-      await stopServer(server);
+      await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
   return proxy;
@@ -87,12 +96,9 @@ function upgrade(
     if (!stripped.test(name)) lines.push(`${name}: ${String(value)}`);
   }
   upstream.write(`${lines.join("\r\n")}\r\n\r\n`);
-  if (mode !== "swallow") {
-    socket.pipe(upstream);
-    upstream.pipe(socket);
-    return;
-  }
-  socket.resume();
+  if (mode === "swallow" || mode === "down-only") socket.resume();
+  else socket.pipe(upstream);
+  if (mode !== "swallow" && mode !== "up-only") return void upstream.pipe(socket);
   // The answer to the upgrade passes, nothing after it.
   upstream.once("data", (head: Buffer) => {
     socket.write(head.subarray(0, head.indexOf("\r\n\r\n") + 4));
@@ -104,12 +110,15 @@ function forward(proxy: BadProxy, port: number, incoming: IncomingMessage, outgo
   const { modes } = proxy;
   const isPost = incoming.headers["revdial-tunnel"] !== undefined;
   if (isPost) proxy.posts += 1;
-  else if (incoming.method === "POST" && modes.open !== undefined) {
+  const isOpen = !isPost && incoming.headers["content-type"] === "application/vnd.revdial.v3";
+  if (isOpen && modes.open !== undefined) {
     incoming.resume();
     return void outgoing.writeHead(modes.open.status, { ...modes.open.headers }).end();
   }
   const { method, url: path, headers } = incoming;
   const upstream = request({ host: "127.0.0.1", port, method, path, headers, agent: false }, (answer) => {
+    const key = answer.headers["revdial-tunnel"];
+    if (typeof key === "string") proxy.keys.add(key);
     if (isPost && (modes.answersDropped ?? 0) > 0) {
       modes.answersDropped = (modes.answersDropped ?? 0) - 1;
       incoming.socket.destroy();
