@@ -50,6 +50,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   rttMs: number | undefined;
   readonly ready: Promise<void>;
   readonly goingAway: Promise<TunnelEnd>;
+  readonly reached: Promise<void>;
   readonly closed: Promise<TunnelEnd>;
   private readonly wire: Transport;
   private readonly clock: Clock;
@@ -61,6 +62,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private readonly observer = new Observer(this);
   private readonly settleReady = Promise.withResolvers<void>();
   private readonly settleGoingAway = Promise.withResolvers<TunnelEnd>();
+  private readonly settleReached = Promise.withResolvers<void>();
   private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
   private handler: RequestHandler | undefined;
   private timer: Timer | undefined;
@@ -85,6 +87,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.ready = this.settleReady.promise;
     this.ready.catch(() => undefined); // Those who do not wait for it watch `closed`.
     this.goingAway = this.settleGoingAway.promise;
+    this.reached = this.settleReached.promise;
+    this.reached.catch(() => undefined);
     this.closed = this.settleClosed.promise;
     const coreOptions = {
       limits: this.limits,
@@ -334,7 +338,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
         return;
       case "rtt":
         this.rttMs = effect.ms;
-        return;
+        return this.settleReached.resolve();
       case "close":
         return this.coreClosed(effect.code, effect.reason);
     }
@@ -391,7 +395,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
     for (const channel of this.ends.keys())
       this.finish(channel, { code, reason: end.reason, sent: this.core.fateOf(channel) }, cause);
     this.core.input({ do: "stop" }, 0);
-    this.settleReady.reject(new RevdialError(end.code, end.reason, { cause, ...retryAfter(end) }));
+    const error = new RevdialError(end.code, end.reason, { cause, ...retryAfter(end) });
+    this.settleReady.reject(error);
+    this.settleReached.reject(error);
     this.notices.clear();
     if (how === "terminate") this.wire.terminate();
     else if (how !== undefined) {

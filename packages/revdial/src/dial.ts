@@ -24,17 +24,20 @@ export async function dialTunnel(url: string | URL, options: DialOptions = {}): 
   const { transport = "websocket", handshakeTimeoutMs = 10_000, upgradeTimeoutMs = 5000 } = options;
   const { clock = systemClock } = options;
   const target = parseTarget(url);
-  if (transport === "websocket") return attempt(connectWebSocket, target, options, handshakeTimeoutMs);
+  if (transport === "websocket")
+    return attempt(connectWebSocket, target, options, handshakeTimeoutMs, "ready");
   const plain = new URL(target.href.replace(/^ws/, "http"));
-  if (transport === "http") return attempt(connectHttp, plain, options, handshakeTimeoutMs);
+  if (transport === "http") return attempt(connectHttp, plain, options, handshakeTimeoutMs, "ready");
   const begun = clock.now();
   try {
-    return await attempt(connectWebSocket, target, options, Math.min(upgradeTimeoutMs, handshakeTimeoutMs));
+    // A HELLO proves the way down only, and a WebSocket whose way up is swallowed would never be left.
+    const timeoutMs = Math.min(upgradeTimeoutMs, handshakeTimeoutMs);
+    return await attempt(connectWebSocket, target, options, timeoutMs, "reached");
   } catch (error) {
     const leftMs = handshakeTimeoutMs - (clock.now() - begun);
     if (!(error instanceof RevdialError) || !blamesIntermediary(error) || leftMs <= 0) throw error;
     options.onFallback?.(error);
-    return await attempt(connectHttp, plain, options, leftMs).catch((overHttp: unknown) => {
+    return await attempt(connectHttp, plain, options, leftMs, "ready").catch((overHttp: unknown) => {
       if (options.signal?.aborted || !(overHttp instanceof RevdialError)) throw overHttp;
       throw isServersWord(overHttp) ? withCause(overHttp, error) : withCause(error, overHttp);
     });
@@ -46,6 +49,7 @@ async function attempt(
   target: URL,
   options: DialOptions,
   timeoutMs: number,
+  proof: "ready" | "reached",
 ): Promise<Tunnel> {
   const { signal, clock = systemClock } = options;
   if (signal?.aborted)
@@ -59,7 +63,7 @@ async function attempt(
       const opened = createTunnel(transport, true, options);
       tunnel = opened;
       if (options.handler) opened.serve(options.handler);
-      opened.ready.then(() => outcome.resolve(opened), fail);
+      opened[proof].then(() => outcome.resolve(opened), fail);
     },
   });
   const cancel = () =>

@@ -28,7 +28,7 @@ export interface DialOptions extends TunnelOptions {
   handshakeTimeoutMs?: number;
   /** Over what: "auto" tries the WebSocket first and HTTP when an intermediary is in its way. Default "websocket". */
   transport?: "auto" | "websocket" | "http";
-  /** Within `handshakeTimeoutMs`, what "auto" gives the WebSocket, HELLO included. Default 5,000 ms. */
+  /** Within `handshakeTimeoutMs`, what "auto" gives the WebSocket, HELLO and a round trip included. Default 5,000 ms. */
   upgradeTimeoutMs?: number;
   /** Told why "auto" goes on over HTTP. */
   onFallback?: (error: RevdialError) => void;

@@ -164,6 +164,8 @@ export interface Tunnel {
    * has ended. Who needs another tunnel need not wait for `closed`. Never rejects.
    */
   readonly goingAway: Promise<TunnelEnd>;
+  /** The peer has answered a ping, so the path carries both ways; `ready` says that of one. Rejects as `ready` does. */
+  readonly reached: Promise<void>;
   /** Resolves when the tunnel has ended, whatever the way; never rejects. */
   readonly closed: Promise<TunnelEnd>;
   /** Last measured round trip in milliseconds. */

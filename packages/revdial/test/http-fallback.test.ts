@@ -49,6 +49,8 @@ describe("dialling with the fallback", () => {
     ["cuts the connection during the upgrade", "cut", "DIAL_FAILED"],
     ["never answers the upgrade", "hang", "DIAL_TIMEOUT"],
     ["answers the upgrade and swallows every byte after", "swallow", "DIAL_TIMEOUT"],
+    ["answers the upgrade and lets nothing down after", "up-only", "DIAL_TIMEOUT"],
+    ["answers the upgrade and lets nothing up after", "down-only", "DIAL_TIMEOUT"],
   ])("goes on over HTTP when a proxy %s", async (_name, upgrade, code) => {
     const reasons: RevdialError[] = [];
     const tunnel = await dial(await behind({ upgrade: upgrade ?? "pass" }), {

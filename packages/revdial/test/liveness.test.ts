@@ -28,6 +28,28 @@ describe("liveness", () => {
     expect(clock.pending).toBe(0);
   });
 
+  it("has reached its peer when a ping was answered, and not before", async () => {
+    const { clock, left, right, link } = await clockedPair();
+    let reached = false;
+    void right.reached.then(() => {
+      reached = true;
+    });
+    link.hold("left", true);
+    await clock.advance(0);
+    expect(reached).toBe(false);
+    link.hold("left", false);
+    await right.reached;
+    left.destroy();
+    await right.closed;
+  });
+
+  it("never reached a peer that was lost before it answered", async () => {
+    const { clock, right, link } = await clockedPair();
+    link.drop();
+    await clock.advance(60_000);
+    expect((await failure(right.reached)).code).toBe("DEAD_PEER");
+  });
+
   it("does not take a peer for dead that stalls for 10 s", async () => {
     const { clock, left, right, link } = await clockedPair();
     await clock.advance(7000);
