@@ -19,3 +19,15 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(timer) };
   },
 };
+
+/** Resolves after `ms`, or at once when the signal aborts. */
+export async function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = clock.setTimer(ms, resolve);
+  const stop = () => resolve();
+  signal.addEventListener("abort", stop, { once: true });
+  await promise;
+  timer.cancel();
+  signal.removeEventListener("abort", stop);
+}

@@ -1,6 +1,6 @@
 /** Keeps several tunnels to one server up. */
 import { type BackoffLimits, backoffMs } from "./backoff.ts";
-import { type Clock, systemClock } from "./clock.ts";
+import { pause, systemClock } from "./clock.ts";
 import { dialTunnel } from "./dial.ts";
 import type { DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
@@ -111,15 +111,4 @@ async function keepUp({ url, options, set, signal, handle }: Keeping, slot: numb
     await old?.closed;
     old = newest;
   }
-}
-
-async function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = clock.setTimer(ms, resolve);
-  const stop = () => resolve();
-  signal.addEventListener("abort", stop, { once: true });
-  await promise;
-  timer.cancel();
-  signal.removeEventListener("abort", stop);
 }

@@ -1,47 +1,80 @@
 /** Leaves the HTTP fallback as soon as a WebSocket gets through again. */
-import { type Clock, systemClock, type Timer } from "./clock.ts";
+import { type Clock, pause, systemClock } from "./clock.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 const EVERY_MS = 60_000;
+const HANDOVER_MS = 10_000;
 const DRAIN_MS = 600_000;
 
 export interface MoveBackOptions {
-  /** Dials by WebSocket; one call at a time. The signal aborts when the old tunnel has ended or the caller stops. */
+  /** Dials by WebSocket; one call at a time. The signal aborts when the outcome is not wanted any more. */
   dial: (signal: AbortSignal) => Promise<Tunnel>;
   /** The tunnel over HTTP that is to be replaced. */
   tunnel: Tunnel;
+  /** Gives up. */
+  signal?: AbortSignal;
   /** From the end of one try to the next. Default 60,000 ms. */
   everyMs?: number;
-  /** Time for what is in flight over HTTP. Default 600,000 ms. */
+  /** Time for the acceptor to end the old tunnel itself. Default 10,000 ms. */
+  handoverMs?: number;
+  /** Time for what is in flight over HTTP after that. Default 600,000 ms. */
   drainMs?: number;
   clock?: Clock;
-  /** Takes the new tunnel over; called before the old one drains, so that no request finds neither. */
-  onMoved: (tunnel: Tunnel) => void;
 }
 
-/** Tries until it works, the old tunnel ends, or the returned function is called. */
-export function moveBack(options: MoveBackOptions): () => void {
-  const { dial, tunnel: old, onMoved, clock = systemClock } = options;
-  const { everyMs = EVERY_MS, drainMs = DRAIN_MS } = options;
-  const stopped = new AbortController();
-  let timer: Timer | undefined;
-  const stop = () => {
-    timer?.cancel();
-    stopped.abort();
-  };
-  const wait = () => {
-    timer = clock.setTimer(everyMs, () => void attempt());
-  };
-  const attempt = async () => {
-    const tunnel = await dial(stopped.signal).catch(() => undefined);
-    // Whoever stopped us has plans of its own; a second tunnel would be in their way.
-    if (stopped.signal.aborted || old.draining) return void tunnel?.destroy();
-    if (tunnel === undefined) return wait();
-    stop();
-    onMoved(tunnel);
-    await old.close({ code: "REPLACED", reason: "moved back to a WebSocket", drainMs });
-  };
-  void old.closed.then(stop);
-  wait();
-  return stop;
+/**
+ * Tries until it works: resolves to the new tunnel, which the caller takes over in that turn. Resolves to undefined when the
+ * old tunnel ends, or takes no new requests, before a dial has begun that works; and when the caller gives up.
+ */
+export async function moveBack(options: MoveBackOptions): Promise<Tunnel | undefined> {
+  const { dial, tunnel: old, clock = systemClock, everyMs = EVERY_MS } = options;
+  const unwanted = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, unwanted.signal]) : unwanted.signal;
+  let dialling = false;
+  void old.closed.then(({ code }) => {
+    // REPLACED may be the acceptor's answer to the very tunnel that is being dialled, and come before we know it is up.
+    if (!dialling || code !== "REPLACED") unwanted.abort();
+  });
+  while (!signal.aborted && !old.draining) {
+    await pause(everyMs, clock, signal);
+    if (signal.aborted || old.draining) break;
+    dialling = true;
+    const tunnel = await dialReached(dial, signal);
+    dialling = false;
+    if (tunnel === undefined) continue;
+    void retire(old, clock, options);
+    return tunnel;
+  }
+  return undefined;
+}
+
+/** A tunnel whose path carries both ways; undefined when there is none, or nobody wants it any more. */
+async function dialReached(dial: MoveBackOptions["dial"], signal: AbortSignal): Promise<Tunnel | undefined> {
+  const tunnel = await dial(signal).catch(() => undefined);
+  const discard = () => tunnel?.destroy();
+  signal.addEventListener("abort", discard, { once: true });
+  if (signal.aborted) discard();
+  const reached = await tunnel?.reached.then(
+    () => true,
+    () => false,
+  );
+  signal.removeEventListener("abort", discard);
+  return reached && !signal.aborted ? tunnel : undefined;
+}
+
+/**
+ * The acceptor ends the old tunnel when it has taken the new one over. Only it knows when: ended from here, and too early,
+ * its requests would find neither. One that leaves it to us finds it ended after `handoverMs`.
+ */
+async function retire(
+  old: Tunnel,
+  clock: Clock,
+  { handoverMs = HANDOVER_MS, drainMs = DRAIN_MS }: MoveBackOptions,
+): Promise<void> {
+  const timer = clock.setTimer(
+    handoverMs,
+    () => void old.close({ code: "REPLACED", reason: "moved back to a WebSocket", drainMs }),
+  );
+  await old.closed;
+  timer.cancel();
 }

@@ -54,7 +54,7 @@ describe("dialling with the fallback", () => {
   ])("goes on over HTTP when a proxy %s", async (_name, upgrade, code) => {
     const reasons: RevdialError[] = [];
     const tunnel = await dial(await behind({ upgrade: upgrade ?? "pass" }), {
-      upgradeTimeoutMs: 50,
+      ...(code === "DIAL_TIMEOUT" ? { upgradeTimeoutMs: 50 } : {}),
       onFallback: (error) => void reasons.push(error),
     });
     expect(reasons).toMatchObject([{ code }]);
@@ -197,46 +197,158 @@ describe("a tunnel over HTTP", () => {
 });
 
 describe("moving back", () => {
-  it("hands the new tunnel over, and finishes what is in flight over the old one", async () => {
+  async function overHttp(): Promise<{ through: BadProxy; old: Tunnel; clock: ManualClock }> {
     const through = await behind({ upgrade: { status: 502 } });
-    const old = await dial(through);
+    return { through, old: await dial(through), clock: new ManualClock() };
+  }
+  const redial = (through: BadProxy) => (abort: AbortSignal) =>
+    dial(through, { transport: "websocket", signal: abort });
+
+  it("tries until a WebSocket gets through, and finishes what is in flight over the old tunnel", async () => {
+    const { through, old, clock } = await overHttp();
     const finish = signal();
     accepted().serve(async () => {
       await finish.seen;
       return { status: 204 };
     });
     const inFlight = old.request(get("/"));
-    const clock = new ManualClock();
-    const moved = signal<Tunnel>();
-    const redial = (abort: AbortSignal) => dial(through, { transport: "websocket", signal: abort });
-    moveBack({ dial: redial, tunnel: old, clock, onMoved: moved.give });
+    const moved = moveBack({ dial: redial(through), tunnel: old, clock });
     await clock.advance(60_000);
     await until(() => through.upgrades === 2 && clock.pending === 1);
     through.modes.upgrade = "pass";
     await clock.advance(60_000);
-    const tunnel = await moved.seen;
-    await until(() => old.draining);
+    const tunnel = await moved;
+    expect(tunnel?.transport).toBe("websocket");
+    await clock.advance(10_000);
+    expect(old.draining).toBe(true);
     finish.give();
     expect((await inFlight).status).toBe(204);
     await old.closed;
-    await echoes(accepted(), tunnel, big);
+    await echoes(accepted(), tunnel as Tunnel, big);
     expect(clock.pending).toBe(0);
   });
 
-  it("stops when the old tunnel ends, and keeps no tunnel that came too late", async () => {
+  it("leaves the end of the old tunnel to an acceptor that takes over in its own time: no request finds neither", async () => {
+    const { through, old, clock } = await overHttp();
+    const answer = () => ({ status: 204 });
+    old.serve(answer);
+    const first = accepted();
+    const moved = moveBack({ dial: redial(through), tunnel: old, clock });
+    through.modes.upgrade = "pass";
+    await clock.advance(60_000);
+    const tunnel = await moved;
+    tunnel?.serve(answer);
+    // Here the acceptor issues an epoch, and still asks over the tunnel it knows.
+    await clock.advance(9999);
+    expect((await first.request(get("/"))).status).toBe(204);
+    void first.close({ code: "REPLACED" });
+    expect((await accepted().request(get("/"))).status).toBe(204);
+    expect((await old.closed).code).toBe("REPLACED");
+    expect(clock.pending).toBe(0);
+  });
+
+  it("takes over when the acceptor has ended the old tunnel before the new one is known to be up", async () => {
+    const { through, old, clock } = await overHttp();
+    const late = signal();
+    const moved = moveBack({
+      tunnel: old,
+      clock,
+      dial: async (abort) => {
+        const tunnel = await redial(through)(abort);
+        await late.seen;
+        return tunnel;
+      },
+    });
+    through.modes.upgrade = "pass";
+    const first = accepted();
+    await clock.advance(60_000);
+    await until(() => accepted() !== first);
+    await first.close({ code: "REPLACED" });
+    await old.closed;
+    late.give();
+    const tunnel = await moved;
+    await echoes(accepted(), tunnel as Tunnel, big);
+  });
+
+  it("is over when another dialler has taken the old tunnel's place, during a try that fails too", async () => {
+    const { through, old, clock } = await overHttp();
+    const outcome = Promise.withResolvers<Tunnel>();
+    const moved = moveBack({ dial: () => outcome.promise, tunnel: old, clock });
+    await clock.advance(60_000);
+    await accepted().close({ code: "REPLACED" });
+    await old.closed;
+    outcome.reject(new Error("no way through"));
+    expect(await moved).toBeUndefined();
+    expect(clock.pending).toBe(0);
+    expect(through.upgrades).toBe(1);
+  });
+
+  it("does not take a WebSocket that nothing comes up through for one that works", async () => {
+    const { through, old, clock } = await overHttp();
+    const deaf: Tunnel[] = [];
+    const moved = moveBack({
+      tunnel: old,
+      clock,
+      dial: async (abort) => {
+        const tunnel = await redial(through)(abort);
+        deaf.push(tunnel);
+        return tunnel;
+      },
+    });
+    through.modes.upgrade = "down-only";
+    await clock.advance(60_000);
+    await until(() => deaf.length === 1);
+    old.serve(() => ({ status: 204 }));
+    const [first] = (current as HttpGateway).tunnels;
+    expect((await (first as Tunnel).request(get("/"))).status).toBe(204);
+    through.modes.upgrade = "pass";
+    deaf[0]?.destroy();
+    await until(() => clock.pending === 1);
+    await clock.advance(60_000);
+    expect(await moved).not.toBe(deaf[0]);
+    expect((await moved)?.transport).toBe("websocket");
+  });
+
+  it.each<[string, (old: Tunnel, abort: AbortController) => void]>([
+    ["the old tunnel is lost", (old) => old.destroy()],
+    ["its caller gives up", (_old, abort) => abort.abort()],
+  ])("is over when %s, and keeps no tunnel that comes too late", async (_name, happen) => {
     const through = await behind({});
     const old = await dial(through, { transport: "http" });
     const clock = new ManualClock();
     const late = Promise.withResolvers<Tunnel>();
-    const moved: Tunnel[] = [];
-    moveBack({ dial: () => late.promise, tunnel: old, clock, onMoved: (tunnel) => void moved.push(tunnel) });
+    const abort = new AbortController();
+    const signals: AbortSignal[] = [];
+    const moved = moveBack({
+      tunnel: old,
+      clock,
+      signal: abort.signal,
+      dial: (wanted) => {
+        signals.push(wanted);
+        return late.promise;
+      },
+    });
     await clock.advance(60_000);
-    old.destroy();
-    await old.closed;
+    happen(old, abort);
+    await until(() => signals[0]?.aborted === true);
     const tunnel = await dial(through, { transport: "websocket" });
     late.resolve(tunnel);
+    expect(await moved).toBeUndefined();
     expect((await tunnel.closed).code).toBe("DESTROYED");
-    expect(moved).toEqual([]);
     expect(clock.pending).toBe(0);
+  });
+
+  it("does not begin when the old tunnel takes no new requests", async () => {
+    const { through, old, clock } = await overHttp();
+    old.serve(() => new Promise(() => undefined));
+    const stuck = accepted().request(get("/"));
+    stuck.catch(() => undefined);
+    await until(() => old.load === 1);
+    const moved = moveBack({ dial: redial(through), tunnel: old, clock });
+    void accepted().close({ code: "REPLACED" });
+    await until(() => old.draining);
+    await clock.advance(60_000);
+    expect(await moved).toBeUndefined();
+    expect(through.upgrades).toBe(1);
   });
 });
