@@ -7,7 +7,7 @@ import {
   tunnelPair,
 } from "revdial/testing";
 import { aWolf } from "../../test/a-wolf.ts";
-import { manualClock } from "../../test/manual-clock.ts";
+import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
 import { createLogger } from "../logger.ts";
 import type { Wolf } from "../wolves/wolf-store.ts";
 import { createTunnelGateway, type TunnelGateway, type TunnelGatewayOptions } from "./tunnel-gateway.ts";
@@ -23,6 +23,7 @@ let epoch: number;
 let openTunnel: () => Promise<Wolf | undefined>;
 let tunnelLost: TunnelGatewayOptions["tunnelLost"];
 let random: () => number;
+let clock: ManualClock;
 
 beforeEach(() => {
   lines = [];
@@ -31,6 +32,7 @@ beforeEach(() => {
   writes = [];
   epoch = 0;
   random = () => 0.5;
+  clock = manualClock();
   openTunnel = async () => {
     epoch += 1;
     return { ...wolf, epoch };
@@ -42,7 +44,7 @@ beforeEach(() => {
       changeHealth: async (...args) => writes.push(["health", ...args]) > 0,
       changeReport: async (...args) => writes.push(["report", ...args]) > 0,
     },
-    clock: manualClock(),
+    clock,
     log: createLogger("trace", { write: (line) => void lines.push(line) }),
     random: () => random(),
     tunnelLost: (id, lostEpoch) => tunnelLost(id, lostEpoch),
@@ -56,10 +58,15 @@ afterEach(async () => {
   await gateway.drain();
 });
 
-function pair(options: TunnelPairOptions = {}): { agent: Tunnel; accepted: Tunnel } {
+function trackedPair(options: TunnelPairOptions = {}): TunnelPair {
   const made = tunnelPair(options);
   pairs.push(made);
-  return { agent: made.left, accepted: made.right };
+  return made;
+}
+
+function pair(options: TunnelPairOptions = {}): { agent: Tunnel; accepted: Tunnel } {
+  const { left, right } = trackedPair(options);
+  return { agent: left, accepted: right };
 }
 
 /** Every turn of the event loop that memory tunnels need for what is under way. */
@@ -74,17 +81,17 @@ async function connect(): Promise<{ agent: Tunnel; accepted: Tunnel }> {
 }
 
 /** The next tunnel's epoch is issued when the test says so. */
-function holdEpoch(): { issue(): void; fail(error: Error): void } {
+function holdEpoch(): { asked: Promise<void>; issue(): void; fail(error: Error): void } {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
   const issue = openTunnel;
-  let held: Promise<Wolf | undefined> | undefined;
   openTunnel = () => {
     openTunnel = issue;
     const opened = issue();
-    held = promise.then(() => opened);
-    return held;
+    asked.resolve();
+    return promise.then(() => opened);
   };
-  return { issue: resolve, fail: reject };
+  return { asked: asked.promise, issue: resolve, fail: reject };
 }
 
 const say = (agent: Tunnel, type: string, json: unknown) =>
@@ -97,7 +104,7 @@ describe("a wolf's tunnel", () => {
     const epochHeld = holdEpoch();
     const { accepted } = pair();
     const accepting = gateway.acceptWolf(wolf, accepted);
-    await settle();
+    await epochHeld.asked;
     expect([gateway.wolf("wlf_a"), gateway.liveWolves(), told]).toEqual([undefined, [], []]);
     epochHeld.issue();
     await accepting;
@@ -186,7 +193,7 @@ describe("a tunnel that dies while its epoch is issued", () => {
     const epochHeld = holdEpoch();
     const { agent, accepted } = pair();
     const accepting = gateway.acceptWolf(wolf, accepted);
-    await settle();
+    await epochHeld.asked;
     agent.destroy();
     await accepted.closed;
     epochHeld.issue();
@@ -201,7 +208,7 @@ describe("a tunnel that dies while its epoch is issued", () => {
     const epochHeld = holdEpoch();
     const { agent, accepted } = pair();
     const accepting = gateway.acceptWolf(wolf, accepted);
-    await settle();
+    await epochHeld.asked;
     agent.destroy();
     epochHeld.fail(new Error("the database is down"));
     await accepting;
@@ -238,11 +245,44 @@ describe("a newer tunnel of the same wolf", () => {
     await old.agent.closed;
   });
 
+  it("lets the older one finish the creation of a sandbox, but not for ever", async () => {
+    const time = new TunnelClock();
+    const { left: agent, right: accepted, ready } = trackedPair({ both: { clock: time } });
+    agent.serve(() => new Promise(() => undefined));
+    const accepting = gateway.acceptWolf(wolf, accepted);
+    await ready;
+    await time.advance(0);
+    await accepting;
+    const pending = gateway.wolf("wlf_a")?.request({ service: "wolf", method: "POST", path: "/" });
+    let over = false;
+    const ended = pending?.catch((error: RevdialError) => error).finally(() => (over = true));
+    await connect();
+    await time.advance(119_000);
+    expect(over).toBe(false);
+    await time.advance(1000);
+    expect(await ended).toBeInstanceOf(RevdialError);
+    await agent.closed;
+  });
+
+  it("does not take over before its path has carried something both ways", async () => {
+    const old = await connect();
+    const deaf = trackedPair();
+    deaf.link.hold("left", true);
+    const accepting = gateway.acceptWolf(wolf, deaf.right);
+    await deaf.right.ready;
+    await settle();
+    expect(gateway.wolf("wlf_a")).toBe(old.accepted);
+    expect(epoch).toBe(1);
+    deaf.link.hold("left", false);
+    await accepting;
+    expect(gateway.wolf("wlf_a")).toBe(deaf.right);
+  });
+
   it("wins over one that dialled earlier and got its epoch later in time", async () => {
     const epochHeld = holdEpoch();
     const slow = pair();
     const accepting = gateway.acceptWolf(wolf, slow.accepted);
-    await settle();
+    await epochHeld.asked;
     const fast = await connect();
     expect(gateway.liveWolves()).toEqual([{ id: "wlf_a", epoch: 2 }]);
     epochHeld.issue();
@@ -284,6 +324,7 @@ describe("what an agent says", () => {
     const accepting = gateway.acceptWolf(wolf, accepted);
     await agent.ready;
     say(agent, "inventory", { gpu_type: "amd", max_sandboxes: 3, agent_version: "1", labels: {} });
+    await epochHeld.asked;
     await settle();
     expect(writes).toEqual([]);
     epochHeld.issue();
@@ -405,10 +446,37 @@ describe("draining", () => {
     await draining;
   });
 
+  it("ends a replaced tunnel that is still busy after its time", async () => {
+    const old = await connect();
+    old.agent.serve(() => new Promise(() => undefined));
+    const pending = gateway.wolf("wlf_a")?.request({ service: "wolf", method: "GET", path: "/" });
+    pending?.catch(() => undefined);
+    const young = await connect();
+    const draining = gateway.drain();
+    await young.agent.closed;
+    clock.advance(9999);
+    await settle();
+    expect(old.accepted.load).toBe(1);
+    clock.advance(1);
+    await draining;
+    expect(await old.accepted.closed).toMatchObject({ code: "DESTROYED" });
+    expect(clock.pending).toBe(0);
+  });
+
   it("sends a tunnel away that comes up meanwhile", async () => {
     await gateway.drain();
     const { agent } = await connect();
     expect((await agent.closed).retryAfterMs).toBe(1100);
+  });
+
+  it("does not wait for a peer that never says HELLO", async () => {
+    const { link, right: accepted } = trackedPair();
+    link.hold("right", true);
+    const accepting = gateway.acceptWolf(wolf, accepted);
+    await gateway.drain();
+    await accepting;
+    expect(gateway.liveWolves()).toEqual([]);
+    expect(epoch).toBe(0);
   });
 
   it("of nothing is done at once", async () => {

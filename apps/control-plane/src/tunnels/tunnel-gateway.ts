@@ -1,5 +1,5 @@
 /**
- * Every tunnel of this replica, from the accepted WebSocket to its end: epochs, replacement, who is told. Nothing a peer
+ * Every tunnel of this replica, whatever carries it, from its acceptance to its end: epochs, replacement, who is told. Nothing a peer
  * does leaves this file as an exception.
  */
 import type { AgentWolfEvent } from "@wolfpack/api-contract";
@@ -51,6 +51,8 @@ export interface TunnelGatewayOptions {
 const RETRY_MIN_MS = 100;
 const RETRY_SPREAD_MS = 2000;
 const DRAIN_MS = 10_000;
+/** A tunnel whose agent moves to another connection: longer than the creation of a sandbox, the slowest request, takes. */
+const REPLACED_DRAIN_MS = 120_000;
 
 export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGateway {
   const { store, clock, log, random, tunnelLost } = options;
@@ -61,6 +63,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const events: ((wolfId: string, event: AgentWolfEvent) => void)[] = [];
   /** What is still to be done after tunnels that end. */
   const endings = new Set<Promise<void>>();
+  /** From their acceptance to their end: those that have not said HELLO, live ones, and those replaced and still busy. */
+  const all = new Set<Tunnel>();
   let sandboxEpoch = 0;
   let draining = false;
 
@@ -89,9 +93,15 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   /** False when a newer tunnel of the same key has overtaken this one; an older one is told to end. */
   function enter(registry: TunnelRegistry, key: string, entry: LiveTunnel): boolean {
     const replaced = registry.register(key, entry);
-    const older = replaced === false ? entry : replaced;
-    void older?.tunnel.close({ code: "REPLACED", reason: "replaced", drainMs: DRAIN_MS });
+    const older = replaced === false ? entry.tunnel : replaced?.tunnel;
+    const drainMs = draining ? DRAIN_MS : REPLACED_DRAIN_MS;
+    void older?.close({ code: "REPLACED", reason: "replaced", drainMs });
     return replaced !== false;
+  }
+
+  function keep(tunnel: Tunnel): void {
+    all.add(tunnel);
+    void tunnel.closed.then(() => all.delete(tunnel));
   }
 
   function atEnd(tunnel: Tunnel, run: (end: Awaited<Tunnel["closed"]>) => unknown): void {
@@ -102,10 +112,13 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     endings.add(ending);
   }
 
-  /** HELLO and epoch; undefined when the tunnel cannot be used. */
+  /**
+   * The epoch; undefined when the tunnel cannot be used. None for a path that carries one way only: it would replace a
+   * tunnel that works.
+   */
   async function open(wolf: Wolf, tunnel: Tunnel): Promise<Wolf | undefined> {
     try {
-      await tunnel.ready;
+      await tunnel.reached;
       const opened = await store.openTunnel(wolf.id, clock.now());
       if (opened === undefined) tunnel.destroy(new Error("the wolf was removed"));
       return opened;
@@ -127,6 +140,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     liveWolves: () => wolves.list().map(([id, { epoch }]) => ({ id, epoch })),
 
     async acceptWolf(wolf, tunnel) {
+      keep(tunnel);
       const notices = agentNotices({ wolfId: wolf.id, clock, log });
       tunnel.onNotice(notices.hear);
       atEnd(tunnel, notices.close);
@@ -148,23 +162,25 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         report: (report) => store.changeReport(id, epoch, report, clock.now()),
         event: (event) => tell(events, id, event),
       });
-      log.info({ wolf_id: id, name, epoch, agent: tunnel.peer?.agent }, "tunnel up");
+      const { transport, peer } = tunnel;
+      log.info({ wolf_id: id, name, epoch, transport, agent: peer?.agent }, "tunnel up");
       tell(connected, id);
       if (draining) void goAway(tunnel);
     },
 
     async acceptSandbox(sessionId, tunnel) {
+      keep(tunnel);
       sandboxEpoch += 1;
       const epoch = sandboxEpoch;
       try {
-        await tunnel.ready;
+        await tunnel.reached;
       } catch (err) {
         log.info({ err, session_id: sessionId }, "sandbox tunnel not accepted");
         return;
       }
       if (!enter(sandboxes, sessionId, { tunnel, epoch })) return;
       atEnd(tunnel, () => sandboxes.remove(sessionId, epoch));
-      log.info({ session_id: sessionId, epoch }, "sandbox tunnel up");
+      log.info({ session_id: sessionId, epoch, transport: tunnel.transport }, "sandbox tunnel up");
       if (draining) void goAway(tunnel);
     },
 
@@ -174,8 +190,12 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
 
     async drain() {
       draining = true;
-      await Promise.all([...wolves.list(), ...sandboxes.list()].map(([, { tunnel }]) => goAway(tunnel)));
+      const late = clock.setTimer(DRAIN_MS, () => {
+        for (const tunnel of all) tunnel.destroy(new Error("the replica shuts down"));
+      });
+      await Promise.all([...all].map(goAway));
       await Promise.all(endings);
+      late.cancel();
     },
   };
 }
