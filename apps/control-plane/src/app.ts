@@ -13,11 +13,14 @@ export interface AppOptions {
   draining: () => boolean;
   /** Rejects when the database does not answer. */
   pingDatabase: () => Promise<void>;
+  /** POSTs of tunnels over HTTP; see there why they come first. */
+  tunnelPosts: RequestHandler;
   /** Mounted at /api/v1. */
   routers: readonly Router[];
 }
 
-export function createApp({ log, bodyBytesMax, draining, pingDatabase, routers }: AppOptions): Express {
+export function createApp(options: AppOptions): Express {
+  const { log, bodyBytesMax, draining, pingDatabase, tunnelPosts, routers } = options;
   const app = express();
   app.disable("x-powered-by");
   // Every answer is fresh, and an ETag of an error is of no use.
@@ -25,6 +28,7 @@ export function createApp({ log, bodyBytesMax, draining, pingDatabase, routers }
   // `?a[b]=c` is a parameter named "a[b]", not an object.
   app.set("query parser", "simple");
 
+  app.use(tunnelPosts);
   app.use(requestLog(log));
   app.use(apiHeaders);
   app.use(methodCheck());

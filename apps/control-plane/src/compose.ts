@@ -16,6 +16,8 @@ import { createScreen } from "./sessions/screen.ts";
 import { sessionRoutes } from "./sessions/session-routes.ts";
 import { createSessionService } from "./sessions/session-service.ts";
 import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
+import { createAdmission } from "./tunnels/admission.ts";
+import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
 import { createHealthMonitor } from "./wolves/health-monitor.ts";
@@ -28,7 +30,7 @@ export interface ControlPlane {
   readonly identity: IdentityService;
   /** Begins to serve and to look after the fleet; resolves to the port. Rejects with Node's error, such as EADDRINUSE. */
   listen(): Promise<number>;
-  /** Not ready, no new connections, tunnels told to go elsewhere, requests in flight finished; bounded. Ends every connection and timer. */
+  /** Not ready, tunnels told to go elsewhere, new requests refused, those in flight finished; bounded. Ends every connection and timer. */
   stop(): Promise<void>;
 }
 
@@ -84,20 +86,31 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     settleMs: config.lobbySettleMs,
   });
 
+  const admission = createAdmission({
+    identity,
+    wolves: wolfStore,
+    ownerOf: sessions.ownerOf,
+    gateway,
+    log,
+    draining,
+  });
+  const overHttp = tunnelsOverHttp(admission);
   const app = createApp({
     log,
     bodyBytesMax: config.bodyBytesMax,
     draining,
     pingDatabase: () => pingDatabase(prisma),
+    tunnelPosts: overHttp.posts,
     routers: [
       identityRoutes(identity),
       wolfRoutes({ wolves, identity, rttMsOf: gateway.rttMsOf }),
       sessionRoutes({ sessions, screen: createScreen(gateway), identity }),
       upgradeRoutes(),
+      overHttp.routes,
     ],
   });
   const server = createHttpServer(app);
-  attachUpgrades(server, { identity, wolves: wolfStore, ownerOf: sessions.ownerOf, gateway, log, draining });
+  attachUpgrades(server, admission, log);
 
   let reconciling: Timer | undefined;
   return {
@@ -118,9 +131,11 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     async stop() {
       isDraining = true;
       reconciling?.cancel();
-      const closed = closeServer(server);
       sessions.close();
+      // Still listening: over HTTP, what is in flight needs new connections to arrive.
       await gateway.drain();
+      overHttp.close();
+      const closed = closeServer(server);
       const timer = setTimeout(() => server.closeAllConnections(), REQUESTS_DRAIN_MS);
       await closed;
       clearTimeout(timer);

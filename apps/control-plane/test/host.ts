@@ -15,8 +15,8 @@ export interface TestHost {
   wolfId: string;
   wolf: WolfEmulator;
   tunnel: Tunnel;
-  /** Dials again after the tunnel was ended. */
-  dial(): Promise<void>;
+  /** Dials again, also while the tunnel of before is up: the control plane ends that one. */
+  dial(transport?: "websocket" | "http"): Promise<void>;
   /** Answers the screen service in the sandbox's place. */
   screen: ((request: IncomingRequest) => OutgoingResponse) | undefined;
   stop(): Promise<void>;
@@ -26,11 +26,19 @@ export interface TestHostOptions extends Partial<WolfEmulatorOptions> {
   name: string;
   gpuType?: "nvidia" | "amd" | "none";
   maxSandboxes?: number;
+  /** What carries the first tunnel. Default "websocket". */
+  transport?: "websocket" | "http";
 }
 
 export async function startHost(
   plane: TestControlPlane,
-  { name, gpuType = "nvidia", maxSandboxes = 4, ...wolfOptions }: TestHostOptions,
+  {
+    name,
+    gpuType = "nvidia",
+    maxSandboxes = 4,
+    transport: first = "websocket",
+    ...wolfOptions
+  }: TestHostOptions,
 ): Promise<TestHost> {
   const folder = mkdtempSync(path.join(os.tmpdir(), "wh-"));
   const socketPath = path.join(folder, "wolf.sock");
@@ -55,10 +63,10 @@ export async function startHost(
     wolf,
     tunnel: undefined as unknown as Tunnel,
     screen: undefined,
-    async dial() {
+    async dial(transport = "websocket") {
       const tunnel = await dialTunnel(
         `${plane.url.replace("http", "ws")}/api/v1/revdial?runnerid=wolf-${name}`,
-        { headers: { authorization } },
+        { headers: { authorization }, transport },
       );
       tunnel.serve((request) =>
         request.service === "wolf" ? forward(socketPath, request.path, request) : screenOf(request),
@@ -84,7 +92,7 @@ export async function startHost(
     return forward(path.join(folder, "wolfpack", session, "screen.sock"), `/${what}`, request);
   }
 
-  await host.dial();
+  await host.dial(first);
   return host;
 }
 

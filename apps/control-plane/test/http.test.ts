@@ -142,6 +142,7 @@ describe("paths and methods", () => {
     ["PATCH", "/api/v1/sessions/ses_01KB00000000000000000000SE", "DELETE, GET, HEAD"],
     ["DELETE", "/API/v1/users/", "GET, HEAD, POST"],
     ["POST", "/healthz", "GET, HEAD"],
+    ["PUT", "/api/v1/revdial", "GET, HEAD, POST"],
     ["TRACE", "/api/v1/me", "GET, HEAD"],
   ])("answers %s %s with 405 and Allow: %s", async (method, path, allow) => {
     const response = await fetchRaw(method, path);
@@ -270,7 +271,8 @@ describe("the contract", () => {
       path,
     );
     if (operation.auth === "public") expect(response.status).toBe(200);
-    else if (operation.auth === "tunnel") expectProblem(response, "upgrade-required");
+    else if (operation.auth === "tunnel")
+      expectProblem(response, operation.method === "GET" ? "upgrade-required" : "unsupported-media-type");
     else expectProblem(response, "unauthenticated");
   });
 

@@ -26,6 +26,15 @@ export interface Operation {
 const wolf = z.object({ id: s.WolfId });
 const session = z.object({ id: s.SessionId });
 const externalAgent = z.object({ session_id: s.SessionId });
+const tunnel = {
+  path: "/api/v1/revdial",
+  auth: "tunnel",
+  query: z.strictObject({
+    runnerid: z.string().meta({
+      description: "`wolf-<name>` with the runner token, `sandbox-<session id>` with the owner's API key",
+    }),
+  }),
+} as const satisfies Partial<Operation>;
 const link = { Link: '`rel="next"` leads to the next page; absent on the last.' };
 
 const screenshot = {
@@ -175,15 +184,9 @@ export const operations = {
     params: externalAgent,
   },
   openTunnel: {
+    ...tunnel,
     method: "GET",
-    path: "/api/v1/revdial",
     summary: "WebSocket of an agent's or a sandbox's tunnel",
-    auth: "tunnel",
-    query: z.strictObject({
-      runnerid: z.string().meta({
-        description: "`wolf-<name>` with the runner token, `sandbox-<session id>` with the owner's API key",
-      }),
-    }),
     responses: { 101: null },
     problems: [
       "runner-id-invalid",
@@ -192,6 +195,21 @@ export const operations = {
       "wolf-not-found",
       "session-not-found",
       "upgrade-required",
+    ],
+  },
+  openTunnelOverHttp: {
+    ...tunnel,
+    method: "POST",
+    summary:
+      "The same tunnel where WebSockets are blocked (`application/vnd.revdial.v3`, SPEC of revdial section 12): a POST without `Revdial-Tunnel` opens it, and its 200 ends with the tunnel; POSTs with it carry what the agent says and are answered by the tunnel library, with a status alone",
+    responses: { 200: null, 204: null },
+    headers: { "Revdial-Tunnel": "With 200, the key of the tunnel: a secret that the POSTs after it name." },
+    problems: [
+      "runner-id-invalid",
+      "origin-refused",
+      "wolf-not-found",
+      "session-not-found",
+      "unsupported-media-type",
     ],
   },
   getMe: {

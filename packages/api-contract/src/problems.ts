@@ -40,7 +40,7 @@ export const problems = {
   "origin-refused": {
     status: 403,
     title: "Origin refused",
-    meaning: "Tunnels are not opened by web pages: the upgrade carried an Origin header.",
+    meaning: "Tunnels are not opened by web pages: the request carried an Origin header.",
   },
   "not-found": { status: 404, title: "Not found", meaning: "No such route." },
   "wolf-not-found": {
@@ -93,7 +93,8 @@ export const problems = {
   "unsupported-media-type": {
     status: 415,
     title: "Unsupported media type",
-    meaning: "Send `Content-Type: application/json`, UTF-8, not compressed.",
+    meaning:
+      "Send `Content-Type: application/json`, UTF-8, not compressed; for a tunnel `application/vnd.revdial.v3`.",
   },
   "upgrade-required": { status: 426, title: "Upgrade required", meaning: "This route is a WebSocket." },
   "headers-too-large": {

@@ -130,6 +130,11 @@ describe("the OpenAPI document", () => {
     expect(Object.keys(responses)).toEqual(
       expect.arrayContaining(["101", "400", "401", "403", "404", "426", "503"]),
     );
+    const overHttp = describedAt("/api/v1/revdial", "post").responses;
+    expect(Object.keys(overHttp)).toEqual(
+      expect.arrayContaining(["200", "204", "400", "401", "403", "404", "415", "503"]),
+    );
+    expect(overHttp).not.toHaveProperty("426");
   });
 
   it("shows a page size as the integer it is", () => {

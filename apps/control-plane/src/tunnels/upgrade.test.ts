@@ -13,46 +13,22 @@ import { dialTunnel, type RevdialError, type Tunnel } from "revdial";
 import request from "supertest";
 import { aWolf } from "../../test/a-wolf.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
+import {
+  dial,
+  dialled,
+  type Refused,
+  raw as rawRequest,
+  refusal,
+  refusedEitherWay,
+  runnerAuth,
+  TUNNEL_PATH,
+  until,
+  wolfTarget,
+} from "../../test/tunnel-requests.ts";
 import { newId } from "../ids.ts";
 import { createLogger } from "../logger.ts";
-import { attachUpgrades, type UpgradeOptions } from "./upgrade.ts";
-
-const PATH = "/api/v1/revdial";
-const tunnels: Tunnel[] = [];
-
-async function dial(base: string, runnerId: string, credential: string): Promise<Tunnel> {
-  const url = `${base.replace("http", "ws")}${PATH}?runnerid=${encodeURIComponent(runnerId)}`;
-  const tunnel = await dialTunnel(url, { headers: { authorization: `Bearer ${credential}` } });
-  tunnels.push(tunnel);
-  return tunnel;
-}
-
-/** The problem that refuses a dial. */
-async function refusal(base: string, runnerId: string, credential: string): Promise<string> {
-  const error = await dial(base, runnerId, credential).then(
-    () => undefined,
-    (cause: RevdialError) => cause,
-  );
-  if (error?.code !== "DIAL_REFUSED") return `not refused: ${error}`;
-  const problem = JSON.parse(error.detail ?? "null");
-  expect(problem.status).toBe(error.status);
-  return problem.code;
-}
-
-/** Polled: a foreign process (PostgreSQL) gives no event. */
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  for (let left = 500; left > 0; left -= 1) {
-    if (await holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error("it did not come to hold");
-}
-
-interface RawAnswer {
-  status: number;
-  headers: Record<string, string>;
-  problem: { code: ProblemCode; instance: string; errors?: unknown };
-}
+import { type AdmissionOptions, createAdmission } from "./admission.ts";
+import { attachUpgrades } from "./upgrade.ts";
 
 const handshake = {
   host: "x",
@@ -63,30 +39,12 @@ const handshake = {
   "sec-websocket-protocol": "revdial.v3",
 };
 
-/** Writes one request and reads until the server closes. */
-async function raw(
-  base: string,
-  target: string,
-  changes: Record<string, string | undefined>,
-  method = "GET",
-): Promise<RawAnswer> {
-  const socket = connectTcp(Number(new URL(base).port), "127.0.0.1");
-  const headers = Object.entries({ ...handshake, ...changes }).flatMap(([name, value]) =>
-    value === undefined ? [] : [`${name}: ${value}\r\n`],
-  );
-  socket.write(`${method} ${target} HTTP/1.1\r\n${headers.join("")}\r\n`);
-  const text = await readText(socket);
-  const [head = "", body = ""] = text.split("\r\n\r\n");
-  const [start = "", ...fields] = head.split("\r\n");
-  return {
-    status: Number(start.split(" ")[1]),
-    headers: Object.fromEntries(fields.map((field) => field.split(": ") as [string, string])),
-    problem: JSON.parse(body),
-  };
-}
+/** An upgrade with some fields changed. */
+const raw = (base: string, target: string, changes: Record<string, string | undefined>, method = "GET") =>
+  rawRequest(base, target, { ...handshake, ...changes }, method);
 
 afterEach(() => {
-  for (const tunnel of tunnels.splice(0)) tunnel.destroy();
+  for (const tunnel of dialled.splice(0)) tunnel.destroy();
 });
 
 describe("GET /api/v1/revdial", () => {
@@ -262,46 +220,33 @@ describe("GET /api/v1/revdial", () => {
     expect(await refusal(api.url, `sandbox-${session}`, leaver.key)).toBe("unauthenticated");
   });
 
-  const auth = { authorization: `Bearer ${RUNNER_TOKEN}` };
-  const wolf = `${PATH}?runnerid=wolf-wolf-1`;
-  const refused: [
-    what: string,
-    ProblemCode,
-    target: string,
-    Record<string, string | undefined>,
-    method?: string,
-  ][] = [
-    ["another path", "not-found", "/api/v1/sessions", auth],
-    ["a path that only ends alike", "not-found", `/x${wolf}`, auth],
-    ["a target that is no URL", "not-found", "//", auth],
-    ["no credential", "unauthenticated", wolf, {}],
-    ["a credential in the query only", "unauthenticated", `${wolf}&access_token=${RUNNER_TOKEN}`, {}],
-    ["an Origin", "origin-refused", wolf, { ...auth, origin: "https://evil.example" }],
-    ["an Origin of null", "origin-refused", wolf, { ...auth, origin: "null" }],
-    ["an empty Origin", "origin-refused", wolf, { ...auth, origin: "" }],
-    ["another method", "method-not-allowed", wolf, auth, "POST"],
-    ["no WebSocket version", "upgrade-required", wolf, { ...auth, "sec-websocket-version": undefined }],
-    ["WebSocket version 8", "upgrade-required", wolf, { ...auth, "sec-websocket-version": "8" }],
-    ["no key", "malformed-http", wolf, { ...auth, "sec-websocket-key": undefined }],
-    ["a key that is none", "malformed-http", wolf, { ...auth, "sec-websocket-key": "x" }],
-    ["no subprotocol", "tunnel-protocol-unsupported", wolf, { ...auth, "sec-websocket-protocol": undefined }],
+  const refused: readonly (readonly [...Refused, method?: string])[] = [
+    ...refusedEitherWay,
+    ["another path", "not-found", "/api/v1/sessions", runnerAuth],
+    ["a path that only ends alike", "not-found", `/x${wolfTarget}`, runnerAuth],
+    ["a target that is no URL", "not-found", "//", runnerAuth],
+    ["another method", "method-not-allowed", wolfTarget, runnerAuth, "POST"],
+    [
+      "no WebSocket version",
+      "upgrade-required",
+      wolfTarget,
+      { ...runnerAuth, "sec-websocket-version": undefined },
+    ],
+    ["WebSocket version 8", "upgrade-required", wolfTarget, { ...runnerAuth, "sec-websocket-version": "8" }],
+    ["no key", "malformed-http", wolfTarget, { ...runnerAuth, "sec-websocket-key": undefined }],
+    ["a key that is none", "malformed-http", wolfTarget, { ...runnerAuth, "sec-websocket-key": "x" }],
+    [
+      "no subprotocol",
+      "tunnel-protocol-unsupported",
+      wolfTarget,
+      { ...runnerAuth, "sec-websocket-protocol": undefined },
+    ],
     [
       "another subprotocol",
       "tunnel-protocol-unsupported",
-      wolf,
-      { ...auth, "sec-websocket-protocol": "revdial.v2" },
+      wolfTarget,
+      { ...runnerAuth, "sec-websocket-protocol": "revdial.v2" },
     ],
-    ["no runnerid", "runner-id-invalid", PATH, auth],
-    ["an empty runnerid", "runner-id-invalid", `${PATH}?runnerid=`, auth],
-    ["a runnerid without a name", "runner-id-invalid", `${PATH}?runnerid=wolf-`, auth],
-    ["a runnerid of no kind", "runner-id-invalid", `${PATH}?runnerid=hydra-1`, auth],
-    ["a runnerid with a slash", "runner-id-invalid", `${PATH}?runnerid=wolf-a%2fb`, auth],
-    ["a runnerid with NUL", "runner-id-invalid", `${PATH}?runnerid=wolf-a%00`, auth],
-    ["a runnerid with a newline", "runner-id-invalid", `${PATH}?runnerid=wolf-a%0a`, auth],
-    ["a runnerid that is too long", "runner-id-invalid", `${PATH}?runnerid=wolf-${"a".repeat(64)}`, auth],
-    ["two runnerids", "runner-id-invalid", `${wolf}&runnerid=wolf-2`, auth],
-    ["a session id that is none", "runner-id-invalid", `${PATH}?runnerid=sandbox-1`, auth],
-    ["another parameter", "invalid-request", `${wolf}&revdial.dialer=1`, auth],
   ];
 
   it.each(refused.map((row) => [row[0], row] as const))(
@@ -325,10 +270,10 @@ describe("GET /api/v1/revdial", () => {
   });
 
   it("names what would be accepted: the version, the method, the scheme", async () => {
-    const version = await raw(api.url, wolf, { ...auth, "sec-websocket-version": "8" });
+    const version = await raw(api.url, wolfTarget, { ...runnerAuth, "sec-websocket-version": "8" });
     expect(version.headers).toMatchObject({ upgrade: "websocket", "sec-websocket-version": "13" });
-    expect((await raw(api.url, wolf, auth, "POST")).headers.allow).toBe("GET");
-    expect((await raw(api.url, wolf, {})).headers["www-authenticate"]).toMatch(/^Bearer/);
+    expect((await raw(api.url, wolfTarget, runnerAuth, "POST")).headers.allow).toBe("GET");
+    expect((await raw(api.url, wolfTarget, {})).headers["www-authenticate"]).toMatch(/^Bearer/);
   });
 
   it("keeps credentials out of the log", () => {
@@ -337,15 +282,17 @@ describe("GET /api/v1/revdial", () => {
   });
 
   it("without an upgrade answers 426 and says to what", async () => {
-    const answer = await request(api.url).get(wolf).expect(426);
+    const answer = await request(api.url).get(wolfTarget).expect(426);
     expect(answer.body.code).toBe("upgrade-required");
     expect(answer.headers.upgrade).toBe("websocket");
   });
 
   it("survives peers that vanish or write nonsense at any moment of the handshake", async () => {
     const { port } = new URL(api.url);
-    const head = Object.entries({ ...handshake, ...auth }).map(([name, value]) => `${name}: ${value}\r\n`);
-    const text = `GET ${wolf} HTTP/1.1\r\n${head.join("")}\r\n`;
+    const head = Object.entries({ ...handshake, ...runnerAuth }).map(
+      ([name, value]) => `${name}: ${value}\r\n`,
+    );
+    const text = `GET ${wolfTarget} HTTP/1.1\r\n${head.join("")}\r\n`;
     const parts = [
       text.slice(0, 20),
       text.slice(0, -2),
@@ -373,7 +320,7 @@ describe("GET /api/v1/revdial", () => {
 describe("an upgrade", () => {
   let server: Server;
   let base: string;
-  let options: UpgradeOptions;
+  let options: AdmissionOptions;
   let accepted: string[];
   let lines: string[];
 
@@ -382,7 +329,7 @@ describe("an upgrade", () => {
     lines = [];
     const accept = async (what: string, tunnel: Tunnel) => {
       accepted.push(what);
-      tunnels.push(tunnel);
+      dialled.push(tunnel);
     };
     options = {
       identity: { authenticate: async (header) => (header === "Bearer r" ? { kind: "runner" } : undefined) },
@@ -397,13 +344,15 @@ describe("an upgrade", () => {
       pendingMax: 2,
     };
     server = createServer();
-    attachUpgrades(server, new Proxy(options, { get: (_target, name) => Reflect.get(options, name) }));
+    // What a test changes later counts.
+    const changeable = new Proxy(options, { get: (_target, name) => Reflect.get(options, name) });
+    attachUpgrades(server, createAdmission(changeable), options.log);
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   });
   afterEach(async () => {
-    for (const tunnel of tunnels.splice(0)) tunnel.destroy();
+    for (const tunnel of dialled.splice(0)) tunnel.destroy();
     server.closeAllConnections();
     await new Promise<void>((resolve) => server.close(() => resolve()));
   });
@@ -412,7 +361,7 @@ describe("an upgrade", () => {
     options.wolves.getByName = async () => {
       throw Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
     };
-    const answer = await raw(base, `${PATH}?runnerid=wolf-a`, { authorization: "Bearer r" });
+    const answer = await raw(base, `${TUNNEL_PATH}?runnerid=wolf-a`, { authorization: "Bearer r" });
     expect([answer.status, answer.problem.code]).toEqual([503, "database-unavailable"]);
     expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
     expect(accepted).toEqual([]);
@@ -423,7 +372,7 @@ describe("an upgrade", () => {
     options.wolves.getByName = async () => {
       throw new Error("secret detail");
     };
-    const answer = await raw(base, `${PATH}?runnerid=wolf-a`, { authorization: "Bearer r" });
+    const answer = await raw(base, `${TUNNEL_PATH}?runnerid=wolf-a`, { authorization: "Bearer r" });
     expect([answer.status, answer.problem.code]).toEqual([500, "internal"]);
     expect(JSON.stringify(answer)).not.toContain("secret detail");
     expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ level: 50, request_id: answer.problem.instance });
@@ -434,7 +383,7 @@ describe("an upgrade", () => {
     options.identity.authenticate = async () => {
       throw new Error("must not be asked");
     };
-    const answer = await raw(base, `${PATH}?runnerid=wolf-a`, { authorization: "Bearer r" });
+    const answer = await raw(base, `${TUNNEL_PATH}?runnerid=wolf-a`, { authorization: "Bearer r" });
     expect([answer.status, answer.problem.code]).toEqual([503, "draining"]);
     expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
   });
@@ -474,7 +423,7 @@ describe("an upgrade", () => {
     const gone = Promise.withResolvers<void>();
     server.once("connection", (socket) => socket.once("close", () => gone.resolve()));
     const abort = new AbortController();
-    const dialling = dialTunnel(`${base.replace("http", "ws")}${PATH}?runnerid=wolf-a`, {
+    const dialling = dialTunnel(`${base.replace("http", "ws")}${TUNNEL_PATH}?runnerid=wolf-a`, {
       headers: { authorization: "Bearer r" },
       signal: abort.signal,
     });
@@ -484,7 +433,7 @@ describe("an upgrade", () => {
     gate.resolve();
     await gone.promise;
     // Whether the operating system has told of the end before or after the upgrade: there is no tunnel in the end.
-    for (const tunnel of tunnels.splice(0)) await tunnel.closed;
+    for (const tunnel of dialled.splice(0)) await tunnel.closed;
     await dial(base, "wolf-b", "r");
     expect(accepted.at(-1)).toBe("b");
   });
@@ -493,7 +442,7 @@ describe("an upgrade", () => {
     const socket = connectTcp({ port: Number(new URL(base).port), host: "127.0.0.1", allowHalfOpen: true });
     const closing = once(server, "connection").then(([one]) => once(one as Socket, "close"));
     const head = Object.entries(handshake).map(([name, value]) => `${name}: ${value}\r\n`);
-    socket.write(`GET ${PATH} HTTP/1.1\r\n${head.join("")}\r\n`);
+    socket.write(`GET ${TUNNEL_PATH} HTTP/1.1\r\n${head.join("")}\r\n`);
     const text = await readText(socket);
     expect(text).toMatch(/^HTTP\/1\.1 401 Unauthorized\r\n/);
     await closing;
