@@ -11,7 +11,9 @@ import { connectWebSocket } from "./websocket.ts";
 type Connect = (target: URL, options: DialOptions, events: Connecting) => () => void;
 
 /** What only a server says that has read the request: another transport would hear the same. */
-const AUTHORITATIVE_STATUSES = new Set([401, 403, 404, 409, 429, 503]);
+const SERVER_STATUSES = new Set([401, 409, 429, 503]);
+/** To an upgrade, filters say these too; over HTTP, the server itself. */
+const SERVER_STATUSES_OVER_HTTP = new Set([...SERVER_STATUSES, 403, 404]);
 /** A connection that stood and broke. All other network errors, of DNS, TCP or certificates, would meet HTTP as well. */
 const BROKEN_CONNECTION = /^(ECONNRESET|EPIPE|ECONNABORTED|HPE_.*|WS_ERR_.*)$/;
 
@@ -39,7 +41,9 @@ export async function dialTunnel(url: string | URL, options: DialOptions = {}): 
     options.onFallback?.(error);
     return await attempt(connectHttp, plain, options, leftMs, "ready").catch((overHttp: unknown) => {
       if (options.signal?.aborted || !(overHttp instanceof RevdialError)) throw overHttp;
-      throw isServersWord(overHttp) ? withCause(overHttp, error) : withCause(error, overHttp);
+      throw isRefusal(overHttp, SERVER_STATUSES_OVER_HTTP)
+        ? withCause(overHttp, error)
+        : withCause(error, overHttp);
     });
   }
 }
@@ -90,15 +94,15 @@ function parseTarget(url: string | URL): URL {
   throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
 }
 
-function isServersWord({ code, status = 0 }: RevdialError): boolean {
-  return code === "DIAL_REFUSED" && AUTHORITATIVE_STATUSES.has(status);
+function isRefusal({ code, status = 0 }: RevdialError, statuses: ReadonlySet<number>): boolean {
+  return code === "DIAL_REFUSED" && statuses.has(status);
 }
 
 /** Whether something between us and the server may have got in the way of the WebSocket. */
 function blamesIntermediary(error: RevdialError): boolean {
   switch (error.code) {
     case "DIAL_REFUSED":
-      return !isServersWord(error);
+      return !isRefusal(error, SERVER_STATUSES);
     case "DIAL_FAILED": {
       const { cause } = error;
       const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;

@@ -43,6 +43,8 @@ async function echoes(asker: Tunnel, server: Tunnel, body: Buffer): Promise<void
 describe("dialling with the fallback", () => {
   it.each<[string, BadProxyModes["upgrade"], string]>([
     ["refuses the upgrade with 400", { status: 400 }, "DIAL_REFUSED"],
+    ["refuses the upgrade with 403, as filters do", { status: 403 }, "DIAL_REFUSED"],
+    ["refuses the upgrade with 404", { status: 404 }, "DIAL_REFUSED"],
     ["refuses the upgrade with 426", { status: 426 }, "DIAL_REFUSED"],
     ["refuses the upgrade with 502", { status: 502 }, "DIAL_REFUSED"],
     ["strips the upgrade", "strip", "DIAL_REFUSED"],
@@ -79,7 +81,7 @@ describe("dialling with the fallback", () => {
     expect(current?.tunnels).toEqual([]);
   });
 
-  it.each([401, 403, 404, 409, 429, 503])(
+  it.each([401, 409, 429, 503])(
     "takes an upgrade refused with %i for an answer of the server",
     async (status) => {
       const through = await behind({ upgrade: { status } });
