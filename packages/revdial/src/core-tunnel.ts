@@ -7,7 +7,7 @@ import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
-import { TunnelDispatcher } from "./dispatcher.ts";
+import { DispatchEnd, TunnelDispatcher } from "./dispatcher.ts";
 import { type RequestFate, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
 import { goawayEnd, guarded, isEmpty, nothingServed, openHead, retryAfter, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
@@ -147,7 +147,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   dispatcher(service: string): TunnelDispatcher {
-    return new TunnelDispatcher(this, service);
+    return new TunnelDispatcher((handler) => new DispatchEnd(this, service, handler));
   }
 
   /** Opens a channel of ours; its number. Errors, all not sent: CLOSED, DRAINING, REFUSED, and the codec's. */

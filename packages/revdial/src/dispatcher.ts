@@ -84,6 +84,13 @@ export interface ChannelOpener extends ChannelPort {
   open(head: OpenHead, ended: boolean, end: ChannelEnd): number;
 }
 
+/** One exchange with one handler. */
+export interface Exchange {
+  start(options: DispatchOptions): void;
+  /** It could not start. */
+  failed(error: Error): void;
+}
+
 type Dispatch = (options: DispatchOptions, handler: DispatchHandler) => boolean;
 
 /**
@@ -102,24 +109,22 @@ type Dispatch = (options: DispatchOptions, handler: DispatchHandler) => boolean;
 export class TunnelDispatcher {
   closed = false;
   destroyed = false;
-  private readonly opener: ChannelOpener;
-  private readonly service: string;
+  private readonly exchange: (handler: DispatchHandler) => Exchange;
 
-  constructor(opener: ChannelOpener, service: string) {
-    this.opener = opener;
-    this.service = service;
+  constructor(exchange: (handler: DispatchHandler) => Exchange) {
+    this.exchange = exchange;
   }
 
   /** Never throws for what the request or the tunnel is: every failure reaches the handler, as a RevdialError. */
   dispatch(options: DispatchOptions, handler: DispatchHandler): boolean {
     const modern = "onConnect" in handler ? fromLegacy(handler as unknown as LegacyHandler) : handler;
-    const end = new DispatchEnd(this.opener, modern);
+    const exchange = this.exchange(modern);
     try {
       if (this.closed || this.destroyed) throw new RevdialError("CLOSED", "the dispatcher is closed");
-      end.start(this.service, options);
+      exchange.start(options);
       return true;
     } catch (error) {
-      end.failed(error instanceof Error ? error : new Error(String(error)));
+      exchange.failed(error instanceof Error ? error : new Error(String(error)));
       return false;
     }
   }
@@ -149,13 +154,14 @@ async function settled(done: (() => void) | undefined): Promise<void> {
 }
 
 /** One exchange between a channel and a handler. A handler that throws ends its own exchange. */
-class DispatchEnd implements ChannelEnd, DispatchController {
+export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
   cause: unknown;
   aborted = false;
   reason: Error | null = null;
   paused = false;
   rawTrailers: Buffer[] | null = null;
   private readonly port: ChannelOpener;
+  private readonly service: string;
   private readonly handler: DispatchHandler;
   private channel = 0;
   /** The handler has heard the last of it. */
@@ -169,12 +175,13 @@ class DispatchEnd implements ChannelEnd, DispatchController {
   private sender: BodySender | undefined;
   private socket: TunnelSocket | undefined;
 
-  constructor(port: ChannelOpener, handler: DispatchHandler) {
+  constructor(port: ChannelOpener, service: string, handler: DispatchHandler) {
     this.port = port;
+    this.service = service;
     this.handler = handler;
   }
 
-  start(service: string, options: DispatchOptions): void {
+  start(options: DispatchOptions): void {
     this.handler.onRequestStart?.(this, {});
     if (this.aborted) return;
     const { path, method, query, deadlineMs, trailers } = options;
@@ -182,7 +189,7 @@ class DispatchEnd implements ChannelEnd, DispatchController {
     const upgrade =
       method === "CONNECT" ? "" : typeof options.upgrade === "string" ? options.upgrade : undefined;
     const head = openHead({
-      service,
+      service: this.service,
       method,
       path: !query ? path : withQuery(path, query),
       headers: pairsOf(options.headers),

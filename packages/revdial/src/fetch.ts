@@ -16,7 +16,7 @@ export type TunnelFetch = (input: string | URL, init?: TunnelFetchInit) => Promi
 const bodiless = new Set([101, 103, 204, 205, 304]);
 
 /** The URL's host is ignored: `service` says where the request goes. Rejects with a RevdialError. */
-export function tunnelFetch(tunnel: Tunnel, service: string): TunnelFetch {
+export function tunnelFetch(tunnel: Pick<Tunnel, "request">, service: string): TunnelFetch {
   return async (input, init = {}) => {
     const method = (init.method ?? "GET").toUpperCase();
     const request: TunnelRequest = {

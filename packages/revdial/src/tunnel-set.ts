@@ -1,7 +1,9 @@
 /** Several tunnels to one peer as one: the least loaded is asked, and what was not sent is sent over another. */
 import { type Clock, systemClock } from "./clock.ts";
+import { TunnelDispatcher } from "./dispatcher.ts";
 import { RevdialError, type RevdialErrorCode } from "./errors.ts";
 import { socketRefused } from "./request-end.ts";
+import { type OverMembers, type SetCall, SetExchange } from "./set-exchange.ts";
 import type {
   CloseOptions,
   ConnectOptions,
@@ -23,8 +25,19 @@ export interface TunnelSetOptions {
 export interface TunnelSet
   extends Pick<
     Tunnel,
-    "request" | "connect" | "serve" | "notify" | "onNotice" | "close" | "destroy" | "closed" | "load"
+    | "request"
+    | "connect"
+    | "dispatcher"
+    | "serve"
+    | "notify"
+    | "onNotice"
+    | "close"
+    | "destroy"
+    | "closed"
+    | "load"
   > {
+  /** A member is up, or was; rejects with CLOSED when the set ends before there was one. */
+  readonly ready: Promise<void>;
   /** Those that have not ended, ready or not. */
   readonly members: readonly Tunnel[];
   /** A member until it has ended. `served`: it has its own handler already. Error: CLOSED. */
@@ -60,6 +73,7 @@ export function createTunnelSet(options: TunnelSetOptions = {}): TunnelSet {
 }
 
 class Members implements TunnelSet {
+  readonly ready: Promise<void>;
   readonly closed: Promise<TunnelEnd>;
   private readonly attemptsMax: number;
   private readonly waitersMax: number;
@@ -68,6 +82,7 @@ class Members implements TunnelSet {
   private readonly waiters = new Set<Waiter>();
   /** Each listener with the ways to stop it, member by member. */
   private readonly listeners = new Map<NoticeListener, Map<Tunnel, () => void>>();
+  private readonly settleReady = Promise.withResolvers<void>();
   private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
   private handler: RequestHandler | undefined;
   private turn = 0;
@@ -81,6 +96,8 @@ class Members implements TunnelSet {
     this.attemptsMax = attemptsMax;
     this.waitersMax = waitersMax;
     this.clock = clock;
+    this.ready = this.settleReady.promise;
+    this.ready.catch(() => undefined); // Those who do not wait for it watch `closed`.
     this.closed = this.settleClosed.promise;
   }
 
@@ -102,6 +119,7 @@ class Members implements TunnelSet {
     tunnel.ready.then(
       () => {
         member.ready = true;
+        this.settleReady.resolve();
         for (const waiter of [...this.waiters]) waiter.wake();
       },
       () => undefined,
@@ -109,34 +127,43 @@ class Members implements TunnelSet {
     void tunnel.closed.then(() => this.remove(member));
   }
 
-  async request(request: TunnelRequest): Promise<TunnelResponse> {
-    const { deadlineMs, body } = request;
+  request(request: TunnelRequest): Promise<TunnelResponse> {
+    const { deadlineMs, signal, body } = request;
+    const replayable = body === undefined || body instanceof Uint8Array;
+    return this.overMembers({ deadlineMs, signal, replayable }, (member, leftMs) =>
+      member.request(leftMs === deadlineMs ? request : { ...request, deadlineMs: leftMs }),
+    );
+  }
+
+  dispatcher(service: string): TunnelDispatcher {
+    return new TunnelDispatcher((handler) => new SetExchange(this.overMembers, service, handler));
+  }
+
+  private readonly overMembers: OverMembers = async (call, attempt) => {
+    const { deadlineMs } = call;
     const deadlineAt = deadlineMs === undefined ? undefined : this.clock.now() + deadlineMs;
     const tried = new Set<Tunnel>();
     let last: RevdialError | undefined;
     for (;;) {
-      this.check(request, deadlineAt);
+      this.check(call, deadlineAt);
       if (this.end) throw last ?? closedError();
       const tunnel = this.choose(tried);
       if (tunnel === undefined) {
         // Members that have refused us would do so again: only the lack of any is worth waiting for.
         if (last && (deadlineAt === undefined || this.choose(new Set()))) throw last;
-        await this.wait(request, deadlineAt);
+        await this.wait(call, deadlineAt);
         continue;
       }
       tried.add(tunnel);
-      const leftMs = deadlineAt === undefined ? undefined : Math.ceil(deadlineAt - this.clock.now());
       try {
-        return await tunnel.request(
-          tried.size === 1 && leftMs === deadlineMs ? request : { ...request, deadlineMs: leftMs },
-        );
+        const leftMs = deadlineAt === undefined ? undefined : Math.ceil(deadlineAt - this.clock.now());
+        return await attempt(tunnel, leftMs);
       } catch (error) {
-        const again = body === undefined || body instanceof Uint8Array;
-        if (!again || tried.size >= this.attemptsMax || !isRetryable(error)) throw error;
+        if (!call.replayable || tried.size >= this.attemptsMax || !isRetryable(error)) throw error;
         last = error;
       }
     }
-  }
+  };
 
   async connect(
     service: string,
@@ -182,6 +209,7 @@ class Members implements TunnelSet {
 
   private finish(end: TunnelEnd): void {
     this.end ??= end;
+    this.settleReady.reject(closedError());
     for (const waiter of [...this.waiters]) waiter.fail(closedError());
     if (this.all.length === 0) this.settleClosed.resolve(this.end);
   }
@@ -208,17 +236,15 @@ class Members implements TunnelSet {
     return best;
   }
 
-  private check(request: TunnelRequest, deadlineAt: number | undefined): void {
-    const { signal } = request;
+  private check({ signal, deadlineMs }: SetCall, deadlineAt: number | undefined): void {
     if (signal?.aborted)
       throw new RevdialError("CANCELLED", "cancelled before it was sent", { cause: signal.reason });
     // A deadline that was none from the start is the tunnel's to judge.
-    if (deadlineAt !== undefined && (request.deadlineMs ?? 0) > 0 && this.clock.now() >= deadlineAt)
-      throw late();
+    if (deadlineAt !== undefined && (deadlineMs ?? 0) > 0 && this.clock.now() >= deadlineAt) throw late();
   }
 
   /** Until a member is ready; rejects with DEADLINE, CANCELLED, CLOSED or REFUSED, all not sent. */
-  private async wait({ signal, deadlineMs }: TunnelRequest, deadlineAt: number | undefined): Promise<void> {
+  private async wait({ signal, deadlineMs }: SetCall, deadlineAt: number | undefined): Promise<void> {
     if (deadlineMs === undefined || deadlineAt === undefined)
       throw new RevdialError("CLOSED", "no tunnel is up");
     if (!(deadlineMs > 0 && Number.isFinite(deadlineMs))) throw argument("deadlineMs is no positive number");

@@ -1,7 +1,9 @@
 /** A tunnel set over memory: balance, loss, retry, waiting. */
+import { once } from "node:events";
 import { describe, expect, it } from "@jest/globals";
+import { RevdialError } from "../src/errors.ts";
 import { ManualClock, seededRandom, type TunnelPair, tunnelPair } from "../src/testing/index.ts";
-import type { RequestHandler } from "../src/tunnel.ts";
+import type { IncomingRequest, RequestHandler } from "../src/tunnel.ts";
 import { createTunnelSet, type TunnelSet } from "../src/tunnel-set.ts";
 import { collect, failure, get, signal, text, untilAborted } from "./support.ts";
 
@@ -187,5 +189,176 @@ describe("a request without a usable member", () => {
     await set.close();
     expect(await closed).toMatchObject({ code: "CLOSED", sent: "not-sent" });
     expect(clock.pending).toBe(0);
+  });
+});
+
+describe("connect over a set", () => {
+  const echo: RequestHandler = async (_request, reply) => {
+    const socket = reply.accept();
+    socket.pipe(socket);
+    await once(socket, "close");
+  };
+
+  it("opens its byte stream on the least loaded member, and loses it with that member alone", async () => {
+    const clock = new ManualClock();
+    const set = createTunnelSet({ clock });
+    const first = await join(set, clock, echo);
+    const second = await join(set, clock, echo);
+    const sockets = await Promise.all([set.connect("shell"), set.connect("shell")]);
+    expect([first.right.load, second.right.load]).toEqual([1, 1]);
+    const broken = once(sockets[0], "error");
+    first.link.cut();
+    expect(await broken).toMatchObject([{ code: "TRANSPORT_LOST" }]);
+    sockets[1].end("still here");
+    expect(String(await collect(sockets[1]))).toBe("still here");
+    await leave(set, clock);
+  });
+
+  it("tries another member where nothing was sent, and keeps its options", async () => {
+    const clock = new ManualClock();
+    const set = createTunnelSet({ clock });
+    await join(set, clock, () => {
+      throw new RevdialError("REFUSED", "full");
+    });
+    const seen = signal<IncomingRequest>();
+    await join(set, clock, async (request, reply) => {
+      seen.give(request);
+      await echo(request, reply);
+    });
+    const socket = await set.connect("shell", { path: "/tty", protocol: "x", headers: [["x-a", "1"]] });
+    expect(await seen.seen).toMatchObject({
+      service: "shell",
+      method: "GET",
+      path: "/tty",
+      upgrade: "x",
+      headers: [["x-a", "1"]],
+    });
+    socket.end();
+    await collect(socket);
+    await leave(set, clock);
+  });
+
+  it("takes an ordinary answer for the answer of all", async () => {
+    const clock = new ManualClock();
+    const set = createTunnelSet({ clock });
+    let calls = 0;
+    const refuse: RequestHandler = () => {
+      calls += 1;
+      return { status: 403, body: text.encode("not you") };
+    };
+    await join(set, clock, refuse);
+    await join(set, clock, refuse);
+    const error = await failure(set.connect("shell"));
+    expect(error).toMatchObject({ code: "SOCKET_REFUSED", status: 403, detail: "not you" });
+    expect(calls).toBe(1);
+    await leave(set, clock);
+  });
+
+  it("waits for a member within its deadline", async () => {
+    const clock = new ManualClock();
+    const set = createTunnelSet({ clock });
+    expect(await failure(set.connect("shell"))).toMatchObject({ code: "CLOSED", sent: "not-sent" });
+    const late = failure(set.connect("shell", { deadlineMs: 100 }));
+    await clock.advance(100);
+    expect(await late).toMatchObject({ code: "DEADLINE", sent: "not-sent" });
+    const connecting = set.connect("shell", { deadlineMs: 100 });
+    await join(set, clock, echo);
+    (await connecting).destroy();
+    await leave(set, clock);
+  });
+});
+
+describe("notices of a set", () => {
+  it("are heard from every member, present and to come, by every listener until it stops", async () => {
+    const clock = new ManualClock();
+    const set = createTunnelSet({ clock });
+    const heard: string[] = [];
+    const listen = (type: string, payload: Uint8Array) => void heard.push(`${type} ${Buffer.from(payload)}`);
+    const before = await join(set, clock);
+    const stops = [set.onNotice(listen), set.onNotice(listen)];
+    const after = await join(set, clock);
+    before.left.notify("from", text.encode("before"));
+    await clock.advance(0);
+    after.left.notify("from", text.encode("after"));
+    await clock.advance(0);
+    expect(heard).toEqual(["from before", "from before", "from after", "from after"]);
+    stops[0]?.();
+    after.left.notify("from", text.encode("one"));
+    await clock.advance(0);
+    stops[1]?.();
+    stops[1]?.();
+    for (const { left } of [before, after, await join(set, clock)]) left.notify("from", text.encode("none"));
+    await clock.advance(0);
+    expect(heard.slice(4)).toEqual(["from one"]);
+    await leave(set, clock);
+  });
+
+  it("go to a member that is up and takes requests, and are dropped without one", async () => {
+    const clock = new ManualClock();
+    const set = createTunnelSet({ clock });
+    const heard: string[] = [];
+    expect(set.notify("early", new Uint8Array())).toBe(false);
+    const members = [await join(set, clock), await join(set, clock)];
+    for (const [index, { left }] of members.entries())
+      left.onNotice((type) => heard.push(`${type} ${index}`));
+    for (let n = 0; n < 4; n += 1) expect(set.notify("both", new Uint8Array())).toBe(true);
+    await clock.advance(0);
+    expect(heard.sort()).toEqual(["both 0", "both 0", "both 1", "both 1"]);
+    // One drains behind a call in flight, the other is cut.
+    const held = failure((members[0] as TunnelPair).left.request(get("/")));
+    void members[0]?.left.close();
+    await clock.advance(0);
+    for (let n = 0; n < 2; n += 1) expect(set.notify("one", new Uint8Array())).toBe(true);
+    await clock.advance(0);
+    members[1]?.link.cut();
+    await clock.advance(0);
+    expect(set.notify("late", new Uint8Array())).toBe(false);
+    expect(heard.slice(4)).toEqual(["one 1", "one 1"]);
+    await leave(set, clock);
+    await held;
+  });
+
+  it("of a member that has left are forgotten with it", async () => {
+    const clock = new ManualClock();
+    const set = createTunnelSet({ clock });
+    const heard: string[] = [];
+    const stop = set.onNotice((type) => heard.push(type));
+    const gone = await join(set, clock);
+    const stays = await join(set, clock);
+    gone.link.cut();
+    await clock.advance(0);
+    stays.left.notify("here", new Uint8Array());
+    await clock.advance(0);
+    expect(heard).toEqual(["here"]);
+    stop();
+    await leave(set, clock);
+    expect(() => set.onNotice(() => undefined)).not.toThrow();
+  });
+});
+
+describe("the readiness of a set", () => {
+  it("comes with the first member that is up", async () => {
+    const clock = new ManualClock();
+    const set = createTunnelSet({ clock });
+    const lost = tunnelPair({ both: { clock } });
+    lost.link.cut();
+    set.add(lost.right);
+    let ready = false;
+    void set.ready.then(() => {
+      ready = true;
+    });
+    await clock.advance(0);
+    expect(ready).toBe(false);
+    await join(set, clock);
+    await set.ready;
+    await leave(set, clock);
+    await set.ready; // It was.
+  });
+
+  it.each(["close", "destroy"] as const)("never comes after %s", async (how) => {
+    const set = createTunnelSet();
+    void set[how]();
+    expect(await failure(set.ready)).toMatchObject({ code: "CLOSED" });
+    expect((await set.closed).code).toBe(how === "close" ? "CLOSED" : "DESTROYED");
   });
 });
