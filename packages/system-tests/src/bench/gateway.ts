@@ -21,7 +21,12 @@ let tunnel: Tunnel | undefined;
 
 function frontOf(dispatcher: () => Dispatching): Server {
   const late: Dispatching = { dispatch: (options, handler) => dispatcher().dispatch(options, handler) };
-  const front = httpFront(late);
+  const front = httpFront(late, {
+    onError(error, { socket }) {
+      // A client that has what it wanted goes; anything else spoils what is measured.
+      if (!socket.destroyed) process.stderr.write(`${error.stack}\n`);
+    },
+  });
   const server = createServer(front.request);
   server.keepAliveTimeout = 600_000;
   return server;
