@@ -133,7 +133,10 @@ function compare(world: World, { plan }: Exchange, request: IncomingRequest, sid
   if (plan.from === side) wrong("came back to its caller");
   if (request.service !== "sim") wrong(`service ${request.service}`);
   if (request.method !== (socket ? "GET" : "POST")) wrong(`method ${request.method}`);
-  if (String(request.headers) !== `x-id,${plan.id}`) wrong(`headers ${request.headers}`);
+  const { whole, upload: { bytes } = { bytes: 0 } } = plan;
+  const announced = whole && !socket && bytes > 0 && Number.isFinite(bytes);
+  if (String(request.headers) !== `x-id,${plan.id}${announced ? `,content-length,${bytes}` : ""}`)
+    wrong(`headers ${request.headers}`);
   if (request.upgrade !== (socket ? "sim" : undefined)) wrong(`upgrade ${request.upgrade}`);
   const left = request.deadlineMs;
   if ((left === undefined) !== (plan.deadlineMs === undefined) || (left ?? 0) > (plan.deadlineMs ?? 0))
