@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
+import { type Clock, systemClock, type Timer } from "../clock.ts";
 
 export interface BadProxyModes {
   /**
@@ -11,8 +12,10 @@ export interface BadProxyModes {
   upgrade?: "pass" | "hang" | "cut" | "strip" | "swallow" | "up-only" | "down-only" | { status: number };
   /** What an open request over HTTP is answered with, instead of being passed on. */
   open?: { status: number; headers?: Record<string, string> };
-  /** Bodies are passed on in pieces of this many bytes. */
+  /** Bodies and the bytes of WebSockets are passed on in pieces of this many bytes, each in a turn of its own. */
   pieceBytes?: number;
+  /** A connection on which no byte has passed for so long is cut, by the proxy's clock. */
+  idleCutMs?: number;
   /** The connection of a POST upwards is closed after its answer. */
   closeAfterPost?: boolean;
   /** So many answers to POSTs upwards are lost, their connections with them. */
@@ -35,19 +38,41 @@ export interface BadProxy {
 }
 
 /** In front of `targetUrl`, on loopback both. */
-export async function badProxy(targetUrl: string, modes: BadProxyModes): Promise<BadProxy> {
+export async function badProxy(
+  targetUrl: string,
+  modes: BadProxyModes,
+  clock: Clock = systemClock,
+): Promise<BadProxy> {
   const url = new URL(targetUrl);
   const port = Number(url.port);
   const sockets = new Set<Socket>();
-  const server = createServer((incoming, outgoing) => forward(proxy, port, incoming, outgoing));
+  const idle = new Map<Socket, Timer>();
+  /** A byte has passed on this connection. */
+  const passed = (socket: Socket) => {
+    idle.get(socket)?.cancel();
+    const { idleCutMs } = proxy.modes;
+    if (idleCutMs !== undefined && !socket.destroyed)
+      idle.set(
+        socket,
+        clock.setTimer(idleCutMs, () => socket.destroy()),
+      );
+  };
+  const server = createServer((incoming, outgoing) =>
+    forward(proxy, port, incoming, outgoing, () => passed(incoming.socket)),
+  );
   server.on("connection", (socket: Socket) => {
     sockets.add(socket);
-    socket.on("close", () => sockets.delete(socket));
+    passed(socket);
+    socket.on("close", () => {
+      sockets.delete(socket);
+      idle.get(socket)?.cancel();
+      idle.delete(socket);
+    });
     socket.on("error", () => undefined);
   });
   server.on("upgrade", (incoming: IncomingMessage, socket: Socket) => {
     proxy.upgrades += 1;
-    upgrade(proxy.modes.upgrade ?? "pass", port, incoming, socket, sockets);
+    upgrade(proxy, port, incoming, socket, sockets, () => passed(socket));
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -71,18 +96,20 @@ export async function badProxy(targetUrl: string, modes: BadProxyModes): Promise
 }
 
 function upgrade(
-  mode: NonNullable<BadProxyModes["upgrade"]>,
+  { modes }: BadProxy,
   port: number,
   incoming: IncomingMessage,
   socket: Socket,
   sockets: Set<Socket>,
+  passed: () => void,
 ): void {
+  const mode = modes.upgrade ?? "pass";
   if (mode === "hang") return;
   if (mode === "cut") return void socket.destroy();
   if (typeof mode === "object") {
     return void socket.end(`HTTP/1.1 ${mode.status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
   }
-  const upstream = connect(port, "127.0.0.1");
+  const upstream = connect({ port, host: "127.0.0.1", noDelay: true });
   sockets.add(upstream);
   upstream.on("error", () => undefined);
   upstream.on("close", () => {
@@ -96,9 +123,17 @@ function upgrade(
     if (!stripped.test(name)) lines.push(`${name}: ${String(value)}`);
   }
   upstream.write(`${lines.join("\r\n")}\r\n\r\n`);
+  const join = (from: Socket, to: Socket) => {
+    const pass = inPieces(modes, (piece) => to.write(piece));
+    from.on("data", (chunk: Buffer) => {
+      passed();
+      pass(chunk);
+    });
+    from.on("end", () => pass(undefined, () => to.end()));
+  };
   if (mode === "swallow" || mode === "down-only") socket.resume();
-  else socket.pipe(upstream);
-  if (mode !== "swallow" && mode !== "up-only") return void upstream.pipe(socket);
+  else join(socket, upstream);
+  if (mode !== "swallow" && mode !== "up-only") return join(upstream, socket);
   // The answer to the upgrade passes, nothing after it.
   upstream.once("data", (head: Buffer) => {
     socket.write(head.subarray(0, head.indexOf("\r\n\r\n") + 4));
@@ -106,10 +141,17 @@ function upgrade(
   });
 }
 
-function forward(proxy: BadProxy, port: number, incoming: IncomingMessage, outgoing: ServerResponse): void {
+function forward(
+  proxy: BadProxy,
+  port: number,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  passed: () => void,
+): void {
   const { modes } = proxy;
   const isPost = incoming.headers["revdial-tunnel"] !== undefined;
   if (isPost) proxy.posts += 1;
+  passed();
   const isOpen = !isPost && incoming.headers["content-type"] === "application/vnd.revdial.v3";
   if (isOpen && modes.open !== undefined) {
     incoming.resume();
@@ -130,24 +172,55 @@ function forward(proxy: BadProxy, port: number, incoming: IncomingMessage, outgo
       outgoing.writeHead(answer.statusCode ?? 502, { ...answer.headers, ...closing });
       outgoing.flushHeaders();
     }
+    const down = inPieces(modes, (piece) => outgoing.write(piece));
     answer.on("data", (chunk: Buffer) => {
+      passed();
       if (modes.buffers === true) held.push(chunk);
-      else inPieces(chunk, modes.pieceBytes, (piece) => outgoing.write(piece));
+      else down(chunk);
     });
     answer.on("error", () => outgoing.destroy());
     answer.on("end", () => {
+      passed();
       if (modes.buffers === true) outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      outgoing.end(Buffer.concat(held));
+      down(undefined, () => outgoing.end(Buffer.concat(held)));
     });
   });
   upstream.on("error", () => outgoing.destroy());
   outgoing.on("close", () => upstream.destroy());
   incoming.on("error", () => upstream.destroy());
-  incoming.on("data", (chunk: Buffer) => inPieces(chunk, modes.pieceBytes, (piece) => upstream.write(piece)));
-  incoming.on("end", () => upstream.end());
+  const up = inPieces(modes, (piece) => upstream.write(piece));
+  incoming.on("data", (chunk: Buffer) => {
+    passed();
+    up(chunk);
+  });
+  incoming.on("end", () => up(undefined, () => upstream.end()));
 }
 
-function inPieces(chunk: Buffer, pieceBytes: number | undefined, pass: (piece: Buffer) => void): void {
-  if (pieceBytes === undefined) return pass(chunk);
-  for (let at = 0; at < chunk.byteLength; at += pieceBytes) pass(chunk.subarray(at, at + pieceBytes));
+/** Passes chunks on, cut as the mode says; `then` is called when everything before it has left. */
+function inPieces(
+  modes: BadProxyModes,
+  pass: (piece: Buffer) => void,
+): (chunk: Buffer | undefined, then?: () => void) => void {
+  const waiting: (Buffer | (() => void))[] = [];
+  const next = () => {
+    const first = waiting.shift();
+    if (typeof first === "function") first();
+    else if (first !== undefined) {
+      const bytes = modes.pieceBytes ?? first.byteLength;
+      pass(first.subarray(0, bytes));
+      if (bytes < first.byteLength) waiting.unshift(first.subarray(bytes));
+    }
+    // Two pieces in one turn would arrive as one.
+    if (waiting.length > 0) setImmediate(next);
+  };
+  return (chunk, then) => {
+    if (modes.pieceBytes === undefined && waiting.length === 0) {
+      if (chunk) pass(chunk);
+      return then?.();
+    }
+    const idle = waiting.length === 0;
+    if (chunk) waiting.push(chunk);
+    if (then) waiting.push(then);
+    if (idle) next();
+  };
 }

@@ -1,9 +1,7 @@
 /** Two processes and a real WebSocket: a peer that stands still, one that is cut off silently, and calls by the thousand. */
 
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
+import { type Relay, relay } from "../relay.ts";
 import type { Tally } from "./calls.ts";
 import { type Child, startChild } from "./child.ts";
 import { streamHash } from "./stream.ts";
@@ -73,52 +71,18 @@ describe("a dialler that is stopped while the acceptor streams 1 GiB to it", () 
 });
 
 describe("a path that swallows everything and keeps its sockets open", () => {
-  let server: Server | undefined;
-  const sockets = new Set<Socket>();
+  let path: Relay;
 
-  afterEach(async () => {
-    for (const socket of sockets) socket.destroy();
-    sockets.clear();
-    await new Promise<void>((resolve) => {
-      if (server === undefined) resolve();
-      else server.close(() => resolve());
-    });
-    server = undefined;
-  });
-
-  /** A TCP relay; `swallow` makes it read everything and pass on nothing, in both directions. */
-  async function relay(to: URL): Promise<{ url: string; swallow: () => void }> {
-    let swallowing = false;
-    server = createServer((near) => {
-      const far = connect(Number(to.port), to.hostname);
-      for (const [from, into] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        sockets.add(from);
-        from.on("data", (bytes) => swallowing || into.write(bytes));
-        from.on("error", () => undefined);
-        from.on("close", () => swallowing || into.destroy());
-      }
-    });
-    server.listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}/`;
-    return {
-      url,
-      swallow() {
-        swallowing = true;
-      },
-    };
-  }
+  afterEach(() => path.stop());
 
   it("is noticed by both sides as a dead peer", async () => {
     const liveness = { pingIntervalMs: 100, deadAfterMs: 500 };
     const [acceptor, dialler] = [start("acceptor.ts"), start("dialler.ts")];
-    const path = await relay(new URL(await acceptor.ask<string>("listen", liveness)));
+    path = await relay(await acceptor.ask<string>("listen", liveness));
     await dialler.ask("dial", path.url, liveness);
     expect(await dialler.ask<Tally>("ask", 20, 1000)).toMatchObject({ crossed: [] });
-    path.swallow();
+    path.swallow("up");
+    path.swallow("down");
     const ends = [acceptor.ask<string>("ended"), dialler.ask<string>("ended")];
     // What is asked now waits for its answer until the end.
     const late = await dialler.ask<Tally>("ask", 3, 1000);
