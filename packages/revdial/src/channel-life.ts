@@ -270,7 +270,14 @@ export class ChannelLife {
       this.scheduler.forget(channel);
       return this.step(channel, "localEnd");
     }
-    this.drop(channel, resetCodeName(code), reason, refusals.has(code) ? "not-sent" : "may-have-run");
+    if (refusals.has(code)) return this.refused(channel, resetCodeName(code), reason);
+    this.drop(channel, resetCodeName(code), reason, "may-have-run");
+  }
+
+  /** The peer says that it has not looked at a request of ours. Where it has answered already, it has. */
+  refused(channel: Channel, code: RevdialErrorCode, reason: string): void {
+    const answered = channelTransitions[channel.state].remoteHead === undefined;
+    this.drop(channel, code, reason, answered ? "may-have-run" : "not-sent");
   }
 
   private peerData(channel: Channel, bytes: Uint8Array, end: boolean): void {

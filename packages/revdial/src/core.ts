@@ -299,7 +299,7 @@ export class Core {
     this.goawayReceived = true;
     this.effects.push({ effect: "goaway", code, retryAfterMs, reason, lastChannel });
     for (const channel of this.life.channels.list()) {
-      if (!channel.inbound && channel.id > lastChannel) this.life.drop(channel, fate, reason, "not-sent");
+      if (!channel.inbound && channel.id > lastChannel) this.life.refused(channel, fate, reason);
     }
     if (fatal) this.close(goawayCodeName(code), `the peer says: ${reason}`);
   }
