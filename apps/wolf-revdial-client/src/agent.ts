@@ -8,6 +8,7 @@ import { createForwarder } from "./forward.ts";
 import { detectGpuType } from "./inventory.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
+import { createServing } from "./serving.ts";
 import { pause, watchWolf } from "./wolf-watch.ts";
 
 /** Exit code 3: the credential was refused before it ever worked. */
@@ -26,9 +27,6 @@ export interface AgentEdges {
 }
 
 const BACKOFF_BASE_MS = 500;
-const DRAIN_MS = 30_000;
-/** A tunnel takes no larger payload in one notice. */
-const NOTICE_BYTES_MAX = 16 * 1024;
 
 /** Resolves when it was stopped. Rejects with CredentialRefused. */
 export async function runAgent(
@@ -52,7 +50,6 @@ export async function runAgent(
   });
   const backoff = { baseMs: BACKOFF_BASE_MS, capMs: config.reconnectMaxMs, random };
   let state: LifeState = "connecting";
-  let live: Tunnel | undefined;
   let everReady = false;
 
   const step = (event: LifeEvent) => {
@@ -61,42 +58,61 @@ export async function runAgent(
     log.debug({ from: state, to: next, event }, "life");
     state = next;
   };
-  const notify = (type: string, payload: unknown): boolean => {
-    const bytes = Buffer.from(JSON.stringify(payload));
-    if (bytes.byteLength <= NOTICE_BYTES_MAX) return live?.notify(type, bytes) ?? false;
-    log.warn({ type, bytes: bytes.byteLength }, "a notice is too large and was not sent");
-    return false;
+  const dialAs = {
+    version,
+    incarnation,
+    handler: forward,
+    onHandlerError: (err: unknown) => log.error({ err }, "a request could not be served"),
   };
+  const serving = createServing({
+    log,
+    signal,
+    onLive({ transport }) {
+      everReady = true;
+      step("tunnelUp");
+      log.info({ wolf_id: config.wolfId, control_plane: config.apiUrl.host, transport }, "tunnel up");
+      serving.notify(agentNoticeTypes.inventory, inventory);
+      watch.announce();
+    },
+    onDrain() {
+      step("stop");
+      log.info("draining");
+    },
+    redial:
+      config.transport === "auto"
+        ? (wanted) => dial(config, { ...dialAs, signal: wanted, transport: "websocket" })
+        : undefined,
+    redialEveryMs: config.reconnectMaxMs,
+  });
   const stopping = new AbortController();
-  const watch = watchWolf({ wolf: config.wolf, log, random, notify, signal: stopping.signal });
+  const watch = watchWolf({
+    wolf: config.wolf,
+    log,
+    random,
+    notify: serving.notify,
+    signal: stopping.signal,
+  });
 
   async function connect(): Promise<Tunnel> {
     await register(config, inventory, signal);
     step("registered");
-    const onHandlerError = (err: unknown) => log.error({ err }, "a request could not be served");
-    return dial(config, { version, incarnation, signal, handler: forward, onHandlerError });
+    return dial(config, {
+      ...dialAs,
+      signal,
+      transport: config.transport,
+      onFallback(error) {
+        const { code, status } = error;
+        const reason = messageOf(error, config.token);
+        log.warn({ code, status, reason }, "the WebSocket does not come up: falling back to plain HTTP");
+      },
+    });
   }
 
-  /** Serves until the tunnel ends, by itself or because we are to stop. */
+  /** Serves until the tunnel ends. */
   async function serve(tunnel: Tunnel): Promise<Ending> {
-    live = tunnel;
-    everReady = true;
-    step("tunnelUp");
-    log.info({ wolf_id: config.wolfId, control_plane: config.apiUrl.host }, "tunnel up");
-    notify(agentNoticeTypes.inventory, inventory);
-    watch.announce();
-    const drain = () => {
-      step("stop");
-      log.info("draining");
-      void tunnel.close({ drainMs: DRAIN_MS, reason: "the agent stops" });
-    };
-    if (signal.aborted) drain();
-    else signal.addEventListener("abort", drain, { once: true });
-    const end = await tunnel.closed;
-    signal.removeEventListener("abort", drain);
-    live = undefined;
-    log[signal.aborted ? "info" : "warn"]({ code: end.code, reason: end.reason }, "tunnel down");
-    return { kind: end.code === "REPLACED" ? "replaced" : "lost", retryAfterMs: end.retryAfterMs };
+    const { code, reason, retryAfterMs } = await serving.serve(tunnel);
+    log[signal.aborted ? "info" : "warn"]({ code, reason }, "tunnel down");
+    return { kind: code === "REPLACED" ? "replaced" : "lost", retryAfterMs };
   }
 
   try {
@@ -128,6 +144,7 @@ export async function runAgent(
     }
   } finally {
     step("stop");
+    await serving.ended();
     step("drained");
     stopping.abort();
     await watch.done;

@@ -43,6 +43,7 @@ describe("the agent's configuration", () => {
       screen: undefined,
       labels: {},
       reconnectMaxMs: 30_000,
+      transport: "auto",
       insecure: false,
       warnings: [],
     });
@@ -122,6 +123,8 @@ describe("the agent's configuration", () => {
     [{ caFile: "/t" }, {}, "--ca-file (WOLFPACK_CA_FILE)"],
     [{ caFile: "/broken.pem" }, {}, "--ca-file (WOLFPACK_CA_FILE)"],
     [{ logLevel: "loud" }, {}, "--log-level"],
+    [{ transport: "pigeon" }, {}, "--transport (WOLFPACK_TRANSPORT)"],
+    [{}, { WOLFPACK_TRANSPORT: "HTTP" }, "--transport (WOLFPACK_TRANSPORT)"],
     [{}, { WOLFPACK_INSECURE: "yes" }, "--insecure (WOLFPACK_INSECURE)"],
     [{ label: ["zone=a", "zone=b"] }, {}, "--label (WOLFPACK_LABELS)"],
   ])("refuses %j %j and names the flag and the variable", (more, moreEnv, named) => {

@@ -28,6 +28,7 @@ export interface AgentConfig {
   costPerHour: number | undefined;
   address: string;
   reconnectMaxMs: number;
+  transport: "auto" | "websocket" | "http";
   ca: string | undefined;
   insecure: boolean;
   logLevel: string;
@@ -121,6 +122,8 @@ export function readConfig({
     .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
     .safeParse(text("logLevel"));
   if (!level.success) throw wrong("logLevel", "has to be fatal, error, warn, info, debug, trace or silent");
+  const transport = z.enum(["auto", "websocket", "http"]).safeParse(text("transport"));
+  if (!transport.success) throw wrong("transport", "has to be auto, websocket or http");
   const gpu = text("gpuType") === undefined ? undefined : GpuType.safeParse(text("gpuType")?.toLowerCase());
   if (gpu?.success === false) throw wrong("gpuType", "has to be nvidia, amd, intel or none");
   const insecureText = (fromEnv("insecure") ?? "0").toLowerCase();
@@ -147,6 +150,7 @@ export function readConfig({
     costPerHour: number("costPerHour", z.number().min(0).max(1_000_000)),
     address: text("address") ?? "",
     reconnectMaxMs: (number("reconnect", z.number().min(1).max(3600)) ?? 30) * 1000,
+    transport: transport.data,
     ca: readCertificates(text("caFile")),
     insecure,
     logLevel: level.data,

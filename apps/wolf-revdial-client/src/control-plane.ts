@@ -2,7 +2,7 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { type AgentInventory, WolfpackApiError, wolfpackClient } from "@wolfpack/api-contract";
-import { dialTunnel, type RequestHandler, type Tunnel } from "revdial";
+import { type DialOptions, dialTunnel, type RequestHandler, type Tunnel } from "revdial";
 import type { AgentConfig } from "./config.ts";
 
 const REGISTER_TIMEOUT_MS = 15_000;
@@ -65,24 +65,21 @@ export interface DialAs {
   /** Serves from the first moment. */
   handler: RequestHandler;
   onHandlerError: (error: unknown) => void;
+  transport: AgentConfig["transport"];
+  /** Told why the tunnel goes on over plain HTTP. */
+  onFallback?: NonNullable<DialOptions["onFallback"]>;
 }
 
 /** Rejects with a RevdialError. */
-export function dial(
-  config: AgentConfig,
-  { version, incarnation, signal, handler, onHandlerError }: DialAs,
-): Promise<Tunnel> {
+export function dial(config: AgentConfig, { version, ...how }: DialAs): Promise<Tunnel> {
   const url = new URL("/api/v1/revdial", config.apiUrl);
   url.protocol = config.apiUrl.protocol === "https:" ? "wss:" : "ws:";
   url.searchParams.set("runnerid", `wolf-${config.wolfId}`);
   return dialTunnel(url, {
     headers: { authorization: `Bearer ${config.token}` },
     agent: `wolf-revdial-client/${version}`,
-    incarnation,
     insecure: config.insecure,
-    signal,
-    handler,
-    onHandlerError,
+    ...how,
     ...(config.ca === undefined ? {} : { ca: config.ca }),
   });
 }

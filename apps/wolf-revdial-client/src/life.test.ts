@@ -73,6 +73,10 @@ describe("the agent's life", () => {
     expect(lifeTransitions.stopped).toEqual({});
   });
 
+  it("takes a second tunnel for a move, not for a loss", () => {
+    expect(lifeTransitions.ready.tunnelUp).toBe("ready");
+  });
+
   it("drains only when a tunnel is up", () => {
     const drains = Object.entries(lifeTransitions).filter(
       ([state, events]) => state !== "draining" && events.stop === "draining",

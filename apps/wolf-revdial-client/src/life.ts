@@ -7,7 +7,8 @@ export type LifeEvent = "registered" | "tunnelUp" | "ended" | "retry" | "stop" |
 export const lifeTransitions: Record<LifeState, Partial<Record<LifeEvent, LifeState>>> = {
   connecting: { registered: "authenticating", ended: "waiting", stop: "stopped" },
   authenticating: { tunnelUp: "ready", ended: "waiting", stop: "stopped" },
-  ready: { ended: "waiting", stop: "draining" },
+  // A second tunnel is a move to another connection, not a loss.
+  ready: { tunnelUp: "ready", ended: "waiting", stop: "draining" },
   waiting: { retry: "connecting", stop: "stopped" },
   draining: { drained: "stopped", ended: "stopped", stop: "draining" },
   stopped: {},

@@ -73,8 +73,15 @@ export const settings = {
   reconnect: {
     flag: "--reconnect <seconds>",
     env: ["WOLFPACK_RECONNECT_SECONDS"],
-    meaning: "Longest wait between two tries, 1 to 3600",
+    meaning:
+      "Longest wait between two tries, 1 to 3600; over HTTP also from one try of a WebSocket to the next",
     default: "30",
+  },
+  transport: {
+    flag: "--transport <kind>",
+    env: ["WOLFPACK_TRANSPORT"],
+    meaning: "What carries the tunnel: auto, websocket or http; auto falls back to plain HTTP",
+    default: "auto",
   },
   caFile: {
     flag: "--ca-file <path>",

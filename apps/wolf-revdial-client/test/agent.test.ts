@@ -1,30 +1,23 @@
 /** The bundled agent as a process, between a control plane in this process and real Wolf emulators. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { wolfClient } from "@wolfpack/wolf-api";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
 import { type Tunnel, tunnelFetch } from "revdial";
 import type { WebSocket } from "ws";
+import { type AgentProcess, type AgentProcessOptions, bundle, startAgent } from "./agent-process.ts";
 import { type FakeControlPlane, fakeControlPlane, TOKEN } from "./control-plane.ts";
 
-const bundle = fileURLToPath(new URL("../dist/wolf-revdial-client.mjs", import.meta.url));
 const sessionId = "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV";
 
 let folder: string;
 let plane: FakeControlPlane;
 let wolf: WolfEmulator;
-let agents: Agent[];
-
-interface Agent {
-  process: ChildProcess;
-  output: () => string;
-  exit: Promise<number | null>;
-}
+let agents: Pick<AgentProcess, "process" | "exit">[];
 
 beforeEach(async () => {
   folder = mkdtempSync(path.join(os.tmpdir(), "ag-"));
@@ -48,36 +41,9 @@ afterEach(async () => {
 
 function agent(
   flags: readonly string[] = [],
-  {
-    env = {},
-    file = bundle,
-    node = process.execPath,
-  }: { env?: Record<string, string>; file?: string; node?: string } = {},
-): Agent {
-  const defaults = [
-    "--api-url",
-    plane.url,
-    "--wolf-id",
-    "wolf-1",
-    "--local",
-    `unix://${folder}/wolf.sock`,
-    "--gpu-type",
-    "nvidia",
-    "--reconnect",
-    "1",
-  ];
-  const child = spawn(node, [file, ...defaults, ...flags], {
-    env: { PATH: process.env.PATH ?? "", RUNNER_TOKEN: TOKEN, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr])
-    stream?.setEncoding("utf8").on("data", (text: string) => (output += text));
-  const started = {
-    process: child,
-    output: () => output,
-    exit: once(child, "close").then(([code]) => code as number | null),
-  };
+  more: Pick<AgentProcessOptions, "env" | "file" | "node"> = {},
+): AgentProcess {
+  const started = startAgent({ apiUrl: plane.url, wolfSocket: `${folder}/wolf.sock`, flags, ...more });
   agents.push(started);
   return started;
 }
@@ -269,10 +235,11 @@ describe("the agent", () => {
 
   it("tries again after an upgrade that is answered with 404 or 503", async () => {
     plane.refuseUpgrade = { status: 503, headers: { "retry-after": "1" } };
-    const { output } = agent();
-    while (!output().includes("status 503")) await new Promise((resolve) => setImmediate(resolve));
+    const { said } = agent();
+    await said(/status 503/);
+    plane.refuseOpen = { status: 404 };
     plane.refuseUpgrade = { status: 404 };
-    while (!output().includes("status 404")) await new Promise((resolve) => setImmediate(resolve));
+    await said(/open request was answered with status 404/);
     plane.refuseUpgrade = undefined;
     await plane.nextTunnel();
     expect(plane.registrations.length).toBeGreaterThan(1);
@@ -281,8 +248,8 @@ describe("the agent", () => {
   it("comes back when the server says, also from a refused registration", async () => {
     plane.refuseRegistration = 503;
     plane.refusalHeaders = { "retry-after": "7" };
-    const { output } = agent();
-    while (!output().includes('"wait_ms":')) await new Promise((resolve) => setImmediate(resolve));
+    const { said, output } = agent();
+    await said(/"wait_ms":/);
     expect(output()).toMatch(/"wait_ms":7\d{3},/);
   });
 
@@ -312,7 +279,7 @@ describe("the agent", () => {
         socket.once("message", (hello: Buffer) => socket.send(bytes(hello, Buffer.alloc(40, 0xee)))),
       (socket) => socket.once("message", (hello: Buffer) => socket.send(bytes(hello, hello))),
     ];
-    const { process: child, output } = agent();
+    const { process: child, output } = agent(["--transport", "websocket"]);
     let tried = 0;
     await new Promise<void>((resolve) => {
       plane.hostile = (webSocket) => {
@@ -370,7 +337,7 @@ describe("the agent", () => {
 
   it("exits at once on a second signal", async () => {
     wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "stall", times: 1 });
-    const { process: child, exit, output } = agent();
+    const { process: child, exit, said } = agent();
     const tunnel = await plane.nextTunnel();
     const inFlight = ask(tunnel, "POST", "/api/v1/lobbies/create", JSON.stringify(lobby)).catch(
       (error: unknown) => error,
@@ -378,7 +345,7 @@ describe("the agent", () => {
     while (!wolf.requests.some((request) => request.path.endsWith("/create")))
       await new Promise((resolve) => setImmediate(resolve));
     child.kill("SIGTERM");
-    while (!output().includes("draining")) await new Promise((resolve) => setImmediate(resolve));
+    await said(/draining/);
     child.kill("SIGTERM");
     expect(await exit).toBe(143);
     await inFlight;
@@ -397,8 +364,9 @@ describe("the agent's command line", () => {
     },
   );
 
-  it("exits with 3 when only the upgrade refuses its token, and repeats nothing that steers a terminal", async () => {
+  it("exits with 3 when only the tunnel is refused, and repeats nothing that steers a terminal", async () => {
     plane.refuseUpgrade = { status: 403, body: `no: Bearer ${TOKEN} \u001b]0;owned\u0007` };
+    plane.refuseOpen = plane.refuseUpgrade;
     const { exit, output } = agent();
     expect(await exit).toBe(3);
     expect(output()).toContain("no: Bearer [token]");
@@ -407,13 +375,13 @@ describe("the agent's command line", () => {
   });
 
   it("keeps trying with a token that had worked", async () => {
-    const { output } = agent();
+    const { said } = agent();
     const tunnel = await plane.nextTunnel();
+    await said(/tunnel up/);
     plane.refuseRegistration = 401;
     tunnel.destroy();
     // One to two minutes.
-    const patient = /"kind":"credential".*"wait_ms":(?:[6-9]\d|1[01]\d)\d{3}\D/s;
-    while (!patient.test(output())) await new Promise((resolve) => setImmediate(resolve));
+    await said(/"kind":"credential".*"wait_ms":(?:[6-9]\d|1[01]\d)\d{3}\D/s);
     expect(agents[0]?.process.exitCode).toBeNull();
   });
 
@@ -450,7 +418,6 @@ describe("the agent's command line", () => {
     );
     agents.push({
       process: child,
-      output: () => "",
       exit: once(child, "close").then(([code]) => code as number | null),
     });
     await plane.nextTunnel();
@@ -483,8 +450,8 @@ describe("the agent's command line", () => {
 
   it("never shows its token, whatever happens", async () => {
     plane.refuseUpgrade = { status: 500 };
-    const { output, process: child, exit } = agent(["--log-level", "trace", "--token", TOKEN]);
-    while (!output().includes("status 500")) await new Promise((resolve) => setImmediate(resolve));
+    const { output, process: child, exit, said } = agent(["--log-level", "trace", "--token", TOKEN]);
+    await said(/status 500/);
     child.kill("SIGTERM");
     expect(await exit).toBe(0);
     expect(output()).not.toContain(TOKEN);

@@ -1,9 +1,15 @@
-/** What an agent needs of a control plane, in this process: registration, the tunnel's upgrade, notices, and ways to refuse. */
+/** What an agent needs of a control plane, in this process: registration, tunnels both ways, notices, and ways to refuse. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { acceptTunnel, type Tunnel, webSocketServerOptions } from "revdial";
+import { acceptTunnel, createHttpAcceptor, type Tunnel, webSocketServerOptions } from "revdial";
 import { type WebSocket, WebSocketServer } from "ws";
+
+export interface Refusal {
+  status: number;
+  headers?: Record<string, string>;
+  body?: string;
+}
 
 export interface FakeControlPlane {
   url: string;
@@ -15,7 +21,15 @@ export interface FakeControlPlane {
   /** Header fields of a refused registration. */
   refusalHeaders: Record<string, string>;
   /** Answer upgrades with this status instead. */
-  refuseUpgrade: { status: number; headers?: Record<string, string>; body?: string } | undefined;
+  refuseUpgrade: Refusal | undefined;
+  /** Answer open requests over HTTP with this status instead. */
+  refuseOpen: Refusal | undefined;
+  /** Done before an upgrade is answered. */
+  beforeUpgrade: (() => Promise<unknown>) | undefined;
+  /** Upgrades so far, refused ones too. */
+  upgrades: number;
+  /** Keys of tunnels over HTTP so far. */
+  keys: Set<string>;
   /** Takes the next WebSockets instead of a tunnel. */
   hostile: ((webSocket: WebSocket) => void) | undefined;
   /** The next tunnel that comes up. */
@@ -39,6 +53,10 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
     refuseRegistration: undefined,
     refusalHeaders: {},
     refuseUpgrade: undefined,
+    refuseOpen: undefined,
+    beforeUpgrade: undefined,
+    upgrades: 0,
+    keys: new Set(),
     hostile: undefined,
     nextTunnel: () =>
       new Promise((resolve) => {
@@ -59,6 +77,7 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
       }),
     async stop() {
       for (const tunnel of live) tunnel.destroy();
+      acceptor.close();
       for (const webSocket of hostileSockets) webSocket.terminate();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -66,7 +85,38 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
   };
   const live = new Set<Tunnel>();
   const hostileSockets = new Set<WebSocket>();
+  const acceptor = createHttpAcceptor();
+  const accepted = (tunnel: Tunnel) => {
+    live.add(tunnel);
+    tunnel.onNotice((type, payload) => {
+      plane.notices.push({
+        type,
+        json: JSON.parse(Buffer.from(payload).toString()) as Record<string, unknown>,
+      });
+      for (const look of [...watchers]) look();
+    });
+    tunnel.ready.then(
+      () => {
+        const next = waiting.shift();
+        if (next) next(tunnel);
+        else tunnels.push(tunnel);
+      },
+      () => undefined,
+    );
+  };
+  const open = (request: IncomingMessage, response: ServerResponse) => {
+    const refusal = authorised(request) ? plane.refuseOpen : { status: 401 };
+    if (refusal) return void response.writeHead(refusal.status, refusal.headers).end(refusal.body);
+    const tunnel = acceptor.open(request, response);
+    if (tunnel) accepted(tunnel);
+  };
   const server = createServer(async (request, response) => {
+    const kind = acceptor.kindOf(request);
+    if (kind === "open") return open(request, response);
+    if (kind === "post") {
+      plane.keys.add(String(request.headers["revdial-tunnel"]));
+      return acceptor.receive(request, response);
+    }
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     const status = authorised(request) ? (plane.refuseRegistration ?? 200) : 401;
@@ -112,11 +162,10 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
     );
   });
   const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
-  server.on("upgrade", (request, socket, head) => {
+  server.on("upgrade", async (request, socket, head) => {
     socket.on("error", () => undefined);
-    const refusal: FakeControlPlane["refuseUpgrade"] = authorised(request)
-      ? plane.refuseUpgrade
-      : { status: 401 };
+    plane.upgrades += 1;
+    const refusal: Refusal | undefined = authorised(request) ? plane.refuseUpgrade : { status: 401 };
     if (refusal) {
       const headers = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
       socket.end(
@@ -124,28 +173,13 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
       );
       return;
     }
+    await plane.beforeUpgrade?.();
     upgrades.handleUpgrade(request, socket, head, (webSocket) => {
       if (plane.hostile) {
         hostileSockets.add(webSocket);
         return plane.hostile(webSocket);
       }
-      const tunnel = acceptTunnel(webSocket);
-      live.add(tunnel);
-      tunnel.onNotice((type, payload) => {
-        plane.notices.push({
-          type,
-          json: JSON.parse(Buffer.from(payload).toString()) as Record<string, unknown>,
-        });
-        for (const look of [...watchers]) look();
-      });
-      tunnel.ready.then(
-        () => {
-          const next = waiting.shift();
-          if (next) next(tunnel);
-          else tunnels.push(tunnel);
-        },
-        () => undefined,
-      );
+      accepted(acceptTunnel(webSocket));
     });
   });
   server.listen(port, "127.0.0.1");

@@ -1,0 +1,88 @@
+/**
+ * The tunnels of this agent that are open: the live one, and after a move back to a WebSocket the one it came from, which
+ * finishes what is in flight. A move is no loss: the new tunnel is live before the old one ends.
+ */
+import { moveBack, type Tunnel, type TunnelEnd } from "revdial";
+import type { Log } from "./logger.ts";
+
+export interface ServingOptions {
+  log: Log;
+  /** Stops: every tunnel drains. */
+  signal: AbortSignal;
+  /** This tunnel is live from now on; what the control plane has to know is said again. */
+  onLive: (tunnel: Tunnel) => void;
+  onDrain: () => void;
+  /** Dials by WebSocket, for tunnels over HTTP; undefined: those stay. */
+  redial: ((signal: AbortSignal) => Promise<Tunnel>) | undefined;
+  redialEveryMs: number;
+}
+
+export interface Serving {
+  /** Serves until the tunnel, or the one it has moved to, ends: by itself or because we are to stop. */
+  serve(tunnel: Tunnel): Promise<TunnelEnd>;
+  /** Sends a notice through the live tunnel; false when it was dropped. */
+  notify(type: string, payload: unknown): boolean;
+  /** Resolves when no tunnel is open any more. */
+  ended(): Promise<void>;
+}
+
+const DRAIN_MS = 30_000;
+/** A tunnel takes no larger payload in one notice. */
+const NOTICE_BYTES_MAX = 16 * 1024;
+
+export function createServing(options: ServingOptions): Serving {
+  const { log, signal, onLive, onDrain, redial, redialEveryMs } = options;
+  const open = new Set<Tunnel>();
+  let live: Tunnel | undefined;
+
+  const drain = () => {
+    if (open.size === 0) return;
+    onDrain();
+    for (const tunnel of open) void tunnel.close({ drainMs: DRAIN_MS, reason: "the agent stops" });
+  };
+  signal.addEventListener("abort", drain, { once: true });
+
+  function goLive(tunnel: Tunnel): void {
+    live = tunnel;
+    open.add(tunnel);
+    void tunnel.closed.then(() => open.delete(tunnel));
+    onLive(tunnel);
+    if (signal.aborted) drain();
+  }
+
+  /** Resolves to undefined when the tunnel ends without one to move to. */
+  async function moved(tunnel: Tunnel): Promise<Tunnel | undefined> {
+    if (redial === undefined || tunnel.transport !== "http") return undefined;
+    const next = await moveBack({ tunnel, dial: redial, everyMs: redialEveryMs, signal });
+    if (next === undefined) return undefined;
+    log.info("moved back to a WebSocket");
+    void tunnel.closed.then(({ code, reason }) =>
+      log.debug({ code, reason }, "the tunnel over HTTP has ended"),
+    );
+    return next;
+  }
+
+  return {
+    async serve(first) {
+      let tunnel = first;
+      for (let next: Tunnel | undefined = first; next !== undefined; next = await moved(tunnel)) {
+        tunnel = next;
+        goLive(tunnel);
+      }
+      const end = await tunnel.closed;
+      live = undefined;
+      return end;
+    },
+
+    notify(type, payload) {
+      const bytes = Buffer.from(JSON.stringify(payload));
+      if (bytes.byteLength <= NOTICE_BYTES_MAX) return live?.notify(type, bytes) ?? false;
+      log.warn({ type, bytes: bytes.byteLength }, "a notice is too large and was not sent");
+      return false;
+    },
+
+    async ended() {
+      await Promise.all([...open].map(({ closed }) => closed));
+    },
+  };
+}
