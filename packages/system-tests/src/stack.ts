@@ -13,6 +13,8 @@ export interface HostPlan {
   name: string;
   gpu: "nvidia" | "amd" | "intel" | "none";
   maxSandboxes: number;
+  /** Where its agent dials, such as a proxy. Default: the control plane itself. */
+  apiUrl?: string;
 }
 
 export const threeHosts: readonly HostPlan[] = [
@@ -128,7 +130,8 @@ export class Stack {
     return host;
   }
 
-  private async startHost(plan: HostPlan): Promise<void> {
+  /** A Wolf and its agent, beside those of the start. Resolves before the agent is connected. */
+  async startHost(plan: HostPlan): Promise<void> {
     const folder = path.join(this.runFolder, plan.name);
     mkdirSync(folder);
     const socketPath = path.join(folder, "wolf.sock");
@@ -148,7 +151,7 @@ export class Stack {
     const host = this.host(name);
     const { plan, folder, socketPath } = host;
     const flags = {
-      "--api-url": this.baseUrl,
+      "--api-url": plan.apiUrl ?? this.baseUrl,
       "--wolf-id": plan.name,
       "--local": `unix://${socketPath}`,
       "--service": `screen=unix://${folder}/wolfpack/{session}/screen.sock`,
