@@ -42,7 +42,7 @@ export async function moveBack(options: MoveBackOptions): Promise<Tunnel | undef
     const tunnel = await dialReached(dial, signal);
     dialling = false;
     if (tunnel === undefined) continue;
-    void retire(old, clock, options);
+    void retire(old, tunnel, clock, options);
     return tunnel;
   }
   return undefined;
@@ -64,10 +64,12 @@ async function dialReached(dial: MoveBackOptions["dial"], signal: AbortSignal): 
 
 /**
  * The acceptor ends the old tunnel when it has taken the new one over. Only it knows when: ended from here, and too early,
- * its requests would find neither. One that leaves it to us finds it ended after `handoverMs`.
+ * its requests would find neither. One that leaves it to us finds it ended after `handoverMs`; not one that ended the new
+ * tunnel instead, and still has the old one.
  */
 async function retire(
   old: Tunnel,
+  young: Tunnel,
   clock: Clock,
   { handoverMs = HANDOVER_MS, drainMs = DRAIN_MS }: MoveBackOptions,
 ): Promise<void> {
@@ -75,6 +77,6 @@ async function retire(
     handoverMs,
     () => void old.close({ code: "REPLACED", reason: "moved back to a WebSocket", drainMs }),
   );
-  await old.closed;
+  await Promise.race([old.closed, young.closed]);
   timer.cancel();
 }

@@ -249,6 +249,20 @@ describe("moving back", () => {
     expect(clock.pending).toBe(0);
   });
 
+  it("leaves the old tunnel alone when the acceptor ends the new one instead of taking it over", async () => {
+    const { through, old, clock } = await overHttp();
+    old.serve(() => ({ status: 204 }));
+    const first = accepted();
+    const moved = moveBack({ dial: redial(through), tunnel: old, clock });
+    through.modes.upgrade = "pass";
+    await clock.advance(60_000);
+    await moved;
+    accepted().destroy();
+    await (await moved)?.closed;
+    await until(() => clock.pending === 0);
+    expect((await first.request(get("/"))).status).toBe(204);
+  });
+
   it("takes over when the acceptor has ended the old tunnel before the new one is known to be up", async () => {
     const { through, old, clock } = await overHttp();
     const late = signal();
