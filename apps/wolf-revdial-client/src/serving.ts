@@ -65,13 +65,26 @@ export function createServing(options: ServingOptions): Serving {
   return {
     async serve(first) {
       let tunnel = first;
-      for (let next: Tunnel | undefined = first; next !== undefined; next = await moved(tunnel)) {
-        tunnel = next;
+      let before: Tunnel | undefined;
+      for (;;) {
         goLive(tunnel);
+        const next = await moved(tunnel);
+        if (next !== undefined) {
+          before = tunnel;
+          tunnel = next;
+          continue;
+        }
+        const end = await tunnel.closed;
+        live = undefined;
+        if (before === undefined || before.draining || signal.aborted) return end;
+        // The control plane ended the new tunnel without taking it over: it still has the old one.
+        log.warn(
+          { code: end.code, reason: end.reason },
+          "the WebSocket was lost: goes on over the tunnel of before",
+        );
+        tunnel = before;
+        before = undefined;
       }
-      const end = await tunnel.closed;
-      live = undefined;
-      return end;
     },
 
     notify(type, payload) {

@@ -159,6 +159,21 @@ describe("the agent behind a network that blocks WebSockets", () => {
     expect(plane.registrations).toHaveLength(1);
   });
 
+  it("stays with the old tunnel when the control plane ends the new one without taking it over", async () => {
+    const started = await agentBehind({ upgrade: { status: 502 } });
+    const old = await plane.nextTunnel();
+    started.proxy.modes.upgrade = "pass";
+    const refused = await plane.nextTunnel();
+    await started.said(/moved back to a WebSocket/);
+    // As a control plane does whose database issues no epoch.
+    refused.destroy();
+    await started.said(/goes on over the tunnel of before/);
+    expect(await lobbies(old)).toEqual([]);
+    await plane.notice(() => plane.notices.filter(({ type }) => type === "inventory").length >= 3);
+    expect((await plane.nextTunnel()).transport).toBe("websocket");
+    expect(plane.registrations).toHaveLength(1);
+  });
+
   it("says so when another agent really took its place", async () => {
     const started = await agentBehind({ upgrade: { status: 502 } });
     const tunnel = await plane.nextTunnel();
