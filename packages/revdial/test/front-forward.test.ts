@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "@jest/globals";
 import { ask, type Chain, chain } from "./probes/chain.ts";
 import { collect, signal } from "./support.ts";
@@ -103,35 +103,6 @@ test("an origin that says more than it sends gives the client a broken body", as
   const { sent, response } = ask(port);
   sent.end();
   await expect(response.then(collect)).rejects.toThrow("aborted");
-});
-
-test("trailers of a request reach the origin", async () => {
-  const trailers = signal<NodeJS.Dict<string>>();
-  const { port } = await start(async (request, response) => {
-    await collect(request);
-    trailers.give(request.trailers);
-    response.end();
-  });
-  const { sent, response } = ask(port, { method: "POST", headers: { trailer: "x-sum" } });
-  sent.write("body");
-  sent.addTrailers({ "x-sum": "42" });
-  sent.end();
-  await collect(await response);
-  expect(await trailers.seen).toEqual({ "x-sum": "42" });
-});
-
-test("what a client says after the origin's half-close of an upgraded connection arrives", async () => {
-  const heard = signal<string>();
-  const { port, origin } = await start(() => undefined);
-  origin.on("upgrade", async (_request, socket) => {
-    socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\nbye");
-    heard.give(String(await collect(socket)));
-  });
-  const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
-  socket.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
-  expect(String(await collect(socket))).toMatch(/bye$/);
-  socket.end("after your end");
-  expect(await heard.seen).toBe("after your end");
 });
 
 const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -1,16 +1,46 @@
-/** The whole way of a request on loopback: client, front, tunnel over a WebSocket, forwarder, origin. */
+/** The whole way of a request on loopback: client, front, tunnel, forwarder, origin. */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestOptions, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { forwardTo, type HttpFrontOptions, httpFront } from "../../src/http/index.ts";
-import { dialTunnel, type Tunnel } from "../../src/index.ts";
-import { gateway, stopServer } from "../gateway.ts";
-import { signal } from "../support.ts";
+import { Pool } from "undici";
+import {
+  type Dispatching,
+  type ForwardTarget,
+  forwardTo,
+  type HttpFrontOptions,
+  httpFront,
+} from "../../src/http/index.ts";
+import type { RequestHandler, Tunnel } from "../../src/index.ts";
+import { stopServer } from "../gateway.ts";
+import { type Carrier, joined } from "../http-gateway.ts";
+
+export interface Way {
+  carrier: Carrier;
+  /** The forwarder asks the origin through a pool of undici's. */
+  pooled: boolean;
+}
+
+/** By which tests probe. */
+export const ways: [name: string, way: Way][] = [
+  ["a WebSocket", { carrier: "websocket", pooled: false }],
+  ["HTTP", { carrier: "http", pooled: false }],
+  ["a WebSocket and a pool", { carrier: "websocket", pooled: true }],
+];
+
+export interface ChainOptions extends HttpFrontOptions {
+  way?: Way;
+  /** The origin listens on this Unix socket instead of a port. */
+  socketPath?: string | undefined;
+  /** What is served besides the origin, which is "web". */
+  services?: Record<string, RequestHandler>;
+}
 
 export interface Chain {
   /** Where clients ask. */
   port: number;
   origin: Server;
+  /** The front's end of the tunnel. */
+  tunnel: Tunnel;
   stop(): Promise<void>;
 }
 
@@ -21,28 +51,44 @@ export async function listenLocally(server: Server): Promise<number> {
 }
 
 /** `origin` is a server that does not listen yet. */
-export async function chain(origin: Server, options: HttpFrontOptions = {}): Promise<Chain> {
-  const accepted = signal<Tunnel>();
-  const onHandlerError = () => undefined;
-  const relay = await gateway(accepted.give, { onHandlerError });
-  const agent = await dialTunnel(relay.url, { onHandlerError });
-  const tunnel = await accepted.seen;
-  agent.serve(forwardTo({ host: "127.0.0.1", port: await listenLocally(origin) }));
-  const { request: answer, upgrade } = httpFront(tunnel.dispatcher("web"), options);
+export async function chain(origin: Server, options: ChainOptions = {}): Promise<Chain> {
+  const {
+    way = { carrier: "websocket", pooled: false },
+    socketPath,
+    services = {},
+    ...frontOptions
+  } = options;
+  const { agent, tunnel, stop } = await joined(way.carrier, { onHandlerError: () => undefined });
+  const target = await targetOf(origin, socketPath);
+  const pool = way.pooled ? poolFor(target) : undefined;
+  const web = forwardTo(target, pool ? { dispatcher: pool as unknown as Dispatching } : {});
+  agent.serve((incoming, reply) => (services[incoming.service] ?? web)(incoming, reply));
+  const { request: answer, upgrade } = httpFront(tunnel.dispatcher("web"), frontOptions);
   const front = createServer(answer).on("checkContinue", answer).on("upgrade", upgrade);
   const port = await listenLocally(front);
   return {
     port,
     origin,
+    tunnel,
     async stop() {
-      agent.destroy();
-      tunnel.destroy();
-      await Promise.all([agent.closed, tunnel.closed]);
+      await stop();
       await stopServer(front);
-      await stopServer(relay.server);
+      await pool?.destroy();
       if (origin.listening) await stopServer(origin);
     },
   };
+}
+
+async function targetOf(origin: Server, socketPath: string | undefined): Promise<ForwardTarget> {
+  if (socketPath === undefined) return { host: "127.0.0.1", port: await listenLocally(origin) };
+  origin.listen(socketPath);
+  await once(origin, "listening");
+  return { socketPath };
+}
+
+function poolFor(target: ForwardTarget): Pool {
+  if ("socketPath" in target) return new Pool("http://localhost", { socketPath: target.socketPath });
+  return new Pool(`http://${target.host}:${target.port}`);
 }
 
 /** One request with a connection of its own; what it sends is the caller's to write. */
