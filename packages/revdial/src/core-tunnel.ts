@@ -16,7 +16,7 @@ import { IdTable } from "./id-table.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
 import { type NoticeListener, NoticeListeners } from "./notices.ts";
 import { Observer, type TunnelMetrics } from "./observe.ts";
-import { RequestEnd, socketRefused } from "./request-end.ts";
+import { RequestEnd, socketOf } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
 import type { Transport } from "./transport.ts";
 import type {
@@ -142,8 +142,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     const { path = "/", protocol = "", ...more } = options;
     const method = protocol === "" ? "CONNECT" : "GET";
     const response = await this.request({ service, method, path, upgrade: protocol, ...more });
-    if (response.socket) return response.socket;
-    throw await socketRefused(response);
+    return socketOf(response);
   }
 
   dispatcher(service: string): TunnelDispatcher {

@@ -1,4 +1,5 @@
 /** The end of a channel we opened with `request`: the answer as a promise, its body as an iterable. */
+import type { Duplex } from "node:stream";
 import { IncomingBody } from "./body.ts";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { RevdialError } from "./errors.ts";
@@ -114,9 +115,12 @@ class Answer implements TunnelResponse {
   }
 }
 
-/** The answer to `connect` that is no socket: an error that tells status and the beginning of the body. */
-export async function socketRefused(response: TunnelResponse): Promise<RevdialError> {
-  const { status } = response;
+/** What `connect` resolves to. An answer that is no socket is SOCKET_REFUSED, with its status and the beginning of its body. */
+export async function socketOf(response: TunnelResponse): Promise<Duplex> {
+  const { status, socket } = response;
+  // The peer may have ended it in the same message.
+  if (socket?.errored) throw socket.errored;
+  if (socket) return socket;
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   try {
@@ -129,7 +133,7 @@ export async function socketRefused(response: TunnelResponse): Promise<RevdialEr
     // A body cut short says nothing more than its status already does.
   }
   const detail = Buffer.concat(chunks).subarray(0, DETAIL_BYTES_MAX).toString("utf8");
-  return new RevdialError("SOCKET_REFUSED", `the far end answered with status ${status}`, {
+  throw new RevdialError("SOCKET_REFUSED", `the far end answered with status ${status}`, {
     status,
     detail,
     sent: "may-have-run",

@@ -9,6 +9,9 @@ import type { RevdialError } from "./errors.ts";
 
 type Done = (error?: Error | null) => void;
 
+/** The peer may end a socket before anybody has been given it, and an error that nobody hears ends the process. */
+const ignored = () => undefined;
+
 export class TunnelSocket extends Duplex {
   private readonly port: ChannelPort;
   private readonly channel: number;
@@ -23,6 +26,7 @@ export class TunnelSocket extends Duplex {
     super({ allowHalfOpen: true });
     this.port = port;
     this.channel = channel;
+    this.on("error", ignored);
   }
 
   /** From the channel. */

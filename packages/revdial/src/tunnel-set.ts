@@ -2,7 +2,7 @@
 import { type Clock, systemClock } from "./clock.ts";
 import { TunnelDispatcher } from "./dispatcher.ts";
 import { RevdialError, type RevdialErrorCode } from "./errors.ts";
-import { socketRefused } from "./request-end.ts";
+import { socketOf } from "./request-end.ts";
 import { type OverMembers, type SetCall, SetExchange } from "./set-exchange.ts";
 import type {
   CloseOptions,
@@ -172,8 +172,7 @@ class Members implements TunnelSet {
     const { path = "/", protocol = "", ...more } = options;
     const method = protocol === "" ? "CONNECT" : "GET";
     const response = await this.request({ service, method, path, upgrade: protocol, ...more });
-    if (response.socket) return response.socket;
-    throw await socketRefused(response);
+    return socketOf(response);
   }
 
   serve(handler: RequestHandler): void {

@@ -44,7 +44,10 @@ export interface TunnelResponse {
   body: AsyncIterable<Uint8Array>;
   /** Known at the end of the body; rejects when the body fails. */
   readonly trailers: Promise<HeaderList>;
-  /** With status 101 only: both directions, each with an end of its own. Destroying it resets the channel. */
+  /**
+   * With status 101 only: both directions, each with an end of its own. Destroying it resets the channel. What ends it before
+   * its time is its `error` event and `errored`, which may be set already; not to listen costs nobody anything.
+   */
   socket?: Duplex;
 }
 
