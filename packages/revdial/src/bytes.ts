@@ -9,7 +9,10 @@ const PAGE_BYTES = 64 * 1024;
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Writes frames one after the other; what `finish` has returned is never written again. */
+/**
+ * Writes frames one after the other; what `finish` has returned is never written again. It is shared by all tunnels: what has
+ * no length, or another than was announced, must not move the place where the next frame begins. Error: ARGUMENT.
+ */
 class FrameWriter {
   private page = Buffer.allocUnsafeSlow(PAGE_BYTES);
   private start = 0;
@@ -19,6 +22,7 @@ class FrameWriter {
 
   /** Begins a frame of at most this payload. A frame that is not finished leaves nothing behind. */
   begin(payloadBytesMax: number): this {
+    if (!Number.isInteger(payloadBytesMax)) throw new RevdialError("ARGUMENT", "a frame of no length");
     const bytes = HEADER_BYTES + payloadBytesMax;
     if (this.free + bytes > this.page.byteLength) {
       this.page = Buffer.allocUnsafeSlow(Math.max(PAGE_BYTES, bytes));
@@ -76,6 +80,8 @@ class FrameWriter {
   /** `followingBytes`: payload that is sent right after what was written here. */
   finish(type: number, flags: number, channel: number, followingBytes = 0): Uint8Array {
     const { page, start, at } = this;
+    if (!Number.isInteger(at) || at > page.byteLength || !Number.isInteger(followingBytes))
+      throw new RevdialError("ARGUMENT", "what a frame is made of has no length, or another than it said");
     const payloadBytes = at - start - HEADER_BYTES + followingBytes;
     page[start] = payloadBytes >>> 16;
     page[start + 1] = payloadBytes >>> 8;

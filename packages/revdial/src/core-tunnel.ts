@@ -130,11 +130,12 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
+    const head = openHead(request);
     if (request.signal?.aborted) {
       throw new RevdialError("CANCELLED", "cancelled before it was sent", { cause: request.signal.reason });
     }
     const end = new RequestEnd(this, request);
-    end.start(this.open(openHead(request), isEmpty(request.body) && request.upgrade === undefined, end));
+    end.start(this.open(head, isEmpty(request.body) && request.upgrade === undefined, end));
     return end.answer;
   }
 
@@ -170,7 +171,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   end(channel: number, trailers: HeaderList): void {
-    let fields = trailers;
+    if (!Array.isArray(trailers)) throw new RevdialError("ARGUMENT", "the trailers are no list of pairs");
+    let fields: HeaderList = trailers;
     if (trailers.length > 0) {
       const travelling = travellingHeaders(trailers);
       takeLength(travelling); // Too late to say it.
@@ -203,11 +205,14 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   serve(handler: RequestHandler): void {
+    if (typeof handler !== "function") throw new RevdialError("ARGUMENT", "a handler is a function");
     if (this.handler !== undefined) throw new RevdialError("ARGUMENT", "the tunnel has a handler already");
     this.handler = handler;
   }
 
   notify(type: string, payload: Uint8Array): boolean {
+    if (typeof type !== "string" || !(payload instanceof Uint8Array))
+      throw new RevdialError("ARGUMENT", "a notice is a text and a Uint8Array");
     if (this.over) return false;
     try {
       this.input({ do: "notice", notice: type, payload });

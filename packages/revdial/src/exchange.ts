@@ -13,10 +13,31 @@ export function isEmpty(body: Body | undefined): boolean {
   return body === undefined || (body instanceof Uint8Array && body.byteLength === 0);
 }
 
+/** Error: ARGUMENT for what is neither bytes nor gives any. */
+export function checkBody(body: Body | undefined): void {
+  if (body === undefined || body instanceof Uint8Array) return;
+  if (typeof body?.[Symbol.asyncIterator] !== "function")
+    throw new RevdialError("ARGUMENT", "a body is a Uint8Array or an async iterable");
+}
+
+/** What the types promise and JavaScript does not. What goes into the head as a text is the codec's to look at. */
+function checkTypes(request: TunnelRequest): void {
+  if (typeof request !== "object" || request === null) throw new RevdialError("ARGUMENT", "no request");
+  const { body, trailers, deadlineMs, signal, onInterim } = request;
+  checkBody(body);
+  if (deadlineMs !== undefined && (typeof deadlineMs !== "number" || Number.isNaN(deadlineMs)))
+    throw new RevdialError("ARGUMENT", "deadlineMs is not a number");
+  if (signal !== undefined && typeof signal?.addEventListener !== "function")
+    throw new RevdialError("ARGUMENT", "the signal is no AbortSignal");
+  for (const call of [trailers, onInterim])
+    if (call !== undefined && typeof call !== "function")
+      throw new RevdialError("ARGUMENT", "trailers and onInterim are functions");
+}
+
 /** Errors, not sent: DEADLINE, ARGUMENT, HEAD_INVALID, BODY_LENGTH. */
 export function openHead(request: TunnelRequest): OpenHead {
+  checkTypes(request);
   const { service, method, path, headers = [], deadlineMs, upgrade } = request;
-  if (Number.isNaN(deadlineMs)) throw new RevdialError("ARGUMENT", "deadlineMs is not a number");
   if (deadlineMs !== undefined && deadlineMs <= 0)
     throw new RevdialError("DEADLINE", "the deadline has passed");
   if (upgrade !== undefined && !isEmpty(request.body))

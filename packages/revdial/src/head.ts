@@ -68,15 +68,26 @@ function isOfOneHop(name: string): boolean {
   return name === LENGTH_FIELD || hopByHop.has(name);
 }
 
+/** What is no text has no length either, and would be written as nothing. Error: ARGUMENT. */
+function checkText(text: unknown, what: string): void {
+  if (typeof text !== "string") throw new RevdialError("ARGUMENT", `${what} is no text`);
+}
+
 /**
  * What is left of an HTTP message's header fields once hop-by-hop fields and those named in `Connection` are gone. A
- * `content-length` is still there, in lower case, for `takeLength`, unless the coding of the transfer overrides it.
+ * `content-length` is still there, in lower case, for `takeLength`, unless the coding of the transfer overrides it. Error:
+ * ARGUMENT for what is no list of pairs of texts.
  */
 export function travellingHeaders(headers: Iterable<readonly [string, string]>): [string, string][] {
+  if (typeof headers?.[Symbol.iterator] !== "function")
+    throw new RevdialError("ARGUMENT", "the headers are no list of pairs");
   const list: [string, string][] = [];
   let named: Set<string> | undefined;
   for (const pair of headers) {
-    const [rawName, value] = pair;
+    if (!Array.isArray(pair)) throw new RevdialError("ARGUMENT", "a header is no pair");
+    const [rawName, value] = pair as [string, string];
+    checkText(rawName, "a header's name");
+    checkText(value, "a header's value");
     const name = rawName.toLowerCase();
     if (!hopByHop.has(name)) list.push(name === rawName ? (pair as [string, string]) : [name, value]);
     else if (name === "transfer-encoding") {
@@ -130,6 +141,8 @@ export function checkHeaders(headers: HeaderList, headersMax: number): void {
   if (headers.length > headersMax)
     throw new RevdialError("HEAD_TOO_LARGE", `more than ${headersMax} header fields`);
   for (const [name, value] of headers) {
+    checkText(name, "a header's name");
+    checkText(value, "a header's value");
     if (name === "" || !consistsOf(name, NAME)) throw invalid("a header name is not a lower-case token");
     if (name.length > 255) throw invalid("a header name is longer than 255 bytes");
     if (isOfOneHop(name)) throw invalid(`header ${name} does not travel`);
@@ -140,27 +153,32 @@ export function checkHeaders(headers: HeaderList, headersMax: number): void {
 }
 
 export function checkMethod(method: string): void {
+  checkText(method, "the method");
   if (method === "" || method.length > 32 || !consistsOf(method, TOKEN))
     throw invalid("the method is not a token of 1 to 32 characters");
 }
 
 export function checkService(service: string): void {
+  checkText(service, "the service");
   const { length } = service;
   if (length === 0 || length > 63 || !consistsOf(service, SERVICE) || /^[._-]/.test(service))
     throw invalid("the service is not 1 to 63 of a-z 0-9 . _ -");
 }
 
 export function checkPath(path: string): void {
+  checkText(path, "the path");
   if (path.charCodeAt(0) !== 0x2f || !consistsOf(path, PATH)) throw invalid("the path is not in origin form");
 }
 
 export function checkTraceparent(traceparent: string): void {
+  checkText(traceparent, "traceparent");
   if (traceparent !== "" && !traceparentText.test(traceparent))
     throw invalid("traceparent is not of the W3C form");
 }
 
 /** `Upgrade`'s value for a socket (one protocol, RFC 9110 §7.8), nothing for a request. */
 export function checkProtocol(kind: number, protocol: string): void {
+  checkText(protocol, "the protocol");
   if (protocol === "") return;
   if (kind === 0 || !protocolName.test(protocol)) throw invalid("the protocol is not one token, or not here");
 }

@@ -1,4 +1,5 @@
 /** Who listens to the peer's notices. A listener that throws does not keep the next from hearing. */
+import { RevdialError } from "./errors.ts";
 
 export type NoticeListener = (type: string, payload: Uint8Array) => void;
 
@@ -12,6 +13,7 @@ export class NoticeListeners {
 
   /** Returns the way to stop listening. */
   add(listener: NoticeListener): () => void {
+    if (typeof listener !== "function") throw new RevdialError("ARGUMENT", "a listener is a function");
     this.listeners.add(listener);
     return () => {
       this.listeners.delete(listener);

@@ -4,7 +4,7 @@ import { IncomingBody } from "./body.ts";
 import { BodySource } from "./body-source.ts";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { RevdialError, type WireCodeName } from "./errors.ts";
-import { BodySender, isEmpty, lengthOf, warn } from "./exchange.ts";
+import { BodySender, checkBody, isEmpty, lengthOf, warn } from "./exchange.ts";
 import { channelKinds, type OpenHead } from "./frame.ts";
 import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
@@ -50,6 +50,7 @@ export class ServeEnd implements ChannelEnd, Reply {
   }
 
   private async respond({ status, headers = [], body, trailers = [] }: OutgoingResponse): Promise<void> {
+    checkBody(body);
     if (this.over) return await new BodySource(body).stop();
     if (!(status >= 200)) throw new RevdialError("HEAD_INVALID", `a response has no status ${status}`);
     const bodiless = this.request.method === "HEAD" || status === 204 || status === 304;
@@ -97,12 +98,17 @@ export class ServeEnd implements ChannelEnd, Reply {
   }
 
   write(bytes: Uint8Array): boolean {
-    return this.over || this.port.data(this.channel, bytes);
+    if (this.over) return true;
+    checkBytes(bytes);
+    return this.port.data(this.channel, bytes);
   }
 
   end(bytes?: Uint8Array, trailers: HeaderList = []): void {
     if (this.over) return;
-    if (bytes !== undefined && bytes.byteLength > 0) this.port.data(this.channel, bytes);
+    if (bytes !== undefined) {
+      checkBytes(bytes);
+      if (bytes.byteLength > 0) this.port.data(this.channel, bytes);
+    }
     this.port.end(this.channel, trailers);
     this.answered = true;
   }
@@ -166,6 +172,11 @@ export class ServeEnd implements ChannelEnd, Reply {
       this.report(error);
     }
   }
+}
+
+/** Error: ARGUMENT. */
+function checkBytes(bytes: Uint8Array): void {
+  if (!(bytes instanceof Uint8Array)) throw new RevdialError("ARGUMENT", "what is written is no Uint8Array");
 }
 
 /** Signal and body are made when a handler asks for them: most exchanges are small and need neither. */
