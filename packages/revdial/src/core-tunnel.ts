@@ -8,6 +8,7 @@ import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
 import { DispatchEnd, TunnelDispatcher } from "./dispatcher.ts";
+import { EffectQueue } from "./effect-queue.ts";
 import { type RequestFate, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
 import { goawayEnd, guarded, isEmpty, nothingServed, openHead, retryAfter, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
@@ -58,6 +59,10 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private readonly onHandlerError: (error: unknown) => void;
   private readonly core: Core;
   private readonly ends = new IdTable<ChannelEnd>();
+  private readonly effects = new EffectQueue(
+    (effect) => this.performOne(effect),
+    (effect, error) => this.exchangeFailed(effect, error),
+  );
   private readonly notices: NoticeListeners;
   private readonly observer = new Observer(this);
   private readonly settleReady = Promise.withResolvers<void>();
@@ -71,8 +76,6 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private closeTimer: Timer | undefined;
   private flushQueued = false;
   private unflushed = 0;
-  /** Effects not yet performed, batch by batch; undefined when nobody is performing. */
-  private batches: (readonly Effect[])[] | undefined;
   private peerGoaway: TunnelEnd | undefined;
   private closeReason: string | undefined;
   private over: TunnelEnd | undefined;
@@ -105,7 +108,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
       foreign: (code, reason) =>
         this.finishTunnel({ code, reason }, code === "MESSAGE_NOT_BINARY" ? 1003 : 1002),
       drain: () => this.contain(() => this.flush()),
-      closed: (reason) => this.transportClosed(reason),
+      closed: (reason) => this.contain(() => this.transportClosed(reason)),
     });
     this.flush();
     this.arm();
@@ -201,7 +204,11 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   handled(channel: number): void {
-    this.input({ do: "handled", channel });
+    try {
+      this.input({ do: "handled", channel });
+    } catch (error) {
+      this.broken(error); // Nobody waits for the handler's end.
+    }
   }
 
   serve(handler: RequestHandler): void {
@@ -248,7 +255,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   private input(event: Message | LocalEvent): void {
-    this.perform(this.core.input(event, this.clock.now()));
+    this.effects.perform(this.core.input(event, this.clock.now()));
     if (this.core.wakeAt < this.timerAt) this.arm();
     this.flushSoon();
   }
@@ -258,9 +265,13 @@ class CoreTunnel implements Tunnel, ChannelPort {
     try {
       run();
     } catch (error) {
-      this.onHandlerError(error);
-      this.finishTunnel({ code: "DESTROYED", reason: "an internal error" }, "terminate", error);
+      this.broken(error);
     }
+  }
+
+  private broken(error: unknown): void {
+    this.onHandlerError(error);
+    this.finishTunnel({ code: "DESTROYED", reason: "an internal error" }, "terminate", error);
   }
 
   /** Frames of one turn of the event loop share messages (SPEC §2). */
@@ -278,7 +289,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     while (!this.over && this.wire.queuedBytes < this.limits.socketQueueBytes) {
       const { parts, effects } = this.core.nextMessage();
       if (parts !== undefined) this.wire.send(this.observer.sent(parts));
-      this.perform(effects);
+      this.effects.perform(effects);
       if (parts === undefined) return;
     }
   }
@@ -297,19 +308,32 @@ class CoreTunnel implements Tunnel, ChannelPort {
     });
   }
 
-  /** In order, also when a handler or listener called from here makes new ones. */
-  private perform(effects: readonly Effect[]): void {
-    if (effects.length === 0) return;
-    if (this.batches !== undefined) return void this.batches.push(effects);
-    this.batches = [effects];
+  /** What a callback throws costs its own exchange: the rest of the message is performed all the same. */
+  private exchangeFailed(effect: Effect, error: unknown): void {
+    if (!("channel" in effect)) throw error;
+    this.onHandlerError(error);
+    const { channel } = effect;
+    const end = this.ends.get(channel);
+    if (end === undefined) return;
+    const code = end instanceof ServeEnd ? "HANDLER_FAILED" : "CANCELLED";
+    const reason = "a listener of the exchange failed";
+    // At once: it must not hear what else the message brings.
+    this.finishGuarded(channel, { code, reason, sent: this.core.fateOf(channel) }, error);
+    this.reset(channel, code, reason);
+  }
+
+  /** As `finish`, for those who have more to do, whatever it throws. */
+  private finishGuarded(channel: number, reset: ChannelReset, cause: unknown): void {
     try {
-      for (const batch of this.batches) for (const effect of batch) this.performOne(effect);
-    } finally {
-      this.batches = undefined;
+      this.finish(channel, reset, cause);
+    } catch (error) {
+      this.onHandlerError(error);
     }
   }
 
+  /** Nothing once the tunnel is over: all its ends have been told, and a request that comes after that would never be. */
   private performOne(effect: Effect): void {
+    if (this.over) return;
     switch (effect.effect) {
       case "ready":
         this.peer = effect.peer;
@@ -397,7 +421,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.drainTimer?.cancel();
     const code = end.code === "CLOSED" ? "DRAINING" : end.code;
     for (const channel of this.ends.keys())
-      this.finish(channel, { code, reason: end.reason, sent: this.core.fateOf(channel) }, cause);
+      this.finishGuarded(channel, { code, reason: end.reason, sent: this.core.fateOf(channel) }, cause);
     this.core.input({ do: "stop" }, 0);
     const error = new RevdialError(end.code, end.reason, { cause, ...retryAfter(end) });
     this.settleReady.reject(error);

@@ -89,12 +89,13 @@ export class RequestEnd implements ChannelEnd {
 
   onClosed(error: RevdialError | undefined): void {
     this.over = true;
-    if (this.onAbort) this.request.signal?.removeEventListener("abort", this.onAbort);
     this.sender?.stop();
     this.socket?.onClosed(error);
-    if (error === undefined) return;
-    this.settle.reject(error);
-    this.body.fail(error);
+    if (error) {
+      this.settle.reject(error);
+      this.body.fail(error);
+    }
+    if (this.onAbort) this.request.signal?.removeEventListener("abort", this.onAbort);
   }
 }
 
