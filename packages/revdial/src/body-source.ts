@@ -7,9 +7,14 @@ export class BodySource {
   private wake: (() => void) | undefined;
   private stopping: Promise<void> | undefined;
 
+  /** Error: ARGUMENT when the body does not let itself be read. */
   constructor(body: Body | undefined) {
-    this.iterator =
-      body === undefined || body instanceof Uint8Array ? once(body) : body[Symbol.asyncIterator]();
+    try {
+      this.iterator =
+        body === undefined || body instanceof Uint8Array ? once(body) : body[Symbol.asyncIterator]();
+    } catch (cause) {
+      throw new RevdialError("ARGUMENT", "the body cannot be read", { cause, sent: "may-have-run" });
+    }
   }
 
   /**

@@ -80,6 +80,11 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
     for (const wake of readers) wake();
   }
 
+  /** Somebody reads it, or has: as a ReadableStream says it. */
+  get locked(): boolean {
+    return this.iterated;
+  }
+
   [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
     if (this.iterated) throw new RevdialError("ARGUMENT", "a body can be read once");
     this.iterated = true;

@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { ChunkQueue } from "./chunk-queue.ts";
 import { RevdialError } from "./errors.ts";
-import { BodySender, isEmpty, openHead, warn } from "./exchange.ts";
+import { BodySender, checkBody, isEmpty, openHead, warn } from "./exchange.ts";
 import type { OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
@@ -124,7 +124,7 @@ export class TunnelDispatcher {
       exchange.start(options);
       return true;
     } catch (error) {
-      exchange.failed(error instanceof Error ? error : new Error(String(error)));
+      exchange.failed(errorOf(error));
       return false;
     }
   }
@@ -148,6 +148,8 @@ export class TunnelDispatcher {
     return settled(args.find((arg): arg is () => void => typeof arg === "function"));
   }
 }
+
+const errorOf = (thrown: unknown) => (thrown instanceof Error ? thrown : new Error(String(thrown)));
 
 async function settled(done: (() => void) | undefined): Promise<void> {
   if (done) queueMicrotask(done);
@@ -200,9 +202,11 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     });
     const empty = isEmpty(body);
     this.channel = this.port.open(head, empty && upgrade === undefined, this);
-    if (empty) return;
-    this.sender = new BodySender(this.port, this.channel, body, trailers);
-    this.sender.sent.catch((error) => this.abort(error instanceof Error ? error : new Error(String(error))));
+    if (empty || this.closed) return;
+    this.contain(() => {
+      this.sender = new BodySender(this.port, this.channel, body, trailers);
+      this.sender.sent.catch((error) => this.abort(errorOf(error)));
+    });
   }
 
   get rawHeaders(): Buffer[] {
@@ -245,7 +249,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     try {
       run();
     } catch (error) {
-      this.abort(error instanceof Error ? error : new Error(String(error)));
+      this.abort(errorOf(error));
     }
   }
 
@@ -292,7 +296,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     try {
       this.handler.onResponseData?.(this, asBuffer(bytes));
     } catch (error) {
-      return this.abort(error instanceof Error ? error : new Error(String(error)));
+      return this.abort(errorOf(error));
     }
     if (!this.over) this.port.consumed(this.channel, bytes.byteLength);
   }
@@ -325,7 +329,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     } catch (error) {
       // Not `abort`: undici's retry interceptor throws here what it wants to hear of, and must not find us aborted.
       this.over = false;
-      this.failed(error instanceof Error ? error : new Error(String(error)));
+      this.failed(errorOf(error));
     }
   }
 
@@ -385,13 +389,13 @@ function bodyOf(body: DispatchOptions["body"]): Body | undefined {
   if (body === null || body === undefined) return undefined;
   if (typeof body === "string") return new TextEncoder().encode(body);
   if (body instanceof Uint8Array) return body;
-  if (Symbol.asyncIterator in body) return chunksOf(body);
-  throw new RevdialError("ARGUMENT", "a body is a string, a Uint8Array or an async iterable");
+  checkBody(body);
+  return { [Symbol.asyncIterator]: () => chunksOf(body[Symbol.asyncIterator]()) };
 }
 
 /** Streams may give text. */
-async function* chunksOf(body: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) {
+async function* chunksOf(chunks: AsyncIterator<unknown>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of { [Symbol.asyncIterator]: () => chunks }) {
     yield typeof chunk === "string" ? new TextEncoder().encode(chunk) : (chunk as Uint8Array);
   }
 }

@@ -13,11 +13,17 @@ export function isEmpty(body: Body | undefined): boolean {
   return body === undefined || (body instanceof Uint8Array && body.byteLength === 0);
 }
 
-/** Error: ARGUMENT for what is neither bytes nor gives any. */
-export function checkBody(body: Body | undefined): void {
+/**
+ * Error: ARGUMENT for what is neither bytes nor gives any, and for a stream that somebody else reads. To begin to read is no
+ * way to find out: a request that is not sent leaves its body as it was.
+ */
+export function checkBody(
+  body: (AsyncIterable<unknown> & { locked?: unknown }) | Uint8Array | undefined,
+): void {
   if (body === undefined || body instanceof Uint8Array) return;
   if (typeof body?.[Symbol.asyncIterator] !== "function")
     throw new RevdialError("ARGUMENT", "a body is a Uint8Array or an async iterable");
+  if (body.locked === true) throw new RevdialError("ARGUMENT", "the body is read already, or was");
 }
 
 /** What the types promise and JavaScript does not. What goes into the head as a text is the codec's to look at. */

@@ -32,16 +32,27 @@ export class RequestEnd implements ChannelEnd {
     );
   }
 
-  /** The channel is open: the upload begins, and the caller's signal counts. */
+  /** The channel is open: whatever goes wrong from here on has to end it. */
   start(channel: number): void {
     this.channel = channel;
+    try {
+      this.begin();
+    } catch (error) {
+      this.settle.reject(error);
+      this.cancel("the request could not begin", error);
+    }
+  }
+
+  /** The upload begins, and the caller's signal counts. */
+  private begin(): void {
+    if (this.over) return;
     const { signal, body } = this.request;
     if (signal) {
       this.onAbort = () => this.cancel("cancelled by the caller", signal.reason);
       signal.addEventListener("abort", this.onAbort, { once: true });
     }
     if (isEmpty(body)) return;
-    this.sender = new BodySender(this.port, channel, body, this.request.trailers);
+    this.sender = new BodySender(this.port, this.channel, body, this.request.trailers);
     this.sender.sent.catch((error) => {
       if (!this.over) this.cancel("the body's source failed", error);
     });
