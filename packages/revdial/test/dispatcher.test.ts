@@ -5,6 +5,7 @@ import type {
   DispatchController,
   DispatchHandler,
   DispatchOptions,
+  HeaderList,
   RequestHandler,
   TunnelDispatcher,
 } from "../src/index.ts";
@@ -128,6 +129,37 @@ describe("a handler that throws", () => {
     handler = () => ({ status: 204 });
     expect((await pair.tunnel.request(get("/"))).status).toBe(204);
   });
+});
+
+it("a field by a name that every object has reaches a handler, among headers and trailers", async () => {
+  const fields: HeaderList = [
+    ["constructor", "1"],
+    ["__proto__", "2"],
+    ["__proto__", "3"],
+    ["tostring", "4"],
+    ["tostring", "5"],
+    ["valueof", "6"],
+  ];
+  handler = (_request, reply) => {
+    reply.interim(103, fields);
+    reply.head(200, fields);
+    reply.end(text.encode("body"), fields);
+  };
+  const told: unknown[] = [];
+  const record = recorder({
+    onResponseStart: (_controller, _status, headers) => void told.push(Object.entries(headers)),
+    onResponseEnd: (_controller, trailers) => void told.push(Object.entries(trailers)),
+  });
+  dispatcher.dispatch(plain, record.handle);
+  await record.over;
+  expect(record.told).toEqual(["start", "head 103", "head 200", "data", "end"]);
+  const entries = [
+    ["constructor", "1"],
+    ["__proto__", ["2", "3"]],
+    ["tostring", ["4", "5"]],
+    ["valueof", "6"],
+  ];
+  expect(told).toEqual([entries, entries, entries]);
 });
 
 describe("a controller", () => {
