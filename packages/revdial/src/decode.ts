@@ -13,6 +13,7 @@ import {
   frameTypes,
   type Message,
   type OpenHead,
+  PROTOCOL_VERSION,
   SMALL_BYTES_MAX,
   SWITCHING,
 } from "./frame.ts";
@@ -39,6 +40,22 @@ const unknownOpen: Omit<OpenHead, "kind"> = {
   traceparent: "",
   protocol: "",
   headers: [],
+};
+
+/** A HELLO of which only the version is understood. */
+const unknownHello: Omit<Frame & { type: "hello" }, "type" | "version"> = {
+  channelsMax: 0,
+  windowBytes: 0,
+  headBytesMax: 0,
+  dataBytesMax: 0,
+  noticeBytesMax: 0,
+  messageBytesMax: 0,
+  headersMax: 0,
+  interimHeadsMax: 0,
+  emptyDataMax: 0,
+  incarnation: 0n,
+  agent: "",
+  features: [],
 };
 
 /** By frame type. */
@@ -245,21 +262,36 @@ function decodeFrame(
   }
 }
 
+/** HELLO can grow: what a later one says behind our last field is not read, and of another version only its number is. */
 function readHello(r: Reader): Frame {
   const version = r.u16();
+  if (version !== PROTOCOL_VERSION) return { type: "hello", ...unknownHello, version };
   const channelsMax = r.u32();
   const windowBytes = r.u32();
   const headBytesMax = r.u32();
   const dataBytesMax = r.u32();
   const noticeBytesMax = r.u32();
   const messageBytesMax = r.u32();
+  const headersMax = r.u16();
+  const interimHeadsMax = r.u32();
+  const emptyDataMax = r.u32();
   const incarnation = r.u64();
   const agent = r.text(r.u8());
   const features: string[] = [];
   for (let left = r.u8(); left > 0; left -= 1) features.push(r.text(r.u8()));
-  r.finish();
   const sizes = { headBytesMax, dataBytesMax, noticeBytesMax, messageBytesMax };
-  return { type: "hello", version, channelsMax, windowBytes, ...sizes, incarnation, agent, features };
+  const counts = { headersMax, interimHeadsMax, emptyDataMax };
+  return {
+    type: "hello",
+    version,
+    channelsMax,
+    windowBytes,
+    ...sizes,
+    ...counts,
+    incarnation,
+    agent,
+    features,
+  };
 }
 
 function readHeaders(r: Reader, limits: FrameLimits): HeaderList {

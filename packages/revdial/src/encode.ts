@@ -87,9 +87,10 @@ export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
 function encodeHello(frame: Frame & { type: "hello" }): Uint8Array {
   const agent = shortText(frame.agent);
   const features = frame.features.map(shortText);
-  const w = frameWriter.begin(36 + agent.byteLength + features.length * 256);
+  const w = frameWriter.begin(46 + agent.byteLength + features.length * 256);
   w.u16(frame.version).u32(frame.channelsMax).u32(frame.windowBytes);
   w.u32(frame.headBytesMax).u32(frame.dataBytesMax).u32(frame.noticeBytesMax).u32(frame.messageBytesMax);
+  w.u16(frame.headersMax).u32(frame.interimHeadsMax).u32(frame.emptyDataMax);
   w.u64(BigInt.asUintN(64, frame.incarnation));
   w.u8(agent.byteLength).raw(agent).u8(features.length);
   for (const name of features) w.u8(name.byteLength).raw(name);

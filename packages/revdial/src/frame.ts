@@ -66,6 +66,9 @@ export type Frame =
       dataBytesMax: number;
       noticeBytesMax: number;
       messageBytesMax: number;
+      headersMax: number;
+      interimHeadsMax: number;
+      emptyDataMax: number;
       incarnation: bigint;
       agent: string;
       features: readonly string[];

@@ -11,10 +11,17 @@ type HelloFrame = Frame & { type: "hello" };
 const messageRoomBytesMin = 128 * 1024;
 const windowBytesMax = 0x7fff_ffff;
 
-/** The limits a side states in its HELLO. */
+/** The limits a side states in its HELLO: all that a peer could break without knowing them. */
 type StatedLimits = Pick<
   TunnelLimits,
-  "channelsMax" | "headBytesMax" | "dataBytesMax" | "noticeBytesMax" | "messageBytesMax"
+  | "channelsMax"
+  | "headBytesMax"
+  | "dataBytesMax"
+  | "noticeBytesMax"
+  | "messageBytesMax"
+  | "headersMax"
+  | "interimHeadsMax"
+  | "emptyDataMax"
 > & { windowBytes: number };
 
 /** What is wrong with limits that one side states, or undefined: below these floors no peer could keep to them. */
@@ -25,6 +32,8 @@ function statedLimitsFault(limits: StatedLimits): string | undefined {
     if (limits[name] < 1024) return `${name} is below 1,024`;
     if (limits[name] > 0xff_ffff) return `${name} is above 2^24 - 1`;
   }
+  if (limits.headersMax < 1) return "headersMax is 0";
+  if (limits.headersMax > 0xffff) return "headersMax is above 65,535";
   const largest = Math.max(limits.headBytesMax, limits.dataBytesMax, limits.noticeBytesMax);
   if (limits.messageBytesMax < largest + messageRoomBytesMin)
     return "messageBytesMax is below a frame and 131,072";
@@ -39,6 +48,7 @@ export function checkOwnLimits(limits: TunnelLimits): void {
 
 export function helloFrame({ limits, agent, incarnation, features }: CoreOptions): HelloFrame {
   const { channelsMax, headBytesMax, dataBytesMax, noticeBytesMax, messageBytesMax } = limits;
+  const { headersMax, interimHeadsMax, emptyDataMax } = limits;
   const sizes = { headBytesMax, dataBytesMax, noticeBytesMax, messageBytesMax };
   const windowBytes = limits.windowInitialBytes;
   return {
@@ -47,6 +57,9 @@ export function helloFrame({ limits, agent, incarnation, features }: CoreOptions
     channelsMax,
     windowBytes,
     ...sizes,
+    headersMax,
+    interimHeadsMax,
+    emptyDataMax,
     incarnation,
     agent,
     features,
@@ -67,6 +80,7 @@ export function commonLimits(ours: TunnelLimits, theirs: HelloFrame): SendLimits
   return {
     ...ours,
     headBytesMax: Math.min(ours.headBytesMax, theirs.headBytesMax),
+    headersMax: Math.min(ours.headersMax, theirs.headersMax),
     dataBytesMax: Math.min(ours.dataBytesMax, theirs.dataBytesMax),
     noticeBytesMax: Math.min(ours.noticeBytesMax, theirs.noticeBytesMax),
     messageBytesMax: Math.min(ours.messageBytesMax, theirs.messageBytesMax),

@@ -18,7 +18,7 @@ export const MESSAGE_TARGET_BYTES = 64 * 1024;
 /** Bulk gets at least the rest of a message, however many small replies are waiting. */
 const SMALL_SHARE_BYTES = 48 * 1024;
 
-/** What scheduling needs of the two ends' limits; the first three are the smaller of ours and the peer's. */
+/** What scheduling needs of the two ends' limits: the smaller of ours and the peer's, where the peer states one. */
 export type SendLimits = Pick<
   TunnelLimits,
   "headBytesMax" | "headersMax" | "dataBytesMax" | "noticeBytesMax" | "noticesQueuedMax" | "messageBytesMax"

@@ -114,6 +114,7 @@ describe("a hostile peer", () => {
       [{ ...hello, headBytesMax: 0x100_0000 }],
       "FRAME_MALFORMED",
     ],
+    ["a HELLO that takes no header fields", [{ ...hello, headersMax: 0 }], "FRAME_MALFORMED"],
     ["a HELLO whose messages hold no frame", [{ ...hello, messageBytesMax: 65_536 }], "FRAME_MALFORMED"],
   ] as [string, Frame[], string][])("ends its tunnel when it begins with %s", (_name, frames, code) => {
     expect(new Victim({}, false).say(...frames).at(-1)).toMatchObject({ effect: "close", code });
