@@ -41,6 +41,8 @@ export class ChannelLife {
   readonly channels: Channels;
   /** What a channel may send before the peer's first CREDIT; 0 until its HELLO. */
   peerWindowBytes = 0;
+  /** Heads below 200 that the peer takes on a channel. */
+  peerInterimHeadsMax = 0;
   private readonly limits: TunnelLimits;
   private readonly scheduler: Scheduler;
   private readonly door: ChannelDoor;
@@ -142,6 +144,8 @@ export class ChannelLife {
     const { status, length, headers } = event;
     const final = isFinal(channel, status);
     const next = advance(channel.state, "localHead");
+    // Nobody depends on them, and one too many would end the tunnel: an origin decides how many it sends.
+    if (!final && channel.interimHeads >= this.peerInterimHeadsMax) return;
     const end = event.end && status >= 200;
     const toSend = bodyLength(channel, status, length);
     if (end) ended(toSend);
@@ -152,7 +156,7 @@ export class ChannelLife {
     if (final) {
       channel.state = next;
       channel.toSend = toSend;
-    }
+    } else channel.interimHeads += 1;
     if (status === SWITCHING) channel.deadlineAt = undefined;
     this.scheduler.pushHead(channel, frame, end);
   }

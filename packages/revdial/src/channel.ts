@@ -87,7 +87,7 @@ export interface Channel {
   grownSinceAt: number;
   /** Its socket was answered with something else than 101: what we still had to say is void. */
   refused: boolean;
-  /** Heads below 200 that the peer has sent. */
+  /** Heads below 200 so far, of whichever side answers. */
   interimHeads: number;
   /** When a tick first saw body bytes wait without credit. */
   blockedSince: number | undefined;

@@ -285,6 +285,7 @@ export class Core {
     this.peer = greet(frame);
     this.peerChannelsMax = frame.channelsMax;
     this.life.peerWindowBytes = frame.windowBytes;
+    this.life.peerInterimHeadsMax = frame.interimHeadsMax;
     this.scheduler.limits = commonLimits(this.limits, frame);
     const { pingIntervalMs, deadAfterMs } = this.options;
     this.liveness = new Liveness(pingIntervalMs, deadAfterMs, this.now);
