@@ -1,0 +1,146 @@
+/** One forwarded exchange by `node:http`: upgrades, requests that expect 100-continue, and all others without a dispatcher. */
+import { type Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { RevdialError } from "../errors.ts";
+import type { IncomingRequest, Reply } from "../tunnel.ts";
+import { pairs } from "./fields.ts";
+import { joinSockets } from "./join.ts";
+
+export type ForwardTarget = { host: string; port: number } | { socketPath: string };
+
+export interface Way {
+  target: ForwardTarget;
+  agent: Agent;
+  connectTimeoutMs: number;
+}
+
+/** Nothing of the request has left this host: it may be sent again. */
+export function unreachable(cause: unknown): RevdialError {
+  const why = (cause as NodeJS.ErrnoException | undefined)?.code ?? "no answer";
+  return new RevdialError("REFUSED", `the target cannot be reached (${why})`, { cause });
+}
+
+export function authority(target: ForwardTarget): string {
+  return "socketPath" in target ? "localhost" : `${target.host}:${target.port}`;
+}
+
+export class NodeExchange {
+  readonly done: Promise<void>;
+  private readonly reply: Reply;
+  private readonly upstream: ClientRequest;
+  private readonly settle = Promise.withResolvers<void>();
+  private connected = false;
+
+  constructor(way: Way, request: IncomingRequest, reply: Reply) {
+    this.reply = reply;
+    this.done = this.settle.promise;
+    const { target, agent, connectTimeoutMs } = way;
+    const { method, path, upgrade } = request;
+    this.upstream = httpRequest({
+      ...("socketPath" in target ? { socketPath: target.socketPath } : target),
+      // An upgraded connection whose far end has said its last still listens.
+      ...(upgrade === undefined ? { agent } : { agent: false as const, allowHalfOpen: true }),
+      method,
+      path,
+      headers: nodeHeaders(target, request),
+      setHost: false,
+    });
+    this.listen(connectTimeoutMs);
+    reply.onClose((error) => {
+      if (error) this.upstream.destroy(error);
+    });
+    this.upload(request).catch((error: Error) => this.upstream.destroy(error));
+  }
+
+  private async upload(request: IncomingRequest): Promise<void> {
+    const { upstream } = this;
+    if (!request.hasBody) return void upstream.end();
+    upstream.flushHeaders();
+    for await (const chunk of request.body) {
+      if (upstream.destroyed || upstream.writableEnded) return;
+      if (!upstream.write(chunk)) await drained(upstream);
+    }
+    const trailers = await request.trailers;
+    if (trailers.length > 0) upstream.addTrailers(Object.fromEntries(trailers));
+    upstream.end();
+  }
+
+  private listen(connectTimeoutMs: number): void {
+    const { upstream, reply } = this;
+    upstream.on("socket", (socket: Socket) => {
+      if (!socket.connecting) {
+        this.connected = true;
+        return;
+      }
+      const give = () => socket.destroy(new Error("connect timeout"));
+      socket.setTimeout(connectTimeoutMs, give);
+      socket.once("connect", () => {
+        this.connected = true;
+        socket.setTimeout(0).off("timeout", give);
+      });
+    });
+    upstream.on("error", (error) => this.settle.reject(this.connected ? error : unreachable(error)));
+    upstream.on("continue", () => reply.interim(100));
+    upstream.on("information", ({ statusCode, rawHeaders }) => {
+      if (statusCode !== 100 && statusCode !== 101) reply.interim(statusCode, pairs(rawHeaders));
+    });
+    upstream.on("upgrade", (response, socket, head) => this.switched(response, socket, head));
+    upstream.on("response", (response) => this.answered(response));
+  }
+
+  private switched(response: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const backend = socket as Socket;
+    let accepted: Duplex;
+    try {
+      accepted = this.reply.accept(pairs(response.rawHeaders));
+    } catch (error) {
+      backend.destroy();
+      return this.settle.reject(error);
+    }
+    if (head.length > 0) backend.unshift(head);
+    joinSockets(accepted, backend).then(this.settle.resolve, this.settle.reject);
+  }
+
+  private answered(response: IncomingMessage): void {
+    const { reply } = this;
+    try {
+      reply.head(response.statusCode ?? 502, pairs(response.rawHeaders));
+    } catch (error) {
+      response.destroy();
+      return this.settle.reject(error);
+    }
+    response.on("data", (chunk: Buffer) => {
+      if (reply.write(chunk)) return;
+      response.pause();
+      reply.onDrain(() => response.resume());
+    });
+    response.on("end", () => {
+      reply.end(undefined, pairs(response.rawTrailers));
+      this.settle.resolve();
+    });
+    response.on("error", (error) => this.settle.reject(error));
+    response.on("close", () => {
+      if (!response.complete) this.settle.reject(new Error("the target broke off its answer"));
+    });
+  }
+}
+
+function nodeHeaders(target: ForwardTarget, request: IncomingRequest): string[] {
+  const headers: string[] = ["host", authority(target)];
+  for (const [name, value] of request.headers) headers.push(name, value);
+  if (request.traceparent !== undefined) headers.push("traceparent", request.traceparent);
+  if (request.upgrade !== undefined) headers.push("connection", "Upgrade", "upgrade", request.upgrade);
+  return headers;
+}
+
+/** Room again, or nobody there any more. */
+function drained(upstream: ClientRequest): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      upstream.off("drain", done).off("close", done);
+      resolve();
+    };
+    upstream.on("drain", done).on("close", done);
+  });
+}

@@ -1,0 +1,169 @@
+/** One response of a dispatcher as the answer of Node's HTTP server. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
+import { RevdialError } from "../errors.ts";
+import type { HttpFrontOptions } from "./front.ts";
+
+/** Bytes of a body up to which copying it into a string is cheaper than a second buffer. */
+const ONE_WRITE_BYTES_MAX = 4096;
+
+/** Status for a failure on the way to the backend. */
+function statusOf(error: Error): number {
+  if (!(error instanceof RevdialError)) return 502;
+  if (error.code === "DEADLINE") return 504;
+  if (error.code === "HEAD_INVALID") return 400;
+  if (error.code === "HEAD_TOO_LARGE") return 431;
+  return error.sent === "not-sent" ? 503 : 502;
+}
+
+interface ResponseHead {
+  status: number;
+  headers: Record<string, string | string[]>;
+}
+
+/** One response as it comes. */
+export class Answer implements DispatchHandler {
+  private readonly request: IncomingMessage;
+  private readonly response: ServerResponse;
+  private readonly options: HttpFrontOptions;
+  private controller: DispatchController | undefined;
+  /** Head and first bytes wait for the end of this turn: a small answer then leaves in one write, with its length. */
+  private head: ResponseHead | undefined;
+  private first: Buffer | undefined;
+  private done = false;
+
+  constructor(request: IncomingMessage, response: ServerResponse, options: HttpFrontOptions) {
+    this.request = request;
+    this.response = response;
+    this.options = options;
+    response.on("close", () => this.closed());
+  }
+
+  private closed(): void {
+    if (!this.done) this.controller?.abort(new Error("the client is gone"));
+  }
+
+  onRequestStart(controller: DispatchController): void {
+    this.controller = controller;
+    if (this.response.destroyed) this.closed();
+  }
+
+  onResponseStart(
+    _controller: DispatchController,
+    status: number,
+    headers: Record<string, string | string[]>,
+  ): void {
+    const { response } = this;
+    if (this.done || response.destroyed) return;
+    if (status === 100) return response.writeContinue();
+    if (status === 103) return response.writeEarlyHints(headers);
+    if (status < 200) return; // Node has no way to say the others.
+    for (const name of hopFields) delete headers[name];
+    this.head = { status, headers };
+    flushAfterTurn(this);
+  }
+
+  /** Called once the turn is over in which the head came. */
+  flush(): void {
+    const { head, first, response } = this;
+    if (head === undefined || response.destroyed) return;
+    this.head = undefined;
+    this.first = undefined;
+    if (!this.begin(head)) return;
+    if (first) this.write(first);
+    else response.flushHeaders();
+  }
+
+  onResponseData(_controller: DispatchController, chunk: Buffer): void {
+    if (this.head && this.first === undefined) {
+      this.first = chunk;
+      return;
+    }
+    this.flush();
+    this.write(chunk);
+  }
+
+  private write(chunk: Buffer): void {
+    if (this.response.write(chunk) || this.response.destroyed) return;
+    this.controller?.pause();
+    this.response.once("drain", () => this.controller?.resume());
+  }
+
+  onResponseEnd(_controller: DispatchController, trailers: Record<string, string | string[]>): void {
+    if (this.done) return;
+    this.done = true;
+    const { response, head } = this;
+    if (response.destroyed) return;
+    const named = Object.keys(trailers);
+    if (named.length > 0) {
+      // Trailers need chunks.
+      if (head) delete head.headers["content-length"];
+      this.flush();
+      for (const name of named) response.addTrailers({ [name]: String(trailers[name]) });
+      response.end();
+    } else if (head) this.answerWhole(head);
+    else response.end();
+  }
+
+  /** False when Node does not take this head: the client and the backend are told. */
+  private begin({ status, headers }: ResponseHead): boolean {
+    try {
+      this.response.writeHead(status, headers);
+      return true;
+    } catch (error) {
+      this.fail(error as Error);
+      this.controller?.abort(error as Error);
+      return false;
+    }
+  }
+
+  /** The end has come before anything has left. */
+  private answerWhole({ status, headers }: ResponseHead): void {
+    const { request, response, first } = this;
+    this.head = undefined;
+    this.first = undefined;
+    const silent = request.method === "HEAD" || status === 204 || status === 304;
+    if (!silent) headers["content-length"] ??= String(first?.length ?? 0);
+    if (!this.begin({ status, headers })) return;
+    if (first === undefined) response.end();
+    // As text, Node writes head and body with one system call instead of two buffers.
+    else if (first.length <= ONE_WRITE_BYTES_MAX) response.end(first.toString("latin1"), "latin1");
+    else response.end(first);
+  }
+
+  onResponseError(_controller: DispatchController, error: Error): void {
+    if (!this.done) this.fail(error);
+  }
+
+  private fail(error: Error): void {
+    this.done = true;
+    const { response } = this;
+    this.options.onError?.(error, this.request);
+    // Cut, not ended: the client must see that the body is not whole. A head that still waits is as good as none.
+    this.head = undefined;
+    if (response.headersSent || response.destroyed) return void response.destroy();
+    answerError(response, error);
+  }
+}
+
+/** Answers whose head came in this turn: it has to leave at its end, however long the first event of a stream takes. */
+let begun: Answer[] = [];
+
+function flushAfterTurn(answer: Answer): void {
+  if (begun.length === 0) setImmediate(flushBegun);
+  begun.push(answer);
+}
+
+function flushBegun(): void {
+  const answers = begun;
+  begun = [];
+  for (const answer of answers) answer.flush();
+}
+
+const hopFields = ["connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection"] as const;
+
+function answerError(response: ServerResponse, error: Error): void {
+  const code = error instanceof RevdialError ? error.code : "UPSTREAM";
+  response.writeHead(statusOf(error), { "content-type": "text/plain; charset=utf-8" });
+  response.end(`${code}\n`);
+}
