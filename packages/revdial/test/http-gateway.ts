@@ -68,10 +68,14 @@ export interface Joined {
   stop(): Promise<void>;
 }
 
-/** Two tunnels joined over a real socket. */
-export async function joined(carrier: Carrier, options: TunnelOptions = {}): Promise<Joined> {
+/** Two tunnels joined over a real socket; `dialled` is for the dialling one alone. */
+export async function joined(
+  carrier: Carrier,
+  options: TunnelOptions = {},
+  dialled: TunnelOptions = {},
+): Promise<Joined> {
   const gateway = await httpGateway(options);
-  const agent = await dialTunnel(gateway.url, { ...options, transport: carrier });
+  const agent = await dialTunnel(gateway.url, { ...options, ...dialled, transport: carrier });
   return {
     agent,
     tunnel: gateway.tunnels[0] as Tunnel,

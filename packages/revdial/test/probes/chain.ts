@@ -1,18 +1,21 @@
 /** The whole way of a request on loopback: client, front, tunnel, forwarder, origin. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type RequestOptions, request, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type IncomingMessage, type RequestOptions, request, Server } from "node:http";
+import type { AddressInfo, Server as NetServer } from "node:net";
 import { Pool } from "undici";
 import {
   type Dispatching,
+  type ForwardOptions,
   type ForwardTarget,
   forwardTo,
   type HttpFrontOptions,
   httpFront,
 } from "../../src/http/index.ts";
-import type { RequestHandler, Tunnel } from "../../src/index.ts";
+import type { RequestHandler, Tunnel, TunnelLimits } from "../../src/index.ts";
 import { stopServer } from "../gateway.ts";
 import { type Carrier, joined } from "../http-gateway.ts";
+import { stopRawOrigin } from "../raw-http.ts";
+import { until } from "../support.ts";
 
 export interface Way {
   carrier: Carrier;
@@ -35,33 +38,55 @@ export interface ChainOptions extends HttpFrontOptions {
   services?: Record<string, RequestHandler>;
 }
 
-export interface Chain {
+/** Of the forwarding end. */
+export interface FarOptions {
+  /** Given the origin's target. */
+  forward?: (target: ForwardTarget) => ForwardOptions;
+  limits?: Partial<TunnelLimits>;
+}
+
+export interface Chain<Origin extends NetServer = Server> {
   /** Where clients ask. */
   port: number;
-  origin: Server;
-  /** The front's end of the tunnel. */
+  origin: Origin;
+  /** The asking end. */
   tunnel: Tunnel;
+  /** The forwarding end. */
+  agent: Tunnel;
+  /** What went wrong at either end. */
+  handlerErrors: unknown[];
+  /** Both ends have no channel left. */
+  idle(): Promise<void>;
   stop(): Promise<void>;
 }
 
-export async function listenLocally(server: Server): Promise<number> {
+export async function listenLocally(server: NetServer): Promise<number> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return (server.address() as AddressInfo).port;
 }
 
 /** `origin` is a server that does not listen yet. */
-export async function chain(origin: Server, options: ChainOptions = {}): Promise<Chain> {
+export async function chain<Origin extends NetServer = Server>(
+  origin: Origin,
+  options: ChainOptions = {},
+  { forward, limits = {} }: FarOptions = {},
+): Promise<Chain<Origin>> {
   const {
     way = { carrier: "websocket", pooled: false },
     socketPath,
     services = {},
     ...frontOptions
   } = options;
-  const { agent, tunnel, stop } = await joined(way.carrier, { onHandlerError: () => undefined });
+  const handlerErrors: unknown[] = [];
+  const onHandlerError = (error: unknown) => void handlerErrors.push(error);
+  const { agent, tunnel, stop } = await joined(way.carrier, { onHandlerError }, { limits });
   const target = await targetOf(origin, socketPath);
   const pool = way.pooled ? poolFor(target) : undefined;
-  const web = forwardTo(target, pool ? { dispatcher: pool as unknown as Dispatching } : {});
+  const web = forwardTo(target, {
+    ...(pool ? { dispatcher: pool as unknown as Dispatching } : {}),
+    ...forward?.(target),
+  });
   agent.serve((incoming, reply) => (services[incoming.service] ?? web)(incoming, reply));
   const { request: answer, upgrade } = httpFront(tunnel.dispatcher("web"), frontOptions);
   const front = createServer(answer).on("checkContinue", answer).on("upgrade", upgrade);
@@ -70,16 +95,20 @@ export async function chain(origin: Server, options: ChainOptions = {}): Promise
     port,
     origin,
     tunnel,
+    agent,
+    handlerErrors,
+    idle: () => until(() => tunnel.load === 0 && agent.load === 0),
     async stop() {
       await stop();
       await stopServer(front);
       await pool?.destroy();
-      if (origin.listening) await stopServer(origin);
+      if (!origin.listening) return;
+      await (origin instanceof Server ? stopServer(origin) : stopRawOrigin(origin));
     },
   };
 }
 
-async function targetOf(origin: Server, socketPath: string | undefined): Promise<ForwardTarget> {
+async function targetOf(origin: NetServer, socketPath: string | undefined): Promise<ForwardTarget> {
   if (socketPath === undefined) return { host: "127.0.0.1", port: await listenLocally(origin) };
   origin.listen(socketPath);
   await once(origin, "listening");
