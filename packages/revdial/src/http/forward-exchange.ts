@@ -27,12 +27,14 @@ export function authority(target: ForwardTarget): string {
 
 export class NodeExchange {
   readonly done: Promise<void>;
+  private readonly request: IncomingRequest;
   private readonly reply: Reply;
   private readonly upstream: ClientRequest;
   private readonly settle = Promise.withResolvers<void>();
   private connected = false;
 
   constructor(way: Way, request: IncomingRequest, reply: Reply) {
+    this.request = request;
     this.reply = reply;
     this.done = this.settle.promise;
     const { target, agent, connectTimeoutMs } = way;
@@ -50,11 +52,11 @@ export class NodeExchange {
     reply.onClose((error) => {
       if (error) this.upstream.destroy(error);
     });
-    this.upload(request).catch((error: Error) => this.upstream.destroy(error));
+    this.upload().catch((error: Error) => this.upstream.destroy(error));
   }
 
-  private async upload(request: IncomingRequest): Promise<void> {
-    const { upstream } = this;
+  private async upload(): Promise<void> {
+    const { upstream, request } = this;
     if (!request.hasBody) return void upstream.end();
     upstream.flushHeaders();
     for await (const chunk of request.body) {
@@ -64,6 +66,18 @@ export class NodeExchange {
     const trailers = await request.trailers;
     if (trailers.length > 0) upstream.addTrailers(Object.fromEntries(trailers));
     upstream.end();
+  }
+
+  /** For listeners that use `reply`: what it refuses ends this exchange. Thrown into node:http it would end the process. */
+  private guarded<Args extends unknown[]>(listener: (...args: Args) => void): (...args: Args) => void {
+    return (...args) => {
+      try {
+        listener(...args);
+      } catch (error) {
+        this.settle.reject(error);
+        this.upstream.destroy();
+      }
+    };
   }
 
   private listen(connectTimeoutMs: number): void {
@@ -81,44 +95,40 @@ export class NodeExchange {
       });
     });
     upstream.on("error", (error) => this.settle.reject(this.connected ? error : unreachable(error)));
-    upstream.on("continue", () => reply.interim(100));
-    upstream.on("information", ({ statusCode, rawHeaders }) => {
-      if (statusCode !== 100 && statusCode !== 101) reply.interim(statusCode, pairs(rawHeaders));
+    const interim = this.guarded((status: number, raw: string[]) => {
+      if (status !== 101) reply.interim(status, pairs(raw));
     });
-    upstream.on("upgrade", (response, socket, head) => this.switched(response, socket, head));
-    upstream.on("response", (response) => this.answered(response));
+    upstream.on("information", ({ statusCode, rawHeaders }) => interim(statusCode, rawHeaders));
+    upstream.on(
+      "upgrade",
+      this.guarded((...switched) => this.switched(...switched)),
+    );
+    upstream.on(
+      "response",
+      this.guarded((response) => this.answered(response)),
+    );
   }
 
-  private switched(response: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const backend = socket as Socket;
-    let accepted: Duplex;
-    try {
-      accepted = this.reply.accept(pairs(response.rawHeaders));
-    } catch (error) {
-      backend.destroy();
-      return this.settle.reject(error);
-    }
+  private switched(response: IncomingMessage, backend: Duplex, head: Buffer): void {
+    const accepted = this.reply.accept(pairs(response.rawHeaders));
     if (head.length > 0) backend.unshift(head);
     joinSockets(accepted, backend).then(this.settle.resolve, this.settle.reject);
   }
 
   private answered(response: IncomingMessage): void {
-    const { reply } = this;
-    try {
-      reply.head(response.statusCode ?? 502, pairs(response.rawHeaders));
-    } catch (error) {
-      response.destroy();
-      return this.settle.reject(error);
-    }
-    response.on("data", (chunk: Buffer) => {
+    const { reply, request } = this;
+    reply.head(response.statusCode ?? 502, pairs(response.rawHeaders));
+    const write = this.guarded((chunk: Buffer) => {
       if (reply.write(chunk)) return;
       response.pause();
       reply.onDrain(() => response.resume());
     });
-    response.on("end", () => {
-      reply.end(undefined, pairs(response.rawTrailers));
+    const end = this.guarded(() => {
+      // A byte stream that was refused has no trailers (SPEC §6.5).
+      reply.end(undefined, request.upgrade === undefined ? pairs(response.rawTrailers) : []);
       this.settle.resolve();
     });
+    response.on("data", write).on("end", end);
     response.on("error", (error) => this.settle.reject(error));
     response.on("close", () => {
       if (!response.complete) this.settle.reject(new Error("the target broke off its answer"));

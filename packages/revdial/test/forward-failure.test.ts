@@ -1,0 +1,81 @@
+/** Origins that break off, lie or hang: each costs its own exchange, and gives its slot back. */
+import type { Server } from "node:net";
+import { afterEach, describe, expect, it } from "@jest/globals";
+import { Pool } from "undici";
+import type { ForwardOptions } from "../src/http/index.ts";
+import { type Chain, type ChainOptions, chain } from "./probes/chain.ts";
+import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
+
+let running: Chain<Server> | undefined;
+const clients: RawClient[] = [];
+const pools: Pool[] = [];
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.socket.destroy();
+  await running?.stop();
+  for (const pool of pools.splice(0)) await pool.destroy();
+  running = undefined;
+});
+
+async function start(origin: Server, options?: ChainOptions): Promise<Chain<Server>> {
+  running = await chain(origin, {}, options);
+  return running;
+}
+
+function client(...said: string[]): RawClient {
+  const made = new RawClient((running as Chain<Server>).port, ...said);
+  clients.push(made);
+  return made;
+}
+
+function byUndici(port: number): ForwardOptions {
+  const dispatcher = new Pool(`http://127.0.0.1:${port}`, { connections: 1 });
+  pools.push(dispatcher);
+  return { dispatcher: dispatcher as unknown as NonNullable<ForwardOptions["dispatcher"]> };
+}
+
+const ways: [string, (port: number) => ForwardOptions][] = [
+  ["node:http", () => ({})],
+  ["undici", byUndici],
+];
+
+const longName = `${"x".repeat(300)}: 1\r\n`;
+const manyFields = "a: 1\r\n".repeat(300);
+const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n";
+
+describe.each(ways)("forwarding by %s", (_way, forward) => {
+  it.each([
+    ["a hint with a name that may not travel", `HTTP/1.1 103 E\r\n${longName}\r\n${ok()}`],
+    ["a hint with too many fields", `HTTP/1.1 103 E\r\n${manyFields}\r\n${ok()}`],
+    ["a trailer with a name that may not travel", `${chunked}${longName}\r\n`],
+    ["too many trailers", `${chunked}${manyFields}\r\n`],
+    ["a name that may not travel", `HTTP/1.1 200 OK\r\n${longName}\r\n`],
+  ])("ends an exchange whose origin sends %s, and no other", async (_what, said) => {
+    const { idle } = await start(
+      rawOrigin((socket, head) => void socket.write(head.startsWith("GET /good ") ? ok("good") : said)),
+      { forward },
+    );
+    const broken = client(get("/bad"));
+    await broken.until(/\r\n\r\n/);
+    expect(await client(get("/good")).until(/good$/)).toMatch(/^HTTP\/1\.1 200 /);
+    await idle();
+  });
+});
+
+describe("a forwarded upgrade", () => {
+  it("that is refused with trailers loses them, and only them", async () => {
+    const { idle } = await start(
+      rawOrigin(
+        (socket) =>
+          void socket.write(
+            "HTTP/1.1 403 F\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\nX-T: 1\r\n\r\n",
+          ),
+      ),
+    );
+    const heard = await client(get("/", "Connection: Upgrade", "Upgrade: x")).rest();
+    expect(heard).toMatch(/^HTTP\/1\.1 403 /);
+    expect(heard).toMatch(/no/);
+    expect(heard).not.toMatch(/x-t/i);
+    await idle();
+  });
+});
