@@ -136,9 +136,20 @@ export class NodeExchange {
   }
 }
 
+/** node:http gives these no body unless it is told of one. */
+const withoutBody: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"]);
+
 function nodeHeaders(target: ForwardTarget, request: IncomingRequest): string[] {
   const headers: string[] = ["host", authority(target)];
-  for (const [name, value] of request.headers) headers.push(name, value);
+  let framed = false;
+  for (const [name, value] of request.headers) {
+    headers.push(name, value);
+    if (name === "content-length") framed = true;
+  }
+  // Without a word about its body, node:http would send that of a GET behind the head as it is, and the origin would take it
+  // for the next request.
+  if (!framed && request.hasBody) headers.push("transfer-encoding", "chunked");
+  else if (!framed && !withoutBody.has(request.method)) headers.push("content-length", "0");
   if (request.traceparent !== undefined) headers.push("traceparent", request.traceparent);
   if (request.upgrade !== undefined) headers.push("connection", "Upgrade", "upgrade", request.upgrade);
   return headers;

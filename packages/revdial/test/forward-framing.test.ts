@@ -1,0 +1,83 @@
+/** How the forwarder frames what it sends, and what it takes from an origin: one request stays one request. */
+import { createServer } from "node:http";
+import type { Server } from "node:net";
+import { afterEach, describe, expect, it } from "@jest/globals";
+import { Pool } from "undici";
+import type { ForwardOptions } from "../src/http/index.ts";
+import { type Chain, chain } from "./probes/chain.ts";
+import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
+import { collect } from "./support.ts";
+
+let running: Chain<Server> | undefined;
+const clients: RawClient[] = [];
+const pools: Pool[] = [];
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.socket.destroy();
+  await running?.stop();
+  for (const pool of pools.splice(0)) await pool.destroy();
+  running = undefined;
+});
+
+function client(...said: string[]): RawClient {
+  const made = new RawClient((running as Chain<Server>).port, ...said);
+  clients.push(made);
+  return made;
+}
+
+function byUndici(port: number): ForwardOptions {
+  const dispatcher = new Pool(`http://127.0.0.1:${port}`);
+  pools.push(dispatcher);
+  return { dispatcher: dispatcher as unknown as NonNullable<ForwardOptions["dispatcher"]> };
+}
+
+const ways: [string, (port: number) => ForwardOptions][] = [
+  ["node:http", () => ({})],
+  ["undici", byUndici],
+];
+
+const inner = get("/admin", "X-User: root");
+const sized = inner.length.toString(16);
+
+describe.each(ways)("a request forwarded by %s", (_way, forward) => {
+  it.each(
+    ["GET", "HEAD", "DELETE", "OPTIONS", "POST", "PUT", "PATCH", "M-SEARCH"].flatMap((method) => [
+      [method, "a length", `Content-Length: ${inner.length}\r\n\r\n${inner}`],
+      [method, "chunks", `Transfer-Encoding: chunked\r\n\r\n${sized}\r\n${inner}\r\n0\r\n\r\n`],
+    ]),
+  )(
+    "keeps the body of a %s with %s out of what the origin takes for the next request",
+    async (method, _how, rest) => {
+      const seen: string[] = [];
+      running = await chain(
+        createServer(async (request, response) => {
+          seen.push(`${request.method} ${request.url} ${(await collect(request)).toString("latin1")}`);
+          response.end();
+        }),
+        {},
+        { forward },
+      );
+      const asked = client(`${method} /public HTTP/1.1\r\nHost: a\r\n${rest}`);
+      await asked.until(/\r\n\r\n/);
+      const victim = client(get("/victim", "Connection: close"));
+      expect(await victim.rest()).toMatch(/^HTTP\/1\.1 200 /);
+      expect(seen).toEqual([`${method} /public ${inner}`, "GET /victim "]);
+    },
+  );
+});
+
+describe("a request forwarded by node:http", () => {
+  it("says that there is no body where the method lets an origin expect one", async () => {
+    const heads: string[] = [];
+    running = await chain(
+      rawOrigin((socket, head) => {
+        heads.push(head.toLowerCase());
+        socket.write(ok());
+      }),
+    );
+    await client("POST / HTTP/1.1\r\nHost: a\r\n\r\n").until(/ok$/);
+    expect(heads).toHaveLength(1);
+    expect(heads[0]).toMatch(/content-length: 0/);
+    expect(heads[0]).not.toMatch(/transfer-encoding/);
+  });
+});
