@@ -64,6 +64,18 @@ describe.each(ways)("a request forwarded by %s", (_way, forward) => {
       expect(seen).toEqual([`${method} /public ${inner}`, "GET /victim "]);
     },
   );
+
+  it("fails where the origin's answer has a transfer coding that nobody asked for", async () => {
+    running = await chain(
+      rawOrigin((socket) =>
+        socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+      ),
+      {},
+      { forward },
+    );
+    expect(await client(get()).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 502 /);
+    await running.idle();
+  });
 });
 
 describe("a request forwarded by node:http", () => {

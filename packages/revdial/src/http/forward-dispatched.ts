@@ -1,6 +1,7 @@
 /** One forwarded exchange by undici: faster than `node:http`. */
 import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
 import type { IncomingRequest, Reply } from "../tunnel.ts";
+import { checkCoding, type FieldObject, pairsOf } from "./fields.ts";
 import { authority, type ForwardTarget, unreachable } from "./forward-exchange.ts";
 import type { Dispatching } from "./front.ts";
 
@@ -40,17 +41,9 @@ class DispatchedExchange implements DispatchHandler {
     });
   }
 
-  onResponseStart(
-    _controller: DispatchController,
-    status: number,
-    headers: Record<string, string | string[]>,
-  ): void {
-    const list: [string, string][] = [];
-    for (const name in headers) {
-      const value = headers[name] as string | string[];
-      if (typeof value === "string") list.push([name, value]);
-      else for (const one of value) list.push([name, one]);
-    }
+  onResponseStart(_controller: DispatchController, status: number, headers: FieldObject): void {
+    checkCoding(headers["transfer-encoding"]);
+    const list = pairsOf(headers);
     if (status < 200) return this.reply.interim(status, list);
     this.head = true;
     this.reply.head(status, list);

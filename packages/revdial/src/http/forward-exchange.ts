@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { RevdialError } from "../errors.ts";
 import type { IncomingRequest, Reply } from "../tunnel.ts";
-import { pairs } from "./fields.ts";
+import { checkCoding, pairs } from "./fields.ts";
 import { joinSockets } from "./join.ts";
 
 export type ForwardTarget = { host: string; port: number } | { socketPath: string };
@@ -117,6 +117,7 @@ export class NodeExchange {
 
   private answered(response: IncomingMessage): void {
     const { reply, request } = this;
+    checkCoding(response.headers["transfer-encoding"]);
     reply.head(response.statusCode ?? 502, pairs(response.rawHeaders));
     const write = this.guarded((chunk: Buffer) => {
       if (reply.write(chunk)) return;

@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { DispatchHandler, DispatchOptions } from "../dispatcher.ts";
 import { travellingHeaders } from "../head.ts";
-import { pairs } from "./fields.ts";
+import { isUndone, pairs } from "./fields.ts";
 import { Answer } from "./front-answer.ts";
 import { UpgradeAnswer } from "./front-upgrade.ts";
 
@@ -33,8 +33,14 @@ export interface HttpFront {
 export function httpFront(dispatcher: Dispatching, options: HttpFrontOptions = {}): HttpFront {
   return {
     request(request, response) {
-      const answer = new Answer(request, response, options);
-      dispatcher.dispatch(dispatchOptions(request, bodyOf(request), options), answer);
+      const { "content-length": length, "transfer-encoding": coding } = request.headers;
+      if (coding !== undefined) {
+        const status = codingRefused(request.httpVersion, coding);
+        if (status !== 0) return refuse(response, status, "TRANSFER_CODING");
+      }
+      // RFC 9112 §6.3: a request without either field has no body.
+      const body = coding === undefined && (length === undefined || length === "0") ? null : request;
+      dispatcher.dispatch(dispatchOptions(request, body, options), new Answer(request, response, options));
     },
     upgrade(request, socket, head) {
       const answer = new UpgradeAnswer(request, socket, head, options);
@@ -63,8 +69,13 @@ function headersOf({ rawHeaders }: IncomingMessage): string[] {
   return flat;
 }
 
-/** RFC 9112 §6.3: a request without Content-Length and Transfer-Encoding has no body. */
-function bodyOf(request: IncomingMessage): IncomingMessage | null {
-  const { "content-length": length, "transfer-encoding": coding } = request.headers;
-  return coding === undefined && (length === undefined || length === "0") ? null : request;
+/** The status for a body that cannot be passed on as it is meant, 0 for others. */
+function codingRefused(httpVersion: string, coding: string): number {
+  if (httpVersion !== "1.1") return 400; // RFC 9112 §6.1
+  return isUndone(coding) ? 0 : 501;
+}
+
+function refuse(response: ServerResponse, status: number, code: string): void {
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8", connection: "close" });
+  response.end(`${code}\n`);
 }

@@ -1,0 +1,48 @@
+/** Which requests a front takes, and in which form they travel. */
+import type { Server } from "node:net";
+import { afterEach, describe, expect, it } from "@jest/globals";
+import { type Chain, chain } from "./probes/chain.ts";
+import { ok, RawClient, rawOrigin } from "./raw-http.ts";
+
+let running: Chain<Server> | undefined;
+const clients: RawClient[] = [];
+/** Request lines that have reached the origin. */
+const asked: string[] = [];
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.socket.destroy();
+  await running?.stop();
+  running = undefined;
+  asked.length = 0;
+});
+
+async function client(...said: string[]): Promise<RawClient> {
+  running ??= await chain(
+    rawOrigin((socket, head) => {
+      asked.push(head.slice(0, head.indexOf(" HTTP")));
+      socket.write(ok());
+    }),
+  );
+  const made = new RawClient(running.port, ...said);
+  clients.push(made);
+  return made;
+}
+
+describe("a front", () => {
+  it.each([
+    ["gzip, chunked", "1.1", 501],
+    ["GZIP,chunked", "1.1", 501],
+    ["chunked", "1.0", 400],
+  ])("refuses a body in the transfer coding %s of HTTP/%s with %i", async (coding, version, status) => {
+    const sent = `POST / HTTP/${version}\r\nHost: a\r\nTransfer-Encoding: ${coding}\r\n\r\n2\r\nhi\r\n0\r\n\r\n`;
+    const heard = await (await client(sent)).rest();
+    expect(heard).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(heard).toMatch(/connection: close/i);
+    expect(asked).toEqual([]);
+  });
+
+  it("takes chunks, whatever the case of the word", async () => {
+    const sent = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    expect(await (await client(sent)).until(/ok$/)).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
