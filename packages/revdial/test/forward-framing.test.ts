@@ -1,5 +1,5 @@
 /** How the forwarder frames what it sends, and what it takes from an origin: one request stays one request. */
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
 import type { Server } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { Pool } from "undici";
@@ -91,5 +91,19 @@ describe("a request forwarded by node:http", () => {
     expect(heads).toHaveLength(1);
     expect(heads[0]).toMatch(/content-length: 0/);
     expect(heads[0]).not.toMatch(/transfer-encoding/);
+  });
+
+  it("carries every trailer, repeated ones too", async () => {
+    const trailers: string[][] = [];
+    running = await chain(
+      createServer(async (request: IncomingMessage, response) => {
+        await collect(request);
+        trailers.push(request.rawTrailers);
+        response.end("ok");
+      }),
+    );
+    const chunks = "2\r\nhi\r\n0\r\nX-R: 1\r\nX-S: s\r\nX-R: 2\r\n\r\n";
+    await client(`POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`).until(/ok$/);
+    expect(trailers).toEqual([["x-r", "1", "x-s", "s", "x-r", "2"]]);
   });
 });

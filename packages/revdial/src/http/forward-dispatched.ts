@@ -55,10 +55,8 @@ class DispatchedExchange implements DispatchHandler {
     this.reply.onDrain(() => controller.resume());
   }
 
-  onResponseEnd(_controller: DispatchController, trailers: Record<string, string | string[]>): void {
-    const fields: [string, string][] = [];
-    for (const name in trailers) fields.push([name, String(trailers[name])]);
-    this.reply.end(undefined, fields);
+  onResponseEnd(_controller: DispatchController, trailers: FieldObject): void {
+    this.reply.end(undefined, pairsOf(trailers));
     this.settle.resolve();
   }
 

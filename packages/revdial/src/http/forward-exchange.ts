@@ -64,7 +64,8 @@ export class NodeExchange {
       if (!upstream.write(chunk)) await drained(upstream);
     }
     const trailers = await request.trailers;
-    if (trailers.length > 0) upstream.addTrailers(Object.fromEntries(trailers));
+    if (trailers.length > 0)
+      upstream.addTrailers(trailers.map(([name, value]): [string, string] => [name, value]));
     upstream.end();
   }
 

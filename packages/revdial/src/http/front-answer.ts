@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
 import { RevdialError } from "../errors.ts";
+import type { FieldObject } from "./fields.ts";
 import type { HttpFrontOptions } from "./front.ts";
 
 /** Bytes of a body up to which copying it into a string is cheaper than a second buffer. */
@@ -18,7 +19,7 @@ function statusOf(error: Error): number {
 
 interface ResponseHead {
   status: number;
-  headers: Record<string, string | string[]>;
+  headers: FieldObject;
 }
 
 /** One response as it comes. */
@@ -48,11 +49,7 @@ export class Answer implements DispatchHandler {
     if (this.response.destroyed) this.closed();
   }
 
-  onResponseStart(
-    _controller: DispatchController,
-    status: number,
-    headers: Record<string, string | string[]>,
-  ): void {
+  onResponseStart(_controller: DispatchController, status: number, headers: FieldObject): void {
     const { response } = this;
     if (this.done || response.destroyed) return;
     if (status === 100) return response.writeContinue();
@@ -89,20 +86,32 @@ export class Answer implements DispatchHandler {
     this.response.once("drain", () => this.controller?.resume());
   }
 
-  onResponseEnd(_controller: DispatchController, trailers: Record<string, string | string[]>): void {
+  onResponseEnd(_controller: DispatchController, trailers: FieldObject): void {
     if (this.done) return;
-    this.done = true;
+    const { response } = this;
+    if (response.destroyed) this.done = true;
+    else if (Object.keys(trailers).length > 0) this.endWith(trailers);
+    else {
+      this.done = true;
+      if (this.head) this.answerWhole(this.head);
+      else response.end();
+    }
+  }
+
+  private endWith(trailers: FieldObject): void {
     const { response, head } = this;
-    if (response.destroyed) return;
-    const named = Object.keys(trailers);
-    if (named.length > 0) {
-      // Trailers need chunks.
-      if (head) delete head.headers["content-length"];
-      this.flush();
-      for (const name of named) response.addTrailers({ [name]: String(trailers[name]) });
-      response.end();
-    } else if (head) this.answerWhole(head);
-    else response.end();
+    // Trailers need chunks.
+    if (head) delete head.headers["content-length"];
+    this.flush();
+    if (this.done) return;
+    try {
+      // All at once: Node forgets those of an earlier call.
+      response.addTrailers(trailers);
+    } catch (error) {
+      return this.fail(error as Error);
+    }
+    this.done = true;
+    response.end();
   }
 
   /** False when Node does not take this head: the client and the backend are told. */
