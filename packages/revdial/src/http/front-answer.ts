@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
 import { RevdialError } from "../errors.ts";
-import type { FieldObject } from "./fields.ts";
+import { type FieldObject, pairsOf } from "./fields.ts";
 import type { HttpFrontOptions } from "./front.ts";
 
 /** Bytes of a body up to which copying it into a string is cheaper than a second buffer. */
@@ -52,12 +52,23 @@ export class Answer implements DispatchHandler {
   onResponseStart(_controller: DispatchController, status: number, headers: FieldObject): void {
     const { response } = this;
     if (this.done || response.destroyed) return;
-    if (status === 100) return response.writeContinue();
-    if (status === 103) return response.writeEarlyHints(headers);
-    if (status < 200) return; // Node has no way to say the others.
+    if (status < 200) return this.interim(status, headers);
     for (const name of hopFields) delete headers[name];
     this.head = { status, headers };
     flushAfterTurn(this);
+  }
+
+  private interim(status: number, headers: FieldObject): void {
+    const { request, response } = this;
+    // HTTP/1.0 knows no such heads (RFC 9110 §15.2).
+    if (request.httpVersion === "1.0") return;
+    try {
+      if (status === 100) response.writeContinue();
+      // Not writeEarlyHints: it takes one form of Link only, where the field may hold a list and quoted text.
+      else response.writeInformation(status, pairsOf(headers).flat());
+    } catch {
+      // What Node does not take, or does not know how to say (before 24.18), a client can do without.
+    }
   }
 
   /** Called once the turn is over in which the head came. */
