@@ -45,4 +45,31 @@ describe("a front", () => {
     const sent = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
     expect(await (await client(sent)).until(/ok$/)).toMatch(/^HTTP\/1\.1 200 /);
   });
+
+  it.each([
+    ["http://shop.example/a/../b?c=d", "/a/../b?c=d"],
+    ["HTTPS://user@shop.example:8443//x", "//x"],
+    ["http://shop.example", "/"],
+    ["http://shop.example?c=d", "/?c=d"],
+    ["/http://shop.example/", "/http://shop.example/"],
+  ])("passes on the target %s in origin form", async (target, path) => {
+    const heard = await (await client(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`)).until(/ok$/);
+    expect(heard).toMatch(/^HTTP\/1\.1 200 /);
+    expect(asked).toEqual([`GET ${path}`]);
+  });
+
+  it("answers for itself what is asked about the server as a whole", async () => {
+    const heard = await (await client("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")).until(/\r\n\r\n/);
+    expect(heard).toMatch(/^HTTP\/1\.1 204 /);
+    expect(asked).toEqual([]);
+  });
+
+  it.each(["GET *", "GET http://shop.example/#part", "GET ftp://shop.example/", "GET http:///", "GET /a#b"])(
+    "refuses %s",
+    async (line) => {
+      const heard = await (await client(`${line} HTTP/1.1\r\nHost: a\r\n\r\n`)).until(/\r\n\r\n/);
+      expect(heard).toMatch(/^HTTP\/1\.1 400 /);
+      expect(asked).toEqual([]);
+    },
+  );
 });

@@ -38,28 +38,48 @@ export function httpFront(dispatcher: Dispatching, options: HttpFrontOptions = {
         const status = codingRefused(request.httpVersion, coding);
         if (status !== 0) return refuse(response, status, "TRANSFER_CODING");
       }
+      const path = pathOf(request.url ?? "/");
+      if (path === "*" && request.method === "OPTIONS") return void response.writeHead(204).end();
       // RFC 9112 §6.3: a request without either field has no body.
       const body = coding === undefined && (length === undefined || length === "0") ? null : request;
-      dispatcher.dispatch(dispatchOptions(request, body, options), new Answer(request, response, options));
+      dispatcher.dispatch(
+        dispatchOptions(request, path, body, options),
+        new Answer(request, response, options),
+      );
     },
     upgrade(request, socket, head) {
       const answer = new UpgradeAnswer(request, socket, head, options);
+      const path = pathOf(request.url ?? "/");
       const upgrade = request.headers.upgrade ?? "";
-      dispatcher.dispatch({ ...dispatchOptions(request, null, options), upgrade }, answer);
+      dispatcher.dispatch({ ...dispatchOptions(request, path, null, options), upgrade }, answer);
     },
   };
 }
 
 function dispatchOptions(
   request: IncomingMessage,
+  path: string,
   body: IncomingMessage | null,
   { deadlineMs }: HttpFrontOptions,
 ): DispatchOptions {
-  const { method = "GET", url = "/" } = request;
-  const options: DispatchOptions = { path: url, method, headers: headersOf(request), body };
+  const { method = "GET" } = request;
+  const options: DispatchOptions = { path, method, headers: headersOf(request), body };
   if (deadlineMs !== undefined) options.deadlineMs = deadlineMs;
   if (body !== null) options.trailers = () => pairs(body.rawTrailers);
   return options;
+}
+
+const SLASH = 0x2f;
+
+/**
+ * The path as it travels: in origin form. A server takes the absolute form as well (RFC 9112 §3.2.2), whose host is not looked
+ * at, like that of `Host`. What has no such form stays as it is, for the codec to refuse.
+ */
+function pathOf(url: string): string {
+  if (url.charCodeAt(0) === SLASH) return url;
+  const [whole, rest = ""] = /^https?:\/\/[^/?#]+(.*)$/i.exec(url) ?? [];
+  if (whole === undefined) return url;
+  return rest.charCodeAt(0) === SLASH ? rest : `/${rest}`;
 }
 
 /** Flat, as undici takes them, without what belongs to one hop. */
