@@ -5,6 +5,7 @@ import { Pool } from "undici";
 import type { ForwardOptions } from "../src/http/index.ts";
 import { type Chain, type ChainOptions, chain } from "./probes/chain.ts";
 import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
+import { collect } from "./support.ts";
 
 let running: Chain<Server> | undefined;
 const clients: RawClient[] = [];
@@ -58,6 +59,21 @@ describe.each(ways)("forwarding by %s", (_way, forward) => {
     const broken = client(get("/bad"));
     await broken.until(/\r\n\r\n/);
     expect(await client(get("/good")).until(/good$/)).toMatch(/^HTTP\/1\.1 200 /);
+    await idle();
+  });
+
+  it("refuses CONNECT as a request, and an upgrade with it", async () => {
+    const { tunnel, idle } = await start(
+      rawOrigin((socket) => void socket.write("HTTP/1.1 200 OK\r\n\r\n")),
+      { forward },
+    );
+    const connectRequest = { service: "web", method: "CONNECT", path: "/" };
+    const reply = await tunnel.request(connectRequest);
+    expect(reply.status).toBe(501);
+    expect(await collect(reply.body)).toHaveLength(0);
+    const upgrade = await tunnel.request({ ...connectRequest, upgrade: "websocket" });
+    expect(upgrade.status).toBe(501);
+    await collect(upgrade.body);
     await idle();
   });
 });

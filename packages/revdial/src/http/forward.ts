@@ -29,6 +29,8 @@ export function forwardTo(target: ForwardTarget, options: ForwardOptions = {}): 
   const way: Way = { target, agent, connectTimeoutMs };
   return (request, reply) => {
     if (request.upgrade === "") return forwardStream(way, reply);
+    // Its answer would be a stream that nobody asked for; undici and node:http have no way to give it.
+    if (request.method === "CONNECT") return { status: 501 };
     if (request.upgrade !== undefined) return new NodeExchange(way, request, reply).done;
     if (dispatcher && !expectsContinue(request)) return dispatched(dispatcher, target, request, reply);
     return new NodeExchange(way, request, reply).done;
