@@ -1,11 +1,12 @@
 /** Origins that break off, lie or hang: each costs its own exchange, and gives its slot back. */
-import type { Server } from "node:net";
+import { once } from "node:events";
+import { createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { Pool } from "undici";
 import type { ForwardOptions } from "../src/http/index.ts";
 import { type Chain, type ChainOptions, chain } from "./probes/chain.ts";
 import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
-import { collect } from "./support.ts";
+import { collect, failure, signal, text } from "./support.ts";
 
 let running: Chain<Server> | undefined;
 const clients: RawClient[] = [];
@@ -92,6 +93,71 @@ describe("a forwarded upgrade", () => {
     expect(heard).toMatch(/^HTTP\/1\.1 403 /);
     expect(heard).toMatch(/no/);
     expect(heard).not.toMatch(/x-t/i);
+    await idle();
+  });
+});
+
+describe("a forwarded byte stream", () => {
+  it("gives its slot back when it is given up before the target has taken it", async () => {
+    const { tunnel, idle } = await start(
+      createTcpServer((socket) => void socket.on("error", () => undefined).resume()),
+      { limits: { channelsMax: 4 } },
+    );
+    for (let i = 0; i < 20; i += 1) {
+      const abort = new AbortController();
+      const opened = tunnel.connect("web", { signal: abort.signal });
+      setImmediate(() => abort.abort());
+      await opened.then(
+        (stream) => stream.on("error", () => undefined).destroy(),
+        () => undefined,
+      );
+    }
+    await idle();
+    const stream = await tunnel.connect("web");
+    stream.on("error", () => undefined).destroy();
+    await idle();
+  });
+
+  it("arrives whole at a target that has ended its own direction and reads slowly", async () => {
+    const size = 8_000_000;
+    const end = signal<number>();
+    const origin = createTcpServer({ allowHalfOpen: true, highWaterMark: 16_384 }, (socket) => {
+      let bytes = 0;
+      socket.end("hi");
+      socket.on("error", () => end.give(bytes));
+      socket.on("data", (chunk) => {
+        bytes += chunk.byteLength;
+        socket.pause();
+        setImmediate(() => socket.resume());
+      });
+      socket.on("end", () => end.give(bytes));
+    });
+    const { tunnel, idle } = await start(origin);
+    const stream = await tunnel.connect("web");
+    stream.on("error", () => undefined).resume();
+    await once(stream, "end");
+    stream.end(Buffer.alloc(size));
+    expect(await end.seen).toBe(size);
+    await idle();
+  });
+
+  it("to a target that refuses is REFUSED, not sent", async () => {
+    const { tunnel, origin, idle } = await start(createTcpServer());
+    await new Promise<void>((resolve) => origin.close(() => resolve()));
+    expect(await failure(tunnel.connect("web"))).toMatchObject({ code: "REFUSED", sent: "not-sent" });
+    await idle();
+  });
+
+  it("that its target resets fails, and does not pass for never sent", async () => {
+    const taken = signal<Socket>();
+    const { tunnel, idle } = await start(createTcpServer((socket) => taken.give(socket)));
+    const stream = await tunnel.connect("web");
+    const failed = once(stream, "error");
+    stream.write(text.encode("hello"));
+    stream.resume();
+    (await taken.seen).resetAndDestroy();
+    const [error] = await failed;
+    expect(error).not.toMatchObject({ code: "REFUSED" });
     await idle();
   });
 });

@@ -42,12 +42,23 @@ const expectsContinue = ({ headers }: IncomingRequest) => headers.some(([name]) 
 function forwardStream({ target, connectTimeoutMs }: Way, reply: Reply): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const socket = connect({ ...pathOrPort(target), allowHalfOpen: true, noDelay: true });
+  const refused = (error: Error) => reject(unreachable(error));
   socket.setTimeout(connectTimeoutMs, () => socket.destroy(new Error("connect timeout")));
-  reply.onClose(() => socket.destroy());
-  socket.once("error", (error) => reject(unreachable(error)));
+  // In order each direction ends by itself: the target may still be reading what came last.
+  reply.onClose((error) => {
+    if (error) socket.destroy();
+  });
+  // Given up before the target has taken it: a socket that is destroyed without an error says no more than this.
+  socket.once("error", refused).once("close", resolve);
   socket.once("connect", () => {
-    socket.setTimeout(0);
-    joinSockets(reply.accept(), socket).then(resolve, reject);
+    socket.setTimeout(0).off("close", resolve);
+    try {
+      joinSockets(reply.accept(), socket).then(resolve, reject);
+    } catch (error) {
+      socket.destroy();
+      reject(error);
+    }
+    socket.off("error", refused);
   });
   return promise;
 }
