@@ -77,7 +77,8 @@ export class UpgradeAnswer implements DispatchHandler {
     const response = new ServerResponse(this.request);
     response.shouldKeepAlive = false;
     response.assignSocket(socket as Parameters<ServerResponse["assignSocket"]>[0]);
-    response.once("finish", () => socket.end());
+    // A client that does not close its side must not keep the connection.
+    response.once("finish", () => socket.end(() => socket.destroy()));
     socket.once("close", () => response.destroy());
     socket.resume();
     this.ordinary = new Answer(this.request, response, this.options);

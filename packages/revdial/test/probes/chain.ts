@@ -30,7 +30,7 @@ export const ways: [name: string, way: Way][] = [
   ["a WebSocket and a pool", { carrier: "websocket", pooled: true }],
 ];
 
-export interface ChainOptions extends HttpFrontOptions {
+export interface WayOptions extends HttpFrontOptions {
   way?: Way;
   /** The origin listens on this Unix socket instead of a port. */
   socketPath?: string | undefined;
@@ -39,9 +39,9 @@ export interface ChainOptions extends HttpFrontOptions {
 }
 
 /** Of the forwarding end. */
-export interface FarOptions {
-  /** Given the origin's target. */
-  forward?: (target: ForwardTarget) => ForwardOptions;
+export interface ChainOptions {
+  /** Given the origin's port. */
+  forward?: (port: number) => ForwardOptions;
   limits?: Partial<TunnelLimits>;
 }
 
@@ -69,8 +69,8 @@ export async function listenLocally(server: NetServer): Promise<number> {
 /** `origin` is a server that does not listen yet. */
 export async function chain<Origin extends NetServer = Server>(
   origin: Origin,
-  options: ChainOptions = {},
-  { forward, limits = {} }: FarOptions = {},
+  options: WayOptions = {},
+  { forward, limits = {} }: ChainOptions = {},
 ): Promise<Chain<Origin>> {
   const {
     way = { carrier: "websocket", pooled: false },
@@ -85,7 +85,7 @@ export async function chain<Origin extends NetServer = Server>(
   const pool = way.pooled ? poolFor(target) : undefined;
   const web = forwardTo(target, {
     ...(pool ? { dispatcher: pool as unknown as Dispatching } : {}),
-    ...forward?.(target),
+    ...forward?.("port" in target ? target.port : 0),
   });
   agent.serve((incoming, reply) => (services[incoming.service] ?? web)(incoming, reply));
   const { request: answer, upgrade } = httpFront(tunnel.dispatcher("web"), frontOptions);

@@ -5,7 +5,7 @@ import { Agent, createServer, type IncomingMessage, type RequestListener } from 
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { stopServer } from "../gateway.ts";
 import { collect, signal, until } from "../support.ts";
-import { ask, type Chain, type ChainOptions, chain, ways } from "./chain.ts";
+import { ask, type Chain, chain, type WayOptions, ways } from "./chain.ts";
 
 const MIB = 1024 * 1024;
 let running: Chain | undefined;
@@ -21,7 +21,7 @@ async function firstChunk(message: IncomingMessage): Promise<string> {
 }
 
 describe.each(ways)("over %s", (_name, way) => {
-  async function start(listener: RequestListener, options?: ChainOptions): Promise<Chain> {
+  async function start(listener: RequestListener, options?: WayOptions): Promise<Chain> {
     running = await chain(createServer(listener), { way, ...options });
     return running;
   }

@@ -17,7 +17,7 @@ import { afterEach, describe, expect, it } from "@jest/globals";
 import { forwardTo } from "../../src/http/index.ts";
 import { stopServer } from "../gateway.ts";
 import { collect, failure, get, signal, until } from "../support.ts";
-import { ask, type Chain, type ChainOptions, chain, ways } from "./chain.ts";
+import { ask, type Chain, chain, type WayOptions, ways } from "./chain.ts";
 
 let running: Chain | undefined;
 const stops: (() => unknown)[] = [];
@@ -44,7 +44,7 @@ function client(port: number): Socket {
 }
 
 describe.each(ways)("over %s", (_name, way) => {
-  async function start(listener: RequestListener, options?: ChainOptions): Promise<Chain> {
+  async function start(listener: RequestListener, options?: WayOptions): Promise<Chain> {
     running = await chain(createServer(listener), { way, ...options });
     return running;
   }
