@@ -1,6 +1,6 @@
 /**
- * Shows from outside that a tunnel at rest holds nothing: it takes as many requests at once as its limits allow, each with
- * an upload that stays open. A slot or a window that an earlier exchange has kept would be missing now.
+ * Shows from outside that a tunnel at rest holds nothing: it takes as many requests at once as its limits have room for in
+ * any case, each with an upload that stays open. A slot or a window that an earlier exchange has kept would be missing now.
  */
 import type { TunnelLimits } from "../../src/index.ts";
 import type { Side } from "../../src/testing/index.ts";
@@ -20,8 +20,9 @@ export async function probe(
   until: (condition: () => boolean) => Promise<void>,
 ): Promise<void> {
   const peer = limits[from === "left" ? "right" : "left"];
-  const windows = [limits[from], peer].map((own) => own.receiveBudgetBytes / own.windowInitialBytes);
-  const count = Math.floor(Math.min(PROBES_MAX, peer.channelsMax, ...windows));
+  // Windows that have grown, or began larger, may hold one half of the budget: the other is for first windows (SPEC §7.3).
+  const windows = [limits[from], peer].map((own) => own.receiveBudgetBytes / 2 / own.windowInitialBytes);
+  const count = Math.max(1, Math.floor(Math.min(PROBES_MAX, peer.channelsMax, ...windows)));
   const asked = Array.from({ length: count }, (_, index) => {
     const id = 10_000 + (from === "left" ? 0 : PROBES_MAX) + index;
     const plan = {
