@@ -13,9 +13,9 @@ const SSHD = "/usr/sbin/sshd";
 const READY_ATTEMPTS = 100;
 const READY_PAUSE_MS = 50;
 
-/** Undefined where there is no sshd, or it does not want to run for us. */
-export async function sshLane(fleet: Fleet): Promise<Lane | undefined> {
-  if (!existsSync(SSHD)) return undefined;
+/** Without a lane: why there is none, such as no sshd, or one that does not want to run for us. */
+export async function sshLane(fleet: Fleet): Promise<Lane | { why: string }> {
+  if (!existsSync(SSHD)) return { why: "no sshd here" };
   const folder = await mkdtemp(path.join(tmpdir(), "wolfpack-bench-ssh-"));
   const children: ChildProcess[] = [];
   const clean = async () => {
@@ -37,8 +37,11 @@ export async function sshLane(fleet: Fleet): Promise<Lane | undefined> {
       `PidFile ${path.join(folder, "pid")}`,
     ];
     await writeFile(path.join(folder, "sshd_config"), `${config.join("\n")}\n`);
-    children.push(spawn(SSHD, ["-D", "-f", path.join(folder, "sshd_config")], { stdio: "ignore" }));
-    await reachable(server);
+    const sshd = spawn(SSHD, ["-D", "-e", "-f", path.join(folder, "sshd_config")], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    children.push(sshd);
+    await reachable(server, sshd);
     const options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
     children.push(
       spawn(
@@ -57,9 +60,9 @@ export async function sshLane(fleet: Fleet): Promise<Lane | undefined> {
     );
     await reachable(forwarded);
     return { ...(await fleet.direct(forwarded)), name: "ssh" };
-  } catch {
+  } catch (error) {
     await clean();
-    return undefined;
+    return { why: error instanceof Error ? error.message : String(error) };
   }
 }
 
@@ -70,7 +73,12 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-async function reachable(port: number): Promise<void> {
+/** Rejects with what `program` said last when it ends before. */
+async function reachable(port: number, program?: ChildProcess): Promise<void> {
+  let said = "";
+  program?.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    said = text.trim().split("\n").at(-1) ?? "";
+  });
   for (let attempt = 0; attempt < READY_ATTEMPTS; attempt += 1) {
     const socket = connect({ port, host: "127.0.0.1" });
     const open = await new Promise<boolean>((resolve) => {
@@ -78,6 +86,7 @@ async function reachable(port: number): Promise<void> {
     });
     socket.destroy();
     if (open) return;
+    if (program && program.exitCode !== null) throw new Error(said);
     await new Promise((resolve) => setTimeout(resolve, READY_PAUSE_MS));
   }
   throw new Error("nothing listens there");

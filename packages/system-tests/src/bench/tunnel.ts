@@ -65,8 +65,8 @@ class TunnelBench {
       await this.fleet.tunnelled("h2"),
     ];
     const ssh = await sshLane(this.fleet);
-    if (ssh) lanes.push(ssh);
-    else say("ssh -R: no sshd here");
+    if ("why" in ssh) say(`ssh -R: ${ssh.why}`);
+    else lanes.push(ssh);
     const sample: Sample = {};
     for (const lane of lanes) sample[lane.name] = { small64: [], small1: [], download: [], cpu: [] };
     say("warming up: what is measured are processes that have been at work for a while");

@@ -1,0 +1,75 @@
+/** The bench as somebody calls it, and what programs read of it. How fast anything is, no test says. */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "@jest/globals";
+
+const program = fileURLToPath(new URL("../dist/bench.js", import.meta.url));
+
+function bench(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [program, ...args], (error, stdout, stderr) =>
+      resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout, stderr }),
+    );
+  });
+}
+
+/** The value at a path of dots. */
+function at(document: unknown, path: string): unknown {
+  return path
+    .split(".")
+    .reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], document);
+}
+
+const keys = [
+  "rounds",
+  "smallGet64.ratioToDirectGateway",
+  "smallGet64.ratioToHttp2OverWs",
+  "smallGet64.requestsPerSecond",
+  "smallGet1.p50RatioToDirectGateway",
+  "download.ratioToDirectGateway",
+  "download.megabytesPerSecond",
+  "smallGetDuringDownloads.p99Ms",
+  "smallGetDuringSlowReader.p99Ms",
+  "stalledChannel.othersThroughputRatio",
+  "longLink.ratioToRawTcp",
+  "longLink.firstCallMs",
+  "wedge.noticedSeconds",
+  "idleTunnel.rssBytes",
+];
+
+describe("npm run bench", () => {
+  it("tells how it is used, and what it cannot be asked", async () => {
+    const [help, nothing, unknown] = await Promise.all([bench("--help"), bench(), bench("rocket")]);
+    expect([help.code, nothing.code, unknown.code]).toEqual([0, 2, 2]);
+    for (const text of [help.stdout, nothing.stderr, unknown.stderr])
+      expect(text).toContain("npm run bench -- tunnel|revdial-core");
+    for (const line of help.stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+  });
+
+  it.each([
+    [["tunnel", "--rounds", "0"], "--rounds is 1 to 100"],
+    [["tunnel", "--rounds", "two"], "--rounds is 1 to 100"],
+    [["tunnel", "--tunnels", "50001"], "--tunnels is 1 to 50,000"],
+    [["tunnel", "--loud"], "'--loud'"],
+    [["tunnel", "revdial-core"], "usage"],
+  ])("refuses %j and measures nothing", async (args, reason) => {
+    const { code, stdout, stderr } = await bench(...args);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toContain(reason);
+  });
+
+  it("gives codec and core as one JSON document", async () => {
+    const { code, stdout } = await bench("revdial-core", "--quick", "--json");
+    expect(code).toBe(0);
+    expect(at(JSON.parse(stdout), "exchange.microsecondsPerExchange")).toBeGreaterThan(0);
+  });
+
+  it("gives every line of the tunnel's table in one JSON document", async () => {
+    const { code, stdout } = await bench("tunnel", "--quick", "--json", "--tunnels", "50");
+    expect(code).toBe(0);
+    const result: unknown = JSON.parse(stdout);
+    expect(keys.filter((key) => typeof at(result, key) !== "number")).toEqual([]);
+    expect(typeof at(result, "wedge.survivedStallOf10Seconds")).toBe("boolean");
+    expect(at(result, "idleTunnel.held")).toBe(50);
+  }, 240_000);
+});
