@@ -300,7 +300,9 @@ export class Core {
     this.goawayReceived = true;
     this.effects.push({ effect: "goaway", code, retryAfterMs, reason, lastChannel });
     for (const channel of this.life.channels.list()) {
-      if (!channel.inbound && channel.id > lastChannel) this.life.refused(channel, fate, reason);
+      // What has not left by now must not leave any more, whatever number the peer names.
+      const failed = channel.id > lastChannel || !channel.openSent;
+      if (!channel.inbound && failed) this.life.refused(channel, fate, reason);
     }
     if (fatal) this.close(goawayCodeName(code), `the peer says: ${reason}`);
   }
