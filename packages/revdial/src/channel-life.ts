@@ -15,6 +15,7 @@ import {
   wireCodes,
 } from "./errors.ts";
 import { channelKinds, type Frame, type OpenHead, SWITCHING } from "./frame.ts";
+import { Grants } from "./grants.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -36,25 +37,53 @@ export interface ChannelDoor {
   send(frame: Frame): boolean;
 }
 
+/** A request of ours that waits for a channel of the peer's. */
+interface Waiting {
+  head: OpenHead;
+  end: boolean;
+  since: number;
+}
+
 export class ChannelLife {
   readonly windows: Windows;
   readonly channels: Channels;
-  /** What a channel may send before the peer's first CREDIT; 0 until its HELLO. */
-  peerWindowBytes = 0;
-  /** Heads below 200 that the peer takes on a channel. */
-  peerInterimHeadsMax = 0;
+  readonly grants: Grants;
+  /** What the peer's HELLO states; 0 until then. */
+  private peerChannelsMax = 0;
+  private peerWindowBytes = 0;
+  private peerInterimHeadsMax = 0;
+  /** Channels that the peer has granted and we have not opened. */
+  private opensLeft = 0;
   private readonly limits: TunnelLimits;
   private readonly scheduler: Scheduler;
   private readonly door: ChannelDoor;
-  /** Requests made before the peer's HELLO told how much it takes; undefined from then on. */
-  private held: { channel: Channel; head: OpenHead; end: boolean }[] | undefined = [];
+  /** In the order of their numbers: until the peer's HELLO all of them, later those for which no channel is granted yet. */
+  private readonly waiting = new Map<Channel, Waiting>();
 
   constructor(limits: TunnelLimits, scheduler: Scheduler, door: ChannelDoor) {
     this.limits = limits;
     this.scheduler = scheduler;
     this.door = door;
     this.windows = new Windows(limits);
-    this.channels = new Channels(this.windows);
+    this.grants = new Grants(limits);
+    this.channels = new Channels(this.windows, this.grants);
+  }
+
+  private get greeted(): boolean {
+    return this.peerChannelsMax > 0;
+  }
+
+  /** Whether the peer takes no further channel of ours. */
+  get full(): boolean {
+    return this.greeted && this.channels.outbound >= this.peerChannelsMax;
+  }
+
+  /** When `tick` has to be called, at the latest. */
+  get wakeAt(): number {
+    const at = Math.min(this.channels.nextDeadlineAt, this.grants.wakeAt);
+    if (this.waiting.size === 0 || !this.greeted) return at;
+    const [first] = this.waiting.values();
+    return Math.min(at, (first as Waiting).since + this.limits.grantTimeoutMs);
   }
 
   /** Errors, with nothing changed: REFUSED, and what the codec says of the head. */
@@ -64,37 +93,53 @@ export class ChannelLife {
     const frame = encodeOpen(id, head, end, this.scheduler.limits);
     if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
     this.channels.add(channel, head.deadlineMs, now);
-    channel.held = this.held !== undefined;
-    if (this.held) return void this.held.push({ channel, head, end });
+    if (this.opensLeft > 0 && this.waiting.size === 0) return this.launch(channel, frame, end);
+    channel.held = true;
+    this.waiting.set(channel, { head, end, since: now });
+  }
+
+  private launch(channel: Channel, frame: Uint8Array, end: boolean): void {
+    this.opensLeft -= 1;
     this.scheduler.pushHead(channel, frame, end);
     const bytes = this.windows.headStart(channel);
+    if (bytes === 0) return;
     // Behind the OPEN: a control frame would overtake it.
-    if (bytes > 0)
-      this.scheduler.pushHead(
-        channel,
-        encodeFrame({ type: "credit", channel: id, bytes }, this.limits),
-        false,
-      );
+    const credit = encodeFrame({ type: "credit", channel: channel.id, bytes }, this.limits);
+    this.scheduler.pushHead(channel, credit, false);
   }
 
   private create(id: number, inbound: boolean, head: OpenHead, now: number): Channel {
     return newChannel(id, inbound, head, this.peerWindowBytes, this.limits.windowInitialBytes, now);
   }
 
-  /** The peer's HELLO has come: what was held may leave, as far as the peer takes it. */
-  sendHeld(peerChannelsMax: number): void {
-    let room = peerChannelsMax;
-    for (const { channel, head, end } of this.takeHeld()) {
-      channel.held = false;
+  /** The peer's HELLO has come: what has waited for it may leave, as far as the peer takes it. */
+  peerGreets({ channelsMax, windowBytes, interimHeadsMax }: Frame & { type: "hello" }): void {
+    this.peerChannelsMax = channelsMax;
+    this.peerWindowBytes = windowBytes;
+    this.peerInterimHeadsMax = interimHeadsMax;
+    this.opensLeft = channelsMax;
+    this.launchWaiting();
+    for (const channel of this.waiting.keys())
+      this.drop(channel, "REFUSED", "the peer's channels are all in use", "not-sent");
+  }
+
+  /** The peer grants more channels. Error: CREDIT_INVALID. */
+  peerGrants(channels: number): void {
+    if (channels === 0 || this.opensLeft + channels > this.peerChannelsMax)
+      throw new RevdialError("CREDIT_INVALID", `${channels} channels granted, ${this.opensLeft} are left`);
+    this.opensLeft += channels;
+    this.launchWaiting();
+  }
+
+  private launchWaiting(): void {
+    for (const [channel, { head, end }] of this.waiting) {
+      if (this.opensLeft === 0) return;
       channel.sendCredit = this.peerWindowBytes;
-      room -= 1;
-      if (room < 0) {
-        this.drop(channel, "REFUSED", "the peer's channels are all in use", "not-sent");
-        continue;
-      }
       try {
         const frame = encodeOpen(channel.id, head, end, this.scheduler.limits);
-        this.scheduler.pushHead(channel, frame, end);
+        this.waiting.delete(channel);
+        channel.held = false;
+        this.launch(channel, frame, end);
         this.scheduler.schedule(channel);
       } catch (error) {
         if (!(error instanceof RevdialError)) throw error;
@@ -103,16 +148,9 @@ export class ChannelLife {
     }
   }
 
-  /** The tunnel goes away before the peer was there. */
-  dropHeld(): void {
-    for (const { channel } of this.takeHeld())
-      this.drop(channel, "DRAINING", "going away before the peer was there", "not-sent");
-  }
-
-  private takeHeld(): { channel: Channel; head: OpenHead; end: boolean }[] {
-    const held = this.held ?? [];
-    this.held = undefined;
-    return held.filter(({ channel }) => channel.state !== "closed");
+  /** We go away: what still waits has never left. */
+  dropWaiting(): void {
+    for (const channel of this.waiting.keys()) this.drop(channel, "DRAINING", "going away", "not-sent");
   }
 
   /** What our side does on one of its channels. */
@@ -183,6 +221,10 @@ export class ChannelLife {
     this.scheduler.forget(channel);
     this.step(channel, "reset");
     this.door.emit({ effect: "reset", channel: channel.id, code, reason, sent });
+    if (channel.openSent || this.waiting.delete(channel)) return;
+    // The peer has never seen it: its place is somebody else's.
+    this.opensLeft += 1;
+    this.launchWaiting();
   }
 
   /** Our END has left. A complete answer makes the rest of the request useless: the peer may stop sending it (SPEC §6.4). */
@@ -199,12 +241,13 @@ export class ChannelLife {
 
   /** Takes up a channel of the peer, or answers with a RESET. */
   accept(id: number, head: OpenHead, end: boolean, now: number): void {
-    const refuse = (code: WireCodeName, reason: string) =>
-      void this.door.send({ type: "reset", channel: id, code: wireCodes[code], reason });
+    const refuse = (code: WireCodeName, reason: string) => {
+      this.grants.slotFree();
+      this.door.send({ type: "reset", channel: id, code: wireCodes[code], reason });
+    };
     if (head.kind > channelKinds.socket) return refuse("KIND_UNSUPPORTED", "only requests and sockets");
     const channel = this.create(id, true, head, now);
     if (end) ended(channel.toReceive);
-    if (this.channels.slotsUsed >= this.limits.channelsMax) return refuse("REFUSED", "no free channel");
     if (!end && !this.windows.admit(channel)) return refuse("REFUSED", "no free memory");
     this.channels.add(channel, head.deadlineMs, now);
     if (end) this.step(channel, "remoteEnd");
@@ -274,6 +317,8 @@ export class ChannelLife {
       this.scheduler.forget(channel);
       return this.step(channel, "localEnd");
     }
+    if (channel.inbound && channelTransitions[channel.state].localHead !== undefined)
+      this.grants.peerCancelled();
     if (refusals.has(code)) return this.refused(channel, resetCodeName(code), reason);
     this.drop(channel, resetCodeName(code), reason, "may-have-run");
   }
@@ -311,6 +356,11 @@ export class ChannelLife {
   tick(now: number): void {
     for (const channel of this.channels.expired(now))
       this.reset(channel, "DEADLINE", "the deadline has passed");
+    if (!this.greeted) return;
+    for (const [channel, { since }] of this.waiting) {
+      if (now < since + this.limits.grantTimeoutMs) break;
+      this.drop(channel, "REFUSED", "the peer has granted no channel in time", "not-sent");
+    }
   }
 
   /** Called at the pace of pings: looks for channels whose peer has given no credit for too long. */

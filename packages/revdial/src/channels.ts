@@ -3,6 +3,7 @@
  * next deadline falls.
  */
 import { advance, type Channel, type ChannelEvent } from "./channel.ts";
+import type { Grants } from "./grants.ts";
 import { IdTable } from "./id-table.ts";
 import type { Windows } from "./windows.ts";
 
@@ -21,19 +22,17 @@ export class Channels {
   /** Live channels that we opened. */
   outbound = 0;
   private readonly windows: Windows;
+  private readonly grants: Grants;
   private readonly channels = new IdTable<Channel>();
   private readonly slots = new IdTable<Channel>();
 
-  constructor(windows: Windows) {
+  constructor(windows: Windows, grants: Grants) {
     this.windows = windows;
+    this.grants = grants;
   }
 
   get live(): number {
     return this.channels.size;
-  }
-
-  get slotsUsed(): number {
-    return this.slots.size;
   }
 
   get size(): ChannelsSize {
@@ -65,7 +64,7 @@ export class Channels {
     if (channel.state !== "closed") return false;
     this.channels.delete(channel.id);
     if (!channel.inbound) this.outbound -= 1;
-    else if (channel.released) this.slots.delete(channel.id);
+    else if (channel.released) this.freeSlot(channel.id);
     // What is still unread now belongs to whoever holds the body: no peer can make more of it.
     this.windows.release(channel);
     return event !== "reset";
@@ -88,7 +87,11 @@ export class Channels {
   handled(id: number): void {
     const channel = this.channels.get(id);
     if (channel) channel.released = true;
-    else this.slots.delete(id);
+    else this.freeSlot(id);
+  }
+
+  private freeSlot(id: number): void {
+    if (this.slots.delete(id)) this.grants.slotFree();
   }
 
   /** Channels whose deadline has passed. */

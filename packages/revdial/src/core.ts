@@ -17,14 +17,12 @@ import {
   type WireCodeName,
   wireCodes,
 } from "./errors.ts";
-import { FloodGuard } from "./flood.ts";
 import type { Frame, Message } from "./frame.ts";
 import { checkOwnLimits, commonLimits, greet, helloFrame } from "./hello.ts";
 import type { TunnelLimits } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
 import { Scheduler } from "./scheduler.ts";
 
-const RESET_SPAN_MS = 10_000;
 const none: readonly Effect[] = [];
 const CHANNEL_ID_MAX = 0xffff_ffff;
 
@@ -33,14 +31,11 @@ export class Core {
   private readonly limits: TunnelLimits;
   private readonly scheduler: Scheduler;
   private readonly life: ChannelLife;
-  private readonly opens: FloodGuard;
-  private readonly resets: FloodGuard;
   private effects: Effect[] = [];
   private now: number;
   private readonly helloBy: number;
   private peer: PeerHello | undefined;
   private liveness: Liveness | undefined;
-  private peerChannelsMax = 0;
   private lastPeerChannel = 0;
   private nextChannel: number;
   private goawaySent = false;
@@ -58,8 +53,6 @@ export class Core {
       emit: (effect) => void this.effects.push(effect),
       send: (frame) => this.send(frame),
     });
-    this.opens = new FloodGuard("OPEN_FLOOD", limits.opensPerSecondMax, 1000);
-    this.resets = new FloodGuard("RESET_FLOOD", limits.resetsPerWindowMax, RESET_SPAN_MS);
     this.nextChannel = options.dialled ? 1 : 2;
     this.now = now;
     this.helloBy = now + limits.helloTimeoutMs;
@@ -72,12 +65,14 @@ export class Core {
     if (this.closing) return none;
     if ("do" in event) this.local(event);
     else this.receive(event);
+    this.grant();
     this.closeWhenDrained();
     return this.takeEffects();
   }
 
   /** Parts of the next message to hand to the transport. */
   nextMessage(): { parts: Uint8Array[] | undefined; effects: readonly Effect[] } {
+    this.grant();
     const parts = this.scheduler.next((channel, ended) => {
       if (channel.full && channel.queue.byteLength <= this.limits.sendQueueBytes / 2) {
         channel.full = false;
@@ -87,6 +82,12 @@ export class Core {
     });
     if (parts === undefined) this.closeWhenDrained();
     return { parts, effects: this.takeEffects() };
+  }
+
+  /** Slots that are free again are the peer's to use. */
+  private grant(): void {
+    const channels = this.life.grants.due(this.now);
+    if (channels > 0 && !this.draining) this.send({ type: "grant", channels });
   }
 
   private takeEffects(): readonly Effect[] {
@@ -100,9 +101,7 @@ export class Core {
   claimChannel(): number {
     if (this.closing) throw new RevdialError("CLOSED", "the tunnel is closed");
     if (this.draining) throw new RevdialError("DRAINING", "the tunnel takes no new requests");
-    if (this.peer !== undefined && this.life.channels.outbound >= this.peerChannelsMax) {
-      throw new RevdialError("REFUSED", "the peer's channels are all in use");
-    }
+    if (this.life.full) throw new RevdialError("REFUSED", "the peer's channels are all in use");
     if (this.nextChannel > CHANNEL_ID_MAX) {
       throw new RevdialError("DRAINING", "the tunnel has used all its channel numbers");
     }
@@ -143,7 +142,7 @@ export class Core {
   /** When `tick` has to be called, at the latest. */
   get wakeAt(): number {
     if (this.closing) return Number.POSITIVE_INFINITY;
-    return Math.min(this.liveness?.wakeAt ?? this.helloBy, this.life.channels.nextDeadlineAt);
+    return Math.min(this.liveness?.wakeAt ?? this.helloBy, this.life.wakeAt);
   }
 
   /** False when the tunnel is over. */
@@ -187,7 +186,7 @@ export class Core {
   private goAway(code: WireCodeName, retryAfterMs: number, reason: string): void {
     if (this.goawaySent) return;
     this.goawaySent = true;
-    this.life.dropHeld();
+    this.life.dropWaiting();
     const lastChannel = this.lastPeerChannel;
     const goaway: Frame = { type: "goaway", lastChannel, code: wireCodes[code], retryAfterMs, reason };
     this.scheduler.pushHead(undefined, encodeFrame(goaway, this.limits), false);
@@ -273,6 +272,8 @@ export class Core {
       case "notice":
         this.effects.push({ effect: "notice", notice: frame.notice, payload: frame.payload });
         return;
+      case "grant":
+        return this.life.peerGrants(frame.channels);
       case "open":
         return this.peerOpens(frame);
       default:
@@ -283,14 +284,11 @@ export class Core {
   private peerHello(frame: Frame & { type: "hello" }): void {
     if (this.peer !== undefined) throw new RevdialError("HELLO_REPEATED", "a second HELLO");
     this.peer = greet(frame);
-    this.peerChannelsMax = frame.channelsMax;
-    this.life.peerWindowBytes = frame.windowBytes;
-    this.life.peerInterimHeadsMax = frame.interimHeadsMax;
     this.scheduler.limits = commonLimits(this.limits, frame);
     const { pingIntervalMs, deadAfterMs } = this.options;
     this.liveness = new Liveness(pingIntervalMs, deadAfterMs, this.now);
     this.effects.push({ effect: "ready", peer: this.peer });
-    this.life.sendHeld(frame.channelsMax);
+    this.life.peerGreets(frame);
   }
 
   private peerGoesAway(frame: Frame & { type: "goaway" }): void {
@@ -312,7 +310,7 @@ export class Core {
     if (this.isOurs(id) || id <= this.lastPeerChannel) {
       throw new RevdialError("CHANNEL_ID", `the peer may not open channel ${id}`);
     }
-    this.opens.add(this.now);
+    this.life.grants.opened();
     if (this.goawaySent) {
       // GOAWAY has named the last channel: what crossed it on the way is refused.
       this.send({ type: "reset", channel: id, code: wireCodes.DRAINING, reason: "going away" });
@@ -327,8 +325,6 @@ export class Core {
   }
 
   private channelFrame(frame: Frame & { channel: number }): void {
-    // Cancelling what one has opened is how floods are made; an answer to what we opened is not.
-    if (frame.type === "reset" && !this.isOurs(frame.channel)) this.resets.add(this.now);
     const channel = this.life.channels.get(frame.channel);
     const opened = this.isOurs(frame.channel)
       ? frame.channel < this.nextChannel && channel?.openSent !== false

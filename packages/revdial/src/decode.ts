@@ -29,6 +29,7 @@ import {
   type HeaderList,
 } from "./head.ts";
 
+const LAST_TYPE = Math.max(...Object.values(frameTypes));
 const FIRST_IGNORED_TYPE = 0x40;
 
 /** An OPEN of which only the kind is understood. */
@@ -162,7 +163,7 @@ function decodeFrame(
   stop: number,
   limits: FrameLimits,
 ): Frame {
-  if (type > frameTypes.notice) throw new RevdialError("FRAME_TYPE_UNKNOWN", `type ${type}`);
+  if (type > LAST_TYPE) throw new RevdialError("FRAME_TYPE_UNKNOWN", `type ${type}`);
   if ((flags & ~(allowedFlags[type] as number)) !== 0)
     throw new RevdialError("FRAME_FLAGS", `flags ${flags} on type ${type}`);
   const ofTunnel =
@@ -170,7 +171,8 @@ function decodeFrame(
     type === frameTypes.ping ||
     type === frameTypes.pong ||
     type === frameTypes.goaway ||
-    type === frameTypes.notice;
+    type === frameTypes.notice ||
+    type === frameTypes.grant;
   if (ofTunnel !== (channel === 0))
     throw new RevdialError("CHANNEL_ID", `type ${type} on channel ${channel}`);
   const end = (flags & FLAG_END) !== 0;
@@ -245,6 +247,11 @@ function decodeFrame(
       const token = r.u64();
       r.finish();
       return { type: type === frameTypes.ping ? "ping" : "pong", token };
+    }
+    case frameTypes.grant: {
+      const channels = r.u32();
+      r.finish();
+      return { type: "grant", channels };
     }
     case frameTypes.goaway: {
       const lastChannel = r.u32();

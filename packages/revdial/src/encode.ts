@@ -63,6 +63,8 @@ export function encodeFrame(frame: Frame, limits: FrameLimits): Uint8Array {
     }
     case "credit":
       return frameWriter.begin(4).u32(frame.bytes).finish(frameTypes.credit, 0, frame.channel);
+    case "grant":
+      return frameWriter.begin(4).u32(frame.channels).finish(frameTypes.grant, 0, 0);
     case "ping":
     case "pong":
       return frameWriter.begin(8).u64(frame.token).finish(frameTypes[frame.type], 0, 0);

@@ -17,6 +17,7 @@ export const frameTypes = {
   pong: 0x08,
   goaway: 0x09,
   notice: 0x0a,
+  grant: 0x0b,
 } as const;
 export const FLAG_END = 0x01;
 /** OPEN and HEAD say how long their body is. */
@@ -90,4 +91,5 @@ export type Frame =
   | { type: "ping"; token: bigint }
   | { type: "pong"; token: bigint }
   | { type: "goaway"; lastChannel: number; code: number; retryAfterMs: number; reason: string }
-  | { type: "notice"; notice: string; payload: Uint8Array };
+  | { type: "notice"; notice: string; payload: Uint8Array }
+  | { type: "grant"; channels: number };

@@ -1,12 +1,14 @@
 /** Every number that bounds a tunnel, with its unit in its name. SPEC §8 repeats the table; a test compares them. */
 
 export interface TunnelLimits {
-  /** Channels the peer may have open at once; a cancelled one counts until its handler has returned. */
+  /** Channels the peer may have open at once; a cancelled one counts until its handler has returned. More is OPEN_FLOOD. */
   channelsMax: number;
-  /** OPEN frames accepted from the peer within one second, several times what an honest process can send; more is OPEN_FLOOD. */
+  /** Channels that become free and are granted to the peer again within one second; further ones wait. */
   opensPerSecondMax: number;
-  /** RESET frames accepted within ten seconds for channels that the peer itself has opened; more is RESET_FLOOD. */
+  /** Those of them within ten seconds that are free because the peer did not wait for an answer; further ones wait. */
   resetsPerWindowMax: number;
+  /** Time that a request of ours waits for a channel of the peer's; REFUSED after it. */
+  grantTimeoutMs: number;
   /** Payload bytes of an OPEN, HEAD or END frame. */
   headBytesMax: number;
   /** Header fields in one head. */
@@ -44,7 +46,8 @@ export interface TunnelLimits {
 export const defaultLimits: Readonly<TunnelLimits> = {
   channelsMax: 1024,
   opensPerSecondMax: 100_000,
-  resetsPerWindowMax: 20_000,
+  resetsPerWindowMax: 100_000,
+  grantTimeoutMs: 2000,
   headBytesMax: 32 * 1024,
   headersMax: 256,
   dataBytesMax: 64 * 1024,

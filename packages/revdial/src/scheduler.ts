@@ -134,8 +134,10 @@ export class Scheduler {
       return queue.splice(0, count);
     };
 
-    for (const frame of takeWhile(this.control, (item) => item)) this.controlBytes -= frame.byteLength;
-    if (this.control.length > 0) return parts;
+    if (this.control.length > 0) {
+      for (const frame of takeWhile(this.control, (item) => item)) this.controlBytes -= frame.byteLength;
+      if (this.control.length > 0) return parts;
+    }
     for (const { channel, ends } of takeWhile(this.heads, (item) => item.frame)) {
       if (channel === undefined) continue;
       channel.openSent = true;
@@ -143,7 +145,7 @@ export class Scheduler {
     }
     // A body never overtakes its own head.
     if (this.heads.length > 0) return parts;
-    takeWhile(this.notices, (item) => item);
+    if (this.notices.length > 0) takeWhile(this.notices, (item) => item);
     bytes += this.serve(this.small, SMALL_SHARE_BYTES - bytes, parts, onSent);
     bytes += this.serve(this.bulk, MESSAGE_TARGET_BYTES - bytes, parts, onSent);
     this.serve(this.small, MESSAGE_TARGET_BYTES - bytes, parts, onSent);

@@ -243,7 +243,10 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
   });
 
   it("keeps the slot of a cancelled channel until its handler has stopped", async () => {
-    const small = await connect({ left: { limits: { channelsMax: 2 } } });
+    const small = await connect({
+      left: { limits: { channelsMax: 2 } },
+      right: { limits: { grantTimeoutMs: 300 } },
+    });
     const release = signal();
     let running = 0;
     small.left.serve(async () => {

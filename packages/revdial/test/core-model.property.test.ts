@@ -77,6 +77,10 @@ const frames: fc.Arbitrary<Frame> = fc.oneof(
   },
   {
     weight: 2,
+    arbitrary: fc.nat(OURS_MAX + 1).map((channels): Frame => ({ type: "grant", channels })),
+  },
+  {
+    weight: 2,
     arbitrary: fc.constantFrom<Frame>(
       { type: "ping", token: 5n },
       { type: "pong", token: 6n },
@@ -140,6 +144,9 @@ class Trial {
   private readonly delivered = new Map<number, number>();
   private readonly wired = new Map<number, number>();
   private readonly credited = new Map<number, number>();
+  /** On the wire: channels we have opened, and how many we have granted. */
+  private readonly opened = new Set<number>();
+  private granted = 0;
 
   constructor() {
     const greeting = { ...hello, channelsMax: OURS_MAX, windowBytes: PEER_WINDOW_BYTES };
@@ -180,12 +187,18 @@ class Trial {
     if (frame.type === "goaway") return pick % 10 === 0 && frame.code < 64 ? frame : undefined;
     const empty = frame.type !== "open" && frame.type !== "head" ? true : !frame.end || !frame.length;
     if (!empty && pick % 10 > 0) return undefined;
+    if (frame.type === "grant") {
+      const channels = Math.min(Math.max(1, frame.channels), OURS_MAX - this.model.oursLeft);
+      return channels === 0 ? undefined : { type: "grant", channels };
+    }
+    if (frame.type === "open" && this.model.peerLeft === 0 && pick % 10 > 0) return undefined;
     if (frame.type === "open")
       return { ...frame, channel: this.model.lastPeer + 1 + (this.model.lastPeer % 2) };
     if (!("channel" in frame)) return frame;
     // Now and then one byte too many.
     const fits = (bytes: number) => bytes <= WINDOW_BYTES || pick % 10 === 0;
-    const takes = ({ ours, headed, remoteEnded, socket, got, credited, announced }: Modelled) => {
+    const takes = ({ waits, ours, headed, remoteEnded, socket, got, credited, announced }: Modelled) => {
+      if (waits) return pick % 10 === 0;
       if (frame.type === "head") return ours && !headed && (frame.status !== 101 || socket);
       // And now and then a body that is not as long as announced.
       const kept = (bytes: number, ends: boolean) =>
@@ -215,7 +228,7 @@ class Trial {
     if (act === "goaway") {
       if (pick % 8 > 0) return;
       this.do({ do: "goaway", code: "DRAINING", retryAfterMs: 0, reason: "" });
-      if (model.over === undefined) model.goawaySent = true;
+      if (model.over === undefined) model.goAway();
       return;
     }
     const [channel, account] = [...model.channels][pick % Math.max(1, model.channels.size)] ?? [];
@@ -291,6 +304,8 @@ class Trial {
       this.take(effects);
       if (parts === undefined) return;
       for (const frame of decodeMessage(new Uint8Array(Buffer.concat(parts)), defaultLimits)) {
+        if (frame.type === "open") this.opened.add(frame.channel);
+        if (frame.type === "grant") this.granted += frame.channels;
         if (frame.type === "data") add(this.wired, frame.channel, frame.bytes.byteLength);
         if (frame.type !== "credit") continue;
         same(frame.bytes > 0, true, "a CREDIT of nothing");
@@ -312,16 +327,19 @@ class Trial {
       same(this.delivered.get(n) ?? 0, channel.got, `bytes delivered on ${n}`);
       // A channel that ends takes its last CREDIT along.
       if (!channel.closed) same(this.credited.get(n) ?? 0, channel.credited, `credit given on ${n}`);
+      if (channel.ours && !channel.closed) same(this.opened.has(n), !channel.waits, `${n} has left`);
     }
     // State is what live channels need, and nothing else.
     same(victim.core.size.live, model.live().length, "live channels");
     same(victim.core.size.slots, model.slots, "slots");
     same(victim.core.size.budgetUsedBytes, model.budget, "budget");
+    const left = limits.channelsMax + this.granted - model.peerOpened;
+    if (!victim.core.draining) same(left, model.peerLeft, "channels granted");
   }
 }
 
 describe("the core and its model", () => {
-  it("agree on every frame of a peer and every act of ours: verdict, bytes, credit, slots and budget", () => {
+  it("agree on every frame of a peer and every act of ours: verdict, bytes, credit, grants, slots and budget", () => {
     const seen = new Set<string>();
     fc.assert(
       fc.property(fc.array(step, { minLength: 50, maxLength: 200 }), (steps) => {
@@ -344,6 +362,7 @@ describe("the core and its model", () => {
         "BODY_LENGTH",
         "HEAD_INVALID",
         "INTERIM_FLOOD",
+        "OPEN_FLOOD",
         "PROTOCOL_VERSION",
       ]),
     );

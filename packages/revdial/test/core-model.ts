@@ -22,6 +22,8 @@ export const limits = {
 /** One channel as SPEC §6 and §7 have it. */
 export interface Modelled {
   ours: boolean;
+  /** Ours, and the peer has granted no channel for it yet: it has never heard of it. */
+  waits: boolean;
   socket: boolean;
   headed: boolean;
   localEnded: boolean;
@@ -51,6 +53,12 @@ export class Model {
   nextOurs = 2;
   goawaySent = false;
   goawayReceived = false;
+  /** OPENs of the peer, whatever became of them. */
+  peerOpened = 0;
+  /** Those that crossed our GOAWAY: refused, and not given back. */
+  crossed = 0;
+  /** Channels that the peer has granted and we have not opened. */
+  oursLeft = OURS_MAX;
   over: RevdialErrorCode | undefined;
 
   live(): Modelled[] {
@@ -62,6 +70,11 @@ export class Model {
       .length;
   }
 
+  /** Channels that the peer may open: a slot that is free again is granted at once where there are so few. */
+  get peerLeft(): number {
+    return limits.channelsMax - this.slots - this.crossed;
+  }
+
   /** What the receive budget must hold: whole windows while the peer may send, and what nobody has taken. */
   get budget(): number {
     const of = (c: Modelled) => (c.reserved ? (c.remoteEnded ? c.got - c.taken : WINDOW_BYTES) : 0);
@@ -70,7 +83,9 @@ export class Model {
 
   private add(id: number, ours: boolean, end: boolean, socket: boolean, announced?: number): void {
     const zero = { queued: 0, sent: 0, got: 0, taken: 0, credited: 0, empty: 0, interims: 0 };
-    const flags = { closed: false, endQueued: ours && end, refused: false, localEnded: ours && end };
+    const waits = ours && this.oursLeft === 0;
+    if (ours && !waits) this.oursLeft -= 1;
+    const flags = { waits, closed: false, endQueued: ours && end, refused: false, localEnded: ours && end };
     const rest = { handled: false, headed: false, granted: PEER_WINDOW_BYTES, remoteEnded: !ours && end };
     this.channels.set(id, { ours, socket, announced, reserved: ours || !end, ...zero, ...flags, ...rest });
   }
@@ -84,30 +99,48 @@ export class Model {
     if (frame.type === "hello") return "HELLO_REPEATED";
     if (frame.type === "goaway") return this.peerGoesAway(frame);
     if (frame.type === "open") return this.peerOpens(frame);
+    if (frame.type === "grant") return this.peerGrants(frame.channels);
     if (!("channel" in frame)) return undefined;
     const { channel: id } = frame;
     const ours = id % 2 === 0;
-    const opened = ours ? id < this.nextOurs : id <= this.lastPeer || this.goawaySent;
-    if (!opened) return "CHANNEL_ID";
     const channel = this.channels.get(id);
+    const opened = ours ? id < this.nextOurs : id <= this.lastPeer || this.goawaySent;
+    if (!opened || (channel?.waits && !channel.closed)) return "CHANNEL_ID";
     if (channel === undefined || channel.closed) return undefined;
     return this.onChannel(channel, frame);
+  }
+
+  private peerGrants(channels: number): RevdialErrorCode | undefined {
+    if (channels === 0 || this.oursLeft + channels > OURS_MAX) return "CREDIT_INVALID";
+    this.oursLeft += channels;
+    for (const channel of this.live()) {
+      if (!channel.waits || this.oursLeft === 0) continue;
+      channel.waits = false;
+      this.oursLeft -= 1;
+    }
+    return undefined;
   }
 
   private peerOpens(frame: Frame & { type: "open" }): RevdialErrorCode | undefined {
     const { channel: id, end, kind, length } = frame;
     if (id % 2 === 0 || id <= this.lastPeer) return "CHANNEL_ID";
-    if (this.goawaySent) return undefined;
+    if (this.peerLeft === 0) return "OPEN_FLOOD";
+    this.peerOpened += 1;
+    if (this.goawaySent) {
+      this.crossed += 1;
+      return undefined;
+    }
     this.lastPeer = id;
     if (kind <= 1 && end && (length ?? 0) > 0) return "BODY_LENGTH";
-    if (kind > 1 || this.slots >= limits.channelsMax || (!end && !this.roomForWindow)) return undefined;
+    if (kind > 1 || (!end && !this.roomForWindow)) return undefined;
     this.add(id, false, end, kind === 1, length);
     return undefined;
   }
 
   private peerGoesAway({ code, lastChannel }: Frame & { type: "goaway" }): RevdialErrorCode | undefined {
     this.goawayReceived = true;
-    for (const [id, channel] of this.channels) if (channel.ours && id > lastChannel) channel.closed = true;
+    for (const [id, channel] of this.channels)
+      if (channel.ours && (channel.waits || id > lastChannel)) channel.closed = true;
     return code >= 64 ? goawayCodeName(code) : undefined;
   }
 
@@ -164,6 +197,7 @@ export class Model {
   /** All that may leave has left. */
   flush(): void {
     for (const channel of this.live()) {
+      if (channel.waits) continue;
       const bytes = Math.min(channel.queued, channel.granted - channel.sent);
       channel.sent += bytes;
       channel.queued -= bytes;
@@ -173,6 +207,12 @@ export class Model {
       channel.closed = channel.remoteEnded || (!channel.ours && !channel.socket);
     }
     if ((this.goawaySent || this.goawayReceived) && this.live().length === 0) this.over ??= "CLOSED";
+  }
+
+  /** Our GOAWAY: what the peer has never heard of will never leave. */
+  goAway(): void {
+    this.goawaySent = true;
+    for (const channel of this.live()) if (channel.waits) channel.closed = true;
   }
 
   open(end: boolean, socket: boolean): void {

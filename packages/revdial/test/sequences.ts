@@ -19,6 +19,7 @@ export interface Step {
   data?: { channel: number; bytes: number };
   end?: { channel: number };
   reset?: { channel: number; code: WireCodeName };
+  handled?: { channel: number };
   goaway?: { code: WireCodeName; retryAfterMs: number };
   sent?: PlainFrame[];
   closed?: string;
@@ -90,7 +91,7 @@ export function play({ role, limits = {}, steps }: Sequence): { wanted: Step[]; 
   return { wanted, got };
 }
 
-function localEvents({ open, head, data, end, reset, goaway }: Step): LocalEvent[] {
+function localEvents({ open, head, data, end, reset, handled, goaway }: Step): LocalEvent[] {
   const events: LocalEvent[] = [];
   if (open) {
     const { channel, end: ended, ...more } = open;
@@ -100,6 +101,7 @@ function localEvents({ open, head, data, end, reset, goaway }: Step): LocalEvent
   if (data) events.push({ do: "data", channel: data.channel, bytes: new Uint8Array(data.bytes) });
   if (end) events.push({ do: "end", channel: end.channel, trailers: [] });
   if (reset) events.push({ do: "reset", reason: "", ...reset });
+  if (handled) events.push({ do: "handled", ...handled });
   if (goaway) events.push({ do: "goaway", reason: "", ...goaway });
   return events;
 }

@@ -54,7 +54,7 @@ describe("two tunnels over a bad link", () => {
       ]),
     );
     const frames = new Set(reports.flatMap((report) => Object.keys(report.frames)));
-    expect(frames.size).toBe(11); // Every type that SPEC §4 names.
+    expect(frames.size).toBe(12); // Every type that SPEC §4 names.
   });
 
   it.each(foundSeeds)("hold seed %i: %s", async (seed) => {

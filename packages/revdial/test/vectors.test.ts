@@ -80,6 +80,7 @@ describe("the frame codec", () => {
         "pong",
         "goaway",
         "notice",
+        "grant",
       ].toSorted(),
     );
     expect([...new Set(bad.map(({ error }) => error))].toSorted()).toEqual([
@@ -153,6 +154,7 @@ describe("the frame codec", () => {
       fc.record({ type: fc.constant("end" as const), channel, trailers: headers }),
       fc.record({ type: fc.constant("reset" as const), channel, code: fc.nat(0xffff), reason }),
       fc.record({ type: fc.constant("credit" as const), channel, bytes: u32 }),
+      fc.record({ type: fc.constant("grant" as const), channels: u32 }),
       fc.record({ type: fc.constant("ping" as const), token: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }) }),
       fc.record({
         type: fc.constant("goaway" as const),

@@ -60,6 +60,19 @@ const SETTLE_MS = 120_000;
 const QUIET_ROUNDS_MAX = 200;
 const sides: readonly Side[] = ["left", "right"];
 
+/** What one side states about itself and how fast it grants; from dice of their own, so that no seed draws in another order. */
+function drawManners(dice: Dice, tight: boolean): Partial<TunnelLimits> {
+  const paced = tight && dice.chance(0.5);
+  return {
+    interimHeadsMax: dice.pick([0, 1, 2, 32]),
+    headersMax: dice.pick([3, 256]),
+    emptyDataMax: dice.pick([0, 64]),
+    ...(paced
+      ? { opensPerSecondMax: dice.int(2, 20), resetsPerWindowMax: dice.int(5, 50), grantTimeoutMs: 60_000 }
+      : {}),
+  };
+}
+
 function drawLimits(dice: Dice, tight: boolean): TunnelLimits {
   const windowInitialBytes = dice.pick([1, 1000, 16_384, 65_536]);
   return {
@@ -95,7 +108,11 @@ class Run {
     this.steps = this.dice.int(10, 100);
     const weather = new Weather(this.dice.fork());
     const tight = this.dice.chance(0.3);
-    const limits = { left: drawLimits(this.dice, tight), right: drawLimits(this.dice, tight) };
+    const manners = new Dice(~seed >>> 0);
+    const limits = {
+      left: { ...drawLimits(this.dice, tight), ...drawManners(manners, tight) },
+      right: { ...drawLimits(this.dice, tight), ...drawManners(manners, tight) },
+    };
     const narrow = Math.min(limits.left.windowInitialBytes, limits.right.windowInitialBytes);
     this.bodyBytesMax = Math.min(BODY_BYTES_MAX, WINDOWS_MAX * narrow);
     const witness = new Witness((sentence) => this.world.fault(sentence));
@@ -132,6 +149,7 @@ class Run {
     const { world, deeds } = this;
     const { left, right } = deeds.limits;
     const most = (limit: keyof TunnelLimits) => Math.max(left[limit], right[limit]);
+    world.interimHeadsMax = { left: left.interimHeadsMax, right: right.interimHeadsMax };
     world.inFlightBytesMax = most("windowMaxBytes") + most("sendQueueBytes") + most("dataBytesMax");
     for (const side of sides) {
       const tunnel = this.tunnel(side);

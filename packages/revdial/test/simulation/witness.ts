@@ -13,6 +13,7 @@ type Hello = Frame & { type: "hello" };
 
 /** One direction of one channel. */
 interface Lane {
+  interims: number;
   bytes: number;
   grantedBytes: number;
   headed: boolean;
@@ -34,6 +35,9 @@ export class Witness {
   readonly channels = new Map<number, Watched>();
   private readonly hellos: Partial<Record<Side, Hello>> = {};
   private readonly last: Record<Side, number> = { left: 0, right: 0 };
+  private readonly opened: Record<Side, number> = { left: 0, right: 0 };
+  /** Channels that a side may open: by the other's HELLO and its GRANTs. */
+  private readonly granted: Record<Side, number> = { left: 0, right: 0 };
   private readonly goneAway: Record<Side, boolean> = { left: false, right: false };
   private readonly report: (sentence: string) => void;
 
@@ -65,6 +69,7 @@ export class Witness {
     if (frame.type === "hello") {
       if (this.hellos[from] !== undefined) return "a second HELLO";
       this.hellos[from] = frame;
+      this.granted[other(from)] = frame.channelsMax;
       return undefined;
     }
     if (frame.type === "goaway") {
@@ -76,10 +81,20 @@ export class Witness {
     if (this.hellos[from] === undefined) return "before its own HELLO";
     if (this.hellos[other(from)] === undefined) return "before the other's HELLO";
     if (frame.type === "open") return this.open(from, frame);
+    if (frame.type === "grant") return this.grant(from, frame.channels);
     if (!("channel" in frame)) return undefined;
     const channel = this.channels.get(frame.channel);
     if (channel === undefined) return "never opened";
     return this.onChannel(from, frame, channel);
+  }
+
+  /** No more than the opener has used: slots that it knows nothing of cannot be free again. */
+  private grant(from: Side, channels: number): string | undefined {
+    const to = other(from);
+    this.granted[to] += channels;
+    if (channels === 0) return "nothing";
+    const left = this.granted[to] - this.opened[to];
+    return left > (this.hellos[from]?.channelsMax ?? 0) ? `${channels} when ${left} are left` : undefined;
   }
 
   private open(from: Side, frame: Frame & { type: "open" }): string | undefined {
@@ -88,7 +103,12 @@ export class Witness {
     if ((id % 2 === 1) !== (from === "left")) return "the other's parity";
     if (id <= this.last[from]) return `not above ${this.last[from]}`;
     this.last[from] = id;
+    this.opened[from] += 1;
+    const peer = this.hellos[other(from)];
+    if (this.opened[from] > this.granted[from]) return "without a grant";
+    if (frame.headers.length > (peer?.headersMax ?? 0)) return `${frame.headers.length} fields`;
     const lane = (side: Side): Lane => ({
+      interims: 0,
       bytes: 0,
       grantedBytes: this.hellos[other(side)]?.windowBytes ?? 0,
       headed: side === from,
@@ -132,8 +152,13 @@ export class Witness {
     if (channel.opener === from) return "on its own channel";
     if (lane.headed) return "a second one";
     if (frame.status === 101 && !channel.socket) return "101 on a request";
-    if (frame.status < 200 && frame.status !== 101)
+    const peer = this.hellos[other(from)];
+    if (frame.headers.length > (peer?.headersMax ?? 0)) return `${frame.headers.length} fields`;
+    if (frame.status < 200 && frame.status !== 101) {
+      lane.interims += 1;
+      if (lane.interims > (peer?.interimHeadsMax ?? 0)) return `the ${lane.interims}th interim one`;
       return frame.end ? "an interim head that ends" : undefined;
+    }
     lane.headed = true;
     lane.ended = frame.end;
     return undefined;

@@ -59,6 +59,8 @@ export class World {
   readonly lines: string[] = [];
   /** What may wait between a producer and its reader, besides one chunk. */
   inFlightBytesMax = Number.POSITIVE_INFINITY;
+  /** Interim heads that each side takes for one request; more are dropped on their way. */
+  interimHeadsMax: Record<Side, number> = { left: 0, right: 0 };
   tunnels: Record<Side, Tunnel> | undefined;
 
   constructor(dice: Dice) {
