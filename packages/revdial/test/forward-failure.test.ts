@@ -63,6 +63,72 @@ describe.each(ways)("forwarding by %s", (_way, forward) => {
     await idle();
   });
 
+  const dying = () => {
+    const asked: string[] = [];
+    /** Each connection answers once, and is reset when it is asked again. */
+    const origin = rawOrigin((socket: Socket & { used?: boolean }, head) => {
+      asked.push(head.slice(0, head.indexOf(" HTTP")));
+      if (socket.used) socket.resetAndDestroy();
+      else socket.write(ok());
+      socket.used = true;
+    });
+    return { asked, origin };
+  };
+
+  it.each(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])(
+    "sends a %s without a body once more when the kept connection it took has died",
+    async (method) => {
+      const { asked, origin } = dying();
+      await start(origin, { forward });
+      await client(get("/first")).until(/ok$/);
+      const again = client(`${method} /again HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+      expect(await again.rest()).toMatch(/^HTTP\/1\.1 200 /);
+      expect(asked).toEqual(["GET /first", `${method} /again`, `${method} /again`]);
+    },
+  );
+
+  it.each([
+    ["a POST, which may have run", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"],
+    ["a PATCH, which may have run", "PATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"],
+    ["a PUT, whose body is gone", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"],
+  ])("does not send %s a second time", async (_what, said) => {
+    const { asked, origin } = dying();
+    const { idle } = await start(origin, { forward });
+    await client(get("/first")).until(/ok$/);
+    expect(await client(said).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 502 /);
+    expect(asked).toHaveLength(2);
+    await idle();
+  });
+
+  it("does not send a request a second time that has been answered in part", async () => {
+    let asked = 0;
+    const { idle } = await start(
+      rawOrigin((socket) => {
+        asked += 1;
+        if (asked === 1) return void socket.write(ok());
+        socket.write("HTTP/1.1 200 OK\r\nContent-Le", () => socket.destroy());
+      }),
+      { forward },
+    );
+    await client(get()).until(/ok$/);
+    expect(await client(get()).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 502 /);
+    expect(asked).toBe(2);
+    await idle();
+  });
+
+  it("does not send a request a second time that a new connection has swallowed", async () => {
+    let asked = 0;
+    await start(
+      rawOrigin((socket) => {
+        asked += 1;
+        socket.destroy();
+      }),
+      { forward },
+    );
+    expect(await client(get()).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 502 /);
+    expect(asked).toBe(1);
+  });
+
   it("refuses CONNECT as a request, and an upgrade with it", async () => {
     const { tunnel, idle } = await start(
       rawOrigin((socket) => void socket.write("HTTP/1.1 200 OK\r\n\r\n")),

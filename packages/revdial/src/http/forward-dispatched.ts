@@ -2,35 +2,53 @@
 import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
 import type { IncomingRequest, Reply } from "../tunnel.ts";
 import { checkCoding, type FieldObject, pairsOf } from "./fields.ts";
-import { authority, type ForwardTarget, unreachable } from "./forward-exchange.ts";
+import { authority, isRepeatable, sendAgain, unreachable, type Way } from "./forward-exchange.ts";
 import type { Dispatching } from "./front.ts";
 
 export function dispatched(
   dispatcher: Dispatching,
-  target: ForwardTarget,
+  way: Way,
   request: IncomingRequest,
   reply: Reply,
 ): Promise<void> {
   const { method, path, hasBody } = request;
-  const headers: string[] = ["host", authority(target)];
+  const headers: string[] = ["host", authority(way.target)];
   for (const [name, value] of request.headers) headers.push(name, value);
   if (request.traceparent !== undefined) headers.push("traceparent", request.traceparent);
-  const handler = new DispatchedExchange(reply);
+  const handler = new DispatchedExchange(way, request, reply);
   const body = hasBody ? request.body : null;
   // How long is long enough is the caller's to say: its deadline travels with the request.
   dispatcher.dispatch({ method, path, headers, body, headersTimeout: 0, bodyTimeout: 0 }, handler);
   return handler.done;
 }
 
+/** Nothing was sent: there was no connection. */
+const unconnected: ReadonlySet<string> = new Set(["ECONNREFUSED", "ENOENT", "UND_ERR_CONNECT_TIMEOUT"]);
+
+/**
+ * The connection has died. Where undici tells what a connection had received, none at all means that it was new, and not a
+ * kept one that its far end closed meanwhile. Of a reset it tells nothing.
+ */
+function isBrokenOff(error: Error): boolean {
+  const { code, socket } = error as NodeJS.ErrnoException & { socket?: { bytesRead?: number } };
+  if (code === "UND_ERR_SOCKET") return (socket?.bytesRead ?? 0) > 0;
+  return code === "ECONNRESET" || code === "EPIPE";
+}
+
 class DispatchedExchange implements DispatchHandler {
   readonly done: Promise<void>;
+  private readonly way: Way;
+  private readonly request: IncomingRequest;
   private readonly reply: Reply;
   private readonly settle: PromiseWithResolvers<void>;
-  private head: boolean;
+  /** Something of an answer has come. */
+  private heard: boolean;
 
-  constructor(reply: Reply) {
+  constructor(way: Way, request: IncomingRequest, reply: Reply) {
+    this.way = way;
+    this.request = request;
     this.reply = reply;
-    this.head = false;
+    this.heard = false;
     this.settle = Promise.withResolvers<void>();
     this.done = this.settle.promise;
   }
@@ -41,11 +59,16 @@ class DispatchedExchange implements DispatchHandler {
     });
   }
 
+  /** undici's word at the first byte; other dispatchers have none. */
+  onResponseStarted(): void {
+    this.heard = true;
+  }
+
   onResponseStart(_controller: DispatchController, status: number, headers: FieldObject): void {
+    this.heard = true;
     checkCoding(headers["transfer-encoding"]);
     const list = pairsOf(headers);
     if (status < 200) return this.reply.interim(status, list);
-    this.head = true;
     this.reply.head(status, list);
   }
 
@@ -61,9 +84,11 @@ class DispatchedExchange implements DispatchHandler {
   }
 
   onResponseError(_controller: DispatchController, error: Error): void {
-    const { code } = error as NodeJS.ErrnoException;
-    const never =
-      !this.head && (code === "ECONNREFUSED" || code === "ENOENT" || code === "UND_ERR_CONNECT_TIMEOUT");
-    this.settle.reject(never ? unreachable(error) : error);
+    const { way, request, reply, settle } = this;
+    if (this.heard) settle.reject(error);
+    else if (unconnected.has((error as NodeJS.ErrnoException).code ?? "")) settle.reject(unreachable(error));
+    else if (isBrokenOff(error) && !reply.over && isRepeatable(request))
+      settle.resolve(sendAgain(way, request, reply));
+    else settle.reject(error);
   }
 }

@@ -11,8 +11,24 @@ export type ForwardTarget = { host: string; port: number } | { socketPath: strin
 
 export interface Way {
   target: ForwardTarget;
-  agent: Agent;
+  /** False for a connection of its own. */
+  agent: Agent | false;
   connectTimeoutMs: number;
+}
+
+/** Methods that may be sent twice (RFC 9110 §9.2.2). */
+const idempotent: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+/** Whether a proxy may send this once more after a connection has died with it. A body is gone once it was read. */
+export function isRepeatable({ hasBody, method }: IncomingRequest): boolean {
+  return !hasBody && idempotent.has(method);
+}
+
+/** Sends a request a second time, after the kept connection that had taken it has died, on one that is new. */
+export function sendAgain(way: Way, request: IncomingRequest, reply: Reply): Promise<void> {
+  const again = new NodeExchange({ ...way, agent: false }, request, reply);
+  again.connected = true; // It has left this host before: whatever happens now, it is not "never sent".
+  return again.done;
 }
 
 /** Nothing of the request has left this host: it may be sent again. */
@@ -27,13 +43,18 @@ export function authority(target: ForwardTarget): string {
 
 export class NodeExchange {
   readonly done: Promise<void>;
+  /** The request may have left this host. */
+  connected = false;
+  private readonly way: Way;
   private readonly request: IncomingRequest;
   private readonly reply: Reply;
   private readonly upstream: ClientRequest;
   private readonly settle = Promise.withResolvers<void>();
-  private connected = false;
+  /** What its connection had brought for others. */
+  private bytesBefore = 0;
 
   constructor(way: Way, request: IncomingRequest, reply: Reply) {
+    this.way = way;
     this.request = request;
     this.reply = reply;
     this.done = this.settle.promise;
@@ -42,7 +63,7 @@ export class NodeExchange {
     this.upstream = httpRequest({
       ...("socketPath" in target ? { socketPath: target.socketPath } : target),
       // An upgraded connection whose far end has said its last still listens.
-      ...(upgrade === undefined ? { agent } : { agent: false as const, allowHalfOpen: true }),
+      ...(upgrade === undefined ? { agent } : { agent: false, allowHalfOpen: true }),
       method,
       path,
       headers: nodeHeaders(target, request),
@@ -84,6 +105,7 @@ export class NodeExchange {
   private listen(connectTimeoutMs: number): void {
     const { upstream, reply } = this;
     upstream.on("socket", (socket: Socket) => {
+      this.bytesBefore = socket.bytesRead;
       if (!socket.connecting) {
         this.connected = true;
         return;
@@ -95,7 +117,7 @@ export class NodeExchange {
         socket.setTimeout(0).off("timeout", give);
       });
     });
-    upstream.on("error", (error) => this.settle.reject(this.connected ? error : unreachable(error)));
+    upstream.on("error", (error) => this.failed(error));
     const interim = this.guarded((status: number, raw: string[]) => {
       if (status !== 101) reply.interim(status, pairs(raw));
     });
@@ -108,6 +130,13 @@ export class NodeExchange {
       "response",
       this.guarded((response) => this.answered(response)),
     );
+  }
+
+  private failed(error: Error): void {
+    const { upstream, reply, request, way, settle } = this;
+    const unheard = upstream.reusedSocket && upstream.socket?.bytesRead === this.bytesBefore;
+    if (unheard && !reply.over && isRepeatable(request)) settle.resolve(sendAgain(way, request, reply));
+    else settle.reject(this.connected ? error : unreachable(error));
   }
 
   private switched(response: IncomingMessage, backend: Duplex, head: Buffer): void {

@@ -32,7 +32,7 @@ export function forwardTo(target: ForwardTarget, options: ForwardOptions = {}): 
     // Its answer would be a stream that nobody asked for; undici and node:http have no way to give it.
     if (request.method === "CONNECT") return { status: 501 };
     if (request.upgrade !== undefined) return new NodeExchange(way, request, reply).done;
-    if (dispatcher && !expectsContinue(request)) return dispatched(dispatcher, target, request, reply);
+    if (dispatcher && !expectsContinue(request)) return dispatched(dispatcher, way, request, reply);
     return new NodeExchange(way, request, reply).done;
   };
 }
