@@ -69,3 +69,64 @@ describe("a client", () => {
     expect(heard.match(/HTTP\/1/g)).toHaveLength(1);
   });
 });
+
+describe("an answer that comes before the upload has ended", () => {
+  const UPLOAD_BYTES = 5_000_000;
+  const upload = (...fields: string[]) =>
+    `POST / HTTP/1.1\r\n${["Host: a", `Content-Length: ${UPLOAD_BYTES}`, ...fields].join("\r\n")}\r\n\r\nstart`;
+  const early = (socket: Socket, head: string) =>
+    void socket.write(
+      head.startsWith("POST") ? "HTTP/1.1 413 No\r\nContent-Length: 4\r\n\r\nlong" : ok("second"),
+    );
+
+  it("lets the client send the rest, and ask again on the same connection", async () => {
+    const { idle } = await start(early);
+    const asking = client(upload());
+    expect(await asking.until(/long$/)).toMatch(/^HTTP\/1\.1 413 /);
+    asking.say("x".repeat(UPLOAD_BYTES - 5));
+    asking.say(get("/", "Connection: close"));
+    expect(await asking.rest()).toMatch(/long.*HTTP\/1\.1 200 .*second$/s);
+    await idle();
+  });
+
+  it("lets a client that had to wait for room do so too", async () => {
+    const { idle } = await start((socket, head) => {
+      // Reads nothing until the way to it is full.
+      socket.pause();
+      setImmediate(() => early(socket, head));
+    });
+    const asking = client(upload(), "x".repeat(UPLOAD_BYTES - 5), get("/", "Connection: close"));
+    expect(await asking.rest()).toMatch(/^HTTP\/1\.1 413 .*long.*HTTP\/1\.1 200 /s);
+    await idle();
+  });
+
+  it("cuts a client that does not stop sending what nobody wants", async () => {
+    const { idle } = await start(early);
+    const asking = client(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${10 ** 12}\r\n\r\nstart`);
+    await asking.until(/long$/);
+    const chunk = Buffer.alloc(1024 * 1024);
+    const send = () => {
+      while (!asking.socket.destroyed && asking.socket.write(chunk));
+    };
+    asking.socket.on("drain", send);
+    send();
+    await asking.closed;
+    await idle();
+  });
+
+  it("ends the connection of a client that waited for 100-continue", async () => {
+    await start(early);
+    expect(await client(upload("Expect: 100-continue")).rest()).toMatch(/connection: close.*long$/is);
+  });
+
+  it("says that a body is broken where the tunnel ends meanwhile", async () => {
+    const { tunnel } = await start(() => undefined);
+    const asking = client(upload());
+    asking.say("x".repeat(100));
+    tunnel.destroy();
+    expect(await asking.until(/\n$/)).toMatch(/^HTTP\/1\.1 50[23] /);
+    asking.say("x".repeat(UPLOAD_BYTES - 105));
+    asking.say(get());
+    expect(await asking.until(/HTTP.*HTTP.*\r\n\r\n/s)).toMatch(/HTTP\/1\.1 503 /);
+  });
+});

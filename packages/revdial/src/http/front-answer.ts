@@ -1,5 +1,6 @@
 /** One response of a dispatcher as the answer of Node's HTTP server. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex, Readable } from "node:stream";
 import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
 import { RevdialError } from "../errors.ts";
 import { type FieldObject, pairsOf } from "./fields.ts";
@@ -7,6 +8,22 @@ import type { HttpFrontOptions } from "./front.ts";
 
 /** Bytes of a body up to which copying it into a string is cheaper than a second buffer. */
 const ONE_WRITE_BYTES_MAX = 4096;
+
+/** Bytes that a client may still send after its answer, before its connection is cut. */
+const DROPPED_BYTES_MAX = 16 * 1024 * 1024;
+
+/**
+ * Takes what nobody wants any more off the connection: the client may send all of it before it reads the answer, and what it
+ * asks next comes behind it (RFC 9112 §9.3).
+ */
+export function dropRest(stream: Readable, connection: Duplex): void {
+  let left = DROPPED_BYTES_MAX;
+  stream.on("data", (chunk: Buffer) => {
+    left -= chunk.byteLength;
+    if (left < 0) connection.destroy();
+  });
+  stream.resume();
+}
 
 /** Status for a failure on the way to the backend. */
 function statusOf(error: Error): number {
@@ -106,7 +123,13 @@ export class Answer implements DispatchHandler {
       this.done = true;
       if (this.head) this.answerWhole(this.head);
       else response.end();
+      this.ended();
     }
+  }
+
+  private ended(): void {
+    const { request } = this;
+    if (!request.complete) dropRest(request, request.socket);
   }
 
   private endWith(trailers: FieldObject): void {
@@ -123,6 +146,7 @@ export class Answer implements DispatchHandler {
     }
     this.done = true;
     response.end();
+    this.ended();
   }
 
   /** False when Node does not take this head: the client and the backend are told. */
@@ -163,6 +187,7 @@ export class Answer implements DispatchHandler {
     this.head = undefined;
     if (response.headersSent || response.destroyed) return void response.destroy();
     answerError(response, error);
+    this.ended();
   }
 }
 

@@ -63,10 +63,20 @@ function dispatchOptions(
   { deadlineMs }: HttpFrontOptions,
 ): DispatchOptions {
   const { method = "GET" } = request;
-  const options: DispatchOptions = { path, method, headers: headersOf(request), body };
+  const options: DispatchOptions = {
+    path,
+    method,
+    headers: headersOf(request),
+    body: body && chunksOf(body),
+  };
   if (deadlineMs !== undefined) options.deadlineMs = deadlineMs;
   if (body !== null) options.trailers = () => pairs(body.rawTrailers);
   return options;
+}
+
+/** Who stops reading, since the answer is there, must not take the connection with it: the answer is still on it. */
+function chunksOf(body: IncomingMessage): AsyncIterable<unknown> {
+  return { [Symbol.asyncIterator]: () => body.iterator({ destroyOnReturn: false }) };
 }
 
 const SLASH = 0x2f;
