@@ -7,11 +7,11 @@ import type { Duplex } from "node:stream";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { ChunkQueue } from "./chunk-queue.ts";
 import { RevdialError } from "./errors.ts";
-import { BodySender, checkBody, isEmpty, openHead, warn } from "./exchange.ts";
+import { BodySender, isEmpty, openHead, warn } from "./exchange.ts";
+import { type BodyInput, bodyOf, type HeaderInput, pairsOf, withQuery } from "./fetch-input.ts";
 import type { OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
-import type { Body } from "./tunnel.ts";
 
 type HeaderObject = Record<string, string | string[]>;
 
@@ -19,22 +19,18 @@ type HeaderObject = Record<string, string | string[]>;
 export interface DispatchOptions {
   path: string;
   method: string;
-  /** Flat pairs, an object, or an iterable of pairs. */
-  headers?:
-    | readonly string[]
-    | Iterable<[string, string]>
-    | Record<string, string | string[] | undefined>
-    | null;
-  body?: string | Uint8Array | AsyncIterable<unknown> | null;
-  query?: Record<string, unknown> | null;
+  /** Flat pairs too. */
+  headers?: HeaderInput | readonly string[] | undefined;
+  body?: BodyInput | undefined;
+  query?: Record<string, unknown> | null | undefined;
   /** The protocol to switch to; "CONNECT" as method asks for a plain byte stream. */
-  upgrade?: string | boolean | null;
-  deadlineMs?: number;
+  upgrade?: string | boolean | null | undefined;
+  deadlineMs?: number | undefined;
   /** The fields after the body, asked for once all of it has been taken. */
-  trailers?: () => HeaderList;
+  trailers?: (() => HeaderList) | undefined;
   /** undici's own limits in milliseconds: they are for other dispatchers, a tunnel has `deadlineMs`. */
-  headersTimeout?: number;
-  bodyTimeout?: number;
+  headersTimeout?: number | null | undefined;
+  bodyTimeout?: number | null | undefined;
 }
 
 /** What a handler may do while its exchange runs. */
@@ -99,8 +95,7 @@ type Dispatch = (options: DispatchOptions, handler: DispatchHandler) => boolean;
  *
  * - It has no such methods itself and emits no events; in TypeScript it needs a cast to undici's class.
  * - The URL's host is not looked at: a redirect to another one stays with the service.
- * - A body is a string, a Uint8Array or an async iterable (streams are); `request` with a form or a blob is an ARGUMENT:
- *   `fetch` encodes those itself.
+ * - A form may be of any FormData, not only of the undici that sends it.
  * - `expectContinue`, `reset`, `blocking`, `idempotent`, `headersTimeout` and `bodyTimeout` do nothing (`deadlineMs` is the one
  *   limit of time), and handlers are not told of what was sent (`onBodySent`, `onRequestSent`).
  * - The retry interceptor knows statuses as ever, but none of our codes: name them in `errorCodes`, and only those that
@@ -115,8 +110,9 @@ export class TunnelDispatcher {
     this.exchange = exchange;
   }
 
-  /** Never throws for what the request or the tunnel is: every failure reaches the handler, as a RevdialError. */
+  /** Throws for a missing handler (ARGUMENT) and nothing else: every failure reaches the handler, as a RevdialError. */
   dispatch(options: DispatchOptions, handler: DispatchHandler): boolean {
+    if (typeof handler !== "object" || handler === null) throw new RevdialError("ARGUMENT", "no handler");
     const modern = "onConnect" in handler ? fromLegacy(handler as unknown as LegacyHandler) : handler;
     const exchange = this.exchange(modern);
     try {
@@ -166,6 +162,8 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
   private readonly service: string;
   private readonly handler: DispatchHandler;
   private channel = 0;
+  /** What the exchange may switch to. */
+  private upgrade: string | undefined;
   /** The handler has heard the last of it. */
   private over = false;
   /** The channel is over, though the handler may not have taken everything. */
@@ -186,15 +184,17 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
   start(options: DispatchOptions): void {
     this.handler.onRequestStart?.(this, {});
     if (this.aborted) return;
+    if (typeof options !== "object" || options === null) throw new RevdialError("ARGUMENT", "no options");
     const { path, method, query, deadlineMs, trailers } = options;
-    const body = bodyOf(options.body);
-    const upgrade =
-      method === "CONNECT" ? "" : typeof options.upgrade === "string" ? options.upgrade : undefined;
+    const headers = pairsOf(options.headers);
+    const body = bodyOf(options.body, headers);
+    this.upgrade = method === "CONNECT" ? "" : upgradeOf(options.upgrade);
+    const { service, upgrade } = this;
     const head = openHead({
-      service: this.service,
+      service,
       method,
       path: !query ? path : withQuery(path, query),
-      headers: pairsOf(options.headers),
+      headers,
       body,
       trailers,
       deadlineMs,
@@ -261,9 +261,9 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
 
   onHead(status: number, headers: HeaderList): void {
     if (this.aborted) return;
-    this.heads = headers;
+    this.heads = status === 101 ? withUpgrade(headers, this.upgrade) : headers;
     this.contain(() => {
-      if (status === 101) this.switched(headers);
+      if (status === 101) this.switched(this.heads);
       else this.handler.onResponseStart?.(this, status, objectOf(headers), "");
     });
   }
@@ -366,6 +366,17 @@ function fromLegacy(handler: LegacyHandler): DispatchHandler {
   };
 }
 
+function upgradeOf(upgrade: DispatchOptions["upgrade"]): string | undefined {
+  if (typeof upgrade === "string") return upgrade;
+  if (upgrade) throw new RevdialError("ARGUMENT", "an upgrade says to what");
+  return undefined;
+}
+
+/** Of one hop, so they did not travel; whoever asked by HTTP, as undici's WebSocket does, looks for them. */
+function withUpgrade(headers: HeaderList, upgrade: string | undefined): HeaderList {
+  return upgrade ? [["connection", "upgrade"], ["upgrade", upgrade], ...headers] : headers;
+}
+
 function asBuffer(bytes: Uint8Array): Buffer {
   return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -390,44 +401,4 @@ function objectOf(headers: HeaderList): HeaderObject {
     else before.push(value);
   }
   return object;
-}
-
-function bodyOf(body: DispatchOptions["body"]): Body | undefined {
-  if (body === null || body === undefined) return undefined;
-  if (typeof body === "string") return new TextEncoder().encode(body);
-  if (body instanceof Uint8Array) return body;
-  checkBody(body);
-  return { [Symbol.asyncIterator]: () => chunksOf(body[Symbol.asyncIterator]()) };
-}
-
-/** Streams may give text. */
-async function* chunksOf(chunks: AsyncIterator<unknown>): AsyncGenerator<Uint8Array> {
-  for await (const chunk of { [Symbol.asyncIterator]: () => chunks }) {
-    yield typeof chunk === "string" ? new TextEncoder().encode(chunk) : (chunk as Uint8Array);
-  }
-}
-
-function pairsOf(headers: DispatchOptions["headers"]): [string, string][] {
-  if (!headers) return [];
-  const pairs: [string, string][] = [];
-  if (Array.isArray(headers) && typeof headers[0] === "string") {
-    for (let i = 0; i + 1 < headers.length; i += 2) pairs.push([String(headers[i]), String(headers[i + 1])]);
-    return pairs;
-  }
-  const entries =
-    Symbol.iterator in headers ? (headers as Iterable<[string, string]>) : Object.entries(headers);
-  for (const [name, value] of entries) {
-    if (value === undefined) continue;
-    for (const one of Array.isArray(value) ? value : [value]) pairs.push([name, String(one)]);
-  }
-  return pairs;
-}
-
-function withQuery(path: string, query: Record<string, unknown>): string {
-  const search = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    for (const one of Array.isArray(value) ? value : [value])
-      if (one !== undefined) search.append(name, String(one));
-  }
-  return search.size === 0 ? path : `${path}?${search}`;
 }

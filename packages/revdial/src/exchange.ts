@@ -17,12 +17,14 @@ export function isEmpty(body: Body | undefined): boolean {
  * Error: ARGUMENT for what is neither bytes nor gives any, and for a stream that somebody else reads. To begin to read is no
  * way to find out: a request that is not sent leaves its body as it was.
  */
-export function checkBody(
-  body: (AsyncIterable<unknown> & { locked?: unknown }) | Uint8Array | undefined,
-): void {
+export function checkBody(body: (Body & { locked?: unknown }) | undefined): void {
   if (body === undefined || body instanceof Uint8Array) return;
   if (typeof body?.[Symbol.asyncIterator] !== "function")
     throw new RevdialError("ARGUMENT", "a body is a Uint8Array or an async iterable");
+  checkUnread(body);
+}
+
+export function checkUnread(body: { locked?: unknown }): void {
   if (body.locked === true) throw new RevdialError("ARGUMENT", "the body is read already, or was");
 }
 

@@ -1,13 +1,14 @@
 /** A tunnel's service as a `fetch`-like function, so that an HTTP client written for fetch works through a tunnel. */
-import type { Body, Tunnel, TunnelRequest } from "./tunnel.ts";
+import { type BodyInput, bodyOf, type HeaderInput, pairsOf } from "./fetch-input.ts";
+import type { Tunnel } from "./tunnel.ts";
 
 export interface TunnelFetchInit {
-  method?: string;
-  headers?: Record<string, string>;
-  body?: string | Uint8Array | null;
-  signal?: AbortSignal;
+  method?: string | undefined;
+  headers?: HeaderInput | undefined;
+  body?: BodyInput | undefined;
+  signal?: AbortSignal | null | undefined;
   /** Time for the whole exchange in milliseconds; travels with the request. */
-  deadlineMs?: number;
+  deadlineMs?: number | undefined;
 }
 
 export type TunnelFetch = (input: string | URL, init?: TunnelFetchInit) => Promise<Response>;
@@ -19,24 +20,16 @@ const bodiless = new Set([101, 103, 204, 205, 304]);
 export function tunnelFetch(tunnel: Pick<Tunnel, "request">, service: string): TunnelFetch {
   return async (input, init = {}) => {
     const method = (init.method ?? "GET").toUpperCase();
-    const request: TunnelRequest = {
-      service,
-      method,
-      path: requestPath(input),
-      headers: Object.entries(init.headers ?? {}).map(
-        ([name, value]) => [name.toLowerCase(), value] as const,
-      ),
-    };
-    const body: Body | undefined =
-      typeof init.body === "string" ? new TextEncoder().encode(init.body) : (init.body ?? undefined);
-    if (body !== undefined) request.body = body;
-    if (init.signal) request.signal = init.signal;
-    if (init.deadlineMs !== undefined) request.deadlineMs = init.deadlineMs;
-    const reply = await tunnel.request(request);
+    const headers = pairsOf(init.headers);
+    const body = bodyOf(init.body, headers);
+    const { deadlineMs } = init;
+    const signal = init.signal ?? undefined;
+    const path = requestPath(input);
+    const reply = await tunnel.request({ service, method, path, headers, body, deadlineMs, signal });
     const empty = bodiless.has(reply.status) || method === "HEAD";
     if (empty) await reply.body[Symbol.asyncIterator]().return?.();
-    const headers = new Headers(reply.headers.map(([name, value]): [string, string] => [name, value]));
-    return new Response(empty ? null : readable(reply.body), { status: reply.status, headers });
+    const fields = new Headers(reply.headers.map(([name, value]): [string, string] => [name, value]));
+    return new Response(empty ? null : readable(reply.body), { status: reply.status, headers: fields });
   };
 }
 

@@ -1,4 +1,5 @@
 /** undici's functions and interceptors through a tunnel, over a real WebSocket. */
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { Writable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it, test } from "@jest/globals";
@@ -10,6 +11,7 @@ import {
   RetryAgent,
   request,
   stream,
+  WebSocket as UndiciWebSocket,
   connect as undiciConnect,
   fetch as undiciFetch,
   upgrade,
@@ -84,19 +86,6 @@ test("request puts a query behind the path", async () => {
   expect(await answer.body.text()).toBe("/path?a=1&b=x&b=y");
 });
 
-test.each([
-  ["a form", () => new FormData()],
-  ["a blob", () => new Blob(["x"])],
-  ["a bare ArrayBuffer", () => new ArrayBuffer(1)],
-])("request refuses %s as body, before it is sent", async (_kind, body) => {
-  const asked = request("http://web/", {
-    method: "POST",
-    body: body() as FormData,
-    dispatcher: throughTunnel(),
-  });
-  expect(await rejected(asked)).toMatchObject({ code: "ARGUMENT", sent: "not-sent" });
-});
-
 test("a body that request does not read holds its producer, and no other request", async () => {
   let given = 0;
   async function* bulk(): AsyncIterable<Uint8Array> {
@@ -154,13 +143,58 @@ test("upgrade and connect bring a socket", async () => {
   };
   const dispatcher = throughTunnel();
   const upgraded = await upgrade("http://web/", { dispatcher, protocol: "echo" });
-  expect(upgraded.headers).toMatchObject({ "x-by": "echo" });
+  expect(upgraded.headers).toEqual({ connection: "upgrade", upgrade: "echo", "x-by": "echo" });
   const connected = await undiciConnect("http://web/", { dispatcher });
-  expect(connected.statusCode).toBe(101);
+  expect(connected).toMatchObject({ statusCode: 101, headers: { "x-by": "echo" } });
   for (const { socket } of [upgraded, connected]) {
     socket.end("there and back");
     expect(String(await collect(socket))).toBe("there and back");
   }
+});
+
+/** Accepts a WebSocket, greets it, and answers its close. */
+const webSocketServer: RequestHandler = async ({ headers }, reply) => {
+  const { "sec-websocket-key": key } = Object.fromEntries(headers);
+  const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+  const socket = reply.accept([["sec-websocket-accept", accept]]);
+  socket.write(Buffer.from([0x81, 5, ...Buffer.from("hello")]));
+  for await (const [opcode] of socket) {
+    if (opcode !== 0x88) continue;
+    socket.end(Buffer.from([0x88, 2, 0x03, 0xe8]));
+    break;
+  }
+};
+
+describe.each([
+  ["undici's WebSocket", UndiciWebSocket],
+  ["Node's own WebSocket", globalThis.WebSocket as unknown as typeof UndiciWebSocket],
+])("%s", (_name, Socket) => {
+  it("opens, hears and closes", async () => {
+    handler = webSocketServer;
+    const socket = new Socket("ws://web/live", { dispatcher: throughTunnel() });
+    const heard = signal<unknown>();
+    socket.onmessage = ({ data }) => heard.give(data);
+    socket.onerror = ({ error }) => heard.give(error);
+    expect(await heard.seen).toBe("hello");
+    const closed = signal<number>();
+    socket.onclose = ({ code }) => closed.give(code);
+    socket.close(1000);
+    expect(await closed.seen).toBe(1000);
+    await until(() => pair.agent.load === 0);
+  });
+
+  it("fails when the far end does not prove that it has understood, and costs nobody anything", async () => {
+    handler = async (_request, reply) => {
+      const socket = reply.accept();
+      await new Promise((resolve) => socket.resume().once("close", resolve));
+    };
+    const failed = signal();
+    new Socket("ws://web/live", { dispatcher: throughTunnel() }).onerror = () => failed.give();
+    await failed.seen;
+    await until(() => pair.agent.load === 0 && pair.tunnel.load === 0);
+    handler = () => ({ status: 204 });
+    expect((await request("http://web/", { dispatcher: throughTunnel() })).statusCode).toBe(204);
+  });
 });
 
 test("upgrade rejects when the far end answers with something else", async () => {
