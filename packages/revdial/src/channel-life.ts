@@ -98,6 +98,12 @@ export class ChannelLife {
     this.waiting.set(channel, { head, end, since: now });
   }
 
+  /** The tunnel is over: somebody may go on holding it, and must not hold what was queued. */
+  clear(): void {
+    this.waiting.clear();
+    this.channels.clear();
+  }
+
   private launch(channel: Channel, frame: Uint8Array, end: boolean): void {
     this.opensLeft -= 1;
     this.scheduler.pushHead(channel, frame, end);

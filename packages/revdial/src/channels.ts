@@ -70,7 +70,6 @@ export class Channels {
     return event !== "reset";
   }
 
-  /** The tunnel is over: somebody may go on holding it, and must not hold what was queued. */
   clear(): void {
     for (const channel of this.channels.values()) {
       channel.queue.clear();

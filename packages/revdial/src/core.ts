@@ -62,7 +62,10 @@ export class Core {
   /** One message from the peer, or one event of ours. Local misuse throws and changes nothing; the peer's never does. */
   input(event: Message | LocalEvent, now: number): readonly Effect[] {
     this.now = now;
-    if (this.closing) return none;
+    if (this.closing) {
+      if ("do" in event && event.do === "stop") this.stop();
+      return none;
+    }
     if ("do" in event) this.local(event);
     else this.receive(event);
     this.grant();
@@ -167,9 +170,7 @@ export class Core {
       case "tick":
         return this.tick();
       case "stop":
-        this.closing = true;
-        this.scheduler.clear();
-        return this.life.channels.clear();
+        return this.stop();
       case "open":
         return this.life.open(event.channel, event.head, event.end, this.now);
       case "handled":
@@ -181,6 +182,13 @@ export class Core {
         if (channel !== undefined) this.life.local(channel, event); // Else it ended while the event was on its way.
       }
     }
+  }
+
+  /** Also when it is over already: what its channels hold is needed until then, to say what became of each. */
+  private stop(): void {
+    this.closing = true;
+    this.scheduler.clear();
+    this.life.clear();
   }
 
   private goAway(code: WireCodeName, retryAfterMs: number, reason: string): void {

@@ -117,8 +117,13 @@ describe("memory that a peer could use and should not", () => {
     expect(peakBytes).toBeLessThan(receiveBudgetBytes / 4);
   });
 
-  it("is not held by tunnels that have ended, with answers still queued", async () => {
-    const { leftBytes, loads } = await measure("endedWithAnswersQueued", 10);
+  it.each([
+    ["destroyed", "DESTROYED"],
+    ["violation", "CHANNEL_STATE"],
+    ["fatal GOAWAY", "HEAD_INVALID"],
+  ])("is not held by tunnels that have ended (%s), with answers still queued", async (how, code) => {
+    const { leftBytes, loads, codes } = await measure("endedWithAnswersQueued", 10, how);
+    expect(codes).toEqual([code]);
     expect(loads).toEqual(Array.from({ length: 10 }, () => 0));
     expect(leftBytes).toBeLessThan(2 * MIB);
   });

@@ -85,6 +85,9 @@ describe("a hostile peer", () => {
     expect(victim.do({ do: "tick" })).toEqual([]);
     expect(victim.sent()).toEqual([]);
     expect(victim.core.wakeAt).toBe(Number.POSITIVE_INFINITY);
+    // Somebody may go on holding the tunnel: it holds nothing any more.
+    expect(victim.do({ do: "stop" })).toEqual([]);
+    expect(victim.core.size).toEqual({ live: 0, slots: 0, budgetUsedBytes: 0 });
   });
 
   it.each([

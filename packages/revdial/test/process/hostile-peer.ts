@@ -256,8 +256,15 @@ async function smallInLarge(messages: number): Promise<Measured> {
   return meter.end({ load, code: feed.end?.code });
 }
 
-/** Asks for large answers, does not read them, and is gone; somebody goes on holding the tunnels. */
-async function endedWithAnswersQueued(tunnels: number): Promise<Measured> {
+/** Asks for large answers, does not read them, and is gone in one of three ways; somebody goes on holding the tunnels. */
+async function endedWithAnswersQueued(
+  tunnels: number,
+  how: "destroyed" | "violation" | "fatal GOAWAY",
+): Promise<Measured> {
+  const last: Partial<Record<string, Frame>> = {
+    violation: data(1, 1),
+    "fatal GOAWAY": { type: "goaway", lastChannel: 0, code: 70, retryAfterMs: 0, reason: "" },
+  };
   const meter = new Meter();
   await meter.begin();
   const held: Feed[] = [];
@@ -266,12 +273,15 @@ async function endedWithAnswersQueued(tunnels: number): Promise<Measured> {
     feed.tunnel.serve(() => ({ status: 200, body: new Uint8Array(100_000) }));
     feed.hear(write(...Array.from({ length: 100 }, (_, index) => open(2 * index + 1, { end: true }))));
     await turns(2);
-    feed.tunnel.destroy();
+    const frame = last[how];
+    if (frame === undefined) feed.tunnel.destroy();
+    else feed.hear(write(frame));
     held.push(feed);
   }
   await turns(5);
   const loads = held.map(({ tunnel }) => tunnel.load);
-  const measured = await meter.end({ loads });
+  const codes = held.map(({ end }) => end?.code);
+  const measured = await meter.end({ loads, codes: [...new Set(codes)] });
   return { ...measured, tunnels: held.length };
 }
 
