@@ -87,13 +87,42 @@ export interface Exchange {
   failed(error: Error): void;
 }
 
-type Dispatch = (options: DispatchOptions, handler: DispatchHandler) => boolean;
+/** A method's type, as undici's is: options and handlers of the one may then be given to the other. */
+type Dispatch = TunnelDispatcher["dispatch"];
+type Interceptor = (dispatch: Dispatch) => Dispatch;
+
+/**
+ * What undici's class has besides, and none of its functions calls. For the type only: with it, a dispatcher can be given to
+ * whoever wants undici's, of Node's own types or of any version of the package, and to call one of them does not compile.
+ */
+abstract class UndiciMembers {
+  declare readonly request: never;
+  declare readonly stream: never;
+  declare readonly pipeline: never;
+  declare readonly upgrade: never;
+  declare readonly connect: never;
+  declare readonly addListener: never;
+  declare readonly on: never;
+  declare readonly once: never;
+  declare readonly prependListener: never;
+  declare readonly prependOnceListener: never;
+  declare readonly off: never;
+  declare readonly removeListener: never;
+  declare readonly removeAllListeners: never;
+  declare readonly emit: never;
+  declare readonly eventNames: never;
+  declare readonly listeners: never;
+  declare readonly rawListeners: never;
+  declare readonly listenerCount: never;
+  declare readonly setMaxListeners: never;
+  declare readonly getMaxListeners: never;
+}
 
 /**
  * For undici's `fetch`, `request`, `stream`, `pipeline`, `upgrade` and `connect` as their `dispatcher` option, for Node's own
  * `fetch`, and for `compose` with undici's interceptors. Not as with undici's own dispatchers:
  *
- * - It has no such methods itself and emits no events; in TypeScript it needs a cast to undici's class.
+ * - It has no such methods itself and emits no events: in TypeScript they are of type never.
  * - The URL's host is not looked at: a redirect to another one stays with the service.
  * - A form may be of any FormData, not only of the undici that sends it.
  * - `expectContinue`, `reset`, `blocking`, `idempotent`, `headersTimeout` and `bodyTimeout` do nothing (`deadlineMs` is the one
@@ -101,12 +130,13 @@ type Dispatch = (options: DispatchOptions, handler: DispatchHandler) => boolean;
  * - The retry interceptor knows statuses as ever, but none of our codes: name them in `errorCodes`, and only those that
  *   are not sent, such as REFUSED and DRAINING.
  */
-export class TunnelDispatcher {
+export class TunnelDispatcher extends UndiciMembers {
   closed = false;
   destroyed = false;
   private readonly exchange: (handler: DispatchHandler) => Exchange;
 
   constructor(exchange: (handler: DispatchHandler) => Exchange) {
+    super();
     this.exchange = exchange;
   }
 
@@ -126,7 +156,7 @@ export class TunnelDispatcher {
   }
 
   /** undici's interceptors work on it. */
-  compose(...interceptors: (((dispatch: Dispatch) => Dispatch) | null | undefined)[]): TunnelDispatcher {
+  compose(...interceptors: (Interceptor | Interceptor[] | null | undefined)[]): TunnelDispatcher {
     let dispatch: Dispatch = (options, handler) => this.dispatch(options, handler);
     for (const intercept of interceptors.flat()) if (intercept) dispatch = intercept(dispatch);
     return new Proxy(this, { get: (own, name) => (name === "dispatch" ? dispatch : Reflect.get(own, name)) });

@@ -1,6 +1,6 @@
 /** Headers and bodies in every form in which undici and fetch take them, by a dispatcher, by undici's request and by tunnelFetch. */
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { type Dispatcher, request, FormData as UndiciFormData } from "undici";
+import { request, FormData as UndiciFormData } from "undici";
 import {
   type DispatchOptions,
   type HeaderList,
@@ -56,7 +56,7 @@ const viaUndici = async (options: Options) => {
   const init = {
     method: "POST" as const,
     ...(options as object),
-    dispatcher: pair.left.dispatcher("web") as unknown as Dispatcher,
+    dispatcher: pair.left.dispatcher("web"),
   };
   return (await request("http://web/", init)).statusCode;
 };

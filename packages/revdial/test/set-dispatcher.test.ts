@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:http";
 import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { type Dispatcher, request } from "undici";
+import { request } from "undici";
 import { httpFront } from "../src/http/index.ts";
 import {
   createTunnelSet,
@@ -198,7 +198,7 @@ describe("a set's dispatcher", () => {
       socket.end("switched");
       await collect(socket);
     });
-    const dispatcher = set.dispatcher("web") as unknown as Dispatcher;
+    const dispatcher = set.dispatcher("web");
     const answer = await request("http://any/undici", { dispatcher });
     expect(await answer.body.text()).toBe("/undici");
     expect(answer).toMatchObject({ headers: { "x-a": "1" }, trailers: { "x-sum": "2" } });

@@ -4,7 +4,6 @@ import { once } from "node:events";
 import { Writable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it, test } from "@jest/globals";
 import {
-  type Dispatcher,
   FormData,
   interceptors,
   pipeline,
@@ -16,7 +15,7 @@ import {
   fetch as undiciFetch,
   upgrade,
 } from "undici";
-import { type RequestHandler, RevdialError, type TunnelDispatcher } from "../src/index.ts";
+import { type RequestHandler, RevdialError } from "../src/index.ts";
 import { type Joined, joined } from "./http-gateway.ts";
 import { collect, endless, signal, text, until, untilAborted } from "./support.ts";
 
@@ -31,9 +30,7 @@ beforeEach(async () => {
 
 afterEach(() => pair.stop());
 
-/** undici's type asks for its whole class; its functions call only `dispatch`. */
-const asUndici = (dispatcher: TunnelDispatcher) => dispatcher as unknown as Dispatcher;
-const throughTunnel = () => asUndici(pair.tunnel.dispatcher("web"));
+const throughTunnel = () => pair.tunnel.dispatcher("web");
 
 async function* pieces(): AsyncIterable<Uint8Array> {
   yield Buffer.from("he");
