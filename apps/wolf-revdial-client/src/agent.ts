@@ -8,6 +8,7 @@ import { createForwarder } from "./forward.ts";
 import { detectGpuType } from "./inventory.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
+import { createMetrics } from "./metrics.ts";
 import { createServing } from "./serving.ts";
 import { pause, watchWolf } from "./wolf-watch.ts";
 
@@ -42,10 +43,13 @@ export async function runAgent(
     ...(config.region === undefined ? {} : { region: config.region }),
     ...(config.costPerHour === undefined ? {} : { cost_per_hour: config.costPerHour }),
   };
+  const metrics = createMetrics();
   const forward = createForwarder({
     wolf: config.wolf,
     screen: config.screen,
     log,
+    metrics,
+    policy: config.policy,
     createsMax: Math.max(1, availableParallelism() - 1),
   });
   const backoff = { baseMs: BACKOFF_BASE_MS, capMs: config.reconnectMaxMs, random };

@@ -8,6 +8,8 @@ const flags = { apiUrl: "https://cp.test", wolfId: "wolf-1" };
 const env = { RUNNER_TOKEN: "secret-token" };
 const [root = ""] = rootCertificates;
 const files: Record<string, string> = {
+  "/policy.json": '{"open":["POST /api/v1/lobbies/join"],"mount_folders":["/srv"]}',
+  "/wrong.json": '{"mount_folders":["srv"]}',
   "/t": "from-file\n",
   "/ca.pem": `# ours\n${root}\n`,
   "/broken.pem": `${root}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`,
@@ -110,6 +112,17 @@ describe("the agent's configuration", () => {
     [{ service: ["screen=unix:///a/{user}"] }, {}, "--service"],
     [{ service: ["screen=h:1", "screen=h:2"] }, {}, "--service"],
     [{ service: [`screen=unix:///${"x".repeat(80)}/{session}`] }, {}, "--service"],
+    [
+      { policyFile: "/missing.json" },
+      {},
+      "--policy-file (WOLFPACK_POLICY_FILE): /missing.json cannot be read",
+    ],
+    [
+      { policyFile: "/t" },
+      {},
+      "--policy-file (WOLFPACK_POLICY_FILE) names /t, which is no policy: it is not JSON",
+    ],
+    [{ policyFile: "/wrong.json" }, {}, "mount_folders.0: is not an absolute folder"],
     [{ gpuType: "voodoo" }, {}, "--gpu-type (GPU_TYPE)"],
     [{ maxSandboxes: "0" }, {}, "--max-sandboxes"],
     [{ maxSandboxes: "many" }, {}, "--max-sandboxes"],
@@ -136,6 +149,14 @@ describe("the agent's configuration", () => {
   it("takes certificates from a file, and any label name", () => {
     expect(read({ caFile: "/ca.pem" }).ca).toContain(root);
     expect(JSON.stringify(read({ label: ["__proto__=x"] }).labels)).toBe('{"__proto__":"x"}');
+  });
+
+  it("takes the guard's policy from a file", () => {
+    expect(read().policy).toMatchObject({ open: [], mount_folders: [], process_runners: false });
+    expect(read({}, { WOLFPACK_POLICY_FILE: "/policy.json" }).policy).toMatchObject({
+      open: ["POST /api/v1/lobbies/join"],
+      mount_folders: ["/srv"],
+    });
   });
 
   it("stops reading a token file that has no end", () => {

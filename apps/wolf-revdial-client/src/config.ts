@@ -2,6 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { GpuType, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
+import { defaultWolfPolicy, readWolfPolicy, type WolfPolicy } from "@wolfpack/wolf-api";
 import { z } from "zod";
 import { describeSetting, type Flags, type SettingName, settingNames, settings } from "./settings.ts";
 import { parseTarget, parseTargetTemplate, type Target } from "./target.ts";
@@ -20,6 +21,8 @@ export interface AgentConfig {
   wolf: Target;
   /** Maps a session to its screen service; absent: screens are not served. */
   screen: ((sessionId: string) => Target) | undefined;
+  /** What the guard lets through to Wolf. */
+  policy: WolfPolicy;
   /** Undefined: detect. */
   gpuType: GpuType | undefined;
   maxSandboxes: number;
@@ -143,6 +146,7 @@ export function readConfig({
     token: readToken(),
     wolf,
     screen: readScreen(texts("service"), (why) => wrong("service", why)),
+    policy: readPolicy(text("policyFile")),
     gpuType: gpu?.data,
     maxSandboxes: number("maxSandboxes", z.number().int().min(1).max(1000)) ?? 12,
     region: text("region"),
@@ -180,6 +184,13 @@ export function readConfig({
     if (found.length === 0 || !found.every(isCertificate))
       throw wrong("caFile", "has to be a file of PEM certificates");
     return pem;
+  }
+
+  function readPolicy(path: string | undefined): WolfPolicy {
+    if (path === undefined) return defaultWolfPolicy;
+    const reading = readWolfPolicy(file("policyFile", path));
+    if (!reading.ok) throw wrong("policyFile", `names ${path}, which is no policy: ${reading.reason}`);
+    return reading.policy;
   }
 
   function readToken(): string {

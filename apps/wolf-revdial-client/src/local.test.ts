@@ -1,4 +1,4 @@
-/** What stands between the tunnel and this host's sockets: targets, places, exchanges with an upstream that misbehaves. */
+/** What stands between the tunnel and this host's sockets: exchanges with an upstream that misbehaves. */
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
@@ -6,7 +6,6 @@ import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { detectGpuType } from "./inventory.ts";
-import { Semaphore } from "./semaphore.ts";
 import { askUpstream, UpstreamError } from "./upstream.ts";
 
 let folder: string;
@@ -100,41 +99,6 @@ describe("an exchange with a local service", () => {
     cancel.abort();
     expect(await asking).toBe("cancelled");
     expect(await failing(ask(socketPath, { signal: cancel.signal }))).toBe("cancelled");
-  });
-});
-
-describe("places for lobby creations", () => {
-  it("are given in order, and each only once", async () => {
-    const places = new Semaphore(1, 2);
-    const { signal } = new AbortController();
-    const first = await places.take(signal);
-    const order: number[] = [];
-    const taken = async (number: number) => {
-      const release = await places.take(signal);
-      order.push(number);
-      return release;
-    };
-    const second = taken(2);
-    const third = taken(3);
-    expect(await places.take(signal)).toBeUndefined();
-    first?.();
-    first?.();
-    (await second)?.();
-    (await third)?.();
-    expect(order).toEqual([2, 3]);
-    expect(await places.take(signal)).toBeDefined();
-  });
-
-  it("are not kept for a caller that has gone", async () => {
-    const places = new Semaphore(1, 2);
-    const gone = new AbortController();
-    const release = await places.take(gone.signal);
-    const waiting = places.take(gone.signal);
-    gone.abort();
-    expect(await waiting).toBeUndefined();
-    expect(await places.take(gone.signal)).toBeUndefined();
-    release?.();
-    expect(await places.take(new AbortController().signal)).toBeDefined();
   });
 });
 

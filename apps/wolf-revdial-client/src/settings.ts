@@ -42,6 +42,11 @@ export const settings = {
     meaning: "screen=unix:///path or screen=host:port; {session} stands for the session's id",
     repeatable: true,
   },
+  policyFile: {
+    flag: "--policy-file <path>",
+    env: ["WOLFPACK_POLICY_FILE"],
+    meaning: "JSON: what the guard lets through to Wolf beyond, or short of, the default",
+  },
   gpuType: {
     flag: "--gpu-type <type>",
     env: ["GPU_TYPE"],

@@ -3,22 +3,10 @@
  * chunked bodies, and dies of a wrong Content-Length. The reply is complete and bounded, or an error with a code.
  */
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
+import { UpstreamError, type UpstreamErrorCode } from "@wolfpack/wolf-api";
 import type { Target } from "./target.ts";
 
-export type UpstreamErrorCode =
-  | "upstream-unreachable"
-  | "upstream-reply-broken"
-  | "upstream-timeout"
-  | "cancelled";
-
-export class UpstreamError extends Error {
-  readonly code: UpstreamErrorCode;
-  constructor(code: UpstreamErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = "UpstreamError";
-    this.code = code;
-  }
-}
+export { UpstreamError, type UpstreamErrorCode };
 
 export interface UpstreamRequest {
   target: Target;

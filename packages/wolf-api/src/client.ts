@@ -277,7 +277,8 @@ function agentRefusal(refusal: string, status: number, body: string): WolfApiErr
       wolfMessage,
     });
   return new WolfApiError("WOLF_REFUSED", `the agent refused: ${refusal}`, {
-    mayHaveRun: false,
+    // A caller that gave up does not stop what Wolf has begun.
+    mayHaveRun: refusal === "cancelled",
     status,
     wolfMessage,
   });

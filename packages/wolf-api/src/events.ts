@@ -120,7 +120,8 @@ const secretFields = new Set([
 ]);
 const DEPTH_MAX = 32;
 
-function withoutSecrets(value: unknown, depth: number): unknown {
+/** Any JSON without keys and PINs, at every depth; what nests deeper than 32 levels is cut off. */
+export function withoutSecrets(value: unknown, depth = 0): unknown {
   if (depth > DEPTH_MAX) return null;
   if (Array.isArray(value)) return value.map((item) => withoutSecrets(item, depth + 1));
   if (value === null || typeof value !== "object") return value;
@@ -133,5 +134,5 @@ function withoutSecrets(value: unknown, depth: number): unknown {
 
 /** The event without keys and PINs, at every depth. */
 export function redactWolfEvent({ event, data }: WolfEvent): WolfEvent {
-  return { event, data: withoutSecrets(data, 0) as Record<string, unknown> };
+  return { event, data: withoutSecrets(data) as Record<string, unknown> };
 }

@@ -1,5 +1,6 @@
 /** What Wolf promises: schemas, the guard's routes, a client, its events. The emulator is `@wolfpack/wolf-api/emulator`. */
 
+export { checkWolfRequest, WOLF_BODY_BYTES_MAX, type WolfCheck, type WolfRefusal } from "./check.ts";
 export {
   type FetchInit,
   type FetchLike,
@@ -18,14 +19,30 @@ export {
   type WolfEvent,
   wolfEventPrefix,
 } from "./events.ts";
+export {
+  type AskWolf,
+  createWolfGuard,
+  type GuardReply,
+  type GuardRequest,
+  UpstreamError,
+  type UpstreamErrorCode,
+  type WolfReply,
+} from "./guard.ts";
 export { parseWolfJson } from "./json.ts";
 export {
-  checkWolfRequest,
-  WOLF_BODY_BYTES_MAX,
-  type WolfCheck,
-  type WolfGuardPolicy,
-  type WolfRefusal,
+  defaultWolfPolicy,
+  type EffectivePolicy,
+  effectivePolicy,
+  readWolfPolicy,
+  WolfPolicy,
+} from "./policy.ts";
+export {
+  type ClassLimits,
+  classLimits,
+  type RouteClass,
+  routeName,
   type WolfRoute,
   wolfRoutes,
 } from "./routes.ts";
 export { CreateLobbyRequest, DockerRunner, Lobby, LobbyId, NumericId, StopLobbyRequest } from "./schemas.ts";
+export { Semaphore } from "./semaphore.ts";

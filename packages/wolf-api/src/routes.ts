@@ -1,33 +1,57 @@
 /**
- * The guard's table: which of Wolf's routes may be called at all, and what their bodies must look like. Wolf has no
- * authentication and dies of malformed input, so whatever is not listed as allowed never reaches its socket.
+ * The guard's table: Wolf's routes, what their bodies must look like, how long and how many at once, and which are open. Wolf
+ * has no authentication and dies of malformed input, so whatever is not listed as open never reaches its socket.
  */
 import type { z } from "zod";
-import { parseWolfJson } from "./json.ts";
-import { CreateLobbyRequest, StopLobbyRequest } from "./schemas.ts";
+import * as requests from "./requests.ts";
+import { ImageReference, RelativePath, StopLobbyRequest } from "./schemas.ts";
+
+/** What a call costs Wolf: a look, a short change, one of its threads for up to 20 s, or one for minutes. */
+export type RouteClass = "read" | "change" | "create" | "pull";
 
 export interface WolfRoute {
   method: "GET" | "POST";
   path: string;
+  class: RouteClass;
   body?: z.ZodType;
-  /** How the reply looks. */
-  reply: "json" | "events" | "bytes";
-  /** Why it is closed: not needed by a control plane, or dangerous. Absent: open. */
+  /** The one parameter of its query. */
+  query?: { name: string; value: z.ZodType<string> };
+  /** How the reply looks. `lines`: JSON lines, the last of them success. `none`: on success Wolf closes without a word. */
+  reply: "json" | "schema" | "lines" | "bytes" | "none";
+  /** Why it is closed unless a policy opens it. Absent: open unless a policy closes it. */
   closed?: string;
+  /** No policy opens it. */
+  never?: true;
 }
 
-const open = (method: WolfRoute["method"], path: string, body?: z.ZodType): WolfRoute => ({
+export interface ClassLimits {
+  /** `per-host`: cores - 1, at least 1, since Wolf has one thread per core and at least two. */
+  concurrentMax: number | "per-host";
+  waitingMax: number;
+  timeoutMs: number;
+}
+
+/** Creations and pulls share the places of `create`: both hold a thread, and one has to stay free for everything else. */
+export const classLimits: Readonly<Record<RouteClass, ClassLimits>> = {
+  read: { concurrentMax: 8, waitingMax: 256, timeoutMs: 10_000 },
+  change: { concurrentMax: 4, waitingMax: 64, timeoutMs: 10_000 },
+  // Wolf answers a lobby that does not come up after 20 s.
+  create: { concurrentMax: "per-host", waitingMax: 64, timeoutMs: 25_000 },
+  pull: { concurrentMax: "per-host", waitingMax: 4, timeoutMs: 600_000 },
+};
+
+type More = Partial<Pick<WolfRoute, "body" | "query" | "reply" | "class" | "never">>;
+const open = (method: WolfRoute["method"], path: string, more: More = {}): WolfRoute => ({
   method,
   path: `/api/v1${path}`,
+  class: method === "GET" ? "read" : "change",
   reply: "json",
-  ...(body ? { body } : {}),
+  ...more,
 });
-const closed = (
-  method: WolfRoute["method"],
-  path: string,
-  why: string,
-  reply: WolfRoute["reply"] = "json",
-): WolfRoute => ({ method, path: `/api/v1${path}`, reply, closed: why });
+const closed = (method: WolfRoute["method"], path: string, why: string, more: More = {}): WolfRoute => ({
+  ...open(method, path, more),
+  closed: why,
+});
 
 const unneeded = "the control plane does not need it";
 const code = "it runs commands or containers of the caller's choice";
@@ -36,135 +60,44 @@ const fatal = "malformed input ends the Wolf process";
 
 export const wolfRoutes: readonly WolfRoute[] = [
   open("GET", "/lobbies"),
-  open("POST", "/lobbies/create", CreateLobbyRequest),
-  open("POST", "/lobbies/stop", StopLobbyRequest),
-  open("GET", "/openapi-schema"),
-  closed("GET", "/events", "the agent keeps the one subscription", "events"),
+  open("POST", "/lobbies/create", { body: requests.CreateLobby, class: "create" }),
+  open("POST", "/lobbies/stop", { body: StopLobbyRequest }),
+  open("GET", "/openapi-schema", { reply: "schema" }),
+  // A second subscription that ends can end Wolf (hazard H5).
+  closed("GET", "/events", "the agent keeps the one subscription", { reply: "bytes", never: true }),
   closed("GET", "/pair/pending", unneeded),
-  closed("POST", "/pair/client", unneeded),
-  closed("POST", "/unpair/client", unneeded),
+  closed("POST", "/pair/client", unneeded, { body: requests.PairClient }),
+  closed("POST", "/unpair/client", unneeded, { body: requests.UnpairClient }),
   closed("GET", "/clients", unneeded),
-  closed("POST", "/clients/settings", fatal),
+  closed("POST", "/clients/settings", fatal, { body: requests.UpdateClientSettings }),
   closed("GET", "/apps", unneeded),
-  closed("POST", "/apps/add", code),
-  closed("POST", "/apps/delete", unneeded),
+  closed("POST", "/apps/add", code, { body: requests.AddApp }),
+  closed("POST", "/apps/delete", unneeded, { body: requests.ById }),
   closed("GET", "/profiles", unneeded),
-  closed("POST", "/profiles/add", code),
-  closed("POST", "/profiles/remove", unneeded),
+  closed("POST", "/profiles/add", code, { body: requests.AddProfile }),
+  closed("POST", "/profiles/remove", unneeded, { body: requests.ById }),
   closed("GET", "/sessions", secrets),
-  closed("POST", "/sessions/add", unneeded),
-  closed("POST", "/sessions/start", fatal),
-  closed("POST", "/sessions/pause", fatal),
-  closed("POST", "/sessions/stop", fatal),
-  closed("POST", "/sessions/input", fatal),
-  closed("POST", "/runners/start", code),
-  closed("POST", "/lobbies/join", unneeded),
-  closed("POST", "/lobbies/leave", unneeded),
-  closed("GET", "/utils/get-icon", "it reads any file of the host", "bytes"),
-  closed("GET", "/docker/images/inspect", unneeded),
-  closed("POST", "/docker/images/pull", "it pulls images of the caller's choice", "bytes"),
+  closed("POST", "/sessions/add", unneeded, { body: requests.AddSession }),
+  // An id that has just ended is an unknown one (hazard H2), and its pipelines are code: no check before can make it safe.
+  closed("POST", "/sessions/start", "a session id that is not known any more ends the Wolf process", {
+    never: true,
+  }),
+  closed("POST", "/sessions/pause", fatal, { body: requests.OneSession }),
+  closed("POST", "/sessions/stop", fatal, { body: requests.OneSession }),
+  closed("POST", "/sessions/input", fatal, { body: requests.SessionInput }),
+  closed("POST", "/runners/start", code, { body: requests.StartRunner, class: "create", reply: "none" }),
+  closed("POST", "/lobbies/join", unneeded, { body: requests.JoinLobby }),
+  closed("POST", "/lobbies/leave", unneeded, { body: requests.LeaveLobby }),
+  closed("GET", "/utils/get-icon", "it reads any file of the host", {
+    query: { name: "icon_path", value: RelativePath.min(1) },
+    reply: "bytes",
+  }),
+  closed("GET", "/docker/images/inspect", unneeded, { query: { name: "image_name", value: ImageReference } }),
+  closed("POST", "/docker/images/pull", "it pulls images of the caller's choice", {
+    body: requests.PullImage,
+    class: "pull",
+    reply: "lines",
+  }),
 ];
 
-export interface WolfRefusal {
-  status: 400 | 403 | 404 | 405 | 413;
-  code:
-    | "path-invalid"
-    | "route-unknown"
-    | "method-not-allowed"
-    | "route-closed"
-    | "body-too-large"
-    | "body-invalid"
-    | "body-unexpected"
-    | "mount-refused";
-  title: string;
-  detail: string;
-}
-
-export type WolfCheck =
-  | { ok: true; route: WolfRoute; bodyText: string }
-  | { ok: false; refusal: WolfRefusal };
-
-export const WOLF_BODY_BYTES_MAX = 64 * 1024;
-const DETAIL_CHARACTERS_MAX = 300;
-
-function refuse(
-  status: WolfRefusal["status"],
-  code: WolfRefusal["code"],
-  title: string,
-  detail: string,
-): WolfCheck {
-  return { ok: false, refusal: { status, code, title, detail: detail.slice(0, DETAIL_CHARACTERS_MAX) } };
-}
-
-export interface WolfGuardPolicy {
-  /** Host folders that a sandbox may mount something from, absolute. Default: none, so that no mount passes. */
-  mountFolders?: readonly string[];
-}
-
-/**
- * Decides before the socket. The body that goes on is made from what was checked: a second key of the same name, an
- * unknown field or odd spacing cannot reach Wolf.
- */
-export function checkWolfRequest(
-  { method, path, bodyText }: { method: string; path: string; bodyText: string },
-  policy: WolfGuardPolicy = {},
-): WolfCheck {
-  // Exact bytes only: no query, no encodings, no dot segments, no second way to write a path.
-  if (!/^\/[A-Za-z0-9/_-]*$/.test(path) || path.includes("//"))
-    return refuse(
-      400,
-      "path-invalid",
-      "Path not allowed",
-      "Only plain paths without query or escapes are taken.",
-    );
-  const atPath = wolfRoutes.filter((route) => route.path === path);
-  if (atPath.length === 0) return refuse(404, "route-unknown", "Unknown route", "Wolf has no such route.");
-  const route = atPath.find((candidate) => candidate.method === method);
-  if (route === undefined)
-    return refuse(
-      405,
-      "method-not-allowed",
-      "Method not allowed",
-      `This route takes ${atPath.map((r) => r.method).join(", ")}.`,
-    );
-  if (route.closed !== undefined)
-    return refuse(403, "route-closed", "Route closed", `This route is closed: ${route.closed}.`);
-  if (new TextEncoder().encode(bodyText).byteLength > WOLF_BODY_BYTES_MAX)
-    return refuse(413, "body-too-large", "Body too large", `More than ${WOLF_BODY_BYTES_MAX} bytes.`);
-  if (route.body === undefined) {
-    return bodyText === ""
-      ? { ok: true, route, bodyText }
-      : refuse(400, "body-unexpected", "Unexpected body", "This route takes no body.");
-  }
-  let json: unknown;
-  try {
-    json = parseWolfJson(bodyText);
-  } catch {
-    return refuse(400, "body-invalid", "Invalid body", "The body is not JSON of moderate depth.");
-  }
-  const parsed = route.body.safeParse(json);
-  if (!parsed.success) return refuse(400, "body-invalid", "Invalid body", firstIssue(parsed.error));
-  const mount = mountsOf(parsed.data).find((entry) => !mountAllowed(entry, policy.mountFolders ?? []));
-  if (mount !== undefined)
-    return refuse(
-      403,
-      "mount-refused",
-      "Mount refused",
-      "The host folder of a mount is not among the allowed ones.",
-    );
-  return { ok: true, route, bodyText: JSON.stringify(parsed.data) };
-}
-
-function mountsOf(body: unknown): readonly string[] {
-  return (body as { runner?: { mounts?: string[] } }).runner?.mounts ?? [];
-}
-
-function mountAllowed(entry: string, folders: readonly string[]): boolean {
-  const host = `${entry.slice(0, entry.indexOf(":"))}/`;
-  return folders.some((folder) => host.startsWith(folder.endsWith("/") ? folder : `${folder}/`));
-}
-
-function firstIssue(error: z.ZodError): string {
-  const [issue] = error.issues;
-  return `${issue?.path.map(String).join(".") || "body"}: ${issue?.message ?? "invalid"}`;
-}
+export const routeName = ({ method, path }: Pick<WolfRoute, "method" | "path">) => `${method} ${path}`;

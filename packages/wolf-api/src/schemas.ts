@@ -8,7 +8,7 @@ import { z } from "zod";
 /** No control characters and no NUL: they survive into C++ strings, container names and log lines. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
 const printable = /^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$/;
-const text = (charactersMax: number) =>
+export const text = (charactersMax: number) =>
   z
     .string()
     .max(charactersMax)
@@ -19,7 +19,8 @@ const text = (charactersMax: number) =>
 export const NumericId = z
   .string()
   .regex(/^[0-9]{1,20}$/, "is not a decimal id")
-  .refine((id) => BigInt(id) <= 0xffff_ffff_ffff_ffffn, "does not fit in 64 bits");
+  // Runs also after a failed regex, and BigInt throws for what is no number.
+  .refine((id) => /^[0-9]+$/.test(id) && BigInt(id) <= 0xffff_ffff_ffff_ffffn, "does not fit in 64 bits");
 /** The same in replies, where a build may write it bare; parseWolfJson has kept the digits of a long one. */
 const RepliedId = z.union([z.string(), z.int().min(0).transform(String)]);
 export const LobbyId = z.string().regex(/^[0-9a-fA-F-]{8,64}$/, "is not a lobby id");
@@ -71,13 +72,23 @@ const Device = text(1024).refine((entry) => {
 }, "is not host:container[:permissions] of a GPU or input device");
 const EnvEntry = text(8192).regex(/^[A-Za-z_][A-Za-z0-9_]*=/, "is not NAME=value");
 
+export const ImageReference = z
+  .string()
+  .max(255)
+  .regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]*$/, "is not an image reference");
+/** Wolf's get-icon reads absolute paths and URLs as root on behalf of whoever shows the icon. */
+export const RelativePath = z
+  .string()
+  .max(255)
+  .refine(
+    (path) => path === "" || /^([A-Za-z0-9_-][A-Za-z0-9._-]*\/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(path),
+    "is not a relative path",
+  );
+
 export const DockerRunner = z.strictObject({
   type: z.literal("docker"),
   name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/, "is not a container name"),
-  image: z
-    .string()
-    .max(255)
-    .regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]*$/, "is not an image reference"),
+  image: ImageReference,
   mounts: z.array(Mount).max(64),
   env: z.array(EnvEntry).max(128),
   devices: z.array(Device).max(64),
@@ -86,7 +97,9 @@ export const DockerRunner = z.strictObject({
 export type DockerRunner = z.infer<typeof DockerRunner>;
 
 /** A device path, or `software` where there is no GPU. */
-const RenderNode = z.string().regex(/^(software|\/dev\/dri\/[A-Za-z0-9]{1,32})$/, "is not a render node");
+export const RenderNode = z
+  .string()
+  .regex(/^(software|\/dev\/dri\/[A-Za-z0-9]{1,32})$/, "is not a render node");
 export const VideoSettings = z.strictObject({
   width: z.int().min(16).max(15_360),
   height: z.int().min(16).max(8640),
@@ -116,10 +129,10 @@ export const ClientSettings = z.strictObject({
   h_scroll_acceleration: z.number().min(0).max(100).optional(),
   motion_controller_override: Controller.optional(),
 });
-const Pin = z.array(z.int().min(0).max(9)).min(1).max(16);
+export const Pin = z.array(z.int().min(0).max(9)).min(1).max(16);
 
 /** A folder below Wolf's state folder: relative, no dot segments. */
-const StateFolder = text(255).refine(
+export const StateFolder = text(255).refine(
   (folder) =>
     folder !== "" &&
     !folder.startsWith("/") &&
@@ -138,15 +151,7 @@ export const CreateLobbyRequest = z.strictObject({
   client_settings: ClientSettings.optional(),
   runner_state_folder: StateFolder,
   runner: DockerRunner,
-  // Wolf's get-icon reads absolute paths and URLs as root on behalf of whoever shows the icon.
-  icon_png_path: z
-    .string()
-    .max(255)
-    .refine(
-      (path) => path === "" || /^([A-Za-z0-9_-][A-Za-z0-9._-]*\/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(path),
-      "is not a relative path",
-    )
-    .optional(),
+  icon_png_path: RelativePath.optional(),
   pin: Pin.optional(),
 });
 export type CreateLobbyRequest = z.infer<typeof CreateLobbyRequest>;

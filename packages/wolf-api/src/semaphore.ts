@@ -11,13 +11,13 @@ export class Semaphore {
   }
 
   /** Resolves to the way to give the place back; to undefined when the queue is full or the caller gave up. */
-  take(signal: AbortSignal): Promise<(() => void) | undefined> {
+  take(signal: AbortSignal, waitingMax = this.waitingMax): Promise<(() => void) | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
     if (this.free > 0) {
       this.free -= 1;
       return Promise.resolve(this.release());
     }
-    if (this.waiting.length >= this.waitingMax) return Promise.resolve(undefined);
+    if (this.waiting.length >= waitingMax) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const next = () => {
         signal.removeEventListener("abort", leave);

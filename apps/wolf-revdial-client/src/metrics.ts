@@ -1,0 +1,28 @@
+/** Counters of this process, as plain values: whoever shows them reads them. */
+
+export interface Counter {
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  value: number;
+}
+
+export interface Metrics {
+  /** Adds one. Labels are few and from fixed sets: they never hold what a caller wrote. */
+  count(name: string, labels?: Readonly<Record<string, string>>): void;
+  /** As they are now, by name and labels. */
+  counters(): Counter[];
+}
+
+export function createMetrics(): Metrics {
+  const counted = new Map<string, Counter>();
+  return {
+    count(name, labels = {}) {
+      const key = `${name} ${JSON.stringify(Object.entries(labels).toSorted())}`;
+      const counter = counted.get(key);
+      if (counter) counter.value += 1;
+      else counted.set(key, { name, labels: { ...labels }, value: 1 });
+    },
+    counters: () =>
+      [...counted].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, counter]) => ({ ...counter })),
+  };
+}

@@ -1,0 +1,90 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "@jest/globals";
+import { defaultWolfPolicy, effectivePolicy, readWolfPolicy, WolfPolicy } from "./policy.ts";
+import { classLimits, routeName, wolfRoutes } from "./routes.ts";
+
+const reasonOf = (text: string) => {
+  const reading = readWolfPolicy(text);
+  return reading.ok ? undefined : reading.reason;
+};
+const document = readFileSync(new URL("../../../docs/operations/policy.md", import.meta.url), "utf8");
+
+describe("a policy file", () => {
+  it("may be empty, and then nothing changes", () => {
+    expect(readWolfPolicy("{}")).toEqual({ ok: true, policy: defaultWolfPolicy });
+  });
+
+  it.each([
+    ["", "it is not JSON"],
+    ["{", "it is not JSON"],
+    ["[]", "the document: "],
+    ["null", "the document: "],
+    ['{"opne":[]}', "the document: "],
+    ['{"open":"GET /api/v1/apps"}', "open: "],
+    ['{"open":["GET /api/v1/nothing"]}', "open.0: is not a route that a policy can open"],
+    ['{"open":["GET /api/v1/apps","GET /api/v1/events"]}', "open.1: is not a route that a policy can open"],
+    ['{"open":["POST /api/v1/sessions/start"]}', "open.0: is not a route that a policy can open"],
+    ['{"close":["GET /api/v1/apps"]}', "close.0: is not a route that is open without a policy"],
+    ['{"mount_folders":["srv"]}', "mount_folders.0: is not an absolute folder"],
+    ['{"mount_folders":["/srv/../etc"]}', "mount_folders.0: is not an absolute folder"],
+    ['{"image_prefixes":[""]}', "image_prefixes.0: "],
+    ['{"process_runners":"yes"}', "process_runners: "],
+    ['{"secrets":1}', "secrets: "],
+  ])("like %s is refused with the place that is wrong", (text, reason) => {
+    expect(reasonOf(text)).toContain(reason);
+  });
+
+  it("never gets a reason of more than 300 characters", () => {
+    expect(reasonOf(JSON.stringify({ ["x".repeat(5000)]: 1 }))).toHaveLength(300);
+  });
+});
+
+describe("the effective policy", () => {
+  it("names every route once, as open or as closed with the reason", () => {
+    const { open, closed } = effectivePolicy(
+      WolfPolicy.parse({ open: ["GET /api/v1/apps"], close: ["GET /api/v1/openapi-schema"] }),
+    );
+    expect([...open, ...closed.map(({ route }) => route)].toSorted()).toEqual(
+      wolfRoutes.map(routeName).toSorted(),
+    );
+    expect(open).toContain("GET /api/v1/apps");
+    expect(closed).toContainEqual({
+      route: "GET /api/v1/openapi-schema",
+      because: "the policy of this host closes it",
+    });
+  });
+
+  it("carries every rule and the limits", () => {
+    expect(effectivePolicy(defaultWolfPolicy)).toMatchObject({
+      mount_folders: [],
+      process_runners: false,
+      limits: { create: { concurrentMax: "per-host", timeoutMs: 25_000 } },
+    });
+  });
+});
+
+describe("the document of the policy", () => {
+  it("explains every key with its default, and no other", () => {
+    const rows = [...document.matchAll(/^\| `([a-z_]+)` \| `(.+?)` \|/gm)].map(([, key, value]) => [
+      key,
+      value,
+    ]);
+    expect(Object.fromEntries(rows)).toEqual(
+      Object.fromEntries(
+        Object.entries(WolfPolicy.parse({})).map(([key, value]) => [key, JSON.stringify(value)]),
+      ),
+    );
+  });
+
+  it("shows an example that is a policy", () => {
+    const [, example = ""] = /```json\n([\s\S]+?)```/.exec(document) ?? [];
+    expect(readWolfPolicy(example).ok).toBe(true);
+  });
+
+  it("has the places and times of every class", () => {
+    for (const [name, { waitingMax, timeoutMs }] of Object.entries(classLimits))
+      expect(document).toMatch(
+        new RegExp(`^\\| ${name} \\| .* \\| .* \\| ${waitingMax} \\| ${timeoutMs / 1000} s \\|$`, "m"),
+      );
+  });
+});

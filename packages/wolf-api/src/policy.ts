@@ -1,0 +1,95 @@
+/**
+ * What the owner of a host lets through the guard beyond, or short of, what a control plane needs. A file of JSON; everything
+ * in it is optional, and an empty object is the policy that holds without a file.
+ */
+import { z } from "zod";
+import {
+  type ClassLimits,
+  classLimits,
+  type RouteClass,
+  routeName,
+  type WolfRoute,
+  wolfRoutes,
+} from "./routes.ts";
+
+const openable = new Set(wolfRoutes.filter((route) => route.closed && !route.never).map(routeName));
+const closable = new Set(wolfRoutes.filter((route) => !route.closed).map(routeName));
+const routesAmong = (names: ReadonlySet<string>, why: string) =>
+  z
+    .array(z.string().refine((name) => names.has(name), why))
+    .max(wolfRoutes.length)
+    .default([]);
+const folder = z
+  .string()
+  .max(1024)
+  .refine(
+    (path) => path.startsWith("/") && !path.split("/").some((part) => part === "." || part === ".."),
+    "is not an absolute folder without dot segments",
+  );
+
+export const WolfPolicy = z.strictObject({
+  /** Routes to open, as "POST /api/v1/lobbies/join". */
+  open: routesAmong(openable, "is not a route that a policy can open"),
+  /** Routes to close that are open otherwise. */
+  close: routesAmong(closable, "is not a route that is open without a policy"),
+  /** Host folders that a sandbox may mount something from. */
+  mount_folders: z.array(folder).max(64).default([]),
+  /** How the names of images have to begin. Null: any image. */
+  image_prefixes: z.array(z.string().min(1).max(255)).max(64).nullable().default(null),
+  /** Commands as root in Wolf's container. */
+  process_runners: z.boolean().default(false),
+  /** A Docker create document of the caller's choice: root on the host. */
+  base_create_json: z.boolean().default(false),
+  /** GStreamer pipelines of the caller's choice in apps and profiles: they write files as root. */
+  pipelines: z.boolean().default(false),
+  /** Leave keys and PINs in replies. */
+  secrets: z.boolean().default(false),
+});
+export type WolfPolicy = z.infer<typeof WolfPolicy>;
+
+export const defaultWolfPolicy: WolfPolicy = Object.freeze(WolfPolicy.parse({}));
+
+export type PolicyReading = { ok: true; policy: WolfPolicy } | { ok: false; reason: string };
+
+/** A policy file's text; the reason names the place that is wrong. */
+export function readWolfPolicy(fileText: string): PolicyReading {
+  let json: unknown;
+  try {
+    json = JSON.parse(fileText);
+  } catch {
+    return { ok: false, reason: "it is not JSON" };
+  }
+  const parsed = WolfPolicy.safeParse(json);
+  if (parsed.success) return { ok: true, policy: parsed.data };
+  const [issue] = parsed.error.issues;
+  const place = issue?.path.map(String).join(".") || "the document";
+  return { ok: false, reason: `${place}: ${issue?.message ?? "invalid"}`.slice(0, 300) };
+}
+
+/** Why the route is closed under this policy; undefined: it is open. */
+export function closedBecause(route: WolfRoute, policy: WolfPolicy): string | undefined {
+  if (route.closed === undefined)
+    return policy.close.includes(routeName(route)) ? "the policy of this host closes it" : undefined;
+  return !route.never && policy.open.includes(routeName(route)) ? undefined : route.closed;
+}
+
+export interface EffectivePolicy extends Omit<WolfPolicy, "open" | "close"> {
+  open: string[];
+  closed: { route: string; because: string }[];
+  limits: Record<RouteClass, ClassLimits>;
+}
+
+/** The policy as it works, for people: every route with its state, and the limits. */
+export function effectivePolicy(policy: WolfPolicy): EffectivePolicy {
+  const { open: _open, close: _close, ...rules } = policy;
+  const states = wolfRoutes.map((route) => ({
+    route: routeName(route),
+    because: closedBecause(route, policy),
+  }));
+  return {
+    ...rules,
+    open: states.filter(({ because }) => because === undefined).map(({ route }) => route),
+    closed: states.flatMap(({ route, because }) => (because === undefined ? [] : [{ route, because }])),
+    limits: { ...classLimits },
+  };
+}

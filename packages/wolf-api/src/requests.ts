@@ -1,0 +1,119 @@
+/**
+ * What may stand in a request body before Wolf sees it, for every route that can be open at all. Strict: an unknown field is a
+ * refusal. What is dangerous but sometimes wanted (runners, pipelines) has a shape here; whether it may pass, the policy says.
+ */
+import { z } from "zod";
+import {
+  ClientSettings,
+  CreateLobbyRequest,
+  DockerRunner,
+  ImageReference,
+  LobbyId,
+  NumericId,
+  Pin,
+  RelativePath,
+  RenderNode,
+  StateFolder,
+  text,
+} from "./schemas.ts";
+
+/** A caller may write ids as numbers; Wolf takes only text, and parseWolfJson has kept the digits of a long one. */
+const Id = z.union([NumericId, z.int().min(0).transform(String)]);
+const JSON_TEXT_CHARACTERS_MAX = 32 * 1024;
+const jsonObject = (value: string) => {
+  try {
+    const json: unknown = JSON.parse(value);
+    return typeof json === "object" && json !== null && !Array.isArray(json);
+  } catch {
+    return false;
+  }
+};
+
+export const Runner = z.discriminatedUnion("type", [
+  DockerRunner.extend({
+    base_create_json: z
+      .string()
+      .max(JSON_TEXT_CHARACTERS_MAX)
+      .refine(jsonObject, "is not a JSON object in a string")
+      .optional(),
+  }),
+  z.strictObject({ type: z.literal("process"), run_cmd: text(8192).min(1) }),
+]);
+export type Runner = z.infer<typeof Runner>;
+
+export const CreateLobby = CreateLobbyRequest.extend({ runner: Runner });
+export const JoinLobby = z.strictObject({ lobby_id: LobbyId, moonlight_session_id: Id, pin: Pin.optional() });
+export const LeaveLobby = z.strictObject({ lobby_id: LobbyId, moonlight_session_id: Id });
+
+const Pipeline = z
+  .string()
+  .max(8192)
+  .regex(/^[\t\n\r\x20-\x7e]*$/, "has characters that no pipeline has");
+export const pipelineFields = [
+  "h264_gst_pipeline",
+  "hevc_gst_pipeline",
+  "av1_gst_pipeline",
+  "opus_gst_pipeline",
+] as const;
+const App = z.strictObject({
+  title: text(128).min(1),
+  id: text(64).min(1),
+  support_hdr: z.boolean(),
+  icon_png_path: RelativePath.optional(),
+  h264_gst_pipeline: Pipeline,
+  hevc_gst_pipeline: Pipeline,
+  av1_gst_pipeline: Pipeline,
+  opus_gst_pipeline: Pipeline,
+  render_node: RenderNode,
+  start_virtual_compositor: z.boolean(),
+  start_audio_server: z.boolean(),
+  runner: Runner,
+});
+export const AddApp = App;
+export const ById = z.strictObject({ id: text(64).min(1) });
+export const AddProfile = z.strictObject({
+  name: text(128).min(1),
+  id: text(64).min(1),
+  icon_png_path: RelativePath,
+  pin: Pin.optional(),
+  apps: z.array(App).max(64),
+});
+
+export const PairClient = z.strictObject({
+  pair_secret: text(128).min(1),
+  pin: z.string().regex(/^[0-9]{1,16}$/, "is not a PIN"),
+});
+export const UnpairClient = z.strictObject({ client_id: Id });
+export const UpdateClientSettings = z.strictObject({
+  client_id: Id,
+  app_state_folder: StateFolder.optional(),
+  settings: ClientSettings.optional(),
+});
+
+const Hex = z.string().regex(/^[0-9a-fA-F]{1,64}$/, "is not hexadecimal");
+const Address = z.union([z.ipv4(), z.ipv6()]);
+export const AddSession = z.strictObject({
+  client_ip: Address,
+  aes_key: Hex,
+  aes_iv: Hex,
+  rtsp_fake_ip: Address,
+  video_width: z.int().min(16).max(15_360),
+  video_height: z.int().min(16).max(8640),
+  video_refresh_rate: z.int().min(1).max(1000),
+  audio_channel_count: z.union([z.literal(2), z.literal(6), z.literal(8)]),
+  app_id: text(64).min(1).optional(),
+  client_id: Id.optional(),
+  // Here Wolf wants all seven, or none.
+  client_settings: ClientSettings.required().optional(),
+});
+export const OneSession = z.strictObject({ session_id: Id });
+export const SessionInput = z.strictObject({
+  session_id: Id,
+  input_packet_hex: z.string().regex(/^([0-9a-fA-F]{2}){1,1024}$/, "is not hexadecimal bytes"),
+});
+export const StartRunner = z.strictObject({
+  stop_stream_when_over: z.boolean(),
+  runner: Runner,
+  session_id: Id,
+});
+export const PullImage = z.strictObject({ image_name: ImageReference });
