@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { startWolfEmulator, type WolfEmulatorOptions } from "./emulator.ts";
 import { type FailureMode, type FailureRule, FailureRuleError, failureModes } from "./failures.ts";
 
-const usage = `usage: wolf-emulator (--socket <path> | --port <n>) [--state-folder <dir>] [--start-delay-ms <n>] [--fail "<on>=<mode>[xN]"]…
+const usage = `usage: wolf-emulator (--socket <path> | --port <n>) [--state-folder <dir>] [--start-delay-ms <n>] [--hazards] [--fail "<on>=<mode>[xN]"]…
 modes: ${failureModes.join(", ")}`;
 
 class UsageError extends Error {}
@@ -29,6 +29,7 @@ function readFlags(): { options: WolfEmulatorOptions; rules: FailureRule[] } {
     port?: string;
     "state-folder"?: string;
     "start-delay-ms"?: string;
+    hazards?: boolean;
     fail?: string[];
   };
   try {
@@ -38,6 +39,7 @@ function readFlags(): { options: WolfEmulatorOptions; rules: FailureRule[] } {
         port: { type: "string" },
         "state-folder": { type: "string" },
         "start-delay-ms": { type: "string" },
+        hazards: { type: "boolean" },
         fail: { type: "string", multiple: true },
       },
     }));
@@ -53,6 +55,7 @@ function readFlags(): { options: WolfEmulatorOptions; rules: FailureRule[] } {
     listen,
     onProblem: (problem) => console.error(`wolf-emulator: ${problem}`),
   };
+  if (flags.hazards) options.hazards = true;
   if (flags["state-folder"] !== undefined) options.stateFolder = flags["state-folder"];
   if (flags["start-delay-ms"] !== undefined)
     options.containerStartDelayMs = integer("start-delay-ms", flags["start-delay-ms"], 600_000);

@@ -5,8 +5,9 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import path from "node:path";
 import { CONTAINER_START, type FailureRule, Failures } from "./failures.ts";
 import { CREATE_LOBBY, routes } from "./handlers.ts";
+import { Broadcast, corrupted, type Harm, harmsOf, iconOf, Threads } from "./hazards.ts";
 import { checkSocketPath, screenSandboxes } from "./screen.ts";
-import { readRequest, type WireRequest, wolfJson, writeReply } from "./wire.ts";
+import { readRequest, type WireReply, type WireRequest, wolfJson, writeReply } from "./wire.ts";
 import { World } from "./world.ts";
 
 export interface WolfEmulatorOptions {
@@ -19,6 +20,10 @@ export interface WolfEmulatorOptions {
   keepaliveMs?: number;
   /** How long `stall` holds a request. Default 20,000 ms, as Wolf's compositor wait. */
   stallMs?: number;
+  /** Falls over where a real Wolf does (hazards.ts). Default: no. */
+  hazards?: boolean;
+  /** Handler threads in hazard mode. Default 2, as Wolf's on a small host. */
+  threads?: number;
   /** Hears one sentence when a sandbox cannot be set up or cleaned away. Default: a process warning. */
   onProblem?: (problem: string) => void;
   random?: () => number;
@@ -31,6 +36,8 @@ export interface WolfEmulator {
   /** The last requests, oldest first; at most 1,000, and 16 MiB of bodies. */
   readonly requests: readonly { method: string; path: string; body: string }[];
   lobbies(): { id: string; name: string; state: "starting" | "running" }[];
+  /** What was done to it in hazard mode, oldest first; at most 1,000. */
+  readonly harms: readonly Harm[];
   /** From now on; later rules for the same place come after earlier ones. Throws FailureRuleError. */
   fail(rule: FailureRule): void;
   /** The container of a running lobby ends by itself. Resolves when its lobby is gone. */
@@ -43,6 +50,8 @@ export interface WolfEmulator {
 const REQUESTS_KEPT_MAX = 1000;
 const BODY_BYTES_KEPT_MAX = 16 * 1024 * 1024;
 const SUBSCRIBER_BYTES_MAX = 4 * 1024 * 1024;
+const HARMS_KEPT_MAX = 1000;
+const GET_ICON = "/api/v1/utils/get-icon";
 const EVENTS = "GET /api/v1/events";
 const EVENTS_HEAD =
   "HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\nConnection: keep-alive\r\nCache-Control: no-cache\r\n\r\n";
@@ -61,9 +70,20 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
   const stalled = new Set<NodeJS.Timeout>();
   const requests: { method: string; path: string; body: string }[] = [];
   const ended = Promise.withResolvers<"closed" | "died">();
+  const { hazards = false } = options;
+  const harms: Harm[] = [];
+  const threads = new Threads(hazards ? (options.threads ?? 2) : Number.POSITIVE_INFINITY);
+  const broadcast = new Broadcast<Socket>();
   const sandboxes = screenSandboxes(stateFolder, now);
 
+  function suffer(harm: Harm): void {
+    if (harms.length < HARMS_KEPT_MAX) harms.push(harm);
+    if (harm.fatal) void stop("died");
+  }
+
   function tell(event: string, data: object): void {
+    if (hazards && broadcast.broken)
+      return suffer({ hazard: "H5", what: "an event after an earlier subscriber has left", fatal: true });
     for (const subscriber of subscribers) {
       // A subscriber that never reads is cut off rather than kept in memory.
       if (subscriber.writableLength > SUBSCRIBER_BYTES_MAX) subscriber.destroy();
@@ -94,7 +114,11 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
     socket.write(EVENTS_HEAD);
     if (cut) return void socket.end("event: wolf::core::ev");
     subscribers.add(socket);
-    socket.on("close", () => subscribers.delete(socket));
+    broadcast.joined(socket);
+    socket.on("close", () => {
+      subscribers.delete(socket);
+      broadcast.left(socket);
+    });
     socket.on("end", () => socket.destroy());
     socket.resume();
   }
@@ -108,7 +132,7 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
   }
 
   /** Holds the request. A hanging compositor takes its lobby with it after 5 of Wolf's 20 seconds; the caller hears of it only at the end. */
-  function stall(socket: Socket, route: string, request: WireRequest): void {
+  function stall(socket: Socket, route: string, request: WireRequest, leave: () => void): void {
     const after = (ms: number, run: () => void) => {
       const timer = setTimeout(() => {
         stalled.delete(timer);
@@ -125,31 +149,54 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
         after(stallMs / 4, () => world.runnerEnded(lobby));
       }
     }
-    after(stallMs, () =>
-      writeReply(socket, { status: 500, body: '{"success":false,"error":"Lobby setup timed out"}' }),
-    );
+    after(stallMs, () => {
+      writeReply(socket, { status: 500, body: '{"success":false,"error":"Lobby setup timed out"}' });
+      leave();
+    });
   }
 
   function answer(socket: Socket, request: WireRequest): void {
-    const { path, body } = request;
     const method = knownMethods.has(request.method) ? request.method : "GET";
-    remember(request.method, path, body);
+    const route = `${method} ${request.path}`;
+    const target = request.query === undefined ? request.path : `${request.path}?${request.query}`;
+    if (request.lengthInvalid && !hazards) return void socket.destroy();
+    remember(request.method, target, request.body);
     if (request.chunked)
       return writeReply(socket, {
         status: 500,
         body: "Chunked encoding not supported, use HTTP/1.0 instead",
       });
-    const route = `${method} ${path}`;
+    // The I/O thread keeps subscribers, so that they take none of the handlers' threads.
+    if (route === EVENTS) return play(socket, route, request, () => undefined);
+    threads.enter((leave) => play(socket, route, request, leave));
+  }
+
+  /** Calls `leave` when Wolf's thread is done with it. */
+  function play(socket: Socket, route: string, request: WireRequest, leave: () => void): void {
     const mode = failures.take(route);
+    if (mode === "stall") return stall(socket, route, request, leave);
+    leave();
     if (mode === "die") return void stop("died");
     if (mode === "500")
       return writeReply(socket, { status: 500, body: '{"success":false,"error":"Injected failure"}' });
-    if (mode === "stall") return stall(socket, route, request);
+    const found = hazards ? harmsOf(route, request, world) : [];
+    for (const harm of found) suffer(harm);
+    if (found.some(({ fatal }) => fatal)) return;
     if (route === EVENTS && mode !== "no-reply") return subscribe(socket, mode === "half-body");
     const handler = Object.hasOwn(table, route) ? table[route] : undefined;
     const reply = handler ? handler(world, request) : { status: 404, body: "" };
     if (mode === "no-reply" || reply === "no-reply") socket.destroy();
-    else writeReply(socket, reply, mode === "half-body");
+    else writeReply(socket, hazards ? hazardous(request, reply) : reply, mode === "half-body");
+  }
+
+  function hazardous(request: WireRequest, reply: WireReply): WireReply {
+    const [name, value = ""] = (request.query ?? "").split("=");
+    const icon = request.path === GET_ICON && name === "icon_path" ? iconOf(value) : {};
+    if (icon.harm) suffer(icon.harm);
+    const whole = icon.reply ?? reply;
+    const broken = corrupted(whole, random);
+    if (broken) suffer({ hazard: "H6", what: `a reply of more than 64 KiB`, fatal: false });
+    return broken ?? whole;
   }
 
   // Half-open, so that a peer that has said all it has to say still gets its answer.
@@ -192,6 +239,7 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
     requests,
     lobbies: () =>
       [...world.lobbies.values()].map(({ id, request, state }) => ({ id, name: request.name, state })),
+    harms,
     fail: (rule) => failures.add(rule),
     containerExits: (lobbyId) => world.containerExits(lobbyId),
     closed: ended.promise,

@@ -10,6 +10,8 @@ export interface WireRequest {
   query: string | undefined;
   body: string;
   chunked: boolean;
+  /** Its Content-Length is no number. */
+  lengthInvalid?: true;
 }
 
 export interface WireReply {
@@ -73,7 +75,8 @@ function parse(bytes: Buffer): WireRequest | undefined | number {
   const query = question < 0 ? undefined : target.slice(question + 1);
   if (headers.has("transfer-encoding")) return { method, path, query, body: "", chunked: true };
   const length = headers.get("content-length") ?? "0";
-  if (!/^\d{1,9}$/.test(length) || Number(length) > BODY_BYTES_MAX) return undefined;
+  if (!/^\d+$/.test(length)) return { method, path, query, body: "", chunked: false, lengthInvalid: true };
+  if (length.length > 9 || Number(length) > BODY_BYTES_MAX) return undefined;
   const whole = end + 4 + Number(length);
   if (bytes.length < whole) return whole;
   return { method, path, query, body: bytes.toString("utf8", end + 4, whole), chunked: false };

@@ -1,0 +1,346 @@
+/**
+ * Each hazard of a real Wolf twice, with the same request: straight to an emulator that falls over as Wolf does, and through
+ * the agent, behind which it stands.
+ */
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
+import { type Tunnel, tunnelFetch } from "revdial";
+import { type AgentProcess, startAgent } from "./agent-process.ts";
+import { type FakeControlPlane, fakeControlPlane } from "./control-plane.ts";
+
+let folder: string;
+let plane: FakeControlPlane;
+let bare: WolfEmulator;
+let guarded: WolfEmulator;
+let agents: AgentProcess[];
+
+const wolf = (name: string) =>
+  startWolfEmulator({
+    listen: { unixSocket: path.join(folder, `${name}.sock`) },
+    hazards: true,
+    containerStartDelayMs: 5,
+    stallMs: 1000,
+    // Three broken replies, then a good one.
+    random: dice(),
+  });
+const dice = () => {
+  let throws = 0;
+  return () => (throws++ % 4) / 4;
+};
+
+beforeEach(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "hz-"));
+  plane = await fakeControlPlane();
+  bare = await wolf("bare");
+  guarded = await wolf("guarded");
+  agents = [];
+});
+
+afterEach(async () => {
+  for (const { process: child } of agents) child.kill("SIGKILL");
+  await Promise.all(agents.map(({ exit }) => exit));
+  await plane.stop();
+  await Promise.all([bare.close(), guarded.close()]);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function through(policy: object = {}): Promise<Tunnel> {
+  writeFileSync(path.join(folder, "policy.json"), JSON.stringify(policy));
+  agents.push(
+    startAgent({
+      apiUrl: plane.url,
+      wolfSocket: path.join(folder, "guarded.sock"),
+      flags: ["--policy-file", path.join(folder, "policy.json")],
+    }),
+  );
+  const tunnel = await plane.nextTunnel();
+  await plane.notice((type) => type === "heartbeat");
+  return tunnel;
+}
+
+/** One request on a connection of its own, and all that comes back. */
+async function straight(
+  method: string,
+  target: string,
+  body = "",
+  length: string | number = Buffer.byteLength(body),
+) {
+  const socket = connect(path.join(folder, "bare.sock"));
+  const chunks: Buffer[] = [];
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk)).on("error", () => undefined);
+  socket.write(`${method} ${target} HTTP/1.1\r\nContent-Length: ${length}\r\n\r\n${body}`);
+  await once(socket, "close");
+  return Buffer.concat(chunks).toString("latin1");
+}
+
+async function ask(tunnel: Tunnel, method: string, target: string, body?: string) {
+  const reply = await tunnelFetch(tunnel, "wolf")(`http://x${target}`, {
+    method,
+    headers: { "x-request-id": "req-of-this-test" },
+    ...(body === undefined ? {} : { body }),
+  });
+  return { status: reply.status, refused: reply.headers.get("x-wolfpack-refused"), text: await reply.text() };
+}
+
+/** Wolf still answers, and nothing was done to it. */
+async function stands(tunnel: Tunnel): Promise<void> {
+  expect(await ask(tunnel, "GET", "/api/v1/lobbies")).toMatchObject({ status: 200 });
+  expect(guarded.harms.filter(({ hazard }) => hazard !== "H6")).toEqual([]);
+}
+
+const lobby = (runner: object = {}, more: object = {}) =>
+  JSON.stringify({
+    profile_id: "user",
+    name: "a",
+    multi_user: true,
+    stop_when_everyone_leaves: false,
+    video_settings: {
+      width: 640,
+      height: 480,
+      refresh_rate: 60,
+      wayland_render_node: "software",
+      runner_render_node: "software",
+      video_producer_buffer_caps: "video/x-raw",
+    },
+    audio_settings: { channel_count: 2 },
+    runner_state_folder: "a",
+    runner: { type: "docker", name: "d", image: "x", mounts: [], env: [], devices: [], ports: [], ...runner },
+    ...more,
+  });
+const session = JSON.stringify({
+  client_ip: "10.0.0.5",
+  aes_key: "9d804e47a6aa6624b7d4b502b32cc522",
+  aes_iv: "0123456789abcdef0123456789abcdef",
+  rtsp_fake_ip: "0.0.0.1",
+  video_width: 1920,
+  video_height: 1080,
+  video_refresh_rate: 60,
+  audio_channel_count: 2,
+});
+const POST = (name: string) => `POST /api/v1/${name}`;
+
+describe("a request that ends Wolf", () => {
+  const runner = { type: "process", run_cmd: "id" };
+  it.each<[string, string, string, string]>([
+    ["H1", "sessions/stop", '{"session_id":"abc"}', "body-invalid"],
+    ["H1", "sessions/stop", '{"session_id":""}', "body-invalid"],
+    ["H1", "sessions/pause", '{"session_id":"1x"}', "body-invalid"],
+    ["H1", "sessions/input", '{"session_id":"abc","input_packet_hex":"00"}', "body-invalid"],
+    ["H1", "sessions/stop", '{"session_id":"18446744073709551616"}', "body-invalid"],
+    ["H1", "clients/settings", '{"client_id":"abc"}', "body-invalid"],
+    [
+      "H1",
+      "runners/start",
+      JSON.stringify({ stop_stream_when_over: true, session_id: "abc", runner }),
+      "body-invalid",
+    ],
+    ["H1", "sessions/start", '{"session_id":"abc","video_session":{},"audio_session":{}}', "route-closed"],
+    ["H2", "sessions/start", '{"session_id":"1","video_session":{},"audio_session":{}}', "route-closed"],
+    ["H3", "lobbies/create", lobby({ mounts: ["/srv"] }), "body-invalid"],
+    ["H3", "lobbies/create", lobby({ devices: ["/dev/dri"] }), "body-invalid"],
+    ["H3", "lobbies/create", lobby({ ports: ["9876"] }), "body-invalid"],
+    ["H3", "lobbies/create", lobby({ ports: ["a:b"] }), "body-invalid"],
+  ])("%s, to %s with %s, is refused as %s also where the route is open", async (hazard, name, body, code) => {
+    expect(await straight("POST", `/api/v1/${name}`, body)).toBe("");
+    expect(await bare.closed).toBe("died");
+    expect(bare.harms).toMatchObject([{ hazard, fatal: true }]);
+
+    const open = ["sessions/stop", "sessions/pause", "sessions/input", "clients/settings", "runners/start"];
+    const tunnel = await through({ open: open.map(POST), process_runners: true });
+    expect(await ask(tunnel, "POST", `/api/v1/${name}`, body)).toMatchObject({ refused: code });
+    expect(guarded.requests.filter((request) => request.path.endsWith(name))).toEqual([]);
+    await stands(tunnel);
+  });
+
+  it("H4: a Content-Length that is no number goes no further than the agent", async () => {
+    expect(await straight("POST", "/api/v1/lobbies/stop", "{}", "abc")).toBe("");
+    expect(await bare.closed).toBe("died");
+    const tunnel = await through();
+    for (const length of ["abc", "-1", "99"]) {
+      const reply = await tunnel
+        .request({
+          service: "wolf",
+          method: "POST",
+          path: "/api/v1/lobbies/stop",
+          headers: [["content-length", length]],
+          body: Buffer.from("{}"),
+        })
+        .then(
+          ({ status }) => status,
+          () => "not carried",
+        );
+      expect([400, "not carried"]).toContain(reply);
+    }
+    await stands(tunnel);
+  });
+
+  it("H5: of two event subscribers none gets past the agent, which keeps its own", async () => {
+    const subscribe = async () => {
+      const socket = connect(path.join(folder, "bare.sock")).on("error", () => undefined);
+      socket.write("GET /api/v1/events HTTP/1.1\r\n\r\n");
+      await once(socket, "data");
+      return socket;
+    };
+    const [first, second] = [await subscribe(), await subscribe()];
+    first.destroy();
+    while (bare.harms.length === 0) await straight("POST", "/api/v1/lobbies/create", lobby());
+    expect(bare.harms).toMatchObject([{ hazard: "H5" }]);
+    expect(await bare.closed).toBe("died");
+    second.destroy();
+
+    const tunnel = await through();
+    for (let i = 0; i < 2; i += 1)
+      expect(await ask(tunnel, "GET", "/api/v1/events")).toMatchObject({ refused: "route-closed" });
+    expect(await ask(tunnel, "POST", "/api/v1/lobbies/create", lobby())).toMatchObject({ status: 200 });
+    expect(guarded.requests.filter(({ path: seen }) => seen === "/api/v1/events")).toHaveLength(1);
+    await stands(tunnel);
+  });
+});
+
+describe("a request that blocks Wolf or loses its answer", () => {
+  const app = (id: number) =>
+    JSON.stringify({
+      title: "a",
+      id: String(id),
+      support_hdr: false,
+      h264_gst_pipeline: "x".repeat(8000),
+      hevc_gst_pipeline: "x".repeat(8000),
+      av1_gst_pipeline: "x".repeat(8000),
+      opus_gst_pipeline: "",
+      render_node: "software",
+      start_virtual_compositor: true,
+      start_audio_server: true,
+      runner: { type: "docker", name: "d", image: "x", mounts: [], env: [], devices: [], ports: [] },
+    });
+
+  it("H6: a reply of more than 64 KiB that comes broken is asked for again", async () => {
+    for (let id = 0; id < 4; id += 1) await straight("POST", "/api/v1/apps/add", app(id));
+    const [, broken = ""] = (await straight("GET", "/api/v1/apps")).split("\r\n\r\n");
+    expect(() => JSON.parse(broken) as unknown).toThrow();
+
+    const tunnel = await through({ open: ["GET /api/v1/apps", POST("apps/add")], pipelines: true });
+    for (let id = 0; id < 4; id += 1)
+      expect((await ask(tunnel, "POST", "/api/v1/apps/add", app(id))).status).toBe(200);
+    const { apps } = JSON.parse((await ask(tunnel, "GET", "/api/v1/apps")).text) as { apps: unknown[] };
+    expect(apps).toHaveLength(6);
+    expect(guarded.harms.length).toBeGreaterThan(0);
+    await stands(tunnel);
+  });
+
+  it("H7: stalled creations leave a thread for everything else, also when their callers have gone", async () => {
+    const order: string[] = [];
+    const done = (what: string) => () => void order.push(what);
+    bare.fail({ on: POST("lobbies/create"), mode: "stall" });
+    const creations = [1, 2].map(() =>
+      straight("POST", "/api/v1/lobbies/create", lobby()).then(done("create")),
+    );
+    while (bare.requests.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([...creations, straight("GET", "/api/v1/lobbies").then(done("list"))]);
+    expect(order[0]).toBe("create");
+
+    const tunnel = await through();
+    guarded.fail({ on: POST("lobbies/create"), mode: "stall" });
+    const gone = new AbortController();
+    const creation = (signal?: AbortSignal) =>
+      tunnelFetch(tunnel, "wolf")("http://x/api/v1/lobbies/create", {
+        method: "POST",
+        body: lobby(),
+        ...(signal ? { signal } : {}),
+      }).then(done("create"), done("gave up"));
+    const creates = () => guarded.requests.filter((request) => request.path.endsWith("/create")).length;
+    order.length = 0;
+    const first = creation(gone.signal);
+    while (creates() < 1) await new Promise((resolve) => setImmediate(resolve));
+    gone.abort();
+    await first;
+    const second = creation();
+    await ask(tunnel, "GET", "/api/v1/lobbies").then(done("list"));
+    expect(order).toEqual(["gave up", "list"]);
+    await second;
+    await stands(tunnel);
+  });
+
+  it("H8: a connection that is closed without a word becomes an answer", async () => {
+    await straight("POST", "/api/v1/sessions/add", session);
+    const [{ client_id: id }] = (
+      JSON.parse((await straight("GET", "/api/v1/sessions")).split("\r\n\r\n")[1] ?? "") as {
+        sessions: [{ client_id: string }];
+      }
+    ).sessions;
+    const start = JSON.stringify({
+      stop_stream_when_over: true,
+      session_id: id,
+      runner: { type: "docker", name: "d", image: "x", mounts: [], env: [], devices: [], ports: [] },
+    });
+    expect(await straight("POST", "/api/v1/runners/start", start)).toBe("");
+    expect(await straight("POST", "/api/v1/docker/images/pull", "{")).toBe("");
+
+    const open = ["sessions/add", "runners/start", "docker/images/pull"].map(POST);
+    const tunnel = await through({ open });
+    expect((await ask(tunnel, "POST", "/api/v1/sessions/add", session)).status).toBe(200);
+    expect(await ask(tunnel, "POST", "/api/v1/runners/start", start)).toMatchObject({
+      status: 202,
+      text: '{"success":true,"confirmed":false}',
+    });
+    expect(await ask(tunnel, "POST", "/api/v1/docker/images/pull", "{")).toMatchObject({
+      refused: "body-invalid",
+    });
+    await stands(tunnel);
+  });
+});
+
+describe("a request that betrays the host", () => {
+  it("H9: get-icon reads no file of the host, also where it is open", async () => {
+    const secret = path.join(folder, "secret");
+    writeFileSync(secret, "of root");
+    expect(await straight("GET", `/api/v1/utils/get-icon?icon_path=${secret}`)).toMatch(/of root$/);
+    const tunnel = await through({ open: ["GET /api/v1/utils/get-icon"] });
+    for (const icon of [secret, encodeURIComponent(secret), "http://169.254.169.254/", `a/../..${secret}`])
+      expect(await ask(tunnel, "GET", `/api/v1/utils/get-icon?icon_path=${icon}`)).toMatchObject({
+        status: 400,
+      });
+    expect(await ask(tunnel, "GET", "/api/v1/utils/get-icon?icon_path=icons/t.png")).toMatchObject({
+      status: 200,
+    });
+    await stands(tunnel);
+  });
+
+  it.each([
+    [
+      "a command as root",
+      JSON.stringify({ ...JSON.parse(lobby()), runner: { type: "process", run_cmd: "id" } }),
+    ],
+    ["root on the host", lobby({ base_create_json: '{"HostConfig":{"Privileged":true}}' })],
+  ])("H10: %s is refused unless the policy allows it", async (what, body) => {
+    await straight("POST", "/api/v1/lobbies/create", body);
+    expect(bare.harms).toMatchObject([{ hazard: "H10", what: expect.stringContaining(what) }]);
+    const tunnel = await through();
+    expect(await ask(tunnel, "POST", "/api/v1/lobbies/create", body)).toMatchObject({
+      refused: "runner-refused",
+    });
+    await stands(tunnel);
+    expect(agents[0]?.output()).toMatch(
+      /"request_id":"req-of-this-test".*"code":"runner-refused".*"refused"/,
+    );
+  });
+
+  it("H11: keys and PINs stay on the host, unless the policy lets them go", async () => {
+    await straight("POST", "/api/v1/sessions/add", session);
+    expect(await straight("GET", "/api/v1/sessions")).toMatch(/aes_key.*9d804e47/);
+    const open = ["GET /api/v1/sessions", POST("sessions/add")];
+    const tunnel = await through({ open });
+    await ask(tunnel, "POST", "/api/v1/sessions/add", session);
+    const { text } = await ask(tunnel, "GET", "/api/v1/sessions");
+    expect(text).toMatch(/"client_ip":"10.0.0.5"/);
+    expect(text).not.toMatch(/aes_|9d804e47|0123456789abcdef/);
+    const told = await plane.notice((_type, json) => String(json.event).endsWith("StreamSession"));
+    expect(JSON.stringify(told)).not.toMatch(/aes_|9d804e47/);
+    const trusting = await through({ open, secrets: true });
+    expect((await ask(trusting, "GET", "/api/v1/sessions")).text).toMatch(/9d804e47/);
+  });
+});
