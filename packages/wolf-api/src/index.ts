@@ -2,6 +2,13 @@
 
 export { checkWolfRequest, WOLF_BODY_BYTES_MAX, type WolfCheck, type WolfRefusal } from "./check.ts";
 export {
+  requiredOfWolf,
+  type WolfCapabilities,
+  type WolfFeature,
+  wolfCapabilities,
+  wolfFeatures,
+} from "./capabilities.ts";
+export {
   type FetchInit,
   type FetchLike,
   refusedHeader,

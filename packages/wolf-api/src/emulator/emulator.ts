@@ -1,10 +1,11 @@
 /** A Wolf for tests and demos: it listens, streams events, and fails on demand. What it answers is held to a recording of the real one. */
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import path from "node:path";
 import { CONTAINER_START, type FailureRule, Failures } from "./failures.ts";
-import { CREATE_LOBBY, routes } from "./handlers.ts";
+import { routesOfGeneration, type WolfGeneration } from "./generations.ts";
+import { CREATE_LOBBY } from "./handlers.ts";
 import { Broadcast, corrupted, type Harm, harmsOf, iconOf, Threads } from "./hazards.ts";
 import { checkSocketPath, screenSandboxes } from "./screen.ts";
 import { readRequest, type WireReply, type WireRequest, wolfJson, writeReply } from "./wire.ts";
@@ -12,6 +13,8 @@ import { World } from "./world.ts";
 
 export interface WolfEmulatorOptions {
   listen: { unixSocket: string } | { port: number; host?: string };
+  /** Which generation of Wolf's API it describes and serves; "none" describes nothing. Default: the newest. */
+  generation?: WolfGeneration | "none";
   /** Base of runner_state_folder; with it, every running container serves its screen there. */
   stateFolder?: string;
   /** Between a lobby's creation and its container. Default 50 ms. */
@@ -103,11 +106,7 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
       return mode;
     },
   });
-  const schema = readFileSync(
-    new URL("../../spec/schema-generated-2026-06-23.json", import.meta.url),
-    "utf8",
-  );
-  const table = routes(tell, schema);
+  const table = routesOfGeneration(tell, options.generation ?? "2026-06-23");
   const failures = new Failures((on) => on === EVENTS || Object.hasOwn(table, on));
 
   function subscribe(socket: Socket, cut: boolean): void {

@@ -5,3 +5,4 @@ export {
   type WolfEmulatorOptions,
 } from "./emulator.ts";
 export { type FailureMode, type FailureRule, FailureRuleError, failureModes } from "./failures.ts";
+export { type WolfGeneration, wolfGenerations, wolfSchemaText } from "./generations.ts";
