@@ -19,6 +19,7 @@ export function aWolf(overrides: Partial<Wolf> = {}): Wolf {
     epoch: 1,
     tunnelSince: at,
     agentVersion: null,
+    capabilities: null,
     labels: {},
     region: null,
     costPerHour: null,

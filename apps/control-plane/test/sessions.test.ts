@@ -124,6 +124,34 @@ describe("creating a session", () => {
     expect(wolf.wolf.lobbies()).toMatchObject([{ state: "starting" }]);
   });
 
+  it("places nothing on a Wolf without lobbies, names what is missing, and takes it once it is newer", async () => {
+    const { tunnel, wolfId } = await host();
+    const say = (missing: string[]) =>
+      tunnel.notify(
+        "capabilities",
+        Buffer.from(JSON.stringify({ schema_hash: "a".repeat(64), features: ["events"], missing })),
+      );
+    const shows = (count: number) =>
+      eventually(
+        async () => (await call<WolfInstance>("GET", `wolf-instances/${wolfId}`)).body,
+        ({ wolf_capabilities }) => wolf_capabilities?.missing.length === count,
+      );
+    say(["POST /api/v1/lobbies/create"]);
+    expect((await shows(1)).wolf_capabilities).toEqual({
+      schema_hash: "a".repeat(64),
+      features: ["events"],
+      missing: ["POST /api/v1/lobbies/create"],
+    });
+    const { status, body } = await call<Problem>("POST", "sessions", { body: {} });
+    expect([status, body.detail]).toEqual([
+      503,
+      "None of 1 wolf fits: 1 whose Wolf is too old (it lacks POST /api/v1/lobbies/create).",
+    ]);
+    say([]);
+    await shows(0);
+    expect((await create()).status).toBe(201);
+  });
+
   it("says which filter removed how many wolves when none fits, and when to try again", async () => {
     await host({ gpuType: "amd", maxSandboxes: 1 });
     await create();
@@ -211,7 +239,7 @@ describe("creating a session", () => {
     wolf.wolf.fail({ on: "container-start", mode: "container-exits", times: 1 });
     const { status, body } = await call<Problem>("POST", "sessions", { body: {} });
     expect(status).toBe(502);
-    expect(body.reason_code).toBe("lobby-vanished");
+    expect(body.reason_code).toBe("lobby-stopped");
     await noSlot(wolf);
   });
 
@@ -369,7 +397,7 @@ describe("a session and its wolf", () => {
       () => show(body.id),
       ({ status }) => status === "failed",
     );
-    expect(session.failure).toMatchObject({ code: "lobby-vanished" });
+    expect(session.failure).toMatchObject({ code: "container-ended" });
     await noSlot(wolf);
   });
 });

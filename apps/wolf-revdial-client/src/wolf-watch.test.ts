@@ -1,8 +1,10 @@
 /** The watch beside a Wolf that this test plays: what is said of it, when, and over how many event streams. */
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { wolfGenerations, wolfSchemaText } from "@wolfpack/wolf-api/emulator";
 import { createLogger } from "./logger.ts";
 import { type WolfWatch, watchWolf } from "./wolf-watch.ts";
 
@@ -20,6 +22,8 @@ let stop: AbortController;
 let watch: WolfWatch | undefined;
 let notices: Notice[];
 let onNotice: () => void;
+/** A tunnel is up. */
+let takes: boolean;
 /** Event streams open now, the most at once, and all of them. */
 let open: ServerResponse[];
 let openMax: number;
@@ -29,6 +33,7 @@ let events: Answer;
 
 beforeEach(async () => {
   [stop, watch, notices, onNotice] = [new AbortController(), undefined, [], () => undefined];
+  takes = true;
   [open, openMax, subscriptions, lobbies, events] = [[], 0, 0, lists, streams];
   server = createServer((request, response) => {
     if (request.url !== "/api/v1/events") return lobbies(request, response);
@@ -58,7 +63,7 @@ function start(): void {
     notify(type, payload) {
       notices.push({ type, payload: payload as Record<string, unknown> });
       onNotice();
-      return true;
+      return takes;
     },
   });
 }
@@ -121,7 +126,74 @@ describe("what the agent says of Wolf's state", () => {
   });
 });
 
+describe("what Wolf says it can do", () => {
+  const capabilities = () =>
+    notices.filter(({ type }) => type === "capabilities").map(({ payload }) => payload);
+  const describes =
+    (text: string, status = 200): Answer =>
+    (request, response) =>
+      request.url === "/api/v1/openapi-schema"
+        ? void response.writeHead(status).end(text)
+        : lists(request, response);
+
+  it.each(wolfGenerations)(
+    "is read from the description of %s, and asked for at every start of Wolf",
+    async (generation) => {
+      lobbies = describes(wolfSchemaText(generation));
+      start();
+      await until(() => capabilities().length === 1);
+      expect(capabilities()[0]).toMatchObject({
+        schema_hash: createHash("sha256").update(wolfSchemaText(generation)).digest("hex"),
+        missing: generation === "2025-07-25" ? expect.arrayContaining(["GET /api/v1/lobbies"]) : [],
+      });
+      lobbies = describes(wolfSchemaText("2026-06-23"));
+      open[0]?.destroy();
+      await until(() => capabilities().length === 2);
+      expect(capabilities()[1]).toMatchObject({ missing: [], features: expect.arrayContaining(["lobbies"]) });
+      watch?.announce();
+      expect(capabilities()).toHaveLength(3);
+    },
+  );
+
+  it.each([
+    ["absent", "", 404],
+    ["no JSON", "{", 200],
+    ["too deep", "[".repeat(5000), 200],
+    ["somebody else's", '{"paths":{}}', 200],
+    ["too long", " ".repeat(1_100_000), 200],
+  ])("is unknown when the description is %s", async (_name, text, status) => {
+    lobbies = describes(text, status);
+    start();
+    await until(() => capabilities().length === 1);
+    expect(capabilities()).toEqual([{ schema_hash: null, features: [], missing: [] }]);
+  });
+});
+
 describe("Wolf's events", () => {
+  it("that may have been lost while the stream was down make the lobbies be listed again", async () => {
+    const relists = () => notices.filter(({ type }) => type === "relist").map(({ payload }) => payload);
+    start();
+    await until(() => open.length === 1);
+    expect(relists()).toEqual([]);
+    open[0]?.destroy();
+    await until(() => subscriptions === 2 && relists().length > 0);
+    expect(relists()).toEqual([{ reason: "stream-was-down" }]);
+  });
+
+  it("without a tunnel are made up for when there is one", async () => {
+    takes = false;
+    start();
+    await until(() => open.length > 0);
+    say({ lobby_id: "a" });
+    await until(() => told().length > 0);
+    takes = true;
+    notices.length = 0;
+    watch?.announce();
+    expect(notices.filter(({ type }) => type === "relist")).toMatchObject([
+      { payload: { reason: "events-dropped" } },
+    ]);
+  });
+
   it("come over one stream, never two, however they end", async () => {
     const endings: Answer[] = [
       (_request, response) => void response.writeHead(500).write("never ends"),

@@ -3,12 +3,20 @@
  * a small probe that tells answering, slow and gone apart.
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
-import { type AgentHeartbeat, type AgentWolfEvent, agentNoticeTypes } from "@wolfpack/api-contract";
+import {
+  type AgentCapabilities,
+  type AgentHeartbeat,
+  type AgentRelist,
+  type AgentWolfEvent,
+  agentNoticeTypes,
+} from "@wolfpack/api-contract";
 import { parseEventStream, parseWolfJson, redactWolfEvent } from "@wolfpack/wolf-api";
 import { backoffMs } from "./backoff.ts";
+import { eventQueue } from "./event-queue.ts";
 import type { Log } from "./logger.ts";
 import type { Target } from "./target.ts";
 import { askUpstream, requestOptions, UpstreamError } from "./upstream.ts";
+import { probeCapabilities } from "./wolf-capabilities.ts";
 
 export interface WolfWatchOptions {
   wolf: Target;
@@ -31,6 +39,8 @@ const PROBE_TIMEOUT_MS = 3000;
 /** Wolf sends a keepalive every 15 s; silence for three of them means that the stream is dead. */
 const EVENTS_SILENCE_MS = 45_000;
 const NOTICE_BYTES_MAX = 15 * 1024;
+/** A Wolf that could not say what it can do is asked again. */
+const CAPABILITIES_RETRY_MS = 60_000;
 /** Longer strings are no ids. */
 const ID_CHARACTERS_MAX = 200;
 const reconnect = { baseMs: 250, capMs: 10_000 };
@@ -41,9 +51,65 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
   let seq = 0;
   let nap = new AbortController();
 
+  /** Undefined until Wolf was asked. */
+  let capabilities: AgentCapabilities | undefined;
+  /** Events were lost, and the control plane has not been told yet. */
+  let lost: AgentRelist["reason"] | undefined;
+  const queue = eventQueue(performance.now());
+  let sending = false;
+
   const beat = () => {
     if (state !== undefined) notify(agentNoticeTypes.heartbeat, state);
   };
+  const sayCapabilities = () => {
+    if (capabilities !== undefined) notify(agentNoticeTypes.capabilities, capabilities);
+  };
+  const sayLost = () => {
+    if (lost !== undefined && notify(agentNoticeTypes.relist, { reason: lost })) lost = undefined;
+  };
+  const announce = () => {
+    beat();
+    sayCapabilities();
+    sayLost();
+  };
+
+  /** Asks once per start of Wolf; an answer that says nothing is asked for again as long as that Wolf is there. */
+  async function learn(stream: AbortSignal): Promise<void> {
+    while (!stream.aborted) {
+      const learned = await probeCapabilities(wolf, stream);
+      if (stream.aborted) return;
+      if (learned.schema_hash !== capabilities?.schema_hash) {
+        const { schema_hash, features, missing } = learned;
+        if (missing.length > 0)
+          log.warn({ schema_hash, features, missing }, "this Wolf lacks what sessions need");
+        else
+          log.info(
+            { schema_hash, features },
+            schema_hash ? "Wolf's capabilities" : "Wolf does not say what it can do",
+          );
+      }
+      capabilities = learned;
+      sayCapabilities();
+      if (learned.schema_hash !== null) return;
+      await pause(CAPABILITIES_RETRY_MS, stream);
+    }
+  }
+
+  /** Sends what waits, at most as fast as the queue allows; one at a time, so that order stays. */
+  async function send(): Promise<void> {
+    if (sending) return;
+    sending = true;
+    for (let wait = queue.waitMs(performance.now()); wait !== undefined && !signal.aborted; ) {
+      if (wait > 0) await pause(wait, signal);
+      const event = queue.take(performance.now());
+      // Without a tunnel it is gone: the control plane lists the lobbies when the next one is up.
+      if (event !== undefined && !notify(agentNoticeTypes.wolfEvent, event)) lost = "events-dropped";
+      wait = queue.waitMs(performance.now());
+    }
+    sending = false;
+    if (queue.takeGap()) lost = "events-dropped";
+    sayLost();
+  }
 
   async function probe(): Promise<AgentHeartbeat> {
     const ask = () =>
@@ -81,6 +147,7 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
       if (signal.aborted) return;
       if (state.wolf !== before) log.warn({ ...state, before }, "Wolf's state changed");
       beat();
+      sayLost();
       await pause(PROBE_INTERVAL_MS, AbortSignal.any([signal, nap.signal]));
     }
   }
@@ -100,15 +167,23 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
     const safe = redactWolfEvent({ event, data: json as Record<string, unknown> });
     const notice: AgentWolfEvent = { seq, event: safe.event.slice(0, 200), data: safe.data };
     if (Buffer.byteLength(JSON.stringify(notice)) > NOTICE_BYTES_MAX) notice.data = idsOf(safe.data);
-    notify(agentNoticeTypes.wolfEvent, notice);
+    queue.push(notice);
+    void send();
   }
 
   async function watchEvents(): Promise<void> {
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
+    for (let attempt = 0, streams = 0; !signal.aborted; attempt += 1) {
+      const ended = new AbortController();
+      let learning = Promise.resolve();
       try {
         const stream = await subscribe(wolf, signal);
         log.info("subscribed to Wolf's events");
         nap.abort(); // Wolf is there: the probe says so now.
+        learning = learn(AbortSignal.any([signal, ended.signal]));
+        streams += 1;
+        // Only now: what changes from here on is told by an event.
+        if (streams > 1) lost = "stream-was-down";
+        sayLost();
         for await (const item of parseEventStream(stream as AsyncIterable<Uint8Array>)) {
           attempt = 0;
           if ("event" in item) tell(item.event, item.data);
@@ -116,13 +191,15 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, "Wolf's event stream ended");
       }
+      ended.abort();
+      await learning;
       nap.abort(); // Wolf may have gone: the probe looks now.
       await pause(backoffMs(attempt, { ...reconnect, random }) + reconnect.baseMs, signal);
     }
   }
 
   const done = Promise.all([watchHealth(), watchEvents()]).then(() => undefined);
-  return { announce: beat, done };
+  return { announce, done };
 }
 
 /** What matters of an event that is too large for a notice. */

@@ -6,6 +6,8 @@ export const agentNoticeTypes = {
   inventory: "inventory",
   heartbeat: "heartbeat",
   wolfEvent: "wolf-event",
+  capabilities: "capabilities",
+  relist: "relist",
 } as const;
 
 /** At connect and on change: what the wolf can take. */
@@ -28,3 +30,20 @@ export const AgentWolfEvent = z.strictObject({
   data: z.record(z.string(), z.unknown()),
 });
 export type AgentWolfEvent = z.infer<typeof AgentWolfEvent>;
+
+/** At connect, and after Wolf was seen to start again: what its own description says. All empty and no hash: unknown. */
+export const AgentCapabilities = z.strictObject({
+  /** SHA-256 of the description as Wolf sent it: equal hashes are equal builds. */
+  schema_hash: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
+  features: z.array(z.string().regex(/^[a-z][a-z0-9-]{0,40}$/)).max(64),
+  /** Routes a control plane cannot do without, as "METHOD path". */
+  missing: z.array(z.string().regex(/^[A-Z]{1,10} \/[A-Za-z0-9/_-]{1,100}$/)).max(16),
+});
+export type AgentCapabilities = z.infer<typeof AgentCapabilities>;
+
+/** Events were lost, by Wolf's stream or on their way up: what Wolf runs has to be asked for. */
+export const AgentRelist = z.strictObject({ reason: z.enum(["stream-was-down", "events-dropped"]) });
+export type AgentRelist = z.infer<typeof AgentRelist>;

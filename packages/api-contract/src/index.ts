@@ -1,6 +1,13 @@
 /** The contract of the Wolfpack API: schemas, problems, operations, OpenAPI document, typed client. */
 
-export { AgentHeartbeat, AgentInventory, AgentWolfEvent, agentNoticeTypes } from "./agent-notices.ts";
+export {
+  AgentCapabilities,
+  AgentHeartbeat,
+  AgentInventory,
+  AgentRelist,
+  AgentWolfEvent,
+  agentNoticeTypes,
+} from "./agent-notices.ts";
 export {
   type CallInput,
   type CallReply,
@@ -42,6 +49,7 @@ export {
   User,
   UserId,
   UserRole,
+  WolfCapabilities,
   WolfId,
   WolfInstance,
   WolfName,

@@ -62,6 +62,17 @@ export const RegisterWolfRequest = z
   .meta({ id: "RegisterWolfRequest" });
 export type RegisterWolfRequest = z.infer<typeof RegisterWolfRequest>;
 
+export const WolfCapabilities = z
+  .object({
+    schema_hash: z.string().meta({ description: "SHA-256 of Wolf's own description of its API." }),
+    features: z.array(z.string()),
+    missing: z.array(z.string()).meta({
+      description: "Routes that sessions need and this Wolf lacks; it gets none while there are any.",
+    }),
+  })
+  .meta({ id: "WolfCapabilities" });
+export type WolfCapabilities = z.infer<typeof WolfCapabilities>;
+
 export const WolfInstance = z
   .object({
     id: WolfId,
@@ -80,6 +91,8 @@ export const WolfInstance = z
     region: z.string().nullable(),
     cost_per_hour: z.number().nullable(),
     agent_version: z.string().nullable(),
+    // Absent in the answers of earlier versions, which an agent of this one still has to read.
+    wolf_capabilities: WolfCapabilities.nullish().meta({ description: "Null: not known." }),
     tunnel: z.object({ epoch: z.int(), since: instant, rtt_ms: z.number().nullable() }).nullable(),
     created_at: instant,
     updated_at: instant,
@@ -141,7 +154,15 @@ export const SessionStatus = z
   .meta({ id: "SessionStatus" });
 export type SessionStatus = z.infer<typeof SessionStatus>;
 
-export const PlacementFilter = z.enum(["intent", "connectivity", "health", "tunnel", "gpu_type", "capacity"]);
+export const PlacementFilter = z.enum([
+  "intent",
+  "connectivity",
+  "health",
+  "tunnel",
+  "capabilities",
+  "gpu_type",
+  "capacity",
+]);
 export type PlacementFilter = z.infer<typeof PlacementFilter>;
 
 export const PlacementExplanation = z

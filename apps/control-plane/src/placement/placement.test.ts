@@ -52,6 +52,18 @@ describe("placement", () => {
     );
   });
 
+  it("leaves out a Wolf without lobbies and names what it lacks, but not one whose capabilities are unknown", () => {
+    const known = (missing: string[]) => ({ schema_hash: "a", features: [], missing });
+    const old = aWolf({ id: "old", capabilities: known(["GET /api/v1/lobbies"]) });
+    const older = aWolf({ id: "older", capabilities: known(["GET /api/v1/lobbies", "POST /x"]) });
+    const { removed, text } = rejected([old, older]);
+    expect(removed).toEqual([{ filter: "capabilities", count: 2 }]);
+    expect(text).toBe(
+      "None of 2 wolves fits: 2 whose Wolf is too old (it lacks GET /api/v1/lobbies, POST /x).",
+    );
+    expect(ids(placed([old, aWolf({ id: "unknown", capabilities: null })]).ranked)).toEqual(["unknown"]);
+  });
+
   it("says that there is no wolf when there is none", () => {
     expect(rejected([])).toEqual({
       policy: "least-loaded",

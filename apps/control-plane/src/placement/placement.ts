@@ -19,12 +19,16 @@ type Filter = {
   keeps: (wolf: Wolf, request: PlacementRequest, hasTunnel: (wolfId: string) => boolean) => boolean;
 };
 
+const missingOf = (wolf: Wolf): readonly string[] => wolf.capabilities?.missing ?? [];
+
 /** In order; each wolf is counted by the first filter that removes it. */
 const filters: readonly Filter[] = [
   { name: "intent", keeps: (wolf) => wolf.intent === "active" },
   { name: "connectivity", keeps: (wolf) => wolf.connectivity === "connected" },
   { name: "health", keeps: (wolf) => wolf.health !== "failed" },
   { name: "tunnel", keeps: (wolf, _request, hasTunnel) => hasTunnel(wolf.id) },
+  // What is not known is not refused.
+  { name: "capabilities", keeps: (wolf) => missingOf(wolf).length === 0 },
   {
     name: "gpu_type",
     keeps: (wolf, request) => request.gpuType === undefined || wolf.gpuType === request.gpuType,
@@ -51,9 +55,11 @@ export function place(
 ): Decision {
   const removed: PlacementExplanation["removed"] = [];
   let left = [...candidates];
+  let lacking: string[] = [];
   for (const { name, keeps } of filters) {
     const kept = left.filter((wolf) => keeps(wolf, request, hasTunnel));
     if (kept.length < left.length) removed.push({ filter: name, count: left.length - kept.length });
+    if (name === "capabilities") lacking = [...new Set(left.flatMap(missingOf))].sort();
     left = kept;
   }
   const [best, ...others] = left.sort(better);
@@ -62,7 +68,7 @@ export function place(
     candidates: candidates.length,
     removed,
     ranked: left.slice(0, RANKED_SHOWN).map((wolf) => ({ wolf_instance_id: wolf.id, load: loadOf(wolf) })),
-    text: sentence(request, candidates.length, removed, best),
+    text: sentence(request, { count: candidates.length, removed, lacking, best }),
   };
   if (best === undefined) return { outcome: "rejected", explanation };
   return { outcome: "placed", ranked: [best, ...others], explanation };
@@ -73,18 +79,27 @@ const reasons: Record<PlacementFilter, string> = {
   connectivity: "not connected",
   health: "failing",
   tunnel: "without a tunnel here",
+  capabilities: "whose Wolf is too old",
   gpu_type: "with another GPU",
   capacity: "full",
 };
 
-function sentence(
-  request: PlacementRequest,
-  count: number,
-  removed: PlacementExplanation["removed"],
-  best: Wolf | undefined,
-): string {
+const LACKING_SHOWN = 5;
+
+interface Outcome {
+  count: number;
+  removed: PlacementExplanation["removed"];
+  /** Routes of Wolf that those removed for it do not have. */
+  lacking: readonly string[];
+  best: Wolf | undefined;
+}
+
+function sentence(request: PlacementRequest, { count, removed, lacking, best }: Outcome): string {
   const gpu = request.gpuType === undefined ? "" : ` for GPU ${request.gpuType}`;
-  const why = removed.map(({ filter, count: n }) => `${n} ${reasons[filter]}`).join(", ");
+  const lacks = ` (it lacks ${lacking.slice(0, LACKING_SHOWN).join(", ")})`;
+  const why = removed
+    .map(({ filter, count: n }) => `${n} ${reasons[filter]}${filter === "capabilities" ? lacks : ""}`)
+    .join(", ");
   const wolves = `${count} ${count === 1 ? "wolf" : "wolves"}`;
   if (best === undefined)
     return count === 0 ? "There is no wolf in the fleet." : `None of ${wolves} fits${gpu}: ${why}.`;

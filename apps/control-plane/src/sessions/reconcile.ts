@@ -25,6 +25,8 @@ export interface ReconcileInput {
   startTimeoutMs: number;
   /** Sessions whose lobby this process is creating at the moment. */
   creating: ReadonlySet<string>;
+  /** What Wolf said of the end of a lobby that is gone. */
+  endOf?: (lobbyId: string) => Failure | undefined;
 }
 
 const vanished: Failure = {
@@ -61,9 +63,10 @@ export function reconcile(input: ReconcileInput): ReconcileAction[] {
 function decide(
   session: Session,
   lobby: Lobby | undefined,
-  { listedAt, now, settleMs, startTimeoutMs }: ReconcileInput,
+  { listedAt, now, settleMs, startTimeoutMs, endOf }: ReconcileInput,
 ): ReconcileAction[] {
   const unchangedSinceListed = session.updatedAt < listedAt;
+  const gone = (session.lobbyId === null ? undefined : endOf?.(session.lobbyId)) ?? vanished;
   const age = now.getTime() - session.updatedAt.getTime();
   switch (session.status) {
     case "placed":
@@ -71,11 +74,11 @@ function decide(
       return age >= startTimeoutMs ? [{ action: "fail", sessionId: session.id, failure: startTimeout }] : [];
     case "starting":
       if (lobby) return age >= settleMs ? [{ action: "running", sessionId: session.id }] : [];
-      return unchangedSinceListed ? [{ action: "fail", sessionId: session.id, failure: vanished }] : [];
+      return unchangedSinceListed ? [{ action: "fail", sessionId: session.id, failure: gone }] : [];
     case "running":
     case "lost":
       if (lobby) return session.status === "lost" ? [{ action: "running", sessionId: session.id }] : [];
-      return unchangedSinceListed ? [{ action: "fail", sessionId: session.id, failure: vanished }] : [];
+      return unchangedSinceListed ? [{ action: "fail", sessionId: session.id, failure: gone }] : [];
     case "stopping":
       if (lobby) return [{ action: "stopLobby", lobbyId: lobby.id, thenEnd: session.id }];
       return unchangedSinceListed ? [{ action: "ended", sessionId: session.id }] : [];

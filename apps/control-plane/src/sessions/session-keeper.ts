@@ -3,12 +3,13 @@
  * the sessions expected there, and ends what is over. A session's status is what Wolf was seen to do, never what it was asked for.
  */
 import type { AgentWolfEvent, SessionStatus } from "@wolfpack/api-contract";
-import { WolfApiError, wolfEventPrefix } from "@wolfpack/wolf-api";
+import { WolfApiError } from "@wolfpack/wolf-api";
 import type { Clock, Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
-import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
+import type { Tunnels, WolfVoice } from "../tunnels/tunnel-gateway.ts";
 import type { Wolf } from "../wolves/wolf-store.ts";
 import { failureOf, isUnknownLobby, lobbiesOf } from "./lobbies.ts";
+import { LobbyEvents } from "./lobby-events.ts";
 import { type ReconcileAction, reconcile, startTimeout } from "./reconcile.ts";
 import type { Session, SessionOutcome, SessionStore } from "./session-store.ts";
 import { lobbyRequest, SOFTWARE_NODE } from "./session-tag.ts";
@@ -25,21 +26,22 @@ export interface SessionKeeperOptions {
   settleMs: number;
 }
 
-/** Container events may come before the answer that names their lobby; this many are remembered. */
-const STARTED_LOBBIES_MAX = 4096;
+/** Between two looks at a wolf's lobbies that its events ask for: a flood of them costs one look each. */
+const EVENT_LOOKS_EVERY_MS = 1000;
+/** Lobbies of one wolf whose start waits to be written; for more, the reconciler is asked. */
+const STARTS_WAITING_MAX = 256;
 /** After a start's own timeout; meanwhile its process or the reconciler may still end it in order. */
 const OVERDUE_GRACE_MS = 10_000;
 const LOOK_AGAIN_MS = 1000;
-const keyOf = (wolfId: string, lobbyId: string) => `${wolfId} ${lobbyId}`;
-const event = (name: string) => `${wolfEventPrefix}${name}`;
 
 export class SessionKeeper {
   private readonly options: SessionKeeperOptions;
   private readonly creating = new Set<string>();
-  /** Lobbies whose container was seen to start, by `keyOf`: a wolf speaks of its own lobbies only. */
-  private readonly started = new Set<string>();
-  /** Sessions that wait for their container, by lobby, as above. */
-  private readonly awaited = new Map<string, string>();
+  private readonly lobbyEvents = new LobbyEvents();
+  /** Lobbies that were seen to start, by wolf: written together, one statement at a time. */
+  private readonly starts = new Map<string, Set<string>>();
+  /** Wolves that were looked at for an event a moment ago; true when another event came since. */
+  private readonly looked = new Map<string, boolean>();
   private readonly timers = new Set<Timer>();
   /** One reconciliation per wolf at a time; those asked for meanwhile share the next. */
   private readonly running = new Map<string, Promise<void>>();
@@ -48,7 +50,8 @@ export class SessionKeeper {
   constructor(options: SessionKeeperOptions) {
     this.options = options;
     options.tunnels.onWolfConnected((wolfId) => void this.reconcileWolf(wolfId));
-    options.tunnels.onWolfEvent((wolfId, wolfEvent) => this.wolfEvent(wolfId, wolfEvent));
+    options.tunnels.onWolfEvent((from, event) => this.wolfEvent(from, event));
+    options.tunnels.onWolfRelist((wolfId) => this.look(wolfId));
   }
 
   /** Its lobby is being created by this process. */
@@ -78,14 +81,11 @@ export class SessionKeeper {
         lobbyRequest(session, gpuType === "none" ? SOFTWARE_NODE : this.options.renderNode),
       );
       if (await this.options.store.lobbyCreated(session.id, lobbyId, this.options.clock.now())) {
-        const key = keyOf(wolfId, lobbyId);
-        this.awaited.set(key, session.id);
-        if (this.started.has(key)) await this.ran(session.id, key);
+        if (this.lobbyEvents.hasStarted(wolfId, lobbyId)) await this.ran(session.id);
         else
-          this.later(
-            this.options.settleMs,
-            () => void (this.awaited.delete(key) && this.reconcileWolf(wolfId)),
-          );
+          this.later(this.options.settleMs, () => {
+            if (!this.lobbyEvents.hasStarted(wolfId, lobbyId)) void this.reconcileWolf(wolfId);
+          });
       }
       this.options.waiters.changed(session.id);
     } catch (error) {
@@ -97,7 +97,9 @@ export class SessionKeeper {
     }
     // A stop that came meanwhile, or a lobby that a failed call may have left behind, is the reconciler's to finish.
     const now = await this.options.store.get(session.id).catch(() => undefined);
-    if (now?.status !== "starting" && now?.status !== "running") await this.reconcileWolf(wolfId);
+    const over =
+      typeof now?.lobbyId === "string" && this.lobbyEvents.endOf(wolfId, now.lobbyId) !== undefined;
+    if (over || (now?.status !== "starting" && now?.status !== "running")) await this.reconcileWolf(wolfId);
   }
 
   private async fail(session: Session, error: unknown): Promise<void> {
@@ -109,8 +111,7 @@ export class SessionKeeper {
     await this.finish(session.id, { status: "failed", failure });
   }
 
-  private async ran(sessionId: string, key: string): Promise<void> {
-    this.awaited.delete(key);
+  private async ran(sessionId: string): Promise<void> {
     if (await this.options.store.running(sessionId, this.options.clock.now()))
       this.options.log.info({ session_id: sessionId }, "session runs");
     this.options.waiters.changed(sessionId);
@@ -185,6 +186,7 @@ export class SessionKeeper {
       settleMs: this.options.settleMs,
       startTimeoutMs: this.options.startTimeoutMs,
       creating: this.creating,
+      endOf: (lobbyId) => this.lobbyEvents.endOf(wolfId, lobbyId),
     });
     for (const action of actions) {
       this.options.log.info({ wolf_id: wolfId, ...action }, "reconciled");
@@ -228,23 +230,52 @@ export class SessionKeeper {
     this.options.waiters.changed(sessionId);
   }
 
-  private wolfEvent(wolfId: string, { event: name, data }: AgentWolfEvent): void {
-    const lobbyId = data.session_id ?? data.lobby_id;
-    if (typeof lobbyId !== "string") return;
-    const key = keyOf(wolfId, lobbyId);
-    if (name === event("DockerContainerCreated")) {
-      this.started.add(key);
-      if (this.started.size > STARTED_LOBBIES_MAX)
-        this.started.delete(this.started.values().next().value as string);
-      const sessionId = this.awaited.get(key);
-      if (sessionId !== undefined)
-        void this.ran(sessionId, key).catch((err: unknown) =>
-          this.options.log.warn({ err, session_id: sessionId }, "start not written"),
-        );
-    } else if (name === event("StopLobbyEvent") || name === event("DockerContainerStopped")) {
-      this.awaited.delete(key);
-      this.started.delete(key);
-      void this.reconcileWolf(wolfId);
+  private wolfEvent(from: WolfVoice, event: AgentWolfEvent): void {
+    for (const news of this.lobbyEvents.hear(from, event)) {
+      if (news.news === "look") this.look(from.wolfId);
+      if (news.news === "started") this.sawStart(from, news.lobbyId);
+    }
+  }
+
+  /** Asks Wolf at once, and after that at most once per second however many events want it. */
+  private look(wolfId: string): void {
+    if (this.looked.has(wolfId)) return void this.looked.set(wolfId, true);
+    this.looked.set(wolfId, false);
+    void this.reconcileWolf(wolfId);
+    this.later(EVENT_LOOKS_EVERY_MS, () => {
+      const again = this.looked.get(wolfId);
+      this.looked.delete(wolfId);
+      if (again) this.look(wolfId);
+    });
+  }
+
+  /** Writes starts of one wolf one statement after the other; those that come meanwhile share the next. */
+  private sawStart({ wolfId, epoch }: WolfVoice, lobbyId: string): void {
+    const waiting = this.starts.get(wolfId);
+    if (waiting !== undefined) {
+      if (waiting.size < STARTS_WAITING_MAX) waiting.add(lobbyId);
+      else this.look(wolfId);
+      return;
+    }
+    const lobbies = new Set([lobbyId]);
+    this.starts.set(wolfId, lobbies);
+    void this.writeStarts(wolfId, epoch, lobbies)
+      .catch((err: unknown) => {
+        this.options.log.warn({ err, wolf_id: wolfId }, "starts not written");
+        this.look(wolfId);
+      })
+      .finally(() => this.starts.delete(wolfId));
+  }
+
+  private async writeStarts(wolfId: string, epoch: number, lobbies: Set<string>): Promise<void> {
+    while (lobbies.size > 0) {
+      const batch = [...lobbies];
+      lobbies.clear();
+      const now = this.options.clock.now();
+      for (const id of await this.options.store.lobbiesRunning({ id: wolfId, epoch }, batch, now)) {
+        this.options.log.info({ session_id: id }, "session runs");
+        this.options.waiters.changed(id);
+      }
     }
   }
 

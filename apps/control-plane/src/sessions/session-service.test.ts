@@ -10,6 +10,7 @@ import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
 import { newId } from "../ids.ts";
 import { createLogger } from "../logger.ts";
+import type { WolfVoice } from "../tunnels/tunnel-gateway.ts";
 import { prismaWolfStore } from "../wolves/wolf-store.prisma.ts";
 import { createScreen } from "./screen.ts";
 import { createSessionService, type SessionService } from "./session-service.ts";
@@ -36,12 +37,20 @@ let answers: Map<string, Answer>;
 let asked: string[];
 let pairs: TunnelPair[];
 let lines: string[];
-let tell: (wolfId: string, event: AgentWolfEvent) => void;
+let hear: (from: WolfVoice, event: AgentWolfEvent) => void;
+let relist: (wolfId: string) => void;
+let seq: number;
+/** Each event has the next number. */
+const tell = (wolfId: string, event: AgentWolfEvent, epoch = 1) => {
+  seq += 1;
+  hear({ wolfId, epoch, incarnation: 1n }, { ...event, seq });
+};
 
 beforeEach(async () => {
   database = await testDatabase();
   store = prismaSessionStore(database.prisma);
   clock = manualClock();
+  seq = 0;
   [tunnels, answers, asked, pairs, lines] = [new Map(), new Map(), [], [], []];
   await database.prisma.user.create({
     data: { id: principal.userId, name: "ann", role: "user", created_at: clock.now() },
@@ -78,8 +87,11 @@ function gateway() {
     dropSandbox: () => undefined,
     onWolfConnected: () => undefined,
     onWolfTunnelLost: () => undefined,
-    onWolfEvent: (listener: typeof tell) => {
-      tell = listener;
+    onWolfEvent: (listener: typeof hear) => {
+      hear = listener;
+    },
+    onWolfRelist: (listener: typeof relist) => {
+      relist = listener;
     },
   };
 }
@@ -154,6 +166,79 @@ describe("a container event", () => {
     expect((await store.get(id))?.status).toBe("starting");
     tell(honest, containerCreated({ session_id: LOBBY }));
     await statusBecomes(id, "running");
+  });
+});
+
+describe("an event of a wolf", () => {
+  const ending = (name: string) => ({
+    ...containerCreated({ lobby_id: LOBBY }),
+    event: `${wolfEventPrefix}${name}`,
+  });
+  async function starting(): Promise<{ wolfId: string; id: string }> {
+    const wolfId = await wolf("w");
+    answers.set("/api/v1/lobbies/create", () => created());
+    const { id } = await create();
+    await statusBecomes(id, "starting");
+    clock.advance(1);
+    return { wolfId, id };
+  }
+  const looks = () => asked.filter((line) => line.includes("GET /api/v1/lobbies ")).length;
+  const listed = (id: string) =>
+    answers.set("w /api/v1/lobbies", () =>
+      reply({ success: true, lobbies: [{ id: LOBBY, name: id, runner: { type: "docker" } }] }),
+    );
+
+  it("of a tunnel that was replaced starts nothing", async () => {
+    const { wolfId, id } = await starting();
+    await prismaWolfStore(database.prisma).openTunnel(wolfId, clock.now());
+    expect(await store.lobbiesRunning({ id: wolfId, epoch: 1 }, [LOBBY], clock.now())).toEqual([]);
+    expect(await store.lobbiesRunning({ id: wolfId, epoch: 2 }, [LOBBY], clock.now())).toEqual([id]);
+    expect(await store.lobbiesRunning({ id: wolfId, epoch: 2 }, [LOBBY], clock.now())).toEqual([]);
+  });
+
+  it.each([
+    ["DockerContainerStopped", "container-ended"],
+    ["StopLobbyEvent", "lobby-stopped"],
+  ])("%s gives the failure its reason %s, once the lobby is gone", async (name, code) => {
+    const { wolfId, id } = await starting();
+    tell(wolfId, ending(name));
+    expect((await statusBecomes(id, "failed"))?.failure?.code).toBe(code);
+    expect(await slotsOf(wolfId)).toBe(0);
+  });
+
+  it("ends nothing while Wolf still lists the lobby", async () => {
+    const { wolfId, id } = await starting();
+    listed(id);
+    tell(wolfId, ending("StopLobbyEvent"));
+    await eventually(looks, (count) => count > 0);
+    await service.reconcileAll([wolfId]);
+    expect((await store.get(id))?.status).toBe("starting");
+  });
+
+  it("that is missing, or an agent that lost some, makes Wolf be asked", async () => {
+    const { wolfId, id } = await starting();
+    const said = { ...containerCreated({}), event: "x" };
+    tell(wolfId, said);
+    expect(looks()).toBe(0);
+    answers.set("w /api/v1/lobbies", () => reply({ success: false, error: "busy" }, 500));
+    seq += 1;
+    tell(wolfId, said);
+    await eventually(looks, (count) => count === 1);
+    clock.advance(1000);
+    answers.set("w /api/v1/lobbies", () => reply({ success: true, lobbies: [] }));
+    relist(wolfId);
+    expect((await statusBecomes(id, "failed"))?.failure?.code).toBe("lobby-vanished");
+  });
+
+  it("in a flood costs one look per second", async () => {
+    const { wolfId, id } = await starting();
+    listed(id);
+    for (let i = 0; i < 1000; i += 1) tell(wolfId, ending("StopLobbyEvent"));
+    await service.reconcileAll([wolfId]);
+    expect(looks()).toBeLessThanOrEqual(2);
+    const before = looks();
+    clock.advance(1000);
+    await eventually(looks, (count) => count === before + 1);
   });
 });
 
@@ -265,11 +350,12 @@ describe("reconciliation", () => {
     tell(wolfId, { seq: 2, event: `${wolfEventPrefix}StopLobbyEvent`, data: { lobby_id: LOBBY } });
     await eventually(
       () => clock.pending,
-      (now) => now > timers,
+      // One for the next look that events may ask for, one to look again.
+      (now) => now > timers + 1,
     );
     expect((await store.get(id))?.status).toBe("running");
     clock.advance(1000);
-    expect((await statusBecomes(id, "failed"))?.failure?.code).toBe("lobby-vanished");
+    expect((await statusBecomes(id, "failed"))?.failure?.code).toBe("lobby-stopped");
     expect(await slotsOf(wolfId)).toBe(0);
   });
 });

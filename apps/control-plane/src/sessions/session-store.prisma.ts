@@ -31,7 +31,7 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
         WITH claimed AS (
           UPDATE wolf_instance SET connected_sandboxes = connected_sandboxes + 1, updated_at = ${now}
           WHERE id = ${wolf.id} AND epoch = ${wolf.epoch} AND connectivity = 'connected' AND intent = 'active' AND health <> 'failed'
-            AND connected_sandboxes < max_sandboxes
+            AND connected_sandboxes < max_sandboxes AND COALESCE(wolf_capabilities->'missing', '[]') = '[]'::jsonb
           RETURNING id
         )
         INSERT INTO session (id, owner_id, name, status, wolf_instance_id, spec, placement, slot_held, created_at, updated_at)
@@ -93,6 +93,16 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
         UPDATE session SET status = 'running', started_at = COALESCE(started_at, ${now}), updated_at = ${now}
         WHERE id = ${id} AND status = ANY(${before("running")}::text[])`;
       return count === 1;
+    },
+
+    async lobbiesRunning(wolf, lobbyIds, now) {
+      const rows = await prisma.$queryRaw<{ id: string }[]>`
+        UPDATE session SET status = 'running', started_at = COALESCE(started_at, ${now}), updated_at = ${now}
+        WHERE wolf_instance_id = ${wolf.id} AND lobby_id = ANY(${[...lobbyIds]}::text[])
+          AND status = ANY(${before("running")}::text[])
+          AND EXISTS (SELECT 1 FROM wolf_instance WHERE id = ${wolf.id} AND epoch = ${wolf.epoch})
+        RETURNING id`;
+      return rows.map(({ id }) => id);
     },
 
     async requestStop(id, now) {

@@ -62,6 +62,7 @@ describe("a claim", () => {
     ["a lost wolf", { connectivity: "lost" }, 0],
     ["a cordoned wolf", { intent: "cordoned" }, 0],
     ["a failed wolf", { health: "failed" }, 0],
+    ["a wolf without lobbies", { wolf_capabilities: { missing: ["GET /api/v1/lobbies"] } }, 0],
     ["a wolf that has shrunk", { max_sandboxes: 1, connected_sandboxes: 1 }, 0],
   ])("of %s changes nothing", async (_name, data, epochShift) => {
     await database.prisma.wolfInstance.update({ where: { id: wolf.id }, data });

@@ -52,6 +52,12 @@ export interface SessionStore {
   /** placed → starting, with the lobby's id. */
   lobbyCreated(id: string, lobbyId: string, now: Date): Promise<boolean>;
   running(id: string, now: Date): Promise<boolean>;
+  /** The containers of these lobbies were seen to start, by the wolf's tunnel of this epoch. Ids of the sessions that run now. */
+  lobbiesRunning(
+    wolf: { id: string; epoch: number },
+    lobbyIds: readonly string[],
+    now: Date,
+  ): Promise<string[]>;
   /** Any live status → stopping. The session as it is now, undefined when there is none. */
   requestStop(id: string, now: Date): Promise<Session | undefined>;
   /** Ends a live session and gives its slot back, exactly once. False when it had ended, or is in none of `from` (default: all that the table allows). */

@@ -12,6 +12,7 @@ let notices: AgentNotices;
 let health: unknown[];
 let reports: WolfReport[];
 let events: AgentWolfEvent[];
+let known: unknown[];
 let sink: NoticeSink;
 
 beforeEach(() => {
@@ -20,10 +21,13 @@ beforeEach(() => {
   health = [];
   reports = [];
   events = [];
+  known = [];
   sink = {
     health: async (state) => health.push(state),
     report: async (report) => reports.push(report),
     event: (event) => void events.push(event),
+    capabilities: async (said) => known.push(said),
+    relist: () => void known.push("relist"),
   };
   const log = createLogger("trace", { write: (line) => void lines.push(JSON.parse(line)) });
   notices = agentNotices({ wolfId: "wlf_1", clock, log });
@@ -57,6 +61,17 @@ describe("notices of an agent", () => {
     ]);
     expect(events).toEqual([event(1)]);
     expect(lines).toEqual([]);
+  });
+
+  it("become capabilities, unknown ones too, and reasons to list the lobbies again", async () => {
+    notices.open(sink);
+    const capabilities = { schema_hash: "a".repeat(64), features: ["lobbies"], missing: [] };
+    say("capabilities", capabilities);
+    await settle();
+    say("relist", { reason: "stream-was-down" });
+    say("capabilities", { schema_hash: null, features: [], missing: [] });
+    await settle();
+    expect(known).toEqual([capabilities, "relist", null]);
   });
 
   it("write health only when it changes, and its recovery", async () => {
@@ -106,6 +121,11 @@ describe("notices of an agent", () => {
     ["does not fit its schema", "wolf-event", JSON.stringify({ ...event(0) })],
     ["does not fit its schema", "wolf-event", JSON.stringify({ ...event(1), data: [] })],
     ["does not fit its schema", "wolf-event", "[".repeat(8000) + "]".repeat(8000)],
+    ["does not fit its schema", "capabilities", "{}"],
+    ["does not fit its schema", "capabilities", '{"schema_hash":"x","features":[],"missing":[]}'],
+    ["does not fit its schema", "capabilities", '{"schema_hash":null,"features":["A b"],"missing":[]}'],
+    ["does not fit its schema", "capabilities", '{"schema_hash":null,"features":[],"missing":["\\u0000"]}'],
+    ["does not fit its schema", "relist", '{"reason":"because"}'],
     ["unknown type", "toString", "{}"],
     ["unknown type", "__proto__", "{}"],
     ["unknown type", "restart", "{}"],

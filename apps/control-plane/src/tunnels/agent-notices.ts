@@ -2,7 +2,15 @@
  * What one agent says in NOTICE frames of its tunnel, from bytes of somebody else to checked values: a budget per second,
  * schemas, one write at a time. Whatever does not fit is dropped and counted; it ends nothing and throws nothing.
  */
-import { AgentHeartbeat, AgentInventory, AgentWolfEvent, agentNoticeTypes } from "@wolfpack/api-contract";
+import {
+  AgentCapabilities,
+  AgentHeartbeat,
+  AgentInventory,
+  AgentRelist,
+  AgentWolfEvent,
+  agentNoticeTypes,
+  type WolfCapabilities,
+} from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import { healthOf } from "../wolves/wolf-lifecycle.ts";
@@ -13,7 +21,11 @@ import { newestWrite } from "./newest-write.ts";
 export interface NoticeSink {
   health(state: ReturnType<typeof healthOf>): Promise<unknown>;
   report(report: WolfReport): Promise<unknown>;
+  /** Null: not known. */
+  capabilities(capabilities: WolfCapabilities | null): Promise<unknown>;
   event(event: AgentWolfEvent): void;
+  /** Events were lost. */
+  relist(): void;
 }
 
 export interface AgentNotices {
@@ -64,7 +76,9 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
         });
       const health = writer("health", sink.health);
       const report = writer("report", sink.report);
+      const capabilities = writer("capabilities", sink.capabilities);
       stop = () => {
+        capabilities.stop();
         health.stop();
         report.stop();
       };
@@ -77,6 +91,16 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
         [agentNoticeTypes.inventory](json) {
           const { success, data } = AgentInventory.safeParse(json);
           if (success) report.set(reportOf(data));
+          return success;
+        },
+        [agentNoticeTypes.capabilities](json) {
+          const { success, data } = AgentCapabilities.safeParse(json);
+          if (success) capabilities.set(capabilitiesOf(data));
+          return success;
+        },
+        [agentNoticeTypes.relist](json) {
+          const { success } = AgentRelist.safeParse(json);
+          if (success) sink.relist();
           return success;
         },
         [agentNoticeTypes.wolfEvent](json) {
@@ -102,6 +126,11 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
       drops.report();
     },
   };
+}
+
+/** Null when the agent could not read what its Wolf says of itself. */
+function capabilitiesOf({ schema_hash, features, missing }: AgentCapabilities): WolfCapabilities | null {
+  return schema_hash === null ? null : { schema_hash, features, missing };
 }
 
 function parseJson(payload: Uint8Array): unknown {

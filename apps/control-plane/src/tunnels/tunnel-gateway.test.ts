@@ -42,6 +42,7 @@ beforeEach(() => {
     store: {
       openTunnel: () => openTunnel(),
       changeHealth: async (...args) => writes.push(["health", ...args]) > 0,
+      changeCapabilities: async () => true,
       changeReport: async (...args) => writes.push(["report", ...args]) > 0,
     },
     clock,
@@ -342,7 +343,7 @@ describe("what an agent says", () => {
     gateway.onWolfEvent(() => {
       throw new Error("a listener's mistake");
     });
-    gateway.onWolfEvent((id, event) => told.push([id, event.seq]));
+    gateway.onWolfEvent(({ wolfId }, event) => told.push([wolfId, event.seq]));
     const { agent } = await connect();
     say(agent, "wolf-event", { seq: 1, event: "x", data: {} });
     say(agent, "wolf-event", { seq: 2, event: "x", data: {} });

@@ -11,6 +11,14 @@ import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { agentNotices } from "./agent-notices.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
 
+/** Who tells of an event. */
+export interface WolfVoice {
+  wolfId: string;
+  epoch: number;
+  /** Of the agent's boot: its events are numbered from 1 in each. */
+  incarnation: bigint;
+}
+
 /** What the rest of the program may do with tunnels. */
 export interface Tunnels {
   /** The live tunnel of a wolf. */
@@ -22,7 +30,10 @@ export interface Tunnels {
   onWolfConnected(listener: (wolfId: string) => void): void;
   /** Told after the loss is written, or could not be written at the first try. */
   onWolfTunnelLost(listener: (wolfId: string) => void): void;
-  onWolfEvent(listener: (wolfId: string, event: AgentWolfEvent) => void): void;
+  /** Events of the wolf's newest tunnel. */
+  onWolfEvent(listener: (from: WolfVoice, event: AgentWolfEvent) => void): void;
+  /** The agent lost events: what its Wolf runs has to be asked for. */
+  onWolfRelist(listener: (wolfId: string) => void): void;
 }
 
 export interface TunnelGateway extends Tunnels {
@@ -39,7 +50,7 @@ export interface TunnelGateway extends Tunnels {
 }
 
 export interface TunnelGatewayOptions {
-  store: Pick<WolfStore, "openTunnel" | "changeHealth" | "changeReport">;
+  store: Pick<WolfStore, "openTunnel" | "changeHealth" | "changeReport" | "changeCapabilities">;
   clock: Clock;
   log: Log;
   random: () => number;
@@ -60,7 +71,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const sandboxes = new TunnelRegistry();
   const connected: ((wolfId: string) => void)[] = [];
   const lost: ((wolfId: string) => void)[] = [];
-  const events: ((wolfId: string, event: AgentWolfEvent) => void)[] = [];
+  const events: Parameters<Tunnels["onWolfEvent"]>[0][] = [];
+  const relists: ((wolfId: string) => void)[] = [];
   /** What is still to be done after tunnels that end. */
   const endings = new Set<Promise<void>>();
   /** From their acceptance to their end: those that have not said HELLO, live ones, and those replaced and still busy. */
@@ -136,6 +148,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     onWolfConnected: (listener) => void connected.push(listener),
     onWolfTunnelLost: (listener) => void lost.push(listener),
     onWolfEvent: (listener) => void events.push(listener),
+    onWolfRelist: (listener) => void relists.push(listener),
     rttMsOf: (wolfId) => wolves.get(wolfId)?.tunnel.rttMs,
     liveWolves: () => wolves.list().map(([id, { epoch }]) => ({ id, epoch })),
 
@@ -157,12 +170,17 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       // One that ended while its epoch was issued is removed again before the next line runs.
       await Promise.resolve();
       if (wolves.get(id)?.tunnel !== tunnel) return;
+      const { transport, peer } = tunnel;
+      const incarnation = peer?.incarnation ?? 0n;
+      const isLive = () => wolves.get(id)?.epoch === epoch;
       notices.open({
         health: ({ health, reasons }) => store.changeHealth(id, epoch, health, reasons, clock.now()),
         report: (report) => store.changeReport(id, epoch, report, clock.now()),
-        event: (event) => tell(events, id, event),
+        capabilities: (known) => store.changeCapabilities(id, epoch, known, clock.now()),
+        // A tunnel that was replaced may still speak; the newest one's word counts.
+        event: (event) => void (isLive() && tell(events, { wolfId: id, epoch, incarnation }, event)),
+        relist: () => void (isLive() && tell(relists, id)),
       });
-      const { transport, peer } = tunnel;
       log.info({ wolf_id: id, name, epoch, transport, agent: peer?.agent }, "tunnel up");
       tell(connected, id);
       if (draining) void goAway(tunnel);

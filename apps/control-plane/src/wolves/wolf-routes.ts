@@ -74,6 +74,7 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined): WolfInsta
     region: wolf.region,
     cost_per_hour: wolf.costPerHour,
     agent_version: wolf.agentVersion,
+    wolf_capabilities: wolf.capabilities,
     tunnel:
       wolf.tunnelSince === null
         ? null

@@ -22,6 +22,7 @@ export function toWolf(row: WolfInstance): Wolf {
     epoch: row.epoch,
     tunnelSince: row.tunnel_since,
     agentVersion: row.agent_version,
+    capabilities: row.wolf_capabilities as Wolf["capabilities"],
     labels: row.labels as Record<string, string>,
     region: row.region,
     costPerHour: row.cost_per_hour,
@@ -150,6 +151,14 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
     async changeHealth(id, epoch, health, reasons, now) {
       const count = await prisma.$executeRaw`
         UPDATE wolf_instance SET health = ${health}, health_reasons = ${[...reasons]}::text[], updated_at = ${now}
+        WHERE id = ${id} AND epoch = ${epoch}`;
+      return count === 1;
+    },
+
+    async changeCapabilities(id, epoch, capabilities, now) {
+      const json = capabilities === null ? null : JSON.stringify(capabilities);
+      const count = await prisma.$executeRaw`
+        UPDATE wolf_instance SET wolf_capabilities = ${json}::jsonb, updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch}`;
       return count === 1;
     },

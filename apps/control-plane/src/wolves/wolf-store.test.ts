@@ -81,6 +81,7 @@ describe("registering a wolf", () => {
       id: expect.stringMatching(/^wlf_/),
       name: "a",
       address: "10.0.0.1",
+      capabilities: null,
       connectivity: "connected",
       connectivitySince: at(0),
       health: "ok",
@@ -193,6 +194,7 @@ describe("a tunnel in the database", () => {
     expect(await store.loseTunnel(old.id, old.epoch, at(3))).toBe(false);
     expect(await store.markLost(old.id, old.epoch, at(3))).toBe(false);
     expect(await store.changeHealth(old.id, old.epoch, "failed", ["old"], at(3))).toBe(false);
+    expect(await store.changeCapabilities(old.id, old.epoch, null, at(3))).toBe(false);
     expect(await store.changeReport(old.id, old.epoch, { ...report, maxSandboxes: 1 }, at(3))).toBe(false);
     expect(await reload(old.id)).toEqual(now);
   });

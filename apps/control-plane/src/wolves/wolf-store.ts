@@ -1,5 +1,12 @@
 /** Wolves as the rest of the program sees them. Every change is one guarded statement: what no longer holds changes nothing. */
-import type { Connectivity, GpuType, Health, Intent, WolfStatus } from "@wolfpack/api-contract";
+import type {
+  Connectivity,
+  GpuType,
+  Health,
+  Intent,
+  WolfCapabilities,
+  WolfStatus,
+} from "@wolfpack/api-contract";
 
 export interface Wolf {
   id: string;
@@ -19,6 +26,8 @@ export interface Wolf {
   /** Null without a live tunnel. */
   tunnelSince: Date | null;
   agentVersion: string | null;
+  /** Null: not known. */
+  capabilities: WolfCapabilities | null;
   labels: Record<string, string>;
   region: string | null;
   costPerHour: number | null;
@@ -80,6 +89,12 @@ export interface WolfStore {
     epoch: number,
     health: Health,
     reasons: readonly string[],
+    now: Date,
+  ): Promise<boolean>;
+  changeCapabilities(
+    id: string,
+    epoch: number,
+    capabilities: WolfCapabilities | null,
     now: Date,
   ): Promise<boolean>;
   changeReport(id: string, epoch: number, report: WolfReport, now: Date): Promise<boolean>;

@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "wolf_instance" ADD COLUMN     "wolf_capabilities" JSONB;
