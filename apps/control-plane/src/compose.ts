@@ -17,6 +17,7 @@ import { sessionRoutes } from "./sessions/session-routes.ts";
 import { createSessionService } from "./sessions/session-service.ts";
 import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
 import { createAdmission } from "./tunnels/admission.ts";
+import { createDoctorTunnels } from "./tunnels/doctor-tunnels.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
@@ -86,11 +87,13 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     settleMs: config.lobbySettleMs,
   });
 
+  const doctors = createDoctorTunnels({ clock, log });
   const admission = createAdmission({
     identity,
     wolves: wolfStore,
     ownerOf: sessions.ownerOf,
     gateway,
+    doctors,
     log,
     draining,
   });
@@ -133,6 +136,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       reconciling?.cancel();
       sessions.close();
       // Still listening: over HTTP, what is in flight needs new connections to arrive.
+      doctors.close();
       await gateway.drain();
       overHttp.close();
       const closed = closeServer(server);

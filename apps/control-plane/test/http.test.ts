@@ -73,7 +73,8 @@ function routesOf(stack: unknown, prefix = ""): { method: string; path: string }
 
 describe("system routes", () => {
   it("answer liveness, readiness and the OpenAPI document without a credential", async () => {
-    await request(api.url).get("/healthz").expect(200, { status: "ok" });
+    const alive = await request(api.url).get("/healthz").expect(200);
+    expect(alive.body).toEqual({ status: "ok", version: expect.stringMatching(/^\d+\.\d+\.\d+$/) });
     await request(api.url).get("/readyz").expect(200, { status: "ok" });
     const { body } = await request(api.url).get("/openapi.json").expect(200);
     expect(body.openapi).toMatch(/^3\.1/);

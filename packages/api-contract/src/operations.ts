@@ -31,7 +31,8 @@ const tunnel = {
   auth: "tunnel",
   query: z.strictObject({
     runnerid: z.string().meta({
-      description: "`wolf-<name>` with the runner token, `sandbox-<session id>` with the owner's API key",
+      description:
+        "`wolf-<name>` with the runner token, `sandbox-<session id>` with the owner's API key, `doctor-<name>` with the runner token for the agent's doctor: it serves `echo` and belongs to no wolf",
     }),
   }),
 } as const satisfies Partial<Operation>;
@@ -272,9 +273,9 @@ export const operations = {
   getLiveness: {
     method: "GET",
     path: "/healthz",
-    summary: "The process lives",
+    summary: "The process lives, and its version",
     auth: "public",
-    responses: { 200: s.Ok },
+    responses: { 200: s.Liveness },
     problems: [],
   },
   getReadiness: {

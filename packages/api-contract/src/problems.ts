@@ -24,7 +24,7 @@ export const problems = {
   "runner-id-invalid": {
     status: 400,
     title: "Invalid runnerid",
-    meaning: "`runnerid` is neither `wolf-<name>` nor `sandbox-<session id>`.",
+    meaning: "`runnerid` is none of `wolf-<name>`, `doctor-<name>` and `sandbox-<session id>`.",
   },
   "tunnel-protocol-unsupported": {
     status: 400,

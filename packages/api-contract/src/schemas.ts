@@ -115,6 +115,9 @@ export type HeartbeatRequest = z.infer<typeof HeartbeatRequest>;
 
 export const Ok = z.object({ status: z.literal("ok") }).meta({ id: "Ok" });
 export type Ok = z.infer<typeof Ok>;
+export const Liveness = Ok.extend({
+  version: z.string().meta({ description: "Of the control plane.", example: "0.1.0" }),
+}).meta({ id: "Liveness" });
 
 export const Resolution = z
   .strictObject({

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { Router } from "express";
+import { version } from "../version.ts";
 import { ApiError } from "./problem.ts";
 import { swaggerHeaders } from "./security-headers.ts";
 
@@ -19,7 +20,7 @@ export function systemRoutes({ draining, pingDatabase }: SystemRoutesOptions): R
   const openApi = readFileSync(require.resolve("@wolfpack/api-contract/openapi.json"));
 
   router.get("/healthz", (_req, res) => {
-    res.json({ status: "ok" });
+    res.json({ status: "ok", version });
   });
 
   router.get("/readyz", async (_req, res) => {

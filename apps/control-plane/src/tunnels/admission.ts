@@ -8,7 +8,9 @@ import type { Tunnel, TunnelOptions } from "revdial";
 import { ApiError } from "../http/problem.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
+import { version } from "../version.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
+import { type DoctorTunnels, doctorTunnelOptions } from "./doctor-tunnels.ts";
 import type { TunnelGateway } from "./tunnel-gateway.ts";
 
 export const TUNNEL_PATH = "/api/v1/revdial";
@@ -21,6 +23,7 @@ export interface AdmissionOptions {
   /** The owner of a session that has not ended. */
   ownerOf: (sessionId: string) => Promise<string | undefined>;
   gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox">;
+  doctors: Pick<DoctorTunnels, "full" | "accept">;
   log: Log;
   draining: () => boolean;
   /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
@@ -28,28 +31,35 @@ export interface AdmissionOptions {
 }
 
 export interface Admission {
-  /** What every accepted tunnel is made with. */
-  readonly tunnelOptions: TunnelOptions;
   /**
-   * Resolves to what takes the accepted tunnel over; rejects with the problem that refuses it. `checkProtocol` is asked
-   * once the caller is known, and throws what is wrong with its way to open a tunnel.
+   * Resolves to what the tunnel is; rejects with the problem that refuses it. `checkProtocol` is asked once the caller is
+   * known, and throws what is wrong with its way to open a tunnel.
    */
-  admit(request: TunnelRequest, checkProtocol?: (request: IncomingMessage) => void): Promise<TakeOver>;
+  admit(request: TunnelRequest, checkProtocol?: (request: IncomingMessage) => void): Promise<Admitted>;
 }
 
 /** Express keeps the whole target apart. */
 type TunnelRequest = IncomingMessage & { originalUrl?: string };
-type TakeOver = (tunnel: Tunnel) => void;
+
+export interface Admitted {
+  /** What the tunnel is made with. */
+  tunnelOptions: TunnelOptions;
+  takeOver(tunnel: Tunnel): void;
+}
 
 export function createAdmission(options: AdmissionOptions): Admission {
   const { log, pendingMax = PENDING_MAX } = options;
+  const tunnelOptions: TunnelOptions = {
+    agent: `wolfpack-control-plane/${version}`,
+    onHandlerError: (err) => log.error({ err }, "a tunnel's handler failed"),
+  };
   let pending = 0;
 
   /** Cheap checks first; nothing about wolves or sessions is said before the caller is known. */
   async function check(
     request: TunnelRequest,
     checkProtocol: ((request: IncomingMessage) => void) | undefined,
-  ): Promise<TakeOver> {
+  ): Promise<Admitted> {
     const url = URL.parse(request.originalUrl ?? request.url ?? "", "http://control-plane");
     if (url?.pathname !== TUNNEL_PATH) throw new ApiError("not-found", "There is no tunnel here.");
     if (options.draining()) throw new ApiError("draining", "This replica is shutting down.");
@@ -64,17 +74,21 @@ export function createAdmission(options: AdmissionOptions): Admission {
     // The gateway's accept functions never reject.
     if (kind === "wolf") {
       const wolf = await wolfOf(id, principal, options);
-      return (tunnel) => void options.gateway.acceptWolf(wolf, tunnel);
+      return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptWolf(wolf, tunnel) };
+    }
+    if (kind === "doctor") {
+      requireRunner(principal);
+      if (options.doctors.full) throw new ApiError("draining", "Too many doctors are at work.");
+      return {
+        tunnelOptions: { ...tunnelOptions, ...doctorTunnelOptions },
+        takeOver: (tunnel) => options.doctors.accept(id, tunnel),
+      };
     }
     const sessionId = await sandboxOf(id, principal, options);
-    return (tunnel) => void options.gateway.acceptSandbox(sessionId, tunnel);
+    return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptSandbox(sessionId, tunnel) };
   }
 
   return {
-    tunnelOptions: {
-      agent: "wolfpack-control-plane",
-      onHandlerError: (err) => log.error({ err }, "a tunnel's handler failed"),
-    },
     async admit(request, checkProtocol) {
       pending += 1;
       try {
@@ -86,7 +100,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
   };
 }
 
-function readRunnerId(query: URLSearchParams): { kind: "wolf" | "sandbox"; id: string } {
+function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sandbox"; id: string } {
   for (const name of query.keys()) {
     if (name === "runnerid") continue;
     throw new ApiError("invalid-request", "The only query parameter is runnerid.", {
@@ -94,15 +108,23 @@ function readRunnerId(query: URLSearchParams): { kind: "wolf" | "sandbox"; id: s
     });
   }
   const ids = query.getAll("runnerid");
-  const [, kind, id = ""] = /^(wolf|sandbox)-(.+)$/s.exec(ids.length === 1 ? (ids[0] ?? "") : "") ?? [];
-  if (kind === "wolf" && WolfName.safeParse(id).success) return { kind, id };
+  const [, kind, id = ""] =
+    /^(wolf|doctor|sandbox)-(.+)$/s.exec(ids.length === 1 ? (ids[0] ?? "") : "") ?? [];
+  if ((kind === "wolf" || kind === "doctor") && WolfName.safeParse(id).success) return { kind, id };
   if (kind === "sandbox" && SessionId.safeParse(id).success) return { kind, id };
-  throw new ApiError("runner-id-invalid", "runnerid has to be wolf-<name> or sandbox-<session id>.");
+  throw new ApiError(
+    "runner-id-invalid",
+    "runnerid has to be wolf-<name>, doctor-<name> or sandbox-<session id>.",
+  );
+}
+
+function requireRunner(principal: Principal): void {
+  if (principal.kind !== "runner")
+    throw new ApiError("forbidden", "This tunnel is opened with the runner token.");
 }
 
 async function wolfOf(name: string, principal: Principal, { wolves }: AdmissionOptions): Promise<Wolf> {
-  if (principal.kind !== "runner")
-    throw new ApiError("forbidden", "A wolf's tunnel is opened with the runner token.");
+  requireRunner(principal);
   const wolf = await wolves.getByName(name);
   if (wolf === undefined) throw new ApiError("wolf-not-found", "No wolf of this name is registered.");
   return wolf;

@@ -294,6 +294,7 @@ describe("a tunnel over HTTP", () => {
         acceptWolf: (_wolf, tunnel) => accept(tunnel),
         acceptSandbox: (_id, tunnel) => accept(tunnel),
       },
+      doctors: { full: false, accept: (_name, tunnel) => void accept(tunnel) },
       log,
       draining: () => false,
       pendingMax: 1,

@@ -37,9 +37,9 @@ export function tunnelsOverHttp(
         "A tunnel over HTTP is opened with Content-Type: application/vnd.revdial.v3.",
       );
     }
-    const takeOver = await admission.admit(request);
+    const { tunnelOptions, takeOver } = await admission.admit(request);
     if (open >= tunnelsMax) throw new ApiError("draining", "Too many tunnels are open over HTTP.");
-    const tunnel = acceptor.open(request, response, admission.tunnelOptions);
+    const tunnel = acceptor.open(request, response, tunnelOptions);
     if (tunnel === undefined) return; // Closed meanwhile; it has been answered.
     open += 1;
     void tunnel.closed.then(() => {

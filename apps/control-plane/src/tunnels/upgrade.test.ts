@@ -92,7 +92,7 @@ describe("GET /api/v1/revdial", () => {
   it("lets a registered wolf in with the runner token and shows its tunnel; its end is seen at once", async () => {
     const id = await register("wolf-1");
     const tunnel = await dial(api.url, "wolf-wolf-1", RUNNER_TOKEN);
-    expect(tunnel.peer?.agent).toBe("wolfpack-control-plane");
+    expect(tunnel.peer?.agent).toMatch(/^wolfpack-control-plane\/\d+\.\d+\.\d+$/);
     await isTunnelOf(id, 1);
     expect(await show(id)).toMatchObject({ status: "online", connectivity: "connected" });
     tunnel.destroy();
@@ -339,6 +339,7 @@ describe("an upgrade", () => {
         acceptWolf: ({ name }, tunnel) => accept(name, tunnel),
         acceptSandbox: (id, tunnel) => accept(id, tunnel),
       },
+      doctors: { full: false, accept: (name, tunnel) => void accept(`doctor ${name}`, tunnel) },
       log: createLogger("trace", { write: (line) => void lines.push(line) }),
       draining: () => false,
       pendingMax: 2,
@@ -447,6 +448,18 @@ describe("an upgrade", () => {
     expect(text).toMatch(/^HTTP\/1\.1 401 Unauthorized\r\n/);
     await closing;
     socket.destroy();
+  });
+
+  it("of a doctor needs no registered wolf, but the runner token, and room", async () => {
+    options.wolves.getByName = async () => undefined;
+    await dial(base, "doctor-gpu-1", "r");
+    expect(accepted).toEqual(["doctor gpu-1"]);
+    options.doctors = { ...options.doctors, full: true };
+    expect(await refusal(base, "doctor-gpu-1", "r")).toBe("draining");
+    options.identity.authenticate = async () => ({ kind: "user", userId: "u", role: "admin", apiKeyId: "k" });
+    expect(await refusal(base, "doctor-gpu-1", "r")).toBe("forbidden");
+    expect(await refusal(base, "doctor-../x", "r")).toBe("runner-id-invalid");
+    expect(accepted).toHaveLength(1);
   });
 
   it("of a sandbox asks for the owner of exactly that session", async () => {

@@ -23,9 +23,9 @@ export function attachUpgrades(server: Server, admission: Admission, log: Log): 
     socket.on("error", () => socket.destroy());
     admission
       .admit(request, checkHandshake)
-      .then((takeOver) =>
+      .then(({ tunnelOptions, takeOver }) =>
         webSockets.handleUpgrade(request, socket, head, (webSocket) =>
-          takeOver(acceptTunnel(webSocket, admission.tunnelOptions)),
+          takeOver(acceptTunnel(webSocket, tunnelOptions)),
         ),
       )
       .catch((cause: unknown) => refuse(socket, toApiError(cause), log));
