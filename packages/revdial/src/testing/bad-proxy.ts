@@ -14,6 +14,8 @@ export interface BadProxyModes {
   open?: { status: number; headers?: Record<string, string> };
   /** Bodies and the bytes of WebSockets are passed on in pieces of this many bytes, each in a turn of its own. */
   pieceBytes?: number;
+  /** WebSockets are cut at the head of a larger message. */
+  messageBytesMax?: number;
   /** A connection on which no byte has passed for so long is cut, by the proxy's clock. */
   idleCutMs?: number;
   /** The connection of a POST upwards is closed after its answer. */
@@ -123,10 +125,16 @@ function upgrade(
     if (!stripped.test(name)) lines.push(`${name}: ${String(value)}`);
   }
   upstream.write(`${lines.join("\r\n")}\r\n\r\n`);
+  const tooLarge = () => {
+    socket.destroy();
+    upstream.destroy();
+  };
   const join = (from: Socket, to: Socket) => {
+    const watch = messageWatch(modes, from === upstream, tooLarge);
     const pass = inPieces(modes, (piece) => to.write(piece));
     from.on("data", (chunk: Buffer) => {
       passed();
+      watch(chunk);
       pass(chunk);
     });
     from.on("end", () => pass(undefined, () => to.end()));
@@ -222,5 +230,45 @@ function inPieces(
     if (chunk) waiting.push(chunk);
     if (then) waiting.push(then);
     if (idle) next();
+  };
+}
+
+/** Reads the frames of one direction (RFC 6455 section 5.2), behind the answer to the upgrade where that comes first. */
+function messageWatch(
+  { messageBytesMax }: BadProxyModes,
+  answerFirst: boolean,
+  tooLarge: () => void,
+): (chunk: Buffer) => void {
+  if (messageBytesMax === undefined) return () => undefined;
+  let held = Buffer.alloc(0);
+  let inAnswer = answerFirst;
+  let skipBytes = 0;
+  let messageBytes = 0;
+  return (chunk) => {
+    held = Buffer.concat([held, chunk]);
+    if (inAnswer) {
+      const end = held.indexOf("\r\n\r\n");
+      if (end < 0) return;
+      held = held.subarray(end + 4);
+      inAnswer = false;
+    }
+    for (;;) {
+      const skipped = Math.min(skipBytes, held.byteLength);
+      held = held.subarray(skipped);
+      skipBytes -= skipped;
+      if (skipBytes > 0 || held.byteLength < 2) return;
+      const [first = 0, second = 0] = held;
+      const short = second & 0x7f;
+      const headBytes = 2 + (short === 126 ? 2 : short === 127 ? 8 : 0);
+      if (held.byteLength < headBytes) return;
+      const bytes =
+        short === 126 ? held.readUInt16BE(2) : short === 127 ? Number(held.readBigUInt64BE(2)) : short;
+      const opcode = first & 0x0f;
+      // Control frames may come between the fragments of a message.
+      if (opcode < 8) messageBytes = (opcode === 0 ? messageBytes : 0) + bytes;
+      if (messageBytes > messageBytesMax) return tooLarge();
+      held = held.subarray(headBytes);
+      skipBytes = bytes + (second & 0x80 ? 4 : 0);
+    }
   };
 }
