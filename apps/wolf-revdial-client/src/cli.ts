@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { CredentialRefused, runAgent } from "./agent.ts";
 import { ConfigError, readConfig } from "./config.ts";
+import { DoctorEnd, doctorCommand } from "./doctor/command.ts";
 import { createLogger } from "./logger.ts";
 import { type Flags, type Setting, settingNames, settings } from "./settings.ts";
 
@@ -72,6 +73,9 @@ async function main(): Promise<number> {
     )
     .version(version)
     .addCommand(connectCommand(connect), { isDefault: true })
+    .addCommand(
+      doctorCommand({ version, env: process.env, print: (text) => void process.stdout.write(text) }),
+    )
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text) });
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(see --help)");
@@ -80,9 +84,10 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
+    if (error instanceof DoctorEnd) return error.exitCode;
     if (error instanceof ConfigError) {
       process.stderr.write(
-        `${error.message}\nusage: wolf-revdial-client connect --api-url <url> --wolf-id <name> --token-file <path> [--local <target>]; see --help\n`,
+        `${error.message}\nusage: wolf-revdial-client [connect | doctor] --api-url <url> --wolf-id <name> --token-file <path> [--local <target>]; see --help\n`,
       );
       return exitCodes.usage;
     }

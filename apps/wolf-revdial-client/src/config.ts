@@ -44,6 +44,8 @@ export interface ConfigSources {
   env: NodeJS.ProcessEnv;
   readFile?: (path: string) => string;
   readStdin?: () => string;
+  /** Without one, `token` is "". */
+  tokenOptional?: boolean;
 }
 
 const FILE_BYTES_MAX = 1024 * 1024;
@@ -73,6 +75,7 @@ export function readConfig({
   env,
   readFile: read = readFile,
   readStdin = () => readBounded(0),
+  tokenOptional = false,
 }: ConfigSources): AgentConfig {
   const wrong = (name: SettingName, why: string) => new ConfigError(`${describeSetting(name)} ${why}.`);
   const fromEnv = (name: SettingName) =>
@@ -206,6 +209,7 @@ export function readConfig({
           ? fromEnv("token")
           : file("tokenFile", path)
     )?.trim();
+    if (token === undefined && tokenOptional) return "";
     if (token === undefined || token === "")
       throw new ConfigError(`${describeSetting("tokenFile")} or RUNNER_TOKEN is missing.`);
     if (!/^[\x21-\x7e]{1,512}$/.test(token))

@@ -85,7 +85,7 @@ export function dial(config: AgentConfig, { version, ...how }: DialAs): Promise<
 }
 
 /** fetch with our own certificates, which the built-in one cannot be given. Requests and replies are small JSON. */
-function trustingFetch({ ca, insecure }: AgentConfig): typeof fetch {
+export function trustingFetch({ ca, insecure }: Pick<AgentConfig, "ca" | "insecure">): typeof fetch {
   return (input, init) =>
     new Promise((resolve, reject) => {
       const url = new URL(String(input));
