@@ -366,6 +366,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
         return;
       case "rtt":
         this.rttMs = effect.ms;
+        this.observer.answered();
         return this.settleReached.resolve();
       case "close":
         return this.coreClosed(effect.code, effect.reason);

@@ -25,6 +25,8 @@ export interface TunnelMetrics {
   readonly queuedBytes: number;
   /** Counter: times a channel had more to send than its peer had granted. */
   readonly creditStalls: number;
+  /** Counter: pings that the peer has answered; one that stands still for long says that nobody is there. */
+  readonly pingsAnswered: number;
   /** Gauge: last round trip in milliseconds. */
   readonly rttMs: number | undefined;
 }
@@ -55,6 +57,7 @@ const channels = diagnosticsChannel("revdial:channel");
 export class Observer {
   private openedOutbound = 0;
   private openedInbound = 0;
+  private pingsAnswered = 0;
   private bytesSent = 0;
   private bytesReceived = 0;
   private readonly resets: Partial<Record<RevdialErrorCode, number>> = {};
@@ -92,6 +95,10 @@ export class Observer {
     );
   }
 
+  answered(): void {
+    this.pingsAnswered += 1;
+  }
+
   /** Counts, and hands on. */
   sent(parts: Uint8Array[]): Uint8Array[] {
     for (const part of parts) this.bytesSent += part.byteLength;
@@ -106,8 +113,16 @@ export class Observer {
   }
 
   snapshot(gauges: Pick<TunnelMetrics, "active" | "queuedBytes" | "creditStalls" | "rttMs">): TunnelMetrics {
-    const { openedOutbound, openedInbound, bytesSent, bytesReceived, resets } = this;
-    return { openedOutbound, openedInbound, bytesSent, bytesReceived, resets: { ...resets }, ...gauges };
+    const { openedOutbound, openedInbound, bytesSent, bytesReceived, pingsAnswered, resets } = this;
+    return {
+      openedOutbound,
+      openedInbound,
+      bytesSent,
+      bytesReceived,
+      pingsAnswered,
+      resets: { ...resets },
+      ...gauges,
+    };
   }
 
   private publish(

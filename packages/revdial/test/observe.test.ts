@@ -37,6 +37,8 @@ describe("the numbers of a tunnel", () => {
     expect(dialler.metrics.bytesReceived).toBeGreaterThan(1000);
     expect(dialler.metrics.bytesReceived).toBe(acceptor.metrics.bytesSent);
     expect(dialler.metrics.bytesSent).toBe(acceptor.metrics.bytesReceived);
+    await dialler.reached;
+    expect(dialler.metrics.pingsAnswered).toBe(1);
     dialler.destroy();
     await acceptor.closed;
   });
