@@ -2,9 +2,11 @@
 import { availableParallelism } from "node:os";
 import { type AgentInventory, agentNoticeTypes } from "@wolfpack/api-contract";
 import { RevdialError, type Tunnel } from "revdial";
+import type { Condition } from "./condition.ts";
 import type { AgentConfig } from "./config.ts";
 import { dial, RegistrationFailed, register } from "./control-plane.ts";
 import { createForwarder } from "./forward.ts";
+import type { HostState } from "./host-state.ts";
 import { detectGpuType } from "./inventory.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
@@ -23,18 +25,20 @@ export interface AgentEdges {
   /** Milliseconds that never go back. */
   now: () => number;
   version: string;
+  host: HostState;
+  condition: Condition;
   /** Stops: drain, then return. */
   signal: AbortSignal;
 }
 
 const BACKOFF_BASE_MS = 500;
 
-/** Resolves when it was stopped. Rejects with CredentialRefused. */
+/** Resolves when it was stopped, or a newer agent of this host took over. Rejects with CredentialRefused. */
 export async function runAgent(
   config: AgentConfig,
-  { log, random, now, version, signal }: AgentEdges,
+  { log, random, now, version, host, condition, signal }: AgentEdges,
 ): Promise<void> {
-  const incarnation = Date.now();
+  const { incarnation, seat } = host;
   const inventory: AgentInventory = {
     gpu_type: config.gpuType ?? detectGpuType(),
     max_sandboxes: config.maxSandboxes,
@@ -55,12 +59,14 @@ export async function runAgent(
   const backoff = { baseMs: BACKOFF_BASE_MS, capMs: config.reconnectMaxMs, random };
   let state: LifeState = "connecting";
   let everReady = false;
+  let handedOver = false;
 
   const step = (event: LifeEvent) => {
     const next = lifeTransitions[state][event];
     if (next === undefined || next === state) return;
     log.debug({ from: state, to: next, event }, "life");
     state = next;
+    condition.step(state);
   };
   const dialAs = {
     version,
@@ -71,9 +77,14 @@ export async function runAgent(
   const serving = createServing({
     log,
     signal,
-    onLive({ transport }) {
+    onLive(tunnel) {
+      const { transport } = tunnel;
       everReady = true;
+      condition.tunnelUp(tunnel);
       step("tunnelUp");
+      void tunnel.goingAway.then(({ code }) => {
+        if (code === "REPLACED" && seat?.wanted) handOver();
+      });
       log.info({ wolf_id: config.wolfId, control_plane: config.apiUrl.host, transport }, "tunnel up");
       serving.notify(agentNoticeTypes.inventory, inventory);
       watch.announce();
@@ -93,9 +104,23 @@ export async function runAgent(
     wolf: config.wolf,
     log,
     random,
-    notify: serving.notify,
+    notify(type, payload) {
+      condition.noticed(type, payload);
+      return serving.notify(type, payload);
+    },
     signal: stopping.signal,
+    ...(seat === undefined ? {} : { eventsFree: seat.taken }),
   });
+
+  /** A newer agent of this host has the tunnel: it gets Wolf's events at once, and we finish what is in flight. */
+  function handOver(): void {
+    if (handedOver) return;
+    handedOver = true;
+    step("stop");
+    log.info("a newer agent of this host took over: finishing what is in flight");
+    stopping.abort();
+    void watch.done.then(seat?.release);
+  }
 
   async function connect(): Promise<Tunnel> {
     await register(config, inventory, signal);
@@ -115,7 +140,8 @@ export async function runAgent(
   /** Serves until the tunnel ends. */
   async function serve(tunnel: Tunnel): Promise<Ending> {
     const { code, reason, retryAfterMs } = await serving.serve(tunnel);
-    log[signal.aborted ? "info" : "warn"]({ code, reason }, "tunnel down");
+    condition.ended(code, reason);
+    log[signal.aborted || handedOver ? "info" : "warn"]({ code, reason }, "tunnel down");
     return { kind: code === "REPLACED" ? "replaced" : "lost", retryAfterMs };
   }
 
@@ -131,17 +157,19 @@ export async function runAgent(
         ending = endingOf(error);
         if (signal.aborted) break;
         const message = messageOf(error, config.token);
+        condition.ended(error instanceof RevdialError ? error.code : "REGISTRATION_FAILED", message);
         log.warn({ err: message, kind: ending.kind }, "not connected");
         if (nextTry(ending, { attempt, everReady }, backoff) === "give-up")
           throw new CredentialRefused(message, { cause: error });
       }
       step("ended");
-      if (signal.aborted) break;
+      if (signal.aborted || handedOver) break;
       const waitMs = nextTry(ending, { attempt, everReady }, backoff);
       if (ending.kind === "replaced")
         log.warn("another agent connected as this wolf: is --wolf-id used twice?");
       if (typeof waitMs === "number") {
         log.info({ wait_ms: Math.round(waitMs) }, "next try");
+        condition.waits(waitMs);
         await pause(waitMs, signal);
       }
       step("retry");
@@ -152,6 +180,7 @@ export async function runAgent(
     step("drained");
     stopping.abort();
     await watch.done;
+    seat?.release();
   }
 }
 

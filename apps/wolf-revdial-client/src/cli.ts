@@ -1,11 +1,11 @@
 /** The command line: parse, call, print. The only file that ends the process; errors become exit codes here. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError, Option } from "commander";
-import { CredentialRefused, runAgent } from "./agent.ts";
-import { ConfigError, readConfig } from "./config.ts";
+import { Command, CommanderError } from "commander";
+import { CredentialRefused } from "./agent.ts";
+import { connectCommand } from "./commands/connect.ts";
+import { NotServing, statusCommand } from "./commands/status.ts";
+import { ConfigError } from "./config.ts";
 import { DoctorEnd, doctorCommand } from "./doctor/command.ts";
-import { createLogger } from "./logger.ts";
-import { type Flags, type Setting, settingNames, settings } from "./settings.ts";
 
 /** Set by the bundler from package.json. */
 declare const AGENT_VERSION: string | undefined;
@@ -30,52 +30,18 @@ export function modernise(argv: readonly string[]): string[] {
   });
 }
 
-function connectCommand(run: (flags: Flags) => Promise<void>): Command {
-  const command = new Command("connect").description(
-    "Dial the control plane and serve the local Wolf through the tunnel",
-  );
-  for (const name of settingNames) {
-    const setting: Setting = settings[name];
-    const fallback = setting.default === undefined ? "" : `; default ${setting.default}`;
-    const option = new Option(setting.flag, `${setting.meaning} (${setting.env.join(", ")}${fallback})`);
-    if (setting.repeatable)
-      option.argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
-    command.addOption(option);
-  }
-  return command.action(run);
-}
-
-async function connect(flags: Flags): Promise<void> {
-  const config = readConfig({ flags, env: process.env });
-  const log = createLogger(config.logLevel);
-  for (const warning of config.warnings) log.warn(warning);
-  const stop = new AbortController();
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (stop.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
-    log.info({ signal }, "stopping");
-    stop.abort();
-  };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
-  await runAgent(config, {
-    log,
-    random: Math.random,
-    now: () => performance.now(),
-    version,
-    signal: stop.signal,
-  });
-  log.info("stopped");
-}
-
 async function main(): Promise<number> {
+  const edges = { version, env: process.env, exit: (code: number) => process.exit(code) };
   const program = new Command("wolf-revdial-client")
     .description(
       "The agent beside a Wolf: dials out to the control plane and serves Wolf's API through the tunnel",
     )
     .version(version)
-    .addCommand(connectCommand(connect), { isDefault: true })
+    .addCommand(connectCommand(edges), { isDefault: true })
     .addCommand(
       doctorCommand({ version, env: process.env, print: (text) => void process.stdout.write(text) }),
     )
+    .addCommand(statusCommand(edges))
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text) });
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(see --help)");
@@ -85,6 +51,10 @@ async function main(): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
     if (error instanceof DoctorEnd) return error.exitCode;
+    if (error instanceof NotServing) {
+      process.stderr.write(`${error.message}\n`);
+      return exitCodes.failed;
+    }
     if (error instanceof ConfigError) {
       process.stderr.write(
         `${error.message}\nusage: wolf-revdial-client [connect | doctor] --api-url <url> --wolf-id <name> --token-file <path> [--local <target>]; see --help\n`,

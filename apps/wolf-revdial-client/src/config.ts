@@ -34,6 +34,9 @@ export interface AgentConfig {
   transport: "auto" | "websocket" | "http";
   ca: string | undefined;
   insecure: boolean;
+  /** Not `given`: the agent may run without. */
+  stateDir: { path: string; given: boolean };
+  healthListen: { host: string; port: number } | undefined;
   logLevel: string;
   /** Said once at the start. */
   warnings: string[];
@@ -132,10 +135,12 @@ export function readConfig({
   if (!transport.success) throw wrong("transport", "has to be auto, websocket or http");
   const gpu = text("gpuType") === undefined ? undefined : GpuType.safeParse(text("gpuType")?.toLowerCase());
   if (gpu?.success === false) throw wrong("gpuType", "has to be nvidia, amd, intel or none");
-  const insecureText = (fromEnv("insecure") ?? "0").toLowerCase();
-  if (!["0", "1", "false", "true"].includes(insecureText))
-    throw wrong("insecure", "has to be 1, true, 0 or false");
-  const insecure = flags.insecure === true || ["1", "true"].includes(insecureText);
+  const isOn = (name: SettingName): boolean => {
+    const value = (fromEnv(name) ?? "0").toLowerCase();
+    if (!["0", "1", "false", "true"].includes(value)) throw wrong(name, "has to be 1, true, 0 or false");
+    return flags[name] === true || ["1", "true"].includes(value);
+  };
+  const insecure = isOn("insecure");
   if (insecure)
     warnings.push("certificates are not checked (--insecure): anybody on the path can take this wolf over");
   if (apiUrl.protocol === "http:" && !["localhost", "127.0.0.1", "[::1]"].includes(apiUrl.hostname)) {
@@ -160,6 +165,14 @@ export function readConfig({
     transport: transport.data,
     ca: readCertificates(text("caFile")),
     insecure,
+    stateDir: {
+      // systemd separates several by colons.
+      path: required("stateDir").split(":")[0] as string,
+      given: flags.stateDir !== undefined || fromEnv("stateDir") !== undefined,
+    },
+    healthListen: readHealthListen(text("healthListen"), isOn("healthRemote"), (why) =>
+      wrong("healthListen", why),
+    ),
     logLevel: level.data,
     warnings,
   };
@@ -216,6 +229,21 @@ export function readConfig({
       throw new ConfigError("The runner token has to be 1 to 512 printable ASCII characters without spaces.");
     return token;
   }
+}
+
+export function readHealthListen(
+  address: string | undefined,
+  remote: boolean,
+  wrong: (why: string) => ConfigError,
+): AgentConfig["healthListen"] {
+  if (address === undefined) return undefined;
+  const match = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/.exec(address);
+  const host = match?.[1]?.replace(/^\[|\]$/g, "") ?? "";
+  const port = Number(match?.[2]);
+  if (host === "" || port > 65_535) throw wrong("has to be host:port");
+  if (!remote && !/^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1)$/.test(host))
+    throw wrong("has to be a loopback address; --health-remote allows others to read it");
+  return { host, port };
 }
 
 function readApiUrl(text: string, wrong: (why: string) => ConfigError): URL {

@@ -98,6 +98,22 @@ export const settings = {
     env: ["WOLFPACK_INSECURE"],
     meaning: "Accept any certificate (1 or true in the variable)",
   },
+  stateDir: {
+    flag: "--state-dir <path>",
+    env: ["WOLFPACK_STATE_DIR", "STATE_DIRECTORY"],
+    meaning: "Directory for what outlives this process; used if it can be when not given",
+    default: "/var/lib/wolf-revdial-client",
+  },
+  healthListen: {
+    flag: "--health-listen <address>",
+    env: ["WOLFPACK_HEALTH_LISTEN"],
+    meaning: "host:port of /healthz, /readyz and /metrics, on loopback; off when not given",
+  },
+  healthRemote: {
+    flag: "--health-remote",
+    env: ["WOLFPACK_HEALTH_REMOTE"],
+    meaning: "Allow --health-listen beyond loopback (1 or true in the variable)",
+  },
   logLevel: {
     flag: "--log-level <level>",
     env: ["WOLFPACK_LOG_LEVEL"],

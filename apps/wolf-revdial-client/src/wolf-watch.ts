@@ -25,6 +25,8 @@ export interface WolfWatchOptions {
   signal: AbortSignal;
   /** Sends a notice up; false when it was dropped. */
   notify: (type: string, payload: unknown) => boolean;
+  /** Wolf's events are subscribed to after this. Default: at once. */
+  eventsFree?: Promise<void>;
 }
 
 export interface WolfWatch {
@@ -45,7 +47,7 @@ const CAPABILITIES_RETRY_MS = 60_000;
 const ID_CHARACTERS_MAX = 200;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
-export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOptions): WolfWatch {
+export function watchWolf({ wolf, log, random, signal, notify, eventsFree }: WolfWatchOptions): WolfWatch {
   /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
   let state: AgentHeartbeat | undefined;
   let seq = 0;
@@ -172,6 +174,7 @@ export function watchWolf({ wolf, log, random, signal, notify }: WolfWatchOption
   }
 
   async function watchEvents(): Promise<void> {
+    if (eventsFree !== undefined) await untilAborted(eventsFree, signal);
     for (let attempt = 0, streams = 0; !signal.aborted; attempt += 1) {
       const ended = new AbortController();
       let learning = Promise.resolve();
@@ -234,6 +237,14 @@ function subscribe(wolf: Target, signal: AbortSignal): Promise<IncomingMessage> 
       reject(new Error(`the event stream was answered with status ${response.statusCode}`));
     });
     request.end();
+  });
+}
+
+function untilAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    void promise.then(resolve);
   });
 }
 

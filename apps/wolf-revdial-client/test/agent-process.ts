@@ -1,6 +1,7 @@
 /** The bundled agent as a process, with what it has said. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { TOKEN } from "./control-plane.ts";
 
@@ -24,7 +25,8 @@ export interface AgentProcessOptions {
 }
 
 export function startAgent(options: AgentProcessOptions): AgentProcess {
-  const { apiUrl, wolfSocket, flags = [], env = {}, file = bundle, node = process.execPath } = options;
+  const { apiUrl, wolfSocket, flags = [], file = bundle, node = process.execPath } = options;
+  const env: Record<string, string> = { ...options.env };
   const defaults = {
     "--api-url": apiUrl,
     "--wolf-id": "wolf-1",
@@ -32,6 +34,8 @@ export function startAgent(options: AgentProcessOptions): AgentProcess {
     "--gpu-type": "nvidia",
     "--reconnect": "1",
   };
+  // A directory beside Wolf's socket, so that no test writes into the host's.
+  env.WOLFPACK_STATE_DIR ??= path.join(path.dirname(wolfSocket), "state");
   const child = spawn(node, [file, ...Object.entries(defaults).flat(), ...flags], {
     env: { PATH: process.env.PATH ?? "", RUNNER_TOKEN: TOKEN, ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -412,7 +412,7 @@ describe("the agent's command line", () => {
       process.execPath,
       [bundle, "-api-url", plane.url, "-wolf-id=wolf-2", "-local", `unix://${folder}/wolf.sock`],
       {
-        env: { PATH: process.env.PATH ?? "", RUNNER_TOKEN_FILE: file },
+        env: { PATH: process.env.PATH ?? "", RUNNER_TOKEN_FILE: file, STATE_DIRECTORY: `${folder}/state` },
         stdio: "ignore",
       },
     );

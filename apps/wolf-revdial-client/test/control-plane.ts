@@ -32,6 +32,8 @@ export interface FakeControlPlane {
   keys: Set<string>;
   /** Takes the next WebSockets instead of a tunnel. */
   hostile: ((webSocket: WebSocket) => void) | undefined;
+  /** Every tunnel that came up. */
+  tunnels: Tunnel[];
   /** The next tunnel that comes up. */
   nextTunnel(): Promise<Tunnel>;
   /** The first notice, from now or before, that fits. */
@@ -58,6 +60,7 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
     upgrades: 0,
     keys: new Set(),
     hostile: undefined,
+    tunnels: [],
     nextTunnel: () =>
       new Promise((resolve) => {
         const ready = tunnels.shift();
@@ -97,6 +100,7 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
     });
     tunnel.ready.then(
       () => {
+        plane.tunnels.push(tunnel);
         const next = waiting.shift();
         if (next) next(tunnel);
         else tunnels.push(tunnel);

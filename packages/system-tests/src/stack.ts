@@ -158,6 +158,7 @@ export class Stack {
       "--gpu-type": plan.gpu,
       "--max-sandboxes": String(plan.maxSandboxes),
       "--reconnect": "2",
+      "--state-dir": path.join(folder, "state"),
     };
     const agent = await Child.start({
       name: `agent of ${plan.name}`,
@@ -168,6 +169,13 @@ export class Stack {
     });
     host.agent = agent;
     this.watch(agent);
+  }
+
+  /** Starts another agent beside the one that runs, as an upgrade does; resolves to the exit code of the old one. */
+  async handOver(name: string): Promise<number> {
+    const { agent } = this.host(name);
+    await this.startAgent(name);
+    return (await agent?.exited) ?? 0;
   }
 
   /** The agent is gone without a word, as in a crash. */

@@ -1,0 +1,80 @@
+/** `connect`, what runs without a subcommand: reads the configuration, then runs the agent until it is told to stop. */
+import { Command } from "commander";
+import { runAgent } from "../agent.ts";
+import { createCondition } from "../condition.ts";
+import { type AgentConfig, ConfigError, readConfig } from "../config.ts";
+import { serveHealth } from "../health.ts";
+import { type HostState, openHostState, StateFolderUnusable } from "../host-state.ts";
+import { createLogger, type Log } from "../logger.ts";
+import { createServiceManager } from "../service-manager.ts";
+import { describeSetting, type Flags, settingNames } from "../settings.ts";
+import { addSettings } from "./settings-options.ts";
+
+export interface CommandEdges {
+  version: string;
+  env: NodeJS.ProcessEnv;
+  /** Ends the process at once. */
+  exit: (code: number) => void;
+}
+
+export function connectCommand(edges: CommandEdges): Command {
+  const command = new Command("connect").description(
+    "Dial the control plane and serve the local Wolf through the tunnel",
+  );
+  return addSettings(command, settingNames).action((flags: Flags) => connect(flags, edges));
+}
+
+async function connect(flags: Flags, { version, env, exit }: CommandEdges): Promise<void> {
+  const config = readConfig({ flags, env });
+  const log = createLogger(config.logLevel);
+  for (const warning of config.warnings) log.warn(warning);
+  const now = () => performance.now();
+  const stop = new AbortController();
+  const ended = new AbortController();
+  const host = await hostStateOf(config, log, ended.signal);
+  const condition = createCondition({
+    wolfId: config.wolfId,
+    controlPlane: config.apiUrl.host,
+    version,
+    now,
+  });
+  const manager = createServiceManager({ env, condition, log });
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stop.signal.aborted) return exit(signal === "SIGINT" ? 130 : 143);
+    log.info({ signal }, "stopping");
+    manager.stopping();
+    stop.abort();
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  manager.start(ended.signal);
+  if (config.healthListen !== undefined)
+    void serveHealth({ listen: config.healthListen, condition, log, signal: ended.signal }).catch((error) =>
+      log.error({ err: error }, "the health listener does not start"),
+    );
+  try {
+    await runAgent(config, { log, random: Math.random, now, version, host, condition, signal: stop.signal });
+  } finally {
+    ended.abort();
+  }
+  log.info("stopped");
+}
+
+async function hostStateOf(
+  { stateDir, wolfId }: AgentConfig,
+  log: Log,
+  signal: AbortSignal,
+): Promise<HostState> {
+  const nowMs = Date.now();
+  try {
+    return await openHostState({ folder: stateDir.path, wolfId, nowMs, signal });
+  } catch (error) {
+    if (!(error instanceof StateFolderUnusable)) throw error;
+    if (stateDir.given)
+      throw new ConfigError(`${describeSetting("stateDir")}: ${error.message}.`, { cause: error });
+    log.warn(
+      { reason: error.message },
+      "runs without a state directory: a newer agent of this host cannot take over by itself",
+    );
+    return { incarnation: nowMs, seat: undefined };
+  }
+}

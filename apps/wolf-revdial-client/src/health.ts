@@ -1,0 +1,83 @@
+/** The agent's own HTTP listener: does it live, does it serve, in numbers. Three GETs, nothing of Wolf, no secrets. */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Condition } from "./condition.ts";
+import type { Log } from "./logger.ts";
+import { metricsText, type Sample } from "./metrics-text.ts";
+import { pause } from "./wolf-watch.ts";
+
+export interface HealthOptions {
+  listen: { host: string; port: number };
+  condition: Condition;
+  /** More samples for /metrics. */
+  samples?: () => readonly Sample[];
+  log: Log;
+  /** Closes it. */
+  signal: AbortSignal;
+}
+
+const CONNECTIONS_MAX = 16;
+const REQUEST_TIMEOUT_MS = 5000;
+/** The agent before us may still have the address, until it has finished. */
+const RETRY_MS = 1000;
+
+/**
+ * Resolves when it listens, or was told to stop before; rejects when the address can never be listened on. An address in
+ * use is waited for.
+ */
+export async function serveHealth({ listen, condition, samples, log, signal }: HealthOptions): Promise<void> {
+  const server = createServer((request, response) => {
+    const path = request.url?.split("?")[0] ?? "";
+    const answer = (status: number, type: string, body: string) =>
+      response
+        .writeHead(status, { "content-type": type, "cache-control": "no-store" })
+        .end(request.method === "HEAD" ? undefined : body);
+    const json = (status: number, value: unknown) =>
+      answer(status, "application/json", `${JSON.stringify(value)}\n`);
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      response.setHeader("allow", "GET, HEAD");
+      return json(405, { error: "only GET and HEAD" });
+    }
+    const report = condition.report();
+    if (path === "/healthz") return json(report.alive ? 200 : 503, { alive: report.alive });
+    if (path === "/readyz") return json(report.ready ? 200 : 503, report);
+    if (path === "/metrics")
+      return answer(200, "text/plain; version=0.0.4", metricsText(report, condition.totals(), samples?.()));
+    return json(404, { error: "only /healthz, /readyz and /metrics" });
+  });
+  server.maxConnections = CONNECTIONS_MAX;
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  server.headersTimeout = REQUEST_TIMEOUT_MS;
+  signal.addEventListener(
+    "abort",
+    () => {
+      server.close();
+      server.closeAllConnections();
+    },
+    { once: true },
+  );
+  for (let tries = 0; !signal.aborted; tries += 1) {
+    const failure = await listening(server, listen);
+    if (failure === undefined) {
+      const { address, port } = server.address() as AddressInfo;
+      return log.debug({ address, port }, "health listener");
+    }
+    if (failure.code !== "EADDRINUSE") throw failure;
+    if (tries === 0) log.warn(listen, "the health listener's address is in use: waiting for it");
+    await pause(RETRY_MS, signal);
+  }
+}
+
+function listening(
+  server: Server,
+  { host, port }: HealthOptions["listen"],
+): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const failed = (error: NodeJS.ErrnoException) => resolve(error);
+    server.once("error", failed);
+    server.listen(port, host, () => {
+      server.off("error", failed);
+      resolve(undefined);
+    });
+  });
+}

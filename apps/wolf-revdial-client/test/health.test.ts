@@ -1,0 +1,155 @@
+/** The bundled agent's health listener, `status`, systemd's words and the hand-over, as processes. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
+import { type AgentProcess, bundle, startAgent } from "./agent-process.ts";
+import { type FakeControlPlane, fakeControlPlane } from "./control-plane.ts";
+
+let folder: string;
+let plane: FakeControlPlane;
+let wolf: WolfEmulator;
+let agents: AgentProcess[];
+let health: string;
+
+beforeEach(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "ah-"));
+  plane = await fakeControlPlane();
+  wolf = await startWolfEmulator({
+    listen: { unixSocket: path.join(folder, "wolf.sock") },
+    stateFolder: folder,
+  });
+  agents = [];
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  health = `127.0.0.1:${(probe.address() as AddressInfo).port}`;
+  await new Promise((resolve) => probe.close(resolve));
+});
+
+afterEach(async () => {
+  for (const { process: child } of agents) child.kill("SIGKILL");
+  await Promise.all(agents.map(({ exit }) => exit));
+  await plane.stop();
+  await wolf.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function agent(flags: readonly string[] = [], env: Record<string, string> = {}): AgentProcess {
+  const started = startAgent({ apiUrl: plane.url, wolfSocket: `${folder}/wolf.sock`, flags, env });
+  agents.push(started);
+  return started;
+}
+
+async function run(...argv: string[]): Promise<{ code: number; out: string; err: string }> {
+  const child = spawn(process.execPath, [bundle, ...argv], { env: { PATH: process.env.PATH ?? "" } });
+  let [out, err] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
+  const [code] = (await once(child, "close")) as [number];
+  return { code, out, err };
+}
+
+describe("the health listener", () => {
+  it("tells living and serving apart, and counts", async () => {
+    plane.refuseRegistration = 503;
+    const { said } = agent(["--health-listen", health, "--log-level", "debug"]);
+    await said(/health listener/);
+    const ask = (at: string, init?: RequestInit) => fetch(`http://${health}${at}`, init);
+    expect((await ask("/healthz")).status).toBe(200);
+    expect((await ask("/readyz")).status).toBe(503);
+    expect((await ask("/")).status).toBe(404);
+    expect((await ask("/healthz", { method: "POST" })).status).toBe(405);
+    expect(await run("status", "--health-listen", health)).toMatchObject({ code: 1 });
+    expect(await run("status", "--health-listen", health, "--alive")).toMatchObject({ code: 0 });
+    plane.refuseRegistration = undefined;
+    await plane.nextTunnel();
+    await said(/tunnel up/);
+    expect((await ask("/readyz")).status).toBe(200);
+    expect(await (await ask("/metrics")).text()).toMatch(/^wolf_agent_ready 1$/m);
+    const { code, out } = await run("status", "--health-listen", health, "--json");
+    expect([code, JSON.parse(out)]).toMatchObject([0, { state: "ready", wolf_id: "wolf-1", alive: true }]);
+  });
+
+  it.each([
+    ["0.0.0.0:9480", "--health-remote"],
+    ["example.com:9480", "--health-remote"],
+    ["127.0.0.1", "host:port"],
+    ["127.0.0.1:99999", "host:port"],
+  ])("is refused at %s, with what to do", async (address, words) => {
+    const { exit, output } = agent(["--health-listen", address]);
+    expect(await exit).toBe(2);
+    expect(output()).toContain("--health-listen (WOLFPACK_HEALTH_LISTEN)");
+    expect(output()).toContain(words);
+  });
+
+  it("that nobody has is said by status with exit code 1, in one line", async () => {
+    const { code, out, err } = await run("status", "--health-listen", health);
+    expect([code, out]).toEqual([1, ""]);
+    expect(err).toMatch(/^No agent answers at 127\.0\.0\.1:\d+: .*ECONNREFUSED.*\n$/);
+    expect(await run("status")).toMatchObject({ code: 2 });
+  });
+});
+
+describe("the agent's life on its host", () => {
+  it("ends with 0 when a newer agent of this host takes over, which then has Wolf's events alone", async () => {
+    const old = agent(["--health-listen", health]);
+    await plane.nextTunnel();
+    await old.said(/subscribed to Wolf/);
+    const young = agent(["--health-listen", health]);
+    // The fake control plane does as the real one: the newer tunnel replaces the older.
+    const first = plane.tunnels[0];
+    await plane.nextTunnel();
+    await young.said(/tunnel up/);
+    void first?.close({ code: "REPLACED", reason: "replaced" });
+    expect(await old.exit).toBe(0);
+    expect(old.output()).toContain("a newer agent of this host took over");
+    expect(old.output()).not.toContain("is --wolf-id used twice");
+    await young.said(/subscribed to Wolf/);
+    expect((await run("status", "--health-listen", health, "--json")).code).toBeLessThanOrEqual(1);
+  });
+
+  it("goes on, with a warning, when an agent of another host takes its name", async () => {
+    const { said, process: child } = agent();
+    const tunnel = await plane.nextTunnel();
+    await said(/tunnel up/);
+    void tunnel.close({ code: "REPLACED", reason: "replaced" });
+    await said(/is --wolf-id used twice/);
+    await plane.nextTunnel();
+    expect(child.exitCode).toBeNull();
+  });
+
+  it("does not begin in a state directory that was given and cannot be used", async () => {
+    writeFileSync(path.join(folder, "file"), "");
+    const { exit, output } = agent(["--state-dir", path.join(folder, "file")]);
+    expect(await exit).toBe(2);
+    expect(output()).toMatch(/--state-dir \(WOLFPACK_STATE_DIR, STATE_DIRECTORY\): .*file cannot be used/);
+  });
+
+  it("is told to systemd by systemd-notify: ready with the tunnel, stopping at the end", async () => {
+    const told = path.join(folder, "told");
+    writeFileSync(told, "");
+    const notify = path.join(folder, "systemd-notify");
+    writeFileSync(notify, `#!/bin/sh\necho "$NOTIFY_SOCKET $*" >> "${told}"\n`);
+    chmodSync(notify, 0o755);
+    const env = { PATH: `${folder}:${process.env.PATH}`, NOTIFY_SOCKET: "@here", WATCHDOG_USEC: "200000" };
+    plane.refuseRegistration = 503;
+    const { process: child, exit, said } = agent([], env);
+    await said(/next try/);
+    expect(readFileSync(told, "utf8")).not.toContain("READY=1");
+    plane.refuseRegistration = undefined;
+    await plane.nextTunnel();
+    const looked = async (what: RegExp) => {
+      while (!what.test(readFileSync(told, "utf8"))) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await looked(/^@here READY=1 .*WATCHDOG=1$/m);
+    await looked(/^@here WATCHDOG=1$/m);
+    child.kill("SIGTERM");
+    expect(await exit).toBe(0);
+    expect(readFileSync(told, "utf8")).toContain("STOPPING=1");
+  });
+});
