@@ -91,3 +91,46 @@ describe("the compose files", () => {
     }
   });
 });
+
+describe("the systemd unit and the supervisord program", () => {
+  const unit = read("deploy/systemd/wolf-revdial-client.service");
+  const supervisord = read("deploy/supervisord/wolf-revdial-client.conf");
+  const setting = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(unit)?.[1];
+
+  it("give the agent only variables that it knows", () => {
+    const given = [
+      ...[...unit.matchAll(/^Environment=([A-Z_]+)=/gm)].map(([, name]) => name),
+      ...[...(/^environment=(.*)$/m.exec(supervisord)?.[1] ?? "").matchAll(/([A-Z_]+)="/g)].map(
+        ([, name]) => name,
+      ),
+    ];
+    expect(given.length).toBeGreaterThan(4);
+    for (const name of given) expect(documented).toContain(name);
+  });
+
+  it("do not start an agent again that was replaced, or whose settings or token are wrong", () => {
+    expect(setting("Restart")).toBe("on-failure");
+    expect(setting("RestartPreventExitStatus")).toBe("2 3");
+    expect(supervisord).toMatch(/^autorestart=unexpected$/m);
+    expect(supervisord).toMatch(/^exitcodes=0,2,3$/m);
+  });
+
+  it("leave it the time to finish what is in flight", () => {
+    expect(Number(setting("TimeoutStopSec"))).toBeGreaterThan(30);
+    expect(Number(/^stopwaitsecs=(\d+)$/m.exec(supervisord)?.[1])).toBeGreaterThan(30);
+  });
+
+  it("let systemd-notify speak, and take every capability and privilege away", () => {
+    expect(setting("Type")).toBe("notify");
+    expect(setting("NotifyAccess")).toBe("all");
+    // A beat of the agent is 10 s at most.
+    expect(Number(setting("WatchdogSec"))).toBeGreaterThanOrEqual(30);
+    expect(setting("CapabilityBoundingSet")).toBe("");
+    expect(setting("NoNewPrivileges")).toBe("yes");
+    expect(setting("ProtectSystem")).toBe("strict");
+    expect(setting("SystemCallFilter")).toBe("@system-service");
+    // V8 writes the code that it runs.
+    expect(setting("MemoryDenyWriteExecute")).toBeUndefined();
+    expect(`${unit}${supervisord}`).not.toMatch(/RUNNER_TOKEN=|docker\.sock/);
+  });
+});

@@ -86,7 +86,7 @@ export function statusText(report: ConditionReport): string {
     ["last problem", report.last_problem ?? "none"],
     ["agent", `version ${report.version}, up for ${duration(report.uptime_s)}`],
   ];
-  return rows.map(([name, value]) => `${fit(`${name.padEnd(15)}${printable(value)}`)}\n`).join("");
+  return rows.map(([name, value]) => `${shortened(`${name.padEnd(15)}${printable(value)}`)}\n`).join("");
 }
 
 const wolfWords: Record<ConditionReport["wolf"], string> = {
@@ -109,4 +109,4 @@ function duration(seconds: number): string {
 }
 
 const printable = (text: string) => text.replace(/\p{C}+/gu, " ");
-const fit = (line: string) => (line.length <= LINE_WIDTH ? line : `${line.slice(0, LINE_WIDTH - 1)}…`);
+const shortened = (line: string) => (line.length <= LINE_WIDTH ? line : `${line.slice(0, LINE_WIDTH - 1)}…`);

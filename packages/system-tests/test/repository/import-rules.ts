@@ -69,7 +69,7 @@ export const confined: readonly { workspace: string; module: RegExp; files: RegE
   {
     workspace: "wolf-revdial-client",
     module: /^commander$/,
-    files: /^src\/(cli|doctor\/command)\.ts$/,
+    files: /^src\/(cli|commands\/[a-z-]+|doctor\/command)\.ts$/,
     why: "commander only where commands are made",
   },
 ];
