@@ -145,7 +145,7 @@ describe("the words for systemd", () => {
     manager.start(ended.signal);
     agent.step("authenticating");
     manager.stopping();
-    await new Promise((resolve) => setImmediate(resolve));
+    await manager.spoken();
     ended.abort();
     expect(said.filter((word) => !word.startsWith("EXTEND"))).toEqual([
       "STATUS=connecting",

@@ -19,6 +19,8 @@ export interface ServiceManager {
   /** Speaks at once and then regularly, until the signal aborts. */
   start(signal: AbortSignal): void;
   stopping(): void;
+  /** Resolves when all words have been carried over. */
+  spoken(): Promise<void>;
 }
 
 const BEAT_MS = 10_000;
@@ -29,7 +31,7 @@ const STATUS_CHARACTERS_MAX = 120;
 
 export function createServiceManager(options: ServiceManagerOptions): ServiceManager {
   const { env, condition, log } = options;
-  if (!env.NOTIFY_SOCKET) return { start: () => undefined, stopping: () => undefined };
+  if (!env.NOTIFY_SOCKET) return { start() {}, stopping() {}, async spoken() {} };
   const run = options.run ?? ((words) => systemdNotify(words, env));
   const watchdogMs = Number(env.WATCHDOG_USEC ?? 0) / 1000;
   // Half of the time that is allowed, as sd_watchdog_enabled(3) advises.
@@ -60,6 +62,7 @@ export function createServiceManager(options: ServiceManagerOptions): ServiceMan
       signal.addEventListener("abort", () => clearInterval(timer), { once: true });
     },
     stopping: () => say(["STOPPING=1", "STATUS=finishing what is in flight"]),
+    spoken: () => speaking,
   };
 }
 

@@ -55,6 +55,7 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
     await runAgent(config, { log, random: Math.random, now, version, host, condition, signal: stop.signal });
   } finally {
     ended.abort();
+    await manager.spoken();
   }
   log.info("stopped");
 }
