@@ -1,6 +1,5 @@
 /** What Wolf promises: schemas, the guard's routes, a client, its events. The emulator is `@wolfpack/wolf-api/emulator`. */
 
-export { checkWolfRequest, WOLF_BODY_BYTES_MAX, type WolfCheck, type WolfRefusal } from "./check.ts";
 export {
   requiredOfWolf,
   type WolfCapabilities,
@@ -8,6 +7,7 @@ export {
   wolfCapabilities,
   wolfFeatures,
 } from "./capabilities.ts";
+export { checkWolfRequest, WOLF_BODY_BYTES_MAX, type WolfCheck, type WolfRefusal } from "./check.ts";
 export {
   type FetchInit,
   type FetchLike,
