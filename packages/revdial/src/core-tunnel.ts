@@ -4,17 +4,19 @@
  */
 import type { Duplex } from "node:stream";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
+import { ChannelEnds } from "./channel-ends.ts";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
-import { DispatchEnd, TunnelDispatcher } from "./dispatcher.ts";
+import { DispatchEnd } from "./dispatch-end.ts";
+import { TunnelDispatcher } from "./dispatcher.ts";
 import { EffectQueue } from "./effect-queue.ts";
-import { type RequestFate, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
-import { goawayEnd, guarded, isEmpty, nothingServed, openHead, retryAfter, warn } from "./exchange.ts";
+import { RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
+import { goawayEnd, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
 import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
-import { IdTable } from "./id-table.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
+import { Milestones } from "./milestones.ts";
 import { type NoticeListener, NoticeListeners } from "./notices.ts";
 import { Observer, type TunnelMetrics } from "./observe.ts";
 import { RequestEnd, socketOf } from "./request-end.ts";
@@ -30,15 +32,10 @@ import type {
   TunnelRequest,
   TunnelResponse,
 } from "./tunnel.ts";
+import { Wake } from "./wake.ts";
 
 /** Requests or answers that share a message; measured at 64 at once: 10 % more requests than one message per turn. */
 const EXCHANGES_PER_MESSAGE = 8;
-
-interface ChannelReset {
-  code: RevdialErrorCode;
-  reason: string;
-  sent: RequestFate;
-}
 
 /** A peer that does not answer our WebSocket close in this time is cut off. */
 const CLOSE_HANDSHAKE_MS = 1000;
@@ -49,29 +46,25 @@ export function createTunnel(transport: Transport, dialled: boolean, options: Tu
 class CoreTunnel implements Tunnel, ChannelPort {
   peer: PeerHello | undefined;
   rttMs: number | undefined;
-  readonly ready: Promise<void>;
-  readonly goingAway: Promise<TunnelEnd>;
-  readonly reached: Promise<void>;
-  readonly closed: Promise<TunnelEnd>;
+  private readonly milestones = new Milestones();
+  readonly ready = this.milestones.ready.promise;
+  readonly reached = this.milestones.reached.promise;
+  readonly goingAway = this.milestones.goingAway.promise;
+  readonly closed = this.milestones.closed.promise;
   private readonly wire: Transport;
   private readonly clock: Clock;
   private readonly limits: TunnelLimits;
   private readonly onHandlerError: (error: unknown) => void;
   private readonly core: Core;
-  private readonly ends = new IdTable<ChannelEnd>();
+  private readonly ends: ChannelEnds;
   private readonly effects = new EffectQueue(
     (effect) => this.performOne(effect),
     (effect, error) => this.exchangeFailed(effect, error),
   );
   private readonly notices: NoticeListeners;
   private readonly observer = new Observer(this);
-  private readonly settleReady = Promise.withResolvers<void>();
-  private readonly settleGoingAway = Promise.withResolvers<TunnelEnd>();
-  private readonly settleReached = Promise.withResolvers<void>();
-  private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
+  private readonly wake: Wake;
   private handler: RequestHandler | undefined;
-  private timer: Timer | undefined;
-  private timerAt = Number.POSITIVE_INFINITY;
   private drainTimer: Timer | undefined;
   private closeTimer: Timer | undefined;
   private flushQueued = false;
@@ -87,12 +80,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.limits = { ...defaultLimits, ...options.limits };
     this.onHandlerError = guarded(options.onHandlerError ?? warn);
     this.notices = new NoticeListeners(this.onHandlerError);
-    this.ready = this.settleReady.promise;
-    this.ready.catch(() => undefined); // Those who do not wait for it watch `closed`.
-    this.goingAway = this.settleGoingAway.promise;
-    this.reached = this.settleReached.promise;
-    this.reached.catch(() => undefined);
-    this.closed = this.settleClosed.promise;
+    this.ends = new ChannelEnds(this.observer, this.onHandlerError);
+    this.wake = new Wake(this.clock, () => this.contain(() => this.tick()));
     const coreOptions = {
       limits: this.limits,
       dialled,
@@ -111,7 +100,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
       closed: (reason) => this.contain(() => this.transportClosed(reason)),
     });
     this.flush();
-    this.arm();
+    this.wake.set(this.core.wakeAt);
   }
 
   get transport(): string {
@@ -242,7 +231,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
       this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001),
     );
     this.input({ do: "goaway", code, retryAfterMs, reason });
-    this.settleGoingAway.resolve({ code: "CLOSED", reason });
+    this.milestones.goingAway.resolve({ code: "CLOSED", reason });
     return this.closed;
   }
 
@@ -256,7 +245,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
 
   private input(event: Message | LocalEvent): void {
     this.effects.perform(this.core.input(event, this.clock.now()));
-    if (this.core.wakeAt < this.timerAt) this.arm();
+    this.wake.noLaterThan(this.core.wakeAt);
     this.flushSoon();
   }
 
@@ -294,18 +283,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
     }
   }
 
-  private arm(): void {
-    this.timer?.cancel();
-    this.timer = undefined;
-    this.timerAt = this.core.wakeAt;
-    if (this.over || this.timerAt === Number.POSITIVE_INFINITY) return;
-    this.timer = this.clock.setTimer(Math.max(0, this.timerAt - this.clock.now()), () => {
-      this.timerAt = Number.POSITIVE_INFINITY;
-      this.contain(() => {
-        this.input({ do: "tick" });
-        this.arm();
-      });
-    });
+  private tick(): void {
+    this.input({ do: "tick" });
+    if (!this.over) this.wake.set(this.core.wakeAt);
   }
 
   /** What a callback throws costs its own exchange: the rest of the message is performed all the same. */
@@ -318,17 +298,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
     const code = end instanceof ServeEnd ? "HANDLER_FAILED" : "CANCELLED";
     const reason = "a listener of the exchange failed";
     // At once: it must not hear what else the message brings.
-    this.finishGuarded(channel, { code, reason, sent: this.core.fateOf(channel) }, error);
+    this.ends.finishGuarded(channel, { code, reason, sent: this.core.fateOf(channel) }, error);
     this.reset(channel, code, reason);
-  }
-
-  /** As `finish`, for those who have more to do, whatever it throws. */
-  private finishGuarded(channel: number, reset: ChannelReset, cause: unknown): void {
-    try {
-      this.finish(channel, reset, cause);
-    } catch (error) {
-      this.onHandlerError(error);
-    }
   }
 
   /** Nothing once the tunnel is over: all its ends have been told, and a request that comes after that would never be. */
@@ -337,7 +308,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     switch (effect.effect) {
       case "ready":
         this.peer = effect.peer;
-        this.settleReady.resolve();
+        this.milestones.ready.resolve();
         this.observer.ready();
         return;
       case "incoming":
@@ -355,32 +326,22 @@ class CoreTunnel implements Tunnel, ChannelPort {
       case "drained":
         return this.ends.get(effect.channel)?.onDrained();
       case "finished":
-        return this.finish(effect.channel, undefined);
+        return this.ends.finish(effect.channel, undefined);
       case "reset":
-        return this.finish(effect.channel, effect);
+        return this.ends.finish(effect.channel, effect);
       case "notice":
         return this.notices.deliver(effect.notice, effect.payload);
       case "goaway":
         this.peerGoaway = goawayEnd(effect);
-        this.settleGoingAway.resolve(this.peerGoaway);
+        this.milestones.goingAway.resolve(this.peerGoaway);
         return;
       case "rtt":
         this.rttMs = effect.ms;
         this.observer.answered();
-        return this.settleReached.resolve();
+        return this.milestones.reached.resolve();
       case "close":
         return this.coreClosed(effect.code, effect.reason);
     }
-  }
-
-  private finish(channel: number, reset: ChannelReset | undefined, cause?: unknown): void {
-    const end = this.ends.get(channel);
-    if (end === undefined) return;
-    this.ends.delete(channel);
-    this.observer.ended(channel, reset?.code);
-    if (reset === undefined) return end.onClosed(undefined);
-    const { code, reason, sent } = reset;
-    end.onClosed(new RevdialError(code, reason, { sent, cause: end.cause ?? cause }));
   }
 
   private incoming(channel: number, head: OpenHead, ended: boolean): void {
@@ -409,24 +370,21 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.closeTimer?.cancel();
     const orderly = this.peerGoaway !== undefined || (this.core.draining && this.core.size.live === 0);
     this.finishTunnel(orderly ? this.orderlyEnd(reason) : { code: "TRANSPORT_LOST", reason }, undefined);
-    this.settleClosed.resolve(this.over as TunnelEnd);
+    this.milestones.closed.resolve(this.over as TunnelEnd);
   }
 
   /** The one way a tunnel ends: every promise settles, every timer stops, the transport is closed in bounded time. */
   private finishTunnel(end: TunnelEnd, how: number | "terminate" | undefined, cause?: unknown): void {
     if (this.over) return;
     this.over = end;
-    this.settleGoingAway.resolve(end);
     this.observer.closed(end);
-    this.timer?.cancel();
+    this.wake.cancel();
     this.drainTimer?.cancel();
     const code = end.code === "CLOSED" ? "DRAINING" : end.code;
     for (const channel of this.ends.keys())
-      this.finishGuarded(channel, { code, reason: end.reason, sent: this.core.fateOf(channel) }, cause);
+      this.ends.finishGuarded(channel, { code, reason: end.reason, sent: this.core.fateOf(channel) }, cause);
     this.core.input({ do: "stop" }, 0);
-    const error = new RevdialError(end.code, end.reason, { cause, ...retryAfter(end) });
-    this.settleReady.reject(error);
-    this.settleReached.reject(error);
+    this.milestones.over(end, cause);
     this.notices.clear();
     if (how === "terminate") this.wire.terminate();
     else if (how !== undefined) {

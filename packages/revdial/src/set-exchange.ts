@@ -3,7 +3,7 @@
  * exchange, which it can pause and abort from the start, also while there is no member.
  */
 import type { Duplex } from "node:stream";
-import type { DispatchController, DispatchHandler, DispatchOptions, Exchange } from "./dispatcher.ts";
+import type { DispatchController, DispatchHandler, DispatchOptions, Exchange } from "./dispatching.ts";
 import { RevdialError } from "./errors.ts";
 import { warn } from "./exchange.ts";
 import type { Tunnel } from "./tunnel.ts";

@@ -1,5 +1,5 @@
 /** One forwarded exchange by undici: faster than `node:http`. */
-import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
+import type { DispatchController, DispatchHandler } from "../dispatching.ts";
 import type { IncomingRequest, Reply } from "../tunnel.ts";
 import { checkCoding, type FieldObject, pairsOf } from "./fields.ts";
 import { authority, isRepeatable, sendAgain, unreachable, type Way } from "./forward-exchange.ts";

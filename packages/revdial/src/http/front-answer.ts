@@ -1,7 +1,7 @@
 /** One response of a dispatcher as the answer of Node's HTTP server. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex, Readable } from "node:stream";
-import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
+import type { DispatchController, DispatchHandler } from "../dispatching.ts";
 import { RevdialError } from "../errors.ts";
 import { type FieldObject, pairsOf } from "./fields.ts";
 import type { HttpFrontOptions } from "./front.ts";

@@ -1,7 +1,7 @@
 /** One upgrade as a front answers it: a pipe after the backend's 101, an ordinary answer otherwise. */
 import { type IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import type { DispatchController, DispatchHandler } from "../dispatcher.ts";
+import type { DispatchController, DispatchHandler } from "../dispatching.ts";
 import type { HttpFrontOptions } from "./front.ts";
 import { Answer } from "./front-answer.ts";
 import { joinSockets } from "./join.ts";

@@ -5,7 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import type { DispatchHandler, DispatchOptions } from "../dispatcher.ts";
+import type { DispatchHandler, DispatchOptions } from "../dispatching.ts";
 import { travellingHeaders } from "../head.ts";
 import { isUndone, pairs } from "./fields.ts";
 import { Answer } from "./front-answer.ts";
