@@ -118,6 +118,18 @@ describe("memory that a peer could use and should not", () => {
   });
 
   it.each([
+    [[1024, 1], 200],
+    [[4096, 1], 200],
+    [[16_384], 200],
+    [[1], 20],
+  ])("is little more than the bodies that nobody reads, in pieces of %j bytes", async (sizes, channels) => {
+    const { peakBytes, load, bytes } = await measure("oddPieces", channels, sizes);
+    expect(load).toBe(channels);
+    expect(bytes).toBe(channels * 65_536);
+    expect(peakBytes).toBeLessThan(2.5 * channels * 65_536);
+  });
+
+  it.each([
     ["destroyed", "DESTROYED"],
     ["violation", "CHANNEL_STATE"],
     ["fatal GOAWAY", "HEAD_INVALID"],

@@ -256,6 +256,33 @@ async function smallInLarge(messages: number): Promise<Measured> {
   return meter.end({ load, code: feed.end?.code });
 }
 
+/** Sends bodies in pieces of sizes that do not fit together, and our handlers do not read. */
+async function oddPieces(channels: number, sizes: number[]): Promise<Measured> {
+  const meter = new Meter();
+  const feed = new Feed();
+  feed.tunnel.serve((request) => untilAborted(request.signal));
+  await turns(2);
+  await meter.begin();
+  let bytes = 0;
+  for (let n = 0; n < channels; n += 1) {
+    const id = 2 * n + 1;
+    const frames = [open(id)];
+    for (let left = 65_536, at = 0; left > 0; at += 1) {
+      const size = Math.min(left, sizes[at % sizes.length] as number);
+      frames.push(data(id, size));
+      left -= size;
+      bytes += size;
+    }
+    feed.hear(write(...frames));
+    await turns(1);
+  }
+  await meter.look();
+  const { load } = feed.tunnel;
+  feed.tunnel.destroy();
+  await turns(5);
+  return meter.end({ load, bytes, code: feed.end?.code });
+}
+
 /** Asks for large answers, does not read them, and is gone in one of three ways; somebody goes on holding the tunnels. */
 async function endedWithAnswersQueued(
   tunnels: number,
@@ -295,4 +322,5 @@ answerParent({
   largeHeads,
   nothingToKeep,
   smallInLarge,
+  oddPieces,
 });
