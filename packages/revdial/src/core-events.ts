@@ -31,7 +31,8 @@ export type LocalEvent =
   | { do: "handled"; channel: number }
   | { do: "notice"; notice: string; payload: Uint8Array }
   | { do: "goaway"; code: WireCodeName; retryAfterMs: number; reason: string }
-  | { do: "tick" }
+  /** Time has passed. `heardAt`: when the last byte of the peer came, of a message that need not be whole. */
+  | { do: "tick"; heardAt?: number | undefined }
   /** The transport is gone or about to be: nothing comes out any more. */
   | { do: "stop" };
 

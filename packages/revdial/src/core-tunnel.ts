@@ -69,6 +69,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private closeTimer: Timer | undefined;
   private flushQueued = false;
   private unflushed = 0;
+  /** When the peer's last byte came. */
+  private heardAt: number | undefined;
   private peerGoaway: TunnelEnd | undefined;
   private closeReason: string | undefined;
   private over: TunnelEnd | undefined;
@@ -93,6 +95,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
     };
     this.core = new Core(coreOptions, this.clock.now());
     this.wire.start({
+      bytes: () => {
+        this.heardAt = this.clock.now();
+      },
       message: (message) => this.contain(() => this.input(this.observer.received(message))),
       foreign: (code, reason) =>
         this.finishTunnel({ code, reason }, code === "MESSAGE_NOT_BINARY" ? 1003 : 1002),
@@ -284,7 +289,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   private tick(): void {
-    this.input({ do: "tick" });
+    this.input({ do: "tick", heardAt: this.heardAt });
     if (!this.over) this.wake.set(this.core.wakeAt);
   }
 

@@ -168,7 +168,7 @@ export class Core {
       case "goaway":
         return this.goAway(event.code, event.retryAfterMs, event.reason);
       case "tick":
-        return this.tick();
+        return this.tick(event.heardAt);
       case "stop":
         return this.stop();
       case "open":
@@ -229,8 +229,9 @@ export class Core {
     this.scheduler.pushControl(encodeFrame(goaway, this.limits));
   }
 
-  private tick(): void {
+  private tick(heardAt = Number.NEGATIVE_INFINITY): void {
     this.life.tick(this.now);
+    this.liveness?.heard(heardAt);
     if (this.liveness === undefined) {
       if (this.now < this.helloBy) return;
       return this.fail(new RevdialError("HELLO_TIMEOUT", `no HELLO within ${this.limits.helloTimeoutMs} ms`));

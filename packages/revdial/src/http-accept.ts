@@ -182,6 +182,7 @@ class HttpAcceptTransport implements Transport {
     let bytes = 0;
     request.on("data", (chunk: Buffer) => {
       if (this.reading !== request) return;
+      this.events?.bytes();
       bytes += chunk.byteLength;
       if (bytes > POST_BYTES_MAX) {
         this.reading = undefined;

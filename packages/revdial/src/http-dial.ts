@@ -146,7 +146,9 @@ class HttpDialTransport implements Transport {
       malformed: (reason) => this.closed(reason),
     });
     this.response.on("data", (chunk: Buffer) => {
-      if (!this.lost) reader.push(chunk);
+      if (this.lost) return;
+      events.bytes();
+      reader.push(chunk);
     });
     this.response.on("close", () => this.closed("the response downwards has ended"));
   }

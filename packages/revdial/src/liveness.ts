@@ -29,9 +29,9 @@ export class Liveness {
     return Math.min(this.nextPingAt, this.heardAt + this.deadAfterMs);
   }
 
-  /** Any byte of the peer. */
-  heard(now: number): void {
-    this.heardAt = now;
+  /** When the peer was heard, any byte of it. */
+  heard(at: number): void {
+    this.heardAt = Math.max(this.heardAt, at);
   }
 
   /** The round trip in milliseconds, or undefined for an answer to nothing we asked. */

@@ -3,6 +3,8 @@
 import type { Message } from "./frame.ts";
 
 export interface TransportEvents {
+  /** Bytes have come, of a message that need not be whole yet: the peer is there. */
+  bytes(): void;
   /** Whole, or in the fragments it came in. */
   message(message: Message): void;
   /** The peer does not speak this protocol: a message is not binary, or the subprotocol is another one. */

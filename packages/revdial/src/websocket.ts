@@ -48,6 +48,7 @@ class WebSocketTransport implements Transport {
       if (isBinary) events.message(data as Buffer[]);
       else events.foreign("MESSAGE_NOT_BINARY", "a message is not binary");
     });
+    this.raw?.on("data", () => events.bytes());
     socket.on("error", (error) => this.closed(error.message));
     socket.on("close", (code) => this.closed(`the WebSocket was closed with code ${code}`));
     if (socket.readyState === WebSocket.CLOSED) queueMicrotask(() => this.closed("the WebSocket was closed"));
@@ -80,12 +81,14 @@ class WebSocketTransport implements Transport {
     });
   }
 
-  /**
-   * What is sent in one turn leaves in one system call: each wakes the receiver, which costs more than the bytes. `ws`
-   * has kept its socket under this name since its first version; without it there are only more calls.
-   */
+  /** `ws` has kept its socket under this name since its first version. */
+  private get raw(): Duplex | undefined {
+    return (this.socket as unknown as { _socket?: Duplex })._socket;
+  }
+
+  /** What is sent in one turn leaves in one system call: each wakes the receiver, which costs more than the bytes. */
   private gather(): void {
-    const raw = (this.socket as unknown as { _socket?: Duplex })._socket;
+    const { raw } = this;
     if (this.gathering || !raw) return;
     this.gathering = true;
     raw.cork();
