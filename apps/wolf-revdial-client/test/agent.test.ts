@@ -324,8 +324,9 @@ describe("the agent", () => {
 
   it("finishes what is in flight on SIGTERM, and exits with 0", async () => {
     wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "stall", times: 1 });
-    const { process: child, exit } = agent();
+    const { process: child, exit, said } = agent();
     const tunnel = await plane.nextTunnel();
+    await said(/tunnel up/);
     const inFlight = ask(tunnel, "POST", "/api/v1/lobbies/create", JSON.stringify(lobby));
     while (!wolf.requests.some((request) => request.path.endsWith("/create")))
       await new Promise((resolve) => setImmediate(resolve));
@@ -339,6 +340,7 @@ describe("the agent", () => {
     wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "stall", times: 1 });
     const { process: child, exit, said } = agent();
     const tunnel = await plane.nextTunnel();
+    await said(/tunnel up/);
     const inFlight = ask(tunnel, "POST", "/api/v1/lobbies/create", JSON.stringify(lobby)).catch(
       (error: unknown) => error,
     );
