@@ -11,6 +11,7 @@ import { detectGpuType } from "./inventory.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
 import { createMetrics } from "./metrics.ts";
+import { onlyScreenOf } from "./sandbox.ts";
 import { createServing } from "./serving.ts";
 import { pause, watchWolf } from "./wolf-watch.ts";
 
@@ -48,6 +49,7 @@ export async function runAgent(
     ...(config.costPerHour === undefined ? {} : { cost_per_hour: config.costPerHour }),
   };
   const metrics = createMetrics();
+  const { sessionId } = config;
   const forward = createForwarder({
     wolf: config.wolf,
     screen: config.screen,
@@ -71,7 +73,7 @@ export async function runAgent(
   const dialAs = {
     version,
     incarnation,
-    handler: forward,
+    handler: sessionId === undefined ? forward : onlyScreenOf(sessionId, forward),
     onHandlerError: (err: unknown) => log.error({ err }, "a request could not be served"),
   };
   const serving = createServing({
@@ -85,7 +87,9 @@ export async function runAgent(
       void tunnel.goingAway.then(({ code }) => {
         if (code === "REPLACED" && seat?.wanted) handOver();
       });
-      log.info({ wolf_id: config.wolfId, control_plane: config.apiUrl.host, transport }, "tunnel up");
+      const whose = sessionId === undefined ? { wolf_id: config.wolfId } : { session_id: sessionId };
+      log.info({ ...whose, control_plane: config.apiUrl.host, transport }, "tunnel up");
+      if (watch === undefined) return;
       serving.notify(agentNoticeTypes.inventory, inventory);
       watch.announce();
     },
@@ -100,17 +104,20 @@ export async function runAgent(
     redialEveryMs: config.reconnectMaxMs,
   });
   const stopping = new AbortController();
-  const watch = watchWolf({
-    wolf: config.wolf,
-    log,
-    random,
-    notify(type, payload) {
-      condition.noticed(type, payload);
-      return serving.notify(type, payload);
-    },
-    signal: stopping.signal,
-    ...(seat === undefined ? {} : { eventsFree: seat.taken }),
-  });
+  const watch =
+    sessionId === undefined
+      ? watchWolf({
+          wolf: config.wolf,
+          log,
+          random,
+          notify(type, payload) {
+            condition.noticed(type, payload);
+            return serving.notify(type, payload);
+          },
+          signal: stopping.signal,
+          ...(seat === undefined ? {} : { eventsFree: seat.taken }),
+        })
+      : undefined;
 
   /** A newer agent of this host has the tunnel: it gets Wolf's events at once, and we finish what is in flight. */
   function handOver(): void {
@@ -119,11 +126,11 @@ export async function runAgent(
     step("stop");
     log.info("a newer agent of this host took over: finishing what is in flight");
     stopping.abort();
-    void watch.done.then(seat?.release);
+    void (watch?.done ?? Promise.resolve()).then(seat?.release);
   }
 
   async function connect(): Promise<Tunnel> {
-    await register(config, inventory, signal);
+    if (sessionId === undefined) await register(config, inventory, signal);
     step("registered");
     return dial(config, {
       ...dialAs,
@@ -166,7 +173,7 @@ export async function runAgent(
       if (signal.aborted || handedOver) break;
       const waitMs = nextTry(ending, { attempt, everReady }, backoff);
       if (ending.kind === "replaced")
-        log.warn("another agent connected as this wolf: is --wolf-id used twice?");
+        log.warn("another agent connected under this name: is --wolf-id or --session-id used twice?");
       if (typeof waitMs === "number") {
         log.info({ wait_ms: Math.round(waitMs) }, "next try");
         condition.waits(waitMs);
@@ -179,7 +186,7 @@ export async function runAgent(
     await serving.ended();
     step("drained");
     stopping.abort();
-    await watch.done;
+    await watch?.done;
     seat?.release();
   }
 }

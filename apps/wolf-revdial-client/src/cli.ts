@@ -63,7 +63,7 @@ async function main(): Promise<number> {
     }
     if (error instanceof CredentialRefused) {
       process.stderr.write(
-        `The control plane refused this agent's token: ${error.message}\nCheck RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN.\n`,
+        `The control plane refused this agent's token: ${error.message}\nCheck RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN; with --session-id it has to be an API key of the session's owner.\n`,
       );
       return exitCodes.credential;
     }

@@ -175,3 +175,31 @@ describe("the agent's configuration", () => {
     expect(documented.toSorted()).toEqual(settingNames.flatMap((name) => [...settings[name].env]).toSorted());
   });
 });
+
+describe("inside a sandbox", () => {
+  const sessionId = "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  const sandbox = { apiUrl: "https://cp.test", sessionId, service: ["screen=localhost:9876"] };
+  const inside = (more: Flags = {}, moreEnv: NodeJS.ProcessEnv = {}) =>
+    readConfig({ flags: { ...sandbox, ...more }, env: { ...env, ...moreEnv } });
+
+  it("the session takes the place of the wolf, by flag or variable", () => {
+    expect(inside()).toMatchObject({ sessionId, wolfId: "", token: "secret-token" });
+    expect(inside({ sessionId: undefined }, { WOLFPACK_SESSION_ID: sessionId }).sessionId).toBe(sessionId);
+    expect(read().sessionId).toBeUndefined();
+  });
+
+  it.each([
+    [{ wolfId: "wolf-1" }, {}, "--wolf-id (WOLF_ID)"],
+    [{ local: "localhost:1" }, {}, "--local (WOLFPACK_LOCAL)"],
+    [{ label: ["a=b"] }, {}, "--label (WOLFPACK_LABELS)"],
+    [{}, { GPU_TYPE: "nvidia" }, "--gpu-type (GPU_TYPE)"],
+    [{}, { WOLFPACK_MAX_SANDBOXES: "3" }, "--max-sandboxes (WOLFPACK_MAX_SANDBOXES)"],
+  ])("what describes a host with a Wolf is refused by name: %j %j", (more, moreEnv, name) => {
+    expect(() => inside(more, moreEnv)).toThrow(`${name} describes a host with a Wolf`);
+  });
+
+  it("an id that no session has is refused, and so is a sandbox that serves nothing", () => {
+    expect(() => inside({ sessionId: "ses_x" })).toThrow("--session-id (WOLFPACK_SESSION_ID) has to be");
+    expect(() => inside({ service: undefined })).toThrow("--service (WOLFPACK_SERVICES) is missing");
+  });
+});

@@ -4,6 +4,7 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { GpuType, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
 import { defaultWolfPolicy, readWolfPolicy, type WolfPolicy } from "@wolfpack/wolf-api";
 import { z } from "zod";
+import { checkSession } from "./sandbox.ts";
 import { describeSetting, type Flags, type SettingName, settingNames, settings } from "./settings.ts";
 import { parseTarget, parseTargetTemplate, type Target } from "./target.ts";
 
@@ -15,7 +16,10 @@ export class ConfigError extends Error {
 export interface AgentConfig {
   /** Origin only: the API is at its root. */
   apiUrl: URL;
+  /** "" inside a sandbox. */
   wolfId: string;
+  /** The session whose sandbox this runs in; undefined beside a Wolf. */
+  sessionId: string | undefined;
   /** A secret: never logged. */
   token: string;
   wolf: Target;
@@ -121,8 +125,12 @@ export function readConfig({
   };
   const warnings: string[] = [];
 
-  const wolfId = required("wolfId");
-  if (!WolfName.safeParse(wolfId).success)
+  const sessionId = checkSession(text("sessionId"), {
+    isGiven: (name) => flags[name] !== undefined || fromEnv(name) !== undefined,
+    wrong,
+  });
+  const wolfId = sessionId === undefined ? required("wolfId") : "";
+  if (sessionId === undefined && !WolfName.safeParse(wolfId).success)
     throw wrong("wolfId", "has to be 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit");
   const apiUrl = readApiUrl(required("apiUrl"), (why) => wrong("apiUrl", why));
   const wolf = parseTarget(required("local"));
@@ -151,6 +159,7 @@ export function readConfig({
   const config: AgentConfig = {
     apiUrl,
     wolfId,
+    sessionId,
     token: readToken(),
     wolf,
     screen: readScreen(texts("service"), (why) => wrong("service", why)),
@@ -176,6 +185,7 @@ export function readConfig({
     logLevel: level.data,
     warnings,
   };
+  if (sessionId !== undefined) return config;
   const check = RegisterWolfRequest.safeParse({
     name: wolfId,
     address: config.address,

@@ -74,7 +74,8 @@ export interface DialAs {
 export function dial(config: AgentConfig, { version, ...how }: DialAs): Promise<Tunnel> {
   const url = new URL("/api/v1/revdial", config.apiUrl);
   url.protocol = config.apiUrl.protocol === "https:" ? "wss:" : "ws:";
-  url.searchParams.set("runnerid", `wolf-${config.wolfId}`);
+  const { sessionId, wolfId } = config;
+  url.searchParams.set("runnerid", sessionId === undefined ? `wolf-${wolfId}` : `sandbox-${sessionId}`);
   return dialTunnel(url, {
     headers: { authorization: `Bearer ${config.token}` },
     agent: `wolf-revdial-client/${version}`,

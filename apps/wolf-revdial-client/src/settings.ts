@@ -20,6 +20,11 @@ export const settings = {
     meaning: "Control plane, http:// or https://",
   },
   wolfId: { flag: "--wolf-id <name>", env: ["WOLF_ID"], meaning: "Name of this wolf in the fleet" },
+  sessionId: {
+    flag: "--session-id <id>",
+    env: ["WOLFPACK_SESSION_ID"],
+    meaning: "Inside a sandbox: serve this session's screen, with its owner's API key; instead of --wolf-id",
+  },
   tokenFile: {
     flag: "--token-file <path>",
     env: ["RUNNER_TOKEN_FILE"],

@@ -39,7 +39,7 @@ export const root = fileURLToPath(new URL("../../..", import.meta.url));
 const controlPlaneMain = path.join(root, "apps/control-plane/dist/main.js");
 /** As in the containers: bodies in buffers are given back at once (docs/performance.md). */
 const YOUNG_SPACE = "--max-semi-space-size=1";
-const agentBundle = path.join(root, "apps/wolf-revdial-client/dist/wolf-revdial-client.mjs");
+export const agentBundle = path.join(root, "apps/wolf-revdial-client/dist/wolf-revdial-client.mjs");
 const emulatorCli = path.join(
   path.dirname(createRequire(import.meta.url).resolve("@wolfpack/wolf-api/emulator")),
   "cli.js",

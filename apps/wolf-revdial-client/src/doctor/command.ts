@@ -75,7 +75,11 @@ async function examine(
     hostname()
       .replace(/[^A-Za-z0-9.-]/g, "-")
       .slice(0, 63) || "host";
-  const config = readConfig({ flags: settings, env: { WOLF_ID: wolfId, ...env }, tokenOptional: true });
+  const config = readConfig({
+    flags: settings,
+    env: { WOLF_ID: wolfId, ...env, WOLFPACK_SESSION_ID: undefined },
+    tokenOptional: true,
+  });
   const { token } = config;
   const checks = [
     ...networkChecks({
