@@ -10,7 +10,7 @@ import type { HostState } from "./host-state.ts";
 import { detectGpuType } from "./inventory.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
-import { createMetrics } from "./metrics.ts";
+import type { Metrics } from "./metrics.ts";
 import { onlyScreenOf } from "./sandbox.ts";
 import { createServing } from "./serving.ts";
 import { pause, watchWolf } from "./wolf-watch.ts";
@@ -28,6 +28,7 @@ export interface AgentEdges {
   version: string;
   host: HostState;
   condition: Condition;
+  metrics: Metrics;
   /** Stops: drain, then return. */
   signal: AbortSignal;
 }
@@ -37,7 +38,7 @@ const BACKOFF_BASE_MS = 500;
 /** Resolves when it was stopped, or a newer agent of this host took over. Rejects with CredentialRefused. */
 export async function runAgent(
   config: AgentConfig,
-  { log, random, now, version, host, condition, signal }: AgentEdges,
+  { log, random, now, version, host, condition, metrics, signal }: AgentEdges,
 ): Promise<void> {
   const { incarnation, seat } = host;
   const inventory: AgentInventory = {
@@ -48,7 +49,6 @@ export async function runAgent(
     ...(config.region === undefined ? {} : { region: config.region }),
     ...(config.costPerHour === undefined ? {} : { cost_per_hour: config.costPerHour }),
   };
-  const metrics = createMetrics();
   const { sessionId } = config;
   const forward = createForwarder({
     wolf: config.wolf,

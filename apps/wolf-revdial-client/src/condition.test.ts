@@ -85,11 +85,13 @@ describe("the metrics", () => {
     const agent = condition();
     agent.ended('a"b\\c\nd', "");
     const text = metricsText(agent.report(), agent.totals(), [
-      { name: "refusals_total", labels: { code: "path-invalid" }, value: 2 },
-      { name: "refusals_total", labels: { code: "body-invalid" }, value: 1 },
+      { name: "refusals", labels: { code: "path-invalid" }, value: 2 },
+      { name: "refusals", labels: { code: "body-invalid" }, value: 1 },
     ]);
     expect(text).toContain('wolf_agent_endings_total{cause="a\\"b\\\\c\\nd"} 1\n');
-    expect(text).toContain('refusals_total{code="path-invalid"} 2\nrefusals_total{code="body-invalid"} 1\n');
+    expect(text).toContain(
+      'wolf_agent_refusals_total{code="path-invalid"} 2\nwolf_agent_refusals_total{code="body-invalid"} 1\n',
+    );
     const types = text.match(/^# TYPE \S+/gm) ?? [];
     expect(new Set(types).size).toBe(types.length);
     for (const line of text.trimEnd().split("\n"))

@@ -67,9 +67,7 @@ export function metricsText(
   const known = new Map<string, Family & { samples: Omit<Sample, "name">[] }>();
   for (const { name, ...sample } of more) {
     const family = known.get(name) ?? {
-      ...counter("", "", []),
-      name,
-      help: "Counted by the guard.",
+      ...counter(name, "Counted where it happens.", []),
       samples: [],
     };
     family.samples.push(sample);

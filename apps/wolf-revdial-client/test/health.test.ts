@@ -8,6 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
+import { tunnelFetch } from "revdial";
 import { type AgentProcess, bundle, startAgent } from "./agent-process.ts";
 import { type FakeControlPlane, fakeControlPlane } from "./control-plane.ts";
 
@@ -67,10 +68,13 @@ describe("the health listener", () => {
     expect(await run("status", "--health-listen", health)).toMatchObject({ code: 1 });
     expect(await run("status", "--health-listen", health, "--alive")).toMatchObject({ code: 0 });
     plane.refuseRegistration = undefined;
-    await plane.nextTunnel();
+    const tunnel = await plane.nextTunnel();
     await said(/tunnel up/);
     expect((await ask("/readyz")).status).toBe(200);
-    expect(await (await ask("/metrics")).text()).toMatch(/^wolf_agent_ready 1$/m);
+    expect((await tunnelFetch(tunnel, "wolf")("/api/v1/nothing")).status).toBe(404);
+    const metrics = await (await ask("/metrics")).text();
+    expect(metrics).toMatch(/^wolf_agent_ready 1$/m);
+    expect(metrics).toMatch(/^wolf_agent_refusals_total\{code="route-unknown"\} 1$/m);
     const { code, out } = await run("status", "--health-listen", health, "--json");
     expect([code, JSON.parse(out)]).toMatchObject([0, { state: "ready", wolf_id: "wolf-1", alive: true }]);
   });

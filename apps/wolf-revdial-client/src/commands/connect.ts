@@ -6,6 +6,7 @@ import { type AgentConfig, ConfigError, readConfig } from "../config.ts";
 import { serveHealth } from "../health.ts";
 import { type HostState, openHostState, StateFolderUnusable } from "../host-state.ts";
 import { createLogger, type Log } from "../logger.ts";
+import { createMetrics } from "../metrics.ts";
 import { createServiceManager } from "../service-manager.ts";
 import { describeSetting, type Flags, settingNames } from "../settings.ts";
 import { addSettings } from "./settings-options.ts";
@@ -31,9 +32,11 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
   const now = () => performance.now();
   const stop = new AbortController();
   const ended = new AbortController();
-  const host = await hostStateOf(config, log, ended.signal);
+  const name = config.sessionId ?? config.wolfId;
+  const host = await hostStateOf(config, name, log, ended.signal);
+  const metrics = createMetrics();
   const condition = createCondition({
-    wolfId: config.wolfId,
+    wolfId: name,
     controlPlane: config.apiUrl.host,
     version,
     now,
@@ -48,11 +51,16 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
   manager.start(ended.signal);
   if (config.healthListen !== undefined)
-    void serveHealth({ listen: config.healthListen, condition, log, signal: ended.signal }).catch((error) =>
-      log.error({ err: error }, "the health listener does not start"),
-    );
+    void serveHealth({
+      listen: config.healthListen,
+      condition,
+      samples: metrics.counters,
+      log,
+      signal: ended.signal,
+    }).catch((error) => log.error({ err: error }, "the health listener does not start"));
   try {
-    await runAgent(config, { log, random: Math.random, now, version, host, condition, signal: stop.signal });
+    const edges = { log, random: Math.random, now, version, host, condition, metrics };
+    await runAgent(config, { ...edges, signal: stop.signal });
   } finally {
     ended.abort();
     await manager.spoken();
@@ -61,13 +69,14 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
 }
 
 async function hostStateOf(
-  { stateDir, wolfId }: AgentConfig,
+  { stateDir }: AgentConfig,
+  name: string,
   log: Log,
   signal: AbortSignal,
 ): Promise<HostState> {
   const nowMs = Date.now();
   try {
-    return await openHostState({ folder: stateDir.path, wolfId, nowMs, signal });
+    return await openHostState({ folder: stateDir.path, wolfId: name, nowMs, signal });
   } catch (error) {
     if (!(error instanceof StateFolderUnusable)) throw error;
     if (stateDir.given)
