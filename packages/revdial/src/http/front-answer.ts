@@ -25,6 +25,21 @@ export function dropRest(stream: Readable, connection: Duplex): void {
   stream.resume();
 }
 
+/** Responses that wait behind others of their connection. node:http forgets them once an upgrade has followed. */
+const waiting = new WeakMap<Duplex, Set<ServerResponse>>();
+
+function waitOn(connection: Duplex, response: ServerResponse): void {
+  const others = waiting.get(connection) ?? new Set();
+  waiting.set(connection, others.add(response));
+  response.once("close", () => others.delete(response));
+}
+
+/** Cuts a connection, and ends every exchange whose answer has not left on it. */
+export function cutAnswers(connection: Duplex): void {
+  connection.destroy();
+  for (const response of waiting.get(connection) ?? []) response.destroy();
+}
+
 /** Status for a failure on the way to the backend. */
 function statusOf(error: Error): number {
   if (!(error instanceof RevdialError)) return 502;
@@ -55,6 +70,7 @@ export class Answer implements DispatchHandler {
     this.response = response;
     this.options = options;
     response.on("close", () => this.closed());
+    if (response.socket === null) waitOn(request.socket, response);
   }
 
   private closed(): void {

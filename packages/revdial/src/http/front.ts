@@ -9,7 +9,7 @@ import type { DispatchHandler, DispatchOptions } from "../dispatching.ts";
 import { travellingHeaders } from "../head.ts";
 import { isUndone, pairs } from "./fields.ts";
 import { Answer } from "./front-answer.ts";
-import { UpgradeAnswer } from "./front-upgrade.ts";
+import { IgnoredUpgrades, isCut, isPassedOn, UpgradeAnswer } from "./front-upgrade.ts";
 
 /** undici's dispatchers, and `tunnel.dispatcher(service)`. */
 export interface Dispatching {
@@ -26,12 +26,17 @@ export interface HttpFrontOptions {
 export interface HttpFront {
   /** For `request` and for `checkContinue`: the backend decides about `Expect: 100-continue`. */
   request(request: IncomingMessage, response: ServerResponse): void;
-  /** For `upgrade`. */
+  /**
+   * For `upgrade`. One that HTTP lets a server ignore, and that no byte stream could serve (with a body, of HTTP/1.0, to one of several
+   * protocols, to h2c), runs as an ordinary request through `request` above, and its connection ends with the answer. One behind
+   * a request that has no whole answer yet cuts its connection.
+   */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
 
 export function httpFront(dispatcher: Dispatching, options: HttpFrontOptions = {}): HttpFront {
-  return {
+  let ignored: IgnoredUpgrades | undefined;
+  const front: HttpFront = {
     request(request, response) {
       const { "content-length": length, "transfer-encoding": coding } = request.headers;
       if (coding !== undefined) {
@@ -48,12 +53,20 @@ export function httpFront(dispatcher: Dispatching, options: HttpFrontOptions = {
       );
     },
     upgrade(request, socket, head) {
+      // node:http has let go of the connection: an error of it would be nobody's.
+      socket.on("error", () => socket.destroy());
+      if (isCut(socket)) return;
+      if (!isPassedOn(request)) {
+        ignored ??= new IgnoredUpgrades(front.request);
+        return ignored.run(request, socket, head);
+      }
       const answer = new UpgradeAnswer(request, socket, head, options);
       const path = pathOf(request.url ?? "/");
-      const upgrade = request.headers.upgrade ?? "";
+      const { upgrade = "" } = request.headers;
       dispatcher.dispatch({ ...dispatchOptions(request, path, null, options), upgrade }, answer);
     },
   };
+  return front;
 }
 
 function dispatchOptions(
