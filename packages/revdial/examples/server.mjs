@@ -18,19 +18,22 @@ const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true
 
 /** The front of the agent that the path names, and the path without it. */
 function route(request) {
-  const [, name = "", rest = ""] = /^\/([^/?]+)(.*)$/.exec(request.url ?? "") ?? [];
+  const [, name = "", rest = ""] = /^(?:https?:\/\/[^/?]+)?\/([^/?]+)(.*)$/i.exec(request.url ?? "") ?? [];
   const front = fronts.get(name);
   if (front) request.url = rest.startsWith("/") ? rest : `/${rest}`;
   return front;
 }
 
-const server = createServer((request, response) => {
+// Uploads may take as long as they need; the default of Node is 5 minutes for a request.
+const server = createServer({ requestTimeout: 0, headersTimeout: 60_000 }, (request, response) => {
   const front = route(request);
   if (front) return front.request(request, response);
   response.writeHead(503, { "content-type": "text/plain" }).end("no such agent is connected\n");
 });
 
 server.on("upgrade", (request, socket, head) => {
+  // Node has let go of the connection: without a listener an error of it would end the process.
+  socket.on("error", () => socket.destroy());
   const name = /^\/connect\/([a-z0-9-]{1,32})$/.exec(request.url ?? "")?.[1];
   if (name === undefined) {
     const front = route(request);
@@ -42,7 +45,8 @@ server.on("upgrade", (request, socket, head) => {
     return socket.end("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
   upgrades.handleUpgrade(request, socket, head, (webSocket) => {
     const tunnel = acceptTunnel(webSocket, { agent: "example-server/1" });
-    const front = httpFront(tunnel.dispatcher("web"), { deadlineMs: 60_000 });
+    // No `deadlineMs`: event streams may last.
+    const front = httpFront(tunnel.dispatcher("web"));
     fronts.set(name, front);
     tunnels.add(tunnel);
     console.log(`${name} is connected`);

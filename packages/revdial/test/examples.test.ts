@@ -97,6 +97,33 @@ describe("the examples", () => {
     expect(await once(server.child, "exit")).toEqual([0, null]);
   });
 
+  it.each([
+    ["an agent that is refused", "/connect/home"],
+    ["a client of an agent that is not connected", "/home/"],
+  ])("survive %s and resets its connection", async (_who, path) => {
+    const server = start("server.mjs", ["0"]);
+    const { port } = new URL((await server.line(/^listening on/)).replace("listening on ", ""));
+    const head = `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+    for (let i = 0; i < 300; i += 1) {
+      const socket = connect(Number(port), "127.0.0.1").on("error", () => undefined);
+      const closed = once(socket, "close");
+      await Promise.race([once(socket, "connect"), closed]);
+      // Often, not always, the server writes its refusal to a connection that is gone.
+      socket.write(head + "x".repeat(60_000), () => socket.resetAndDestroy());
+      await closed;
+    }
+    expect((await fetch(`http://127.0.0.1:${port}/home/`)).status).toBe(503);
+  });
+
+  it("take a page's address in absolute form", async () => {
+    const { port } = await pair();
+    const socket = connect(port, "127.0.0.1");
+    socket.write(`GET http://127.0.0.1:${port}/home/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+    let heard = "";
+    for await (const chunk of socket) heard += chunk;
+    expect(heard).toMatch(/^HTTP\/1.1 200 .*page \/a$/s);
+  });
+
   it("tell an agent with a wrong token why it is not connected", async () => {
     const server = start("server.mjs", ["0"]);
     const { port } = new URL((await server.line(/^listening on/)).replace("listening on ", ""));

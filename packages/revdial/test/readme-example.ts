@@ -6,6 +6,7 @@ import { acceptTunnel, dialTunnel, tunnelFetch, webSocketServerOptions } from ".
 const server = createServer();
 const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
 server.on("upgrade", (request, socket, head) => {
+  socket.on("error", () => socket.destroy()); // Node leaves its errors to us.
   if (request.headers.origin !== undefined || request.headers.authorization !== "Bearer secret") {
     socket.end("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     return;
