@@ -173,7 +173,11 @@ export async function runAgent(
       if (signal.aborted || handedOver) break;
       const waitMs = nextTry(ending, { attempt, everReady }, backoff);
       if (ending.kind === "replaced")
-        log.warn("another agent connected under this name: is --wolf-id or --session-id used twice?");
+        log.warn(
+          sessionId === undefined
+            ? "another agent connected as this wolf: is --wolf-id used twice?"
+            : "another agent connected for this session: is --session-id used twice?",
+        );
       if (typeof waitMs === "number") {
         log.info({ wait_ms: Math.round(waitMs) }, "next try");
         condition.waits(waitMs);

@@ -7,6 +7,7 @@ import type { SettingName } from "./settings.ts";
 const wolfSettings = [
   "wolfId",
   "local",
+  "policyFile",
   "gpuType",
   "maxSandboxes",
   "region",

@@ -133,13 +133,6 @@ export const settingNames = Object.keys(settings) as SettingName[];
 /** What the command line gave, before it is checked. */
 export type Flags = { [Name in SettingName]?: string | string[] | boolean | undefined };
 
-/** A setting as the command line describes it: commander's flags and text. */
-export function describeOption(name: SettingName): [flags: string, description: string] {
-  const { flag, meaning, env, default: fallback }: Setting = settings[name];
-  const otherwise = fallback === undefined ? "" : `; default ${fallback}`;
-  return [flag, `${meaning} (${env.join(", ")}${otherwise})`];
-}
-
 /** How an error names a setting. */
 export function describeSetting(name: SettingName): string {
   const { flag, env } = settings[name];

@@ -179,7 +179,7 @@ describe("the agent behind a network that blocks WebSockets", () => {
     const tunnel = await plane.nextTunnel();
     await started.said(/tunnel up/);
     void tunnel.close({ code: "REPLACED" });
-    await started.said(/another agent connected under this name/);
+    await started.said(/another agent connected as this wolf/);
   });
 
   it("finishes what is in flight on both tunnels when it is stopped after a move", async () => {

@@ -112,7 +112,7 @@ describe("the agent's life on its host", () => {
     void first?.close({ code: "REPLACED", reason: "replaced" });
     expect(await old.exit).toBe(0);
     expect(old.output()).toContain("a newer agent of this host took over");
-    expect(old.output()).not.toContain("is --wolf-id or --session-id used twice");
+    expect(old.output()).not.toContain("is --wolf-id used twice");
     await young.said(/subscribed to Wolf/);
     expect((await run("status", "--health-listen", health, "--json")).code).toBeLessThanOrEqual(1);
   });
@@ -122,7 +122,7 @@ describe("the agent's life on its host", () => {
     const tunnel = await plane.nextTunnel();
     await said(/tunnel up/);
     void tunnel.close({ code: "REPLACED", reason: "replaced" });
-    await said(/is --wolf-id or --session-id used twice/);
+    await said(/is --wolf-id used twice/);
     await plane.nextTunnel();
     expect(child.exitCode).toBeNull();
   });

@@ -32,11 +32,10 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
   const now = () => performance.now();
   const stop = new AbortController();
   const ended = new AbortController();
-  const name = config.sessionId ?? config.wolfId;
-  const host = await hostStateOf(config, name, log, ended.signal);
+  const host = await hostStateOf(config, log, ended.signal);
   const metrics = createMetrics();
   const condition = createCondition({
-    wolfId: name,
+    wolfId: config.sessionId ?? config.wolfId,
     controlPlane: config.apiUrl.host,
     version,
     now,
@@ -69,14 +68,15 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
 }
 
 async function hostStateOf(
-  { stateDir }: AgentConfig,
-  name: string,
+  { stateDir, wolfId, sessionId }: AgentConfig,
   log: Log,
   signal: AbortSignal,
 ): Promise<HostState> {
   const nowMs = Date.now();
+  // Inside a sandbox there is no Wolf whose events two agents could want.
+  if (sessionId !== undefined) return { incarnation: nowMs, seat: undefined };
   try {
-    return await openHostState({ folder: stateDir.path, wolfId: name, nowMs, signal });
+    return await openHostState({ folder: stateDir.path, wolfId, nowMs, signal });
   } catch (error) {
     if (!(error instanceof StateFolderUnusable)) throw error;
     if (stateDir.given)

@@ -1,10 +1,11 @@
 /** `wolf-revdial-client doctor`: parses, examines, prints. */
 import { lookup } from "node:dns/promises";
 import { hostname } from "node:os";
-import { Command, Option } from "commander";
+import { Command } from "commander";
+import { addSettings } from "../commands/settings-options.ts";
 import { readConfig } from "../config.ts";
 import { detectGpuType } from "../inventory.ts";
-import { describeOption, type Flags, type SettingName } from "../settings.ts";
+import type { Flags, SettingName } from "../settings.ts";
 import { hostChecks } from "./host.ts";
 import { networkChecks } from "./network.ts";
 import { resultJson, resultText, summaryText } from "./report.ts";
@@ -50,8 +51,7 @@ export function doctorCommand({ version, env, print }: DoctorEdges): Command {
   const command = new Command("doctor").description(
     "Check the way to the control plane and this host; numbered findings with cause and cure",
   );
-  for (const name of names) command.addOption(new Option(...describeOption(name)));
-  return command
+  return addSettings(command, names)
     .option("--quick", "Leave out the 65 s of silence (D19)")
     .option("--json", "Print one JSON document")
     .action(async (flags: DoctorFlags) => {
