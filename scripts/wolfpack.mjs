@@ -173,9 +173,14 @@ async function main([command, ...args]) {
   await install();
   usePinnedNode();
   if (command === "test") return test();
-  // The simulation runs from its sources: Node takes them as they are.
-  const simulation = command === "simulate" ? "packages/revdial/test/simulation/main.ts" : undefined;
-  if (simulation === undefined) await build();
+  // Simulations run from their sources: Node takes them as they are. The guard's needs the packages it is made of.
+  const ofGuard = command === "simulate" && args[0] === "guard";
+  if (ofGuard) args.shift();
+  const simulation =
+    command === "simulate"
+      ? `${ofGuard ? "apps/wolf-revdial-client" : "packages/revdial"}/test/simulation/main.ts`
+      : undefined;
+  if (simulation === undefined || ofGuard) await build();
   const program = simulation ?? `packages/system-tests/dist/${command}.js`;
   const { code } = await run("node", [path.join(root, program), ...args]);
   return code;

@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { describe, expect, it } from "@jest/globals";
+import { startWolfEmulator } from "@wolfpack/wolf-api/emulator";
+import { askUpstream } from "../src/upstream.ts";
+import { diceOf, generate } from "./simulation/requests.ts";
+import { runSeed } from "./simulation/run.ts";
+
+describe("hostile requests from dice", () => {
+  it.each([1, 2, 3, 4])("of seed %i neither end nor stall Wolf, and some pass", async (seed) => {
+    const result = await runSeed(seed, 500);
+    expect(result).toMatchObject({ seed, requests: 500, faults: [] });
+    expect(result.passed).toBeGreaterThan(20);
+  });
+
+  it("end Wolf soon where no guard stands before it", async () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), "sim-"));
+    const socketPath = path.join(folder, "wolf.sock");
+    const wolf = await startWolfEmulator({ listen: { unixSocket: socketPath }, hazards: true });
+    const dice = diceOf(1);
+    for (let sent = 0; sent < 1000 && !wolf.harms.some(({ fatal }) => fatal); sent += 1) {
+      const { method, path: target, body } = generate(dice);
+      if (!/^\/[!-~]+$/.test(target) || !/^(GET|POST)$/.test(method) || target.includes("/events")) continue;
+      await askUpstream({
+        target: { socketPath },
+        method: method as "GET" | "POST",
+        path: target,
+        body: Buffer.from(body).toString("utf8"),
+        timeoutMs: 5000,
+        replyBytesMax: 16 * 1024 * 1024,
+      }).catch(() => undefined);
+    }
+    expect(await wolf.closed).toBe("died");
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it("are the same for the same seed", () => {
+    const some = (seed: number) => {
+      const dice = diceOf(seed);
+      return Array.from({ length: 50 }, () => generate(dice));
+    };
+    expect(some(7)).toEqual(some(7));
+    expect(some(7)).not.toEqual(some(8));
+  });
+});
