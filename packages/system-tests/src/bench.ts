@@ -1,10 +1,11 @@
-/** `npm run bench -- tunnel|revdial-core`; see `usage`. */
+/** `npm run bench -- tunnel|revdial-core|guard`; see `usage`. */
 import { parseArgs } from "node:util";
+import { benchGuard, guardTable } from "./bench/guard.ts";
 import { benchCore, coreTable } from "./bench/revdial-core.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
 
-const usage = `usage: npm run bench -- tunnel|revdial-core [--json] [--rounds N] [--quick] [--tunnels N]
+const usage = `usage: npm run bench -- tunnel|revdial-core|guard [--json] [--rounds N] [--quick] [--tunnels N]
 
   --json       one JSON document instead of the table
   --rounds N   1 to 100, default 3 (1 with --quick)
@@ -42,7 +43,7 @@ function options(): BenchOptions | undefined {
   const { json, quick, help } = values;
   if (help) return undefined;
   const [what = "", ...more] = positionals;
-  if (more.length > 0 || !["tunnel", "revdial-core"].includes(what)) throw new TypeError(usage);
+  if (more.length > 0 || !["tunnel", "revdial-core", "guard"].includes(what)) throw new TypeError(usage);
   const rounds = integer("rounds", values.rounds, quick ? 1 : 3, 100);
   const tunnels = integer("tunnels", values.tunnels, quick ? 500 : 5000, 50_000);
   return { what, json, rounds, quick, tunnels };
@@ -55,6 +56,10 @@ async function main(): Promise<void> {
   if (what === "revdial-core") {
     const result = await benchCore({ rounds, quick });
     return print(json ? undefined : coreTable(result), result);
+  }
+  if (what === "guard") {
+    const result = await benchGuard({ rounds, quick });
+    return print(json ? undefined : guardTable(result), result);
   }
   const result = await benchTunnel({
     rounds,

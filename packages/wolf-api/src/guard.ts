@@ -160,21 +160,20 @@ async function readBody(
   contentLength: string | undefined,
 ): Promise<string | Extract<GuardReply, { ok: false }>> {
   if (contentLength !== undefined && !/^[0-9]{1,15}$/.test(contentLength)) return lengthInvalid();
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  let text = "";
+  const chunks: Uint8Array[] = [];
   let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.byteLength;
+    if (bytes > WOLF_BODY_BYTES_MAX) return bodyTooLarge();
+    chunks.push(chunk);
+  }
+  if (contentLength !== undefined && Number(contentLength) !== bytes) return lengthInvalid();
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   try {
-    for await (const chunk of body) {
-      bytes += chunk.byteLength;
-      if (bytes > WOLF_BODY_BYTES_MAX) return bodyTooLarge();
-      text += decoder.decode(chunk, { stream: true });
-    }
-    text += decoder.decode();
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
+    return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
+  } catch {
     return refusal(400, "body-invalid", "Invalid body", "The body is not UTF-8.");
   }
-  return contentLength === undefined || Number(contentLength) === bytes ? text : lengthInvalid();
 }
 
 const lengthInvalid = () =>

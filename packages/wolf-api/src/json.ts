@@ -8,6 +8,8 @@ const DEPTH_MAX = 64;
  */
 export function parseWolfJson(text: string): unknown {
   if (nestsDeeperThan(text, DEPTH_MAX)) throw new SyntaxError(`nested deeper than ${DEPTH_MAX} levels`);
+  // Shorter integers are exact in a double, and a reviver costs more than the whole parse.
+  if (!/[0-9]{16}/.test(text)) return JSON.parse(text);
   return JSON.parse(text, (_key, value: unknown, context?: { source?: string }) => {
     if (typeof value !== "number" || Number.isSafeInteger(value)) return value;
     const digits = context?.source;
@@ -15,20 +17,23 @@ export function parseWolfJson(text: string): unknown {
   });
 }
 
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+const [OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [0x5b, 0x5d, 0x7b, 0x7d];
+
 /** Counts brackets outside strings; on text that is no JSON the answer does not matter. */
 function nestsDeeperThan(text: string, depthMax: number): boolean {
   let depth = 0;
   let inString = false;
   for (let at = 0; at < text.length; at += 1) {
-    const character = text[at];
+    const code = text.charCodeAt(at);
     if (inString) {
-      if (character === "\\") at += 1;
-      else if (character === '"') inString = false;
-    } else if (character === '"') inString = true;
-    else if (character === "{" || character === "[") {
+      if (code === BACKSLASH) at += 1;
+      else if (code === QUOTE) inString = false;
+    } else if (code === QUOTE) inString = true;
+    else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
       depth += 1;
       if (depth > depthMax) return true;
-    } else if (character === "}" || character === "]") depth -= 1;
+    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth -= 1;
   }
   return false;
 }
