@@ -137,7 +137,8 @@ describe.each(ways)("over %s", (_name, way) => {
     sent.end("asked");
     expect(String(await collect(await response))).toBe("asked");
     const upgraded = client(port);
-    upgraded.end(upgradeHead);
+    upgraded.write(upgradeHead);
+    upgraded.once("data", () => upgraded.end());
     expect(String(await collect(upgraded))).toMatch(/^HTTP\/1\.1 101 .* after the end$/s);
     const stream = await tunnel.connect("web");
     stream.end("GET / HTTP/1.0\r\n\r\n");
