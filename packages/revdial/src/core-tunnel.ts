@@ -256,6 +256,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
 
   /** A mistake of this library must cost one tunnel, not the process: it is reported, and the tunnel is over. */
   private contain(run: () => void): void {
+    if (this.over) return;
     try {
       run();
     } catch (error) {
@@ -280,8 +281,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
 
   private flush(): void {
     this.unflushed = 0;
+    const now = this.clock.now();
     while (!this.over && this.wire.queuedBytes < this.limits.socketQueueBytes) {
-      const { parts, effects } = this.core.nextMessage();
+      const { parts, effects } = this.core.nextMessage(now);
       if (parts !== undefined) this.wire.send(this.observer.sent(parts));
       this.effects.perform(effects);
       if (parts === undefined) return;
@@ -360,7 +362,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
 
   private coreClosed(code: RevdialErrorCode, reason: string): void {
     if (code === "DEAD_PEER") return this.finishTunnel({ code, reason }, "terminate");
-    const last = this.core.nextMessage().parts;
+    const last = this.core.nextMessage(this.clock.now()).parts;
     if (last !== undefined && !this.transportGone) this.wire.send(last);
     if (code !== "CLOSED") return this.finishTunnel({ code, reason }, 1002);
     this.finishTunnel(this.orderlyEnd(reason), 1000);

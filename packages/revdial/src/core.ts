@@ -1,5 +1,5 @@
 /**
- * The tunnel's brain: `input(message | event, now) → effects`, and `nextMessage()` for what to send. No sockets, timers,
+ * The tunnel's brain: `input(message | event, now) → effects`, and `nextMessage(now)` for what to send. No sockets, timers,
  * clocks or dice; whatever the peer sends, it answers with effects, and a violation of SPEC ends in one GOAWAY and `close`.
  * Here is the tunnel as a whole (HELLO, liveness, GOAWAY, its end); what happens on channels is in channel-life.ts.
  */
@@ -74,9 +74,10 @@ export class Core {
   }
 
   /** Parts of the next message to hand to the transport. */
-  nextMessage(): { parts: Uint8Array[] | undefined; effects: readonly Effect[] } {
+  nextMessage(now: number): { parts: Uint8Array[] | undefined; effects: readonly Effect[] } {
+    this.now = now;
     this.grant();
-    const parts = this.scheduler.next((channel, ended) => {
+    const parts = this.scheduler.next(now, (channel, ended) => {
       if (channel.full && channel.queue.byteLength <= this.limits.sendQueueBytes / 2) {
         channel.full = false;
         this.effects.push({ effect: "drained", channel: channel.id });

@@ -1,5 +1,5 @@
 /** Frames to bytes. What SPEC does not let travel is refused here, before a peer has to. */
-import { frameWriter, shortText } from "./bytes.ts";
+import { frameWriter, HEADER_BYTES, shortText } from "./bytes.ts";
 import { RevdialError } from "./errors.ts";
 import {
   channelKinds,
@@ -116,6 +116,15 @@ export function encodeOpen(channel: number, head: OpenHead, end: boolean, limits
   w.u16(path.length).latin1(path).u8(traceparent.length).latin1(traceparent);
   if (kind === channelKinds.socket) w.u8(protocol.length).latin1(protocol);
   return w.headers(headers).finish(frameTypes.open, flagsOf(end, length), channel);
+}
+
+/** Writes into an OPEN that has not left yet what is left of its deadline: it may have waited. */
+export function patchDeadline(open: Uint8Array, deadlineMs: number): void {
+  const at = HEADER_BYTES + 1; // Behind `kind`.
+  open[at] = deadlineMs >>> 24;
+  open[at + 1] = deadlineMs >>> 16;
+  open[at + 2] = deadlineMs >>> 8;
+  open[at + 3] = deadlineMs;
 }
 
 function flagsOf(end: boolean, length: number | undefined): number {

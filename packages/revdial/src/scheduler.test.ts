@@ -18,7 +18,7 @@ function channel(id: number, credit = 1 << 30): Channel {
 
 /** Frames of the next message, in order. */
 function next(scheduler: Scheduler, ended: number[] = []): Frame[] | undefined {
-  const parts = scheduler.next((from, end) => {
+  const parts = scheduler.next(0, (from, end) => {
     if (end) ended.push(from.id);
   });
   return parts && decodeMessage(new Uint8Array(Buffer.concat(parts)), limits);
@@ -173,7 +173,7 @@ describe("the scheduler", () => {
     }
     let largest = 0;
     for (;;) {
-      const parts = scheduler.next(() => undefined);
+      const parts = scheduler.next(0, () => undefined);
       if (parts === undefined) break;
       largest = Math.max(
         largest,

@@ -4,7 +4,7 @@
  */
 import { HEADER_BYTES } from "./bytes.ts";
 import type { Channel } from "./channel.ts";
-import { encodeDataHeader, encodeFrame } from "./encode.ts";
+import { encodeDataHeader, encodeFrame, patchDeadline } from "./encode.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 
@@ -114,7 +114,7 @@ export class Scheduler {
   }
 
   /** The parts of the next message, in order; undefined when there is nothing to send. */
-  next(onSent: OnSent): Uint8Array[] | undefined {
+  next(now: number, onSent: OnSent): Uint8Array[] | undefined {
     if (this.idle) return undefined;
     const parts: Uint8Array[] = [];
     let bytes = 0;
@@ -138,8 +138,11 @@ export class Scheduler {
       for (const frame of takeWhile(this.control, (item) => item)) this.controlBytes -= frame.byteLength;
       if (this.control.length > 0) return parts;
     }
-    for (const { channel, ends } of takeWhile(this.heads, (item) => item.frame)) {
+    for (const { frame, channel, ends } of takeWhile(this.heads, (item) => item.frame)) {
       if (channel === undefined) continue;
+      // One that is over has its tick still to come: 0 would mean that there is none.
+      if (!channel.openSent && channel.deadlineAt !== undefined)
+        patchDeadline(frame, Math.max(1, Math.ceil(channel.deadlineAt - now)));
       channel.openSent = true;
       onSent(channel, ends);
     }

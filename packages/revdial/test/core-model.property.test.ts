@@ -300,7 +300,7 @@ class Trial {
 
   private flush(): void {
     for (;;) {
-      const { parts, effects } = this.victim.core.nextMessage();
+      const { parts, effects } = this.victim.core.nextMessage(this.victim.now);
       this.take(effects);
       if (parts === undefined) return;
       for (const frame of decodeMessage(new Uint8Array(Buffer.concat(parts)), defaultLimits)) {

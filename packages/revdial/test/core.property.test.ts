@@ -89,9 +89,9 @@ class Side {
   }
 
   /** Moves what the core wants to send into the outbox, checking every DATA against the credit on the wire. */
-  flush(most: number): void {
+  flush(most: number, now: number): void {
     for (let n = 0; n < most; n += 1) {
-      const { parts, effects } = this.core.nextMessage();
+      const { parts, effects } = this.core.nextMessage(now);
       if (parts !== undefined) {
         const message = new Uint8Array(Buffer.concat(parts));
         for (const frame of decodeMessage(message, defaultLimits)) this.spend(frame);
@@ -170,7 +170,7 @@ class Run {
     const account = side.accounts.get(id);
     if (act === "open") return side.open(this.now, false);
     if (act === "openEnd") return side.open(this.now, true);
-    if (act === "flush") return side.flush(1 + (pick % 3));
+    if (act === "flush") return side.flush(1 + (pick % 3), this.now);
     if (act === "deliver") {
       for (const message of other.outbox.splice(0, 1 + (pick % 4))) side.receive(message, this.now);
       return;
@@ -221,7 +221,7 @@ class Run {
             this.apply({ side: index as 0 | 1, act, pick: at, size: 5000 });
           }
         }
-        side.flush(50);
+        side.flush(50, this.now);
         while (this.sides[1 - index]?.outbox.length)
           this.apply({ side: index as 0 | 1, act: "deliver", pick: 0, size: 0 });
       }
@@ -288,7 +288,7 @@ describe("two cores", () => {
 
   it("never answer a misuse of ours with an effect, and never change for it", () => {
     const core = newCore(true, limits);
-    core.input(new Uint8Array(Buffer.concat(newCore(false, limits).nextMessage().parts ?? [])), 0);
+    core.input(new Uint8Array(Buffer.concat(newCore(false, limits).nextMessage(0).parts ?? [])), 0);
     const id = core.claimChannel();
     expect(() =>
       core.input({ do: "open", channel: id, head: { ...requestHead, path: "no slash" }, end: true }, 0),

@@ -98,7 +98,7 @@ export class Victim {
   sent(): Frame[] {
     const frames: Frame[] = [];
     for (;;) {
-      const { parts } = this.core.nextMessage();
+      const { parts } = this.core.nextMessage(this.now);
       if (parts === undefined) return frames;
       frames.push(...decodeMessage(new Uint8Array(Buffer.concat(parts)), defaultLimits));
     }

@@ -23,16 +23,16 @@ function record(): Uint8Array[] {
   const peer = newCore(true);
   const messages: Uint8Array[] = [];
   const flush = () => {
-    for (let next = peer.nextMessage(); next.parts !== undefined; next = peer.nextMessage())
+    for (let next = peer.nextMessage(0); next.parts !== undefined; next = peer.nextMessage(0))
       messages.push(new Uint8Array(Buffer.concat(next.parts)));
   };
   flush();
   const acceptor = newCore(false);
-  peer.input(new Uint8Array(Buffer.concat(acceptor.nextMessage().parts ?? [])), 0);
+  peer.input(new Uint8Array(Buffer.concat(acceptor.nextMessage(0).parts ?? [])), 0);
   acceptor.input(messages[0] as Uint8Array, 0);
   acceptor.input({ do: "open", channel: acceptor.claimChannel(), head: requestHead, end: false }, 0);
   acceptor.input({ do: "data", channel: 2, bytes: bytes(300) }, 0);
-  for (let next = acceptor.nextMessage(); next.parts !== undefined; next = acceptor.nextMessage())
+  for (let next = acceptor.nextMessage(0); next.parts !== undefined; next = acceptor.nextMessage(0))
     peer.input(new Uint8Array(Buffer.concat(next.parts)), 0);
   const head = { ...requestHead, method: "POST", deadlineMs: 9000, headers: [["x-a", "1"]] as const };
   peer.input({ do: "open", channel: peer.claimChannel(), head, end: false }, 0);
@@ -182,7 +182,7 @@ describe("a core", () => {
       }),
       { numRuns: 5000 },
     );
-    expect(codes.size).toBeGreaterThanOrEqual(7);
+    expect(codes.size).toBeGreaterThanOrEqual(6);
   });
 });
 

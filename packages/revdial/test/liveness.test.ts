@@ -158,6 +158,23 @@ describe("liveness", () => {
     await right.closed;
   });
 
+  it("tells the handler what is left of a deadline when the request leaves", async () => {
+    const clock = new ManualClock();
+    const { right, left, link } = tunnelPair({ both: { clock } });
+    link.hold("right", true);
+    left.serve(({ deadlineMs = 0 }) => ({ status: 200, headers: [["x-left", String(deadlineMs)]] }));
+    const waits = right.request({ ...get("/"), deadlineMs: 1000 });
+    await clock.advance(900);
+    link.hold("right", false);
+    await clock.advance(0);
+    expect((await waits).headers).toEqual([["x-left", "100"]]);
+    const atOnce = right.request({ ...get("/"), deadlineMs: 1000 });
+    await clock.advance(0);
+    expect((await atOnce).headers).toEqual([["x-left", "1000"]]);
+    left.destroy();
+    await right.closed;
+  });
+
   it("leaves no timer behind, however it ends", async () => {
     for (const how of ["close", "destroy", "cut"] as const) {
       const { clock, left, right, link } = await clockedPair();

@@ -58,7 +58,7 @@ export function play({ role, limits = {}, steps }: Sequence): { wanted: Step[]; 
   const sent = (): PlainFrame[] => {
     const frames: PlainFrame[] = [];
     for (;;) {
-      const { parts, effects } = core.nextMessage();
+      const { parts, effects } = core.nextMessage(now);
       for (const effect of effects) if (effect.effect === "close") closed = effect.code;
       if (parts === undefined) return frames;
       // Pings come by the clock and say nothing about the rest.

@@ -77,7 +77,7 @@ const newCore = (dialled: boolean) =>
 /** Everything `from` has to say, as messages of `to`. */
 function deliver(from: Core, to: Core): void {
   for (;;) {
-    const { parts } = from.nextMessage();
+    const { parts } = from.nextMessage(0);
     if (parts === undefined) return;
     to.input(parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts), 0);
   }
