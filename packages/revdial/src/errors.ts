@@ -6,7 +6,7 @@
 /** Wire numbers of RESET and GOAWAY codes (SPEC §9). Numbers are never reused. */
 export const wireCodes = {
   NONE: 0,
-  // RESET: the fate of one channel.
+  // RESET: the fate of one channel. 1 to 31, and DRAINING.
   REFUSED: 1,
   CANCELLED: 2,
   DEADLINE: 3,
@@ -15,7 +15,7 @@ export const wireCodes = {
   NOT_NEEDED: 6,
   KIND_UNSUPPORTED: 7,
   STALLED: 8,
-  // GOAWAY: the fate of the tunnel.
+  // GOAWAY: the fate of the tunnel. NONE, and from here on.
   DRAINING: 32,
   REPLACED: 33,
   PROTOCOL_VERSION: 64,
@@ -76,14 +76,15 @@ const namesByNumber = new Map<number, WireCodeName>(
   (Object.entries(wireCodes) as [WireCodeName, number][]).map(([name, number]) => [number, name]),
 );
 
-/** The name of a RESET code from the wire; numbers of a later version read as the general CHANNEL_RESET. */
+/** The name of a RESET code from the wire; numbers of a later version, or of GOAWAY, read as the general CHANNEL_RESET. */
 export function resetCodeName(number: number): RevdialErrorCode {
-  return namesByNumber.get(number) ?? "CHANNEL_RESET";
+  const ofChannels = number > wireCodes.NONE && number <= wireCodes.DRAINING;
+  return (ofChannels && namesByNumber.get(number)) || "CHANNEL_RESET";
 }
 
-/** The name of a GOAWAY code from the wire; numbers of a later version read as CLOSED. */
+/** The name of a GOAWAY code from the wire; numbers of a later version, or of RESET, read as CLOSED. */
 export function goawayCodeName(number: number): RevdialErrorCode {
-  return number === wireCodes.NONE ? "CLOSED" : (namesByNumber.get(number) ?? "CLOSED");
+  return (number >= wireCodes.DRAINING && namesByNumber.get(number)) || "CLOSED";
 }
 
 export interface RevdialErrorOptions {

@@ -246,10 +246,30 @@ describe("a hostile peer", () => {
     [wireCodes.HANDLER_FAILED, "HANDLER_FAILED", "may-have-run"],
     [wireCodes.DEADLINE, "DEADLINE", "may-have-run"],
     [0xfffe, "CHANNEL_RESET", "may-have-run"],
+    [wireCodes.NONE, "CHANNEL_RESET", "may-have-run"],
+    [wireCodes.REPLACED, "CHANNEL_RESET", "may-have-run"],
+    [wireCodes.PROTOCOL_VERSION, "CHANNEL_RESET", "may-have-run"],
   ])("makes reset code %i read as %s, %s", (number, code, sent) => {
     expect(withOpenChannel().say(reset(2, number))).toMatchObject([
       { effect: "reset", channel: 2, code, sent },
     ]);
+  });
+});
+
+describe("a GOAWAY with an odd number", () => {
+  it.each([
+    [wireCodes.NONE, "CLOSED"],
+    [wireCodes.DEADLINE, "CLOSED"],
+    [wireCodes.REPLACED, "REPLACED"],
+    [63, "CLOSED"],
+    [9999, "CLOSED"],
+  ])("(%i) ends a tunnel with the code %s", async (code, name) => {
+    const { left, right, link, ready } = tunnelPair();
+    await ready;
+    link.inject("right", write({ type: "goaway", lastChannel: 0, code, retryAfterMs: 0, reason: "" }));
+    expect((await right.closed).code).toBe(name);
+    left.destroy();
+    await left.closed;
   });
 });
 

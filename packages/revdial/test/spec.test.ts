@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { describe, expect, it } from "@jest/globals";
 import { type ChannelEvent, type ChannelState, channelTransitions } from "../src/channel.ts";
 import { decodeMessage } from "../src/decode.ts";
-import { revdialErrorCodes, wireCodes } from "../src/errors.ts";
+import { goawayCodeName, resetCodeName, revdialErrorCodes, wireCodes } from "../src/errors.ts";
 import { type Frame, frameTypes } from "../src/frame.ts";
 import * as face from "../src/index.ts";
 import { defaultLimits } from "../src/limits.ts";
@@ -45,6 +45,18 @@ describe("SPEC.md", () => {
   it("lists every code with its number", () => {
     const listed = table("number", "name").map(([number, name]) => [name, Number(number)]);
     expect(Object.fromEntries(listed)).toEqual(wireCodes);
+  });
+
+  it("says of every code where it stands: anywhere else its number reads as an unknown one", () => {
+    for (const [number, name, places = ""] of table("number", "name", "in")) {
+      const reset = resetCodeName(Number(number));
+      const goaway = goawayCodeName(Number(number));
+      expect([name, reset]).toEqual([name, places.includes("RESET") ? name : "CHANNEL_RESET"]);
+      const inGoaway = name === "NONE" ? "CLOSED" : name;
+      expect([name, goaway]).toEqual([name, places.includes("GOAWAY") ? inGoaway : "CLOSED"]);
+    }
+    for (const unknown of [9, 31, 34, 63, 80, 86, 0xffff])
+      expect([resetCodeName(unknown), goawayCodeName(unknown)]).toEqual(["CHANNEL_RESET", "CLOSED"]);
   });
 
   it("names every code a program can meet", () => {
