@@ -12,12 +12,12 @@ import { DispatchEnd } from "./dispatch-end.ts";
 import { TunnelDispatcher } from "./dispatcher.ts";
 import { EffectQueue } from "./effect-queue.ts";
 import { RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
-import { goawayEnd, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
+import { checkHandler, goawayEnd, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
 import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
 import { defaultLimits, type TunnelLimits } from "./limits.ts";
 import { Milestones } from "./milestones.ts";
-import { type NoticeListener, NoticeListeners } from "./notices.ts";
+import { checkNotice, type NoticeListener, NoticeListeners } from "./notices.ts";
 import { Observer, type TunnelMetrics } from "./observe.ts";
 import { RequestEnd, socketOf } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
@@ -206,14 +206,13 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   serve(handler: RequestHandler): void {
-    if (typeof handler !== "function") throw new RevdialError("ARGUMENT", "a handler is a function");
+    checkHandler(handler);
     if (this.handler !== undefined) throw new RevdialError("ARGUMENT", "the tunnel has a handler already");
     this.handler = handler;
   }
 
   notify(type: string, payload: Uint8Array): boolean {
-    if (typeof type !== "string" || !(payload instanceof Uint8Array))
-      throw new RevdialError("ARGUMENT", "a notice is a text and a Uint8Array");
+    checkNotice(type, payload);
     if (this.over) return false;
     try {
       this.input({ do: "notice", notice: type, payload });

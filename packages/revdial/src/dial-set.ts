@@ -1,7 +1,7 @@
 /** Keeps several tunnels to one server up. */
 import { type BackoffLimits, backoffMs } from "./backoff.ts";
 import { pause, systemClock } from "./clock.ts";
-import { dialTunnel } from "./dial.ts";
+import { dialTarget, dialTunnel } from "./dial.ts";
 import type { DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { guarded, warn } from "./exchange.ts";
@@ -30,7 +30,10 @@ export interface DialSetOptions
 
 /** `signal` ends the dialling; tunnels that are up stay. `close` and `destroy` end both. Error: ARGUMENT. */
 export function dialTunnelSet(url: string | URL, options: DialSetOptions): TunnelSet {
+  if (typeof options !== "object" || options === null) throw new RevdialError("ARGUMENT", "no options");
   const { connections, backoffMinMs = 250, backoffMaxMs = 30_000 } = options;
+  // What cannot be dialled now never can. What `dial` makes of a URL is its own business.
+  if (options.dial === undefined) dialTarget(url, options);
   if (!Number.isInteger(connections) || connections < 1 || connections > CONNECTIONS_MAX)
     throw new RevdialError("ARGUMENT", `connections is no integer from 1 to ${CONNECTIONS_MAX}`);
   if (!(backoffMinMs > 0 && backoffMinMs <= backoffMaxMs && Number.isFinite(backoffMaxMs)))

@@ -1,4 +1,5 @@
 /** The dialling decision: over which transport, how long, and whether an intermediary is to blame when it fails. */
+import { validateHeaderName, validateHeaderValue } from "node:http";
 import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import type { Connecting, DialOptions } from "./dialling.ts";
@@ -9,6 +10,8 @@ import { connectWebSocket } from "./websocket.ts";
 
 /** Returns how to give up. */
 type Connect = (target: URL, options: DialOptions, events: Connecting) => () => void;
+
+const TRANSPORTS: ReadonlySet<unknown> = new Set(["auto", "websocket", "http"]);
 
 /** What only a server says that has read the request: another transport would hear the same. */
 const SERVER_STATUSES = new Set([401, 409, 429, 503]);
@@ -25,7 +28,7 @@ const BROKEN_CONNECTION = /^(ECONNRESET|EPIPE|ECONNABORTED|HPE_.*|WS_ERR_.*)$/;
 export async function dialTunnel(url: string | URL, options: DialOptions = {}): Promise<Tunnel> {
   const { transport = "websocket", handshakeTimeoutMs = 10_000, upgradeTimeoutMs = 5000 } = options;
   const { clock = systemClock } = options;
-  const target = parseTarget(url);
+  const target = dialTarget(url, options);
   if (transport === "websocket")
     return attempt(connectWebSocket, target, options, handshakeTimeoutMs, "ready");
   const plain = new URL(target.href.replace(/^ws/, "http"));
@@ -88,10 +91,23 @@ async function attempt(
   }
 }
 
-function parseTarget(url: string | URL): URL {
-  const target = URL.canParse(url.toString()) ? new URL(url) : undefined;
-  if (target?.protocol === "ws:" || target?.protocol === "wss:") return target;
-  throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
+/** The URL, where it and the options can be used at all. Error: ARGUMENT. */
+export function dialTarget(url: string | URL, { transport, headers = {} }: DialOptions): URL {
+  const target = URL.canParse(String(url)) ? new URL(url) : undefined;
+  if (target?.protocol !== "ws:" && target?.protocol !== "wss:")
+    throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
+  if (transport !== undefined && !TRANSPORTS.has(transport))
+    throw new RevdialError("ARGUMENT", "the transport is neither auto, websocket nor http");
+  try {
+    if (Symbol.iterator in headers) throw new TypeError("the headers are an object: name to value");
+    for (const [name, value] of Object.entries(headers)) {
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+    }
+  } catch (cause) {
+    throw new RevdialError("ARGUMENT", "a header cannot be sent", { cause });
+  }
+  return target;
 }
 
 function isRefusal({ code, status = 0 }: RevdialError, statuses: ReadonlySet<number>): boolean {

@@ -15,6 +15,7 @@ import { bodyOf, pairsOf, withQuery } from "./fetch-input.ts";
 import type { OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
+import type { TunnelRequest } from "./tunnel.ts";
 
 /** What a dispatcher needs of a tunnel. */
 export interface ChannelOpener extends ChannelPort {
@@ -54,22 +55,10 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
   start(options: DispatchOptions): void {
     this.handler.onRequestStart?.(this, {});
     if (this.aborted) return;
-    if (typeof options !== "object" || options === null) throw new RevdialError("ARGUMENT", "no options");
-    const { path, method, query, deadlineMs, trailers } = options;
-    const headers = pairsOf(options.headers);
-    const body = bodyOf(options.body, headers);
-    this.upgrade = method === "CONNECT" ? "" : upgradeOf(options.upgrade);
-    const { service, upgrade } = this;
-    const head = openHead({
-      service,
-      method,
-      path: !query ? path : withQuery(path, query),
-      headers,
-      body,
-      trailers,
-      deadlineMs,
-      upgrade,
-    });
+    const request = requestOf(this.service, options);
+    const { body, trailers, upgrade } = request;
+    this.upgrade = upgrade;
+    const head = openHead(request);
     const empty = isEmpty(body);
     this.channel = this.port.open(head, empty && upgrade === undefined, this);
     if (empty || this.closed) return;
@@ -215,6 +204,17 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     const failure = this.reason ?? error;
     if (failure && !this.socket) this.failed(failure);
   }
+}
+
+/** What undici's options ask for. Error: ARGUMENT. */
+export function requestOf(service: string, options: DispatchOptions): TunnelRequest {
+  if (typeof options !== "object" || options === null) throw new RevdialError("ARGUMENT", "no options");
+  const { method, query, deadlineMs, trailers } = options;
+  const headers = pairsOf(options.headers);
+  const body = bodyOf(options.body, headers);
+  const path = query ? withQuery(options.path, query) : options.path;
+  const upgrade = method === "CONNECT" ? "" : upgradeOf(options.upgrade);
+  return { service, method, path, headers, body, trailers, deadlineMs, upgrade };
 }
 
 function upgradeOf(upgrade: DispatchOptions["upgrade"]): string | undefined {

@@ -2,15 +2,9 @@
  * A tunnel's service as an undici `Dispatcher`: `fetch(url, { dispatcher })` and undici's own functions go through it. Both
  * generations of undici's handler interface are served: `onResponseStart` (undici 7 and later) and `onHeaders` (fetch of Node 18 to 24).
  */
-import {
-  type DispatchHandler,
-  type DispatchOptions,
-  type Exchange,
-  errorOf,
-  fromLegacy,
-  type LegacyHandler,
-} from "./dispatching.ts";
+import { type DispatchHandler, type DispatchOptions, type Exchange, errorOf } from "./dispatching.ts";
 import { RevdialError } from "./errors.ts";
+import { fromLegacy, isLegacy } from "./legacy-handler.ts";
 
 /** A method's type, as undici's is: options and handlers of the one may then be given to the other. */
 type Dispatch = TunnelDispatcher["dispatch"];
@@ -68,7 +62,7 @@ export class TunnelDispatcher extends UndiciMembers {
   /** Throws for a missing handler (ARGUMENT) and nothing else: every failure reaches the handler, as a RevdialError. */
   dispatch(options: DispatchOptions, handler: DispatchHandler): boolean {
     if (typeof handler !== "object" || handler === null) throw new RevdialError("ARGUMENT", "no handler");
-    const modern = "onConnect" in handler ? fromLegacy(handler as unknown as LegacyHandler) : handler;
+    const modern = isLegacy(handler) ? fromLegacy(handler) : handler;
     const exchange = this.exchange(modern);
     try {
       if (this.closed || this.destroyed) throw new RevdialError("CLOSED", "the dispatcher is closed");

@@ -1,6 +1,5 @@
 /**
- * undici's words for an exchange, so that its functions and ours fit together: options, controller, handler, and the handler of
- * the generation before, which is turned into the present one.
+ * undici's words for an exchange, so that its functions and ours fit together: options, controller and handler.
  */
 import type { Duplex } from "node:stream";
 import type { BodyInput, HeaderInput } from "./fetch-input.ts";
@@ -58,40 +57,11 @@ export interface DispatchHandler {
   onResponseError?(controller: DispatchController, error: Error): void;
 }
 
-/** The handler interface of undici up to 7, which the `fetch` of Node 18 to 24 uses. */
-export interface LegacyHandler {
-  onConnect(abort: (reason?: Error) => void, context: unknown): void;
-  onUpgrade?(status: number, headers: Buffer[], socket: Duplex): void;
-  onHeaders?(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean;
-  onData?(chunk: Buffer): boolean;
-  onComplete?(trailers: Buffer[]): void;
-  onError?(error: Error): void;
-}
-
 /** One exchange with one handler. */
 export interface Exchange {
   start(options: DispatchOptions): void;
   /** It could not start. */
   failed(error: Error): void;
-}
-
-export function fromLegacy(handler: LegacyHandler): DispatchHandler {
-  return {
-    onRequestStart: (controller, context) =>
-      handler.onConnect((reason) => controller.abort(reason ?? new Error("aborted")), context),
-    onRequestUpgrade: (controller, status, _headers, socket) =>
-      handler.onUpgrade?.(status, controller.rawHeaders ?? [], socket),
-    onResponseStart(controller, status, _headers, statusText = "") {
-      const raw = controller.rawHeaders ?? [];
-      if (handler.onHeaders?.(status, raw, () => controller.resume(), statusText) === false)
-        controller.pause();
-    },
-    onResponseData(controller, chunk) {
-      if (handler.onData?.(chunk) === false) controller.pause();
-    },
-    onResponseEnd: (controller) => handler.onComplete?.(controller.rawTrailers ?? []),
-    onResponseError: (_controller, error) => handler.onError?.(error),
-  };
 }
 
 export const errorOf = (thrown: unknown) => (thrown instanceof Error ? thrown : new Error(String(thrown)));

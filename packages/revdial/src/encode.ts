@@ -99,15 +99,25 @@ function encodeHello(frame: Frame & { type: "hello" }): Uint8Array {
   return w.finish(frameTypes.hello, 0, 0);
 }
 
-/** An OPEN frame, from its head as it is. */
-export function encodeOpen(channel: number, head: OpenHead, end: boolean, limits: FrameLimits): Uint8Array {
-  const { kind, deadlineMs, length, service, method, path, traceparent, protocol, headers } = head;
+/** All that is wrong with the head of a request, but for what depends on a peer's limits. Errors: HEAD_INVALID, ARGUMENT. */
+export function checkOpen(head: OpenHead): void {
+  checkFields(head);
+  checkHeaders(head.headers, Number.POSITIVE_INFINITY);
+}
+
+function checkFields({ kind, length, service, method, path, traceparent, protocol }: OpenHead): void {
   checkService(service);
   checkMethod(method);
   checkPath(path);
   checkTraceparent(traceparent);
   checkProtocol(kind, protocol);
   checkLength(length, kind === channelKinds.socket ? SWITCHING : 200);
+}
+
+/** An OPEN frame, from its head as it is. */
+export function encodeOpen(channel: number, head: OpenHead, end: boolean, limits: FrameLimits): Uint8Array {
+  checkFields(head);
+  const { kind, deadlineMs, length, service, method, path, traceparent, protocol, headers } = head;
   // Service, method, traceparent, protocol and numbers are below 512 bytes together.
   const w = frameWriter.begin(headBytes(headers, path.length + 512, limits));
   w.u8(kind).u32(deadlineMs);

@@ -2,6 +2,7 @@
 import { BodySource } from "./body-source.ts";
 import type { ChannelPort } from "./channel-end.ts";
 import type { Effect } from "./core-events.ts";
+import { checkOpen } from "./encode.ts";
 import { goawayCodeName, RevdialError } from "./errors.ts";
 import { channelKinds, type OpenHead } from "./frame.ts";
 import { type HeaderList, takeLength, takeTraceparent, travellingHeaders } from "./head.ts";
@@ -28,8 +29,8 @@ export function checkUnread(body: { locked?: unknown }): void {
   if (body.locked === true) throw new RevdialError("ARGUMENT", "the body is read already, or was");
 }
 
-/** What the types promise and JavaScript does not. What goes into the head as a text is the codec's to look at. */
-function checkTypes(request: TunnelRequest): void {
+/** What the types promise and JavaScript does not. What goes into the head as a text is the codec's to look at. Error: ARGUMENT. */
+export function checkTypes(request: TunnelRequest): void {
   if (typeof request !== "object" || request === null) throw new RevdialError("ARGUMENT", "no request");
   const { body, trailers, deadlineMs, signal, onInterim } = request;
   checkBody(body);
@@ -64,6 +65,11 @@ export function openHead(request: TunnelRequest): OpenHead {
     length: upgrade === undefined ? lengthOf(said, request.body, request.trailers !== undefined) : undefined,
     headers: fields,
   };
+}
+
+/** Throws what no tunnel would send, whatever its peer takes. The errors of `openHead` and of the codec. */
+export function checkSendable(request: TunnelRequest): void {
+  checkOpen(openHead(request));
 }
 
 /**
@@ -107,6 +113,11 @@ export class BodySender {
     this.over = true;
     void this.source.stop();
   }
+}
+
+/** Error: ARGUMENT. */
+export function checkHandler(handler: RequestHandler): void {
+  if (typeof handler !== "function") throw new RevdialError("ARGUMENT", "a handler is a function");
 }
 
 export const nothingServed: RequestHandler = () => {

@@ -3,6 +3,17 @@ import { RevdialError } from "./errors.ts";
 
 export type NoticeListener = (type: string, payload: Uint8Array) => void;
 
+/** Error: ARGUMENT. */
+export function checkNotice(type: string, payload: Uint8Array): void {
+  if (typeof type !== "string" || !(payload instanceof Uint8Array))
+    throw new RevdialError("ARGUMENT", "a notice is a text and a Uint8Array");
+}
+
+/** Error: ARGUMENT. */
+export function checkListener(listener: NoticeListener): void {
+  if (typeof listener !== "function") throw new RevdialError("ARGUMENT", "a listener is a function");
+}
+
 export class NoticeListeners {
   private readonly listeners = new Set<NoticeListener>();
   private readonly report: (error: unknown) => void;
@@ -13,7 +24,7 @@ export class NoticeListeners {
 
   /** Returns the way to stop listening. */
   add(listener: NoticeListener): () => void {
-    if (typeof listener !== "function") throw new RevdialError("ARGUMENT", "a listener is a function");
+    checkListener(listener);
     this.listeners.add(listener);
     return () => {
       this.listeners.delete(listener);

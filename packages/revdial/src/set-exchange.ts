@@ -3,9 +3,10 @@
  * exchange, which it can pause and abort from the start, also while there is no member.
  */
 import type { Duplex } from "node:stream";
+import { requestOf } from "./dispatch-end.ts";
 import type { DispatchController, DispatchHandler, DispatchOptions, Exchange } from "./dispatching.ts";
 import { RevdialError } from "./errors.ts";
-import { warn } from "./exchange.ts";
+import { checkSendable, warn } from "./exchange.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 type HeaderObject = Record<string, string | string[]>;
@@ -16,6 +17,8 @@ export interface SetCall {
   signal: AbortSignal | undefined;
   /** Its body can be sent once more. */
   replayable: boolean;
+  /** Throws what no member would send: to wait for one would hide it. */
+  check(): void;
 }
 
 /** Calls `attempt` for one member after another, until one does not reject with what may be tried again. */
@@ -46,7 +49,9 @@ export class SetExchange implements Exchange, DispatchHandler, DispatchControlle
     this.handler.onRequestStart?.(this, {});
     const { body, deadlineMs } = options;
     const replayable = !body || typeof body === "string" || body instanceof Uint8Array;
-    this.overMembers({ deadlineMs, signal: this.cancelled.signal, replayable }, (member, leftMs) =>
+    const check = () => checkSendable(requestOf(this.service, options));
+    const call = { deadlineMs, signal: this.cancelled.signal, replayable, check };
+    this.overMembers(call, (member, leftMs) =>
       this.over(member, leftMs === undefined ? options : { ...options, deadlineMs: leftMs }),
     ).catch((error) => this.failed(this.reason ?? error));
   }

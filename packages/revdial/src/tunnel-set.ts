@@ -2,6 +2,8 @@
 import { type Clock, systemClock } from "./clock.ts";
 import { TunnelDispatcher } from "./dispatcher.ts";
 import { RevdialError, type RevdialErrorCode } from "./errors.ts";
+import { checkHandler, checkSendable, checkTypes } from "./exchange.ts";
+import { checkListener, checkNotice } from "./notices.ts";
 import { socketOf } from "./request-end.ts";
 import { type OverMembers, type SetCall, SetExchange } from "./set-exchange.ts";
 import type {
@@ -110,6 +112,7 @@ class Members implements TunnelSet {
   }
 
   add(tunnel: Tunnel, { served = false }: { served?: boolean } = {}): void {
+    if (typeof tunnel?.request !== "function") throw argument("a member is a tunnel");
     if (this.end) throw closedError();
     if (this.all.some((other) => other.tunnel === tunnel)) throw argument("the tunnel is a member already");
     const member: Member = { tunnel, ready: false, served };
@@ -127,10 +130,12 @@ class Members implements TunnelSet {
     void tunnel.closed.then(() => this.remove(member));
   }
 
-  request(request: TunnelRequest): Promise<TunnelResponse> {
+  async request(request: TunnelRequest): Promise<TunnelResponse> {
+    checkTypes(request);
     const { deadlineMs, signal, body } = request;
     const replayable = body === undefined || body instanceof Uint8Array;
-    return this.overMembers({ deadlineMs, signal, replayable }, (member, leftMs) =>
+    const check = () => checkSendable(request);
+    return this.overMembers({ deadlineMs, signal, replayable, check }, (member, leftMs) =>
       member.request(leftMs === deadlineMs ? request : { ...request, deadlineMs: leftMs }),
     );
   }
@@ -151,6 +156,7 @@ class Members implements TunnelSet {
       if (tunnel === undefined) {
         // Members that have refused us would do so again: only the lack of any is worth waiting for.
         if (last && (deadlineAt === undefined || this.choose(new Set()))) throw last;
+        call.check();
         await this.wait(call, deadlineAt);
         continue;
       }
@@ -176,16 +182,19 @@ class Members implements TunnelSet {
   }
 
   serve(handler: RequestHandler): void {
+    checkHandler(handler);
     if (this.handler) throw argument("the set has a handler already");
     this.handler = handler;
     for (const { tunnel, served } of this.all) if (!served) tunnel.serve(handler);
   }
 
   notify(type: string, payload: Uint8Array): boolean {
+    checkNotice(type, payload);
     return this.choose(new Set())?.notify(type, payload) ?? false;
   }
 
   onNotice(listener: NoticeListener): () => void {
+    checkListener(listener);
     // A wrapper, so that the same listener given twice is two.
     const own: NoticeListener = (type, payload) => listener(type, payload);
     this.listeners.set(own, new Map(this.all.map(({ tunnel }) => [tunnel, tunnel.onNotice(own)])));
@@ -243,10 +252,8 @@ class Members implements TunnelSet {
   }
 
   /** Until a member is ready; rejects with DEADLINE, CANCELLED, CLOSED or REFUSED, all not sent. */
-  private async wait({ signal, deadlineMs }: SetCall, deadlineAt: number | undefined): Promise<void> {
-    if (deadlineMs === undefined || deadlineAt === undefined)
-      throw new RevdialError("CLOSED", "no tunnel is up");
-    if (!(deadlineMs > 0 && Number.isFinite(deadlineMs))) throw argument("deadlineMs is no positive number");
+  private async wait({ signal }: SetCall, deadlineAt: number | undefined): Promise<void> {
+    if (deadlineAt === undefined) throw new RevdialError("CLOSED", "no tunnel is up");
     if (this.waiters.size >= this.waitersMax)
       throw new RevdialError("REFUSED", `${this.waitersMax} requests wait for a tunnel already`);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -255,14 +262,17 @@ class Members implements TunnelSet {
       reject(
         new RevdialError("CANCELLED", "cancelled while waiting for a tunnel", { cause: signal?.reason }),
       );
-    const timer = this.clock.setTimer(deadlineAt - this.clock.now(), () => reject(late()));
+    const timer =
+      deadlineAt === Number.POSITIVE_INFINITY
+        ? undefined
+        : this.clock.setTimer(deadlineAt - this.clock.now(), () => reject(late()));
     signal?.addEventListener("abort", cancel, { once: true });
     this.waiters.add(waiter);
     try {
       await promise;
     } finally {
       this.waiters.delete(waiter);
-      timer.cancel();
+      timer?.cancel();
       signal?.removeEventListener("abort", cancel);
     }
   }

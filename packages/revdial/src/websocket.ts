@@ -124,9 +124,12 @@ function fragmentsOf(parts: readonly Uint8Array[]): Uint8Array[] {
 
 /**
  * Serves as the accepting side of an open WebSocket. The caller has authenticated the peer and refused any `Origin`. Never
- * throws for what the peer did: a wrong subprotocol ends the tunnel with PROTOCOL_VERSION.
+ * throws for what the peer did: a wrong subprotocol ends the tunnel with PROTOCOL_VERSION. Error: ARGUMENT, for what is no
+ * WebSocket of `ws` and for options out of range.
  */
 export function acceptTunnel(webSocket: WebSocket, options: TunnelOptions = {}): Tunnel {
+  if (typeof webSocket?.on !== "function" || typeof webSocket.send !== "function")
+    throw new RevdialError("ARGUMENT", "only a WebSocket of ws can be accepted");
   return createTunnel(new WebSocketTransport(webSocket), false, options);
 }
 

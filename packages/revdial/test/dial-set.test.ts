@@ -41,6 +41,26 @@ describe("dialTunnelSet", () => {
     );
   });
 
+  it.each<[string, string, object]>([
+    ["a URL that is none", "nonsense", {}],
+    ["a URL of another kind", "http://127.0.0.1/", {}],
+    ["a transport that does not exist", "ws://127.0.0.1:9/", { transport: "tcp" }],
+    ["a header that cannot be sent", "ws://127.0.0.1:9/", { headers: { authorization: "a\r\nx: y" } }],
+    ["a header whose name is none", "ws://127.0.0.1:9/", { headers: { "a b": "c" } }],
+    ["headers that are a list", "ws://127.0.0.1:9/", { headers: [["a", "b"]] }],
+    ["Headers, which would not be sent", "ws://127.0.0.1:9/", { headers: new Headers({ a: "b" }) }],
+  ])("refuses %s at once, instead of dialling for ever", (_what, url, options) => {
+    expect(() => dialTunnelSet(url, { connections: 1, ...options })).toThrow(
+      expect.objectContaining({ code: "ARGUMENT" }),
+    );
+  });
+
+  it.each([undefined, null, 3])("refuses to work without options (%s)", (options) => {
+    expect(() => dialTunnelSet("ws://127.0.0.1:9/", options as never)).toThrow(
+      expect.objectContaining({ code: "ARGUMENT" }),
+    );
+  });
+
   it("dials a server that accepts and drops a bounded number of times, and stops when closed", async () => {
     const clock = new ManualClock();
     let dials = 0;

@@ -6,7 +6,13 @@ import type { Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { WebSocket, WebSocketServer } from "ws";
 import { decodeMessage } from "../src/decode.ts";
-import { dialTunnel, REVDIAL_SUBPROTOCOL, type Tunnel, webSocketServerOptions } from "../src/index.ts";
+import {
+  acceptTunnel,
+  dialTunnel,
+  REVDIAL_SUBPROTOCOL,
+  type Tunnel,
+  webSocketServerOptions,
+} from "../src/index.ts";
 import { defaultLimits } from "../src/limits.ts";
 import { hello, open, write } from "./cores.ts";
 import { gateway, listen, stopServer } from "./gateway.ts";
@@ -211,7 +217,19 @@ describe("dialTunnel", () => {
       expect((await failure(dialTunnel(url))).code).toBe("ARGUMENT");
     }
     const headers = { authorization: "Bearer a\r\nx: y" };
-    expect((await failure(dialTunnel("ws://127.0.0.1:9/", { headers }))).code).toBe("ARGUMENT");
+    for (const transport of ["websocket", "http", "auto"] as const)
+      expect((await failure(dialTunnel("ws://127.0.0.1:9/", { headers, transport }))).code).toBe("ARGUMENT");
+  });
+
+  it("refuses a transport that does not exist, and a URL that is missing", async () => {
+    const transport = "tcp" as "auto";
+    expect((await failure(dialTunnel("ws://127.0.0.1:9/", { transport }))).code).toBe("ARGUMENT");
+    expect((await failure(dialTunnel(undefined as never))).code).toBe("ARGUMENT");
+  });
+
+  it("accepts nothing but a WebSocket of ws", () => {
+    for (const none of [undefined, null, "ws://127.0.0.1:9/", {}, new EventTarget()])
+      expect(() => acceptTunnel(none as never)).toThrow(expect.objectContaining({ code: "ARGUMENT" }));
   });
 });
 
