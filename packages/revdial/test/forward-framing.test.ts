@@ -28,7 +28,7 @@ function client(...said: string[]): RawClient {
 function byUndici(port: number): ForwardOptions {
   const dispatcher = new Pool(`http://127.0.0.1:${port}`);
   pools.push(dispatcher);
-  return { dispatcher: dispatcher as unknown as NonNullable<ForwardOptions["dispatcher"]> };
+  return { dispatcher };
 }
 
 const ways: [string, (port: number) => ForwardOptions][] = [

@@ -1,8 +1,13 @@
 /** Which requests a front takes, and in which form they travel. */
+import { createServer } from "node:http";
 import type { Server } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { type Chain, chain } from "./probes/chain.ts";
+import { Pool } from "undici";
+import { httpFront } from "../src/http/index.ts";
+import { stopServer } from "./gateway.ts";
+import { type Chain, chain, listenLocally } from "./probes/chain.ts";
 import { ok, RawClient, rawOrigin } from "./raw-http.ts";
+import { collect } from "./support.ts";
 
 let running: Chain<Server> | undefined;
 const clients: RawClient[] = [];
@@ -72,4 +77,27 @@ describe("a front", () => {
       expect(asked).toEqual([]);
     },
   );
+});
+
+describe("a front before undici's own pool", () => {
+  it("passes bodies on, and lets a client ask again whose upload was answered early", async () => {
+    const origin = createServer(async (request, response) => {
+      if (request.url === "/early") return void response.end("early");
+      response.end(`${request.method} ${(await collect(request)).toString("latin1")}`);
+    });
+    const pool = new Pool(`http://127.0.0.1:${await listenLocally(origin)}`);
+    const front = createServer(httpFront(pool).request);
+    const asking = new RawClient(await listenLocally(front));
+    clients.push(asking);
+    asking.say("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    await asking.until(/PUT hello$/);
+    asking.say(`POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx`);
+    await asking.until(/early$/);
+    asking.say("x".repeat(999_999));
+    asking.say("GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    expect(await asking.rest()).toMatch(/GET $/);
+    await stopServer(front);
+    await pool.destroy();
+    await stopServer(origin);
+  });
 });

@@ -1,9 +1,9 @@
 /** One forwarded exchange by undici: faster than `node:http`. */
 import type { DispatchController, DispatchHandler } from "../dispatching.ts";
 import type { IncomingRequest, Reply } from "../tunnel.ts";
+import { asBody, type Dispatching } from "./dispatching.ts";
 import { checkCoding, type FieldObject, pairsOf } from "./fields.ts";
 import { authority, isRepeatable, sendAgain, unreachable, type Way } from "./forward-exchange.ts";
-import type { Dispatching } from "./front.ts";
 
 export function dispatched(
   dispatcher: Dispatching,
@@ -16,7 +16,7 @@ export function dispatched(
   for (const [name, value] of request.headers) headers.push(name, value);
   if (request.traceparent !== undefined) headers.push("traceparent", request.traceparent);
   const handler = new DispatchedExchange(way, request, reply);
-  const body = hasBody ? request.body : null;
+  const body = hasBody ? asBody(request.body) : null;
   // How long is long enough is the caller's to say: its deadline travels with the request.
   dispatcher.dispatch({ method, path, headers, body, headersTimeout: 0, bodyTimeout: 0 }, handler);
   return handler.done;

@@ -5,9 +5,9 @@
 import { Agent } from "node:http";
 import { connect } from "node:net";
 import type { IncomingRequest, Reply, RequestHandler } from "../tunnel.ts";
+import type { Dispatching } from "./dispatching.ts";
 import { dispatched } from "./forward-dispatched.ts";
 import { type ForwardTarget, NodeExchange, unreachable, type Way } from "./forward-exchange.ts";
-import type { Dispatching } from "./front.ts";
 import { joinSockets } from "./join.ts";
 
 export interface ForwardOptions {

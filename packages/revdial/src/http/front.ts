@@ -4,20 +4,15 @@
  * the backend's 101 and an ordinary answer otherwise.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Duplex } from "node:stream";
-import type { DispatchHandler, DispatchOptions } from "../dispatching.ts";
+import type { Duplex, Readable } from "node:stream";
 import { travellingHeaders } from "../head.ts";
+import { asBody, type Dispatching, type DispatchingOptions } from "./dispatching.ts";
 import { isUndone, pairs } from "./fields.ts";
 import { Answer } from "./front-answer.ts";
 import { IgnoredUpgrades, isCut, isPassedOn, UpgradeAnswer } from "./front-upgrade.ts";
 
-/** undici's dispatchers, and `tunnel.dispatcher(service)`. */
-export interface Dispatching {
-  dispatch(options: DispatchOptions, handler: DispatchHandler): boolean;
-}
-
 export interface HttpFrontOptions {
-  /** Milliseconds an exchange may take (`deadlineMs`). Default: none. */
+  /** Milliseconds for a whole exchange, of which an event stream is one as well; for an upgrade until its 101. Default: none. */
   deadlineMs?: number;
   /** Told of what went wrong behind us. Default: nobody. */
   onError?: (error: Error, request: IncomingMessage) => void;
@@ -74,9 +69,9 @@ function dispatchOptions(
   path: string,
   body: IncomingMessage | null,
   { deadlineMs }: HttpFrontOptions,
-): DispatchOptions {
+): DispatchingOptions {
   const { method = "GET" } = request;
-  const options: DispatchOptions = {
+  const options: DispatchingOptions = {
     path,
     method,
     headers: headersOf(request),
@@ -88,8 +83,8 @@ function dispatchOptions(
 }
 
 /** Who stops reading, since the answer is there, must not take the connection with it: the answer is still on it. */
-function chunksOf(body: IncomingMessage): AsyncIterable<unknown> {
-  return { [Symbol.asyncIterator]: () => body.iterator({ destroyOnReturn: false }) };
+function chunksOf(body: IncomingMessage): Readable {
+  return asBody({ [Symbol.asyncIterator]: () => body.iterator({ destroyOnReturn: false }) });
 }
 
 const SLASH = 0x2f;

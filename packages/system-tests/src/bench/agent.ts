@@ -1,15 +1,14 @@
 /** Process: the agent's end of what the gateway is asked through. */
 import { connect, createServer } from "node:net";
 import { dialTunnel, REVDIAL_SUBPROTOCOL } from "revdial";
-import { type Dispatching, forwardTo } from "revdial/http";
+import { forwardTo } from "revdial/http";
 import { Pool } from "undici";
 import { WebSocket } from "ws";
 import { serveH2 } from "./h2.ts";
 import { listen } from "./listen.ts";
 import { serveCalls } from "./process.ts";
 
-const poolOf = (origin: number) =>
-  new Pool(`http://127.0.0.1:${origin}`, { connections: 128 }) as unknown as Dispatching;
+const poolOf = (origin: number) => new Pool(`http://127.0.0.1:${origin}`, { connections: 128 });
 
 serveCalls({
   tunnel: async ({ origin, gateway }: { origin: number; gateway: number }) => {

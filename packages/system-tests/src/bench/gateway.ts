@@ -53,7 +53,7 @@ serveCalls({
       headersTimeout: 0,
       bodyTimeout: 0,
     });
-    return { front: await listen(frontOf(() => pool as unknown as Dispatching)), tunnel: 0 };
+    return { front: await listen(frontOf(() => pool)), tunnel: 0 };
   },
   tunnel: () =>
     behind((webSocket) => {

@@ -1,0 +1,28 @@
+/** What a front asks behind it, and a forwarder before it: a tunnel's dispatcher, or one of undici's. */
+import type { Readable } from "node:stream";
+import type { DispatchHandler } from "../dispatcher.ts";
+import type { HeaderList } from "../head.ts";
+
+/** Options that undici's types accept as theirs. `deadlineMs` and `trailers` mean something to tunnels only. */
+export interface DispatchingOptions {
+  path: string;
+  method: string;
+  /** Names and values in turn. */
+  headers: string[];
+  /** Declared as the stream that undici's types want; any dispatcher must take it as an async iterable and nothing more. */
+  body?: Readable | null;
+  upgrade?: string;
+  headersTimeout?: number;
+  bodyTimeout?: number;
+  deadlineMs?: number;
+  trailers?: () => HeaderList;
+}
+
+/** undici's dispatchers, and `tunnel.dispatcher(service)`. */
+export interface Dispatching {
+  dispatch(options: DispatchingOptions, handler: DispatchHandler): boolean;
+}
+
+export function asBody(chunks: AsyncIterable<unknown>): Readable {
+  return chunks as Readable;
+}
