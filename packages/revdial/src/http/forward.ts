@@ -22,7 +22,10 @@ export interface ForwardOptions {
   idleConnectionsMax?: number;
 }
 
-/** Forwards requests as HTTP, upgrades as upgrades, and plain byte streams as TCP. */
+/**
+ * Forwards requests as HTTP, upgrades as upgrades, and plain byte streams as TCP. A request without a body whose method may be
+ * repeated is sent once more when the kept connection that took it has died unanswered.
+ */
 export function forwardTo(target: ForwardTarget, options: ForwardOptions = {}): RequestHandler {
   const { dispatcher, connectTimeoutMs = 5000, idleConnectionsMax = 64 } = options;
   const agent = new Agent({ keepAlive: true, maxFreeSockets: idleConnectionsMax, scheduling: "lifo" });
