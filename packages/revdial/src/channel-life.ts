@@ -2,6 +2,7 @@
  * What happens on the channels of one tunnel: opening, heads, bodies, ends, credit and cancellation, by the table of
  * channel.ts. It sends through the scheduler and reports effects; what concerns the tunnel as a whole is in core.ts.
  */
+import { bodyLength, ended, less } from "./body-length.ts";
 import { advance, type Channel, type ChannelEvent, channelTransitions, newChannel } from "./channel.ts";
 import { Channels } from "./channels.ts";
 import type { Effect, LocalEvent } from "./core-events.ts";
@@ -378,23 +379,6 @@ export class ChannelLife {
         this.reset(channel, "STALLED", `no byte was taken for ${this.limits.stallTimeoutMs} ms`);
     }
   }
-}
-
-/** What an answer's length binds: nothing where it is that of a body which does not come (SPEC §6.2). */
-function bodyLength(channel: Channel, status: number, length: number | undefined): number | undefined {
-  return channel.headOnly || status === 304 ? undefined : length;
-}
-
-/** What is still to come after so many bytes. Error: BODY_LENGTH when they are too many. */
-function less(left: number | undefined, bytes: number): number | undefined {
-  if (left === undefined || bytes <= left) return left === undefined ? undefined : left - bytes;
-  throw new RevdialError("BODY_LENGTH", `${bytes - left} bytes more than announced`);
-}
-
-/** Error: BODY_LENGTH when bytes that were announced have not come. */
-function ended(left: number | undefined): void {
-  if (left !== undefined && left > 0)
-    throw new RevdialError("BODY_LENGTH", `${left} bytes less than announced`);
 }
 
 /** Whether a head is the answer, not one that precedes it. Error: HEAD_INVALID for 101 on a request. */

@@ -1,6 +1,6 @@
 /** What a front asks behind it, and a forwarder before it: a tunnel's dispatcher, or one of undici's. */
 import type { Readable } from "node:stream";
-import type { DispatchHandler } from "../dispatcher.ts";
+import type { DispatchHandler } from "../dispatching.ts";
 import type { HeaderList } from "../head.ts";
 
 /** Options that undici's types accept as theirs. `deadlineMs` and `trailers` mean something to tunnels only. */
