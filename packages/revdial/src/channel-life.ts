@@ -19,7 +19,7 @@ import { channelKinds, type Frame, type OpenHead, SWITCHING } from "./frame.ts";
 import { Grants } from "./grants.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
-import type { Scheduler } from "./scheduler.ts";
+import { QUANTUM_BYTES, type Scheduler } from "./scheduler.ts";
 import { Windows } from "./windows.ts";
 
 const SEND_CREDIT_MAX = 0x7fff_ffff;
@@ -170,7 +170,7 @@ export class ChannelLife {
         advance(channel.state, "localData");
         channel.toSend = less(channel.toSend, event.bytes.byteLength);
         this.scheduler.pushBody(channel, event.bytes, undefined);
-        channel.full = channel.queue.byteLength >= this.limits.sendQueueBytes;
+        channel.full = channel.queue.byteLength >= this.queueBytesMax;
         return;
       case "end":
         if (channel.refused) return;
@@ -183,6 +183,21 @@ export class ChannelLife {
       case "reset":
         return this.reset(channel, event.code, event.reason);
     }
+  }
+
+  /** What a channel may queue: its share, however much the others have. */
+  private get queueBytesMax(): number {
+    const { sendQueueBytes, sendBudgetBytes } = this.limits;
+    return this.scheduler.bodyBytes < sendBudgetBytes
+      ? sendQueueBytes
+      : Math.min(sendQueueBytes, QUANTUM_BYTES);
+  }
+
+  /** Something of a channel has left: true when its producer, which was told to wait, may go on. */
+  drained(channel: Channel): boolean {
+    if (!channel.full || channel.queue.byteLength > this.queueBytesMax / 2) return false;
+    channel.full = false;
+    return true;
   }
 
   private localHead(channel: Channel, event: LocalEvent & { do: "head" }): void {
@@ -314,7 +329,7 @@ export class ChannelLife {
   private socketRefused(channel: Channel): void {
     channel.refused = true;
     if (channelTransitions[channel.state].localEnd === undefined) return;
-    channel.queue.clear();
+    this.scheduler.forgetBody(channel);
     this.scheduler.pushBody(channel, new Uint8Array(), []);
   }
 

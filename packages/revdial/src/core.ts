@@ -78,10 +78,7 @@ export class Core {
     this.now = now;
     this.grant();
     const parts = this.scheduler.next(now, (channel, ended) => {
-      if (channel.full && channel.queue.byteLength <= this.limits.sendQueueBytes / 2) {
-        channel.full = false;
-        this.effects.push({ effect: "drained", channel: channel.id });
-      }
+      if (this.life.drained(channel)) this.effects.push({ effect: "drained", channel: channel.id });
       if (ended) this.life.localEnded(channel);
     });
     if (parts === undefined) this.closeWhenDrained();

@@ -37,6 +37,8 @@ export interface TunnelLimits {
   stallTimeoutMs: number;
   /** Body bytes of ours queued per channel before its producer has to wait. */
   sendQueueBytes: number;
+  /** Those of all channels together; above it a producer waits that has 16 KiB queued. */
+  sendBudgetBytes: number;
   /** Bytes handed to the transport and not yet written; the scheduler waits above it. */
   socketQueueBytes: number;
   /** Time for the peer's HELLO. */
@@ -62,6 +64,7 @@ export const defaultLimits: Readonly<TunnelLimits> = {
   interimHeadsMax: 32,
   stallTimeoutMs: 300_000,
   sendQueueBytes: 128 * 1024,
+  sendBudgetBytes: 16 * 1024 * 1024,
   socketQueueBytes: 256 * 1024,
   helloTimeoutMs: 10_000,
 };

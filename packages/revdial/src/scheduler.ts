@@ -39,6 +39,8 @@ export class Scheduler {
   limits: SendLimits;
   /** Turns of channels that ended for want of credit. */
   creditStalls = 0;
+  /** Body bytes that wait on all channels together. */
+  bodyBytes = 0;
   private control: Uint8Array[] = [];
   private controlBytes = 0;
   private heads: Head[] = [];
@@ -81,6 +83,7 @@ export class Scheduler {
   pushBody(channel: Channel, bytes: Uint8Array, end: HeaderList | undefined): void {
     if (channel.queue.length === 0) channel.burstBytes = 0;
     channel.queue.push(bytes);
+    this.bodyBytes += bytes.byteLength;
     channel.endQueued = end;
     this.schedule(channel);
   }
@@ -94,6 +97,7 @@ export class Scheduler {
 
   /** Drops everything: the tunnel is over. */
   clear(): void {
+    this.bodyBytes = 0;
     this.control = [];
     this.controlBytes = 0;
     this.heads = [];
@@ -102,9 +106,14 @@ export class Scheduler {
     this.bulk = [];
   }
 
+  forgetBody(channel: Channel): void {
+    this.bodyBytes -= channel.queue.byteLength;
+    channel.queue.clear();
+  }
+
   /** Forgets whatever a channel had queued, its unsent heads too. */
   forget(channel: Channel): void {
-    channel.queue.clear();
+    this.forgetBody(channel);
     channel.endQueued = undefined;
     this.heads = this.heads.filter((head) => head.channel !== channel);
     if (!channel.scheduled) return;
@@ -179,6 +188,7 @@ export class Scheduler {
       );
       if (chunk === undefined) break;
       const size = chunk.byteLength;
+      this.bodyBytes -= size;
       channel.sendCredit -= size;
       channel.deficitBytes -= size + HEADER_BYTES;
       channel.burstBytes += size;

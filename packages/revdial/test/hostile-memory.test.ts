@@ -10,7 +10,7 @@ import type { Measured } from "./process/hostile-peer.ts";
 const MIB = 2 ** 20;
 const {
   channelsMax,
-  sendQueueBytes,
+  sendBudgetBytes,
   socketQueueBytes,
   headBytesMax,
   resetsPerWindowMax,
@@ -67,8 +67,8 @@ describe("a hostile peer costs no memory", () => {
 });
 
 describe("a hostile peer costs what the limits say, and no more", () => {
-  // Per channel a full queue and the chunk that filled it; 16 KiB are the chunks, and some bytes are ours.
-  const bodiesBytes = channelsMax * (sendQueueBytes + 16_384);
+  // What all channels may queue together, and for each of them its share and the chunk that filled it: 16 KiB both.
+  const bodiesBytes = sendBudgetBytes + channelsMax * (16_384 + 16_384);
 
   it("that grants no window on any channel: until it has stalled for too long", async () => {
     const { peakBytes, leftBytes, given, more, stopped, load } = await measure("starved", "no-window");

@@ -67,6 +67,7 @@ function drawManners(dice: Dice, tight: boolean): Partial<TunnelLimits> {
     interimHeadsMax: dice.pick([0, 1, 2, 32]),
     headersMax: dice.pick([3, 256]),
     emptyDataMax: dice.pick([0, 64]),
+    sendBudgetBytes: dice.pick([1, 50_000, defaultLimits.sendBudgetBytes]),
     ...(paced
       ? { opensPerSecondMax: dice.int(2, 20), resetsPerWindowMax: dice.int(5, 50), grantTimeoutMs: 60_000 }
       : {}),
