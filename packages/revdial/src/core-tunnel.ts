@@ -15,10 +15,11 @@ import { RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors
 import { checkHandler, goawayEnd, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
 import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
-import { defaultLimits, type TunnelLimits } from "./limits.ts";
+import { limitsOf, type TunnelLimits } from "./limits.ts";
 import { Milestones } from "./milestones.ts";
 import { checkNotice, type NoticeListener, NoticeListeners } from "./notices.ts";
 import { Observer, type TunnelMetrics } from "./observe.ts";
+import { checkCloseOptions, checkTunnelOptions } from "./options.ts";
 import { RequestEnd, socketOf } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
 import type { Transport } from "./transport.ts";
@@ -39,7 +40,9 @@ const EXCHANGES_PER_MESSAGE = 8;
 
 /** A peer that does not answer our WebSocket close in this time is cut off. */
 const CLOSE_HANDSHAKE_MS = 1000;
+/** Error: ARGUMENT, with nothing started. */
 export function createTunnel(transport: Transport, dialled: boolean, options: TunnelOptions = {}): Tunnel {
+  checkTunnelOptions(options);
   return new CoreTunnel(transport, dialled, options);
 }
 
@@ -79,7 +82,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   constructor(transport: Transport, dialled: boolean, options: TunnelOptions) {
     this.wire = transport;
     this.clock = options.clock ?? systemClock;
-    this.limits = { ...defaultLimits, ...options.limits };
+    this.limits = limitsOf(options.limits);
     this.onHandlerError = guarded(options.onHandlerError ?? warn);
     this.notices = new NoticeListeners(this.onHandlerError);
     this.ends = new ChannelEnds(this.observer, this.onHandlerError);
@@ -228,6 +231,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   close(options: CloseOptions = {}): Promise<TunnelEnd> {
+    checkCloseOptions(options);
     if (this.over || this.closeReason !== undefined) return this.closed;
     const { retryAfterMs = 0, drainMs = 30_000, code = "DRAINING", reason = "closing" } = options;
     this.closeReason = reason;

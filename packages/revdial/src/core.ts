@@ -18,8 +18,8 @@ import {
   wireCodes,
 } from "./errors.ts";
 import type { Frame, Message } from "./frame.ts";
-import { checkOwnLimits, commonLimits, greet, helloFrame } from "./hello.ts";
-import type { TunnelLimits } from "./limits.ts";
+import { commonLimits, greet, helloFrame } from "./hello.ts";
+import { checkLimits, type TunnelLimits } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
 import { Scheduler } from "./scheduler.ts";
 
@@ -42,10 +42,10 @@ export class Core {
   private goawayReceived = false;
   private closing = false;
 
-  /** Error: ARGUMENT when the limits are below what SPEC §8 allows to state. */
+  /** Error: ARGUMENT for limits outside the bounds of SPEC §8. */
   constructor(options: CoreOptions, now: number) {
     const { limits } = options;
-    checkOwnLimits(limits);
+    checkLimits(limits);
     this.options = options;
     this.limits = limits;
     this.scheduler = new Scheduler(limits);
@@ -194,7 +194,14 @@ export class Core {
     this.goawaySent = true;
     this.life.dropWaiting();
     const lastChannel = this.lastPeerChannel;
-    const goaway: Frame = { type: "goaway", lastChannel, code: wireCodes[code], retryAfterMs, reason };
+    const backMs = Math.ceil(retryAfterMs);
+    const goaway: Frame = {
+      type: "goaway",
+      lastChannel,
+      code: wireCodes[code],
+      retryAfterMs: backMs,
+      reason,
+    };
     this.scheduler.pushHead(undefined, encodeFrame(goaway, this.limits), false);
   }
 

@@ -5,6 +5,7 @@ import { dialTarget, dialTunnel } from "./dial.ts";
 import type { DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { guarded, warn } from "./exchange.ts";
+import { checkDialOptions } from "./options.ts";
 import type { RequestHandler, Tunnel } from "./tunnel.ts";
 import { createTunnelSet, type TunnelSet, type TunnelSetOptions } from "./tunnel-set.ts";
 
@@ -38,6 +39,7 @@ export function dialTunnelSet(url: string | URL, options: DialSetOptions): Tunne
     throw new RevdialError("ARGUMENT", `connections is no integer from 1 to ${CONNECTIONS_MAX}`);
   if (!(backoffMinMs > 0 && backoffMinMs <= backoffMaxMs && Number.isFinite(backoffMaxMs)))
     throw new RevdialError("ARGUMENT", "the backoff is no range of positive milliseconds");
+  checkDialOptions(options);
   const set = createTunnelSet(options);
   const stopped = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stopped.signal]) : stopped.signal;

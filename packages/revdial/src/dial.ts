@@ -5,6 +5,7 @@ import { createTunnel } from "./core-tunnel.ts";
 import type { Connecting, DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { connectHttp } from "./http-dial.ts";
+import { checkDialOptions } from "./options.ts";
 import type { Tunnel } from "./tunnel.ts";
 import { connectWebSocket } from "./websocket.ts";
 
@@ -26,6 +27,7 @@ const BROKEN_CONNECTION = /^(ECONNRESET|EPIPE|ECONNABORTED|HPE_.*|WS_ERR_.*)$/;
  * both ways it is the server's refusal over HTTP, else the WebSocket's error; the other one is its `cause`.
  */
 export async function dialTunnel(url: string | URL, options: DialOptions = {}): Promise<Tunnel> {
+  checkDialOptions(options);
   const { transport = "websocket", handshakeTimeoutMs = 10_000, upgradeTimeoutMs = 5000 } = options;
   const { clock = systemClock } = options;
   const target = dialTarget(url, options);

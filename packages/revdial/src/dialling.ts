@@ -24,11 +24,14 @@ export interface DialOptions extends TunnelOptions {
   ca?: string;
   /** Accept any certificate. Default false. */
   insecure?: boolean;
-  /** Time for TCP, TLS, upgrade and HELLO together. Default 10,000 ms. */
+  /** Time for TCP, TLS, upgrade and HELLO together. Default 10,000 ms, from 1 to 2,147,483,647. */
   handshakeTimeoutMs?: number;
   /** Over what: "auto" tries the WebSocket first and HTTP when an intermediary is in its way. Default "websocket". */
   transport?: "auto" | "websocket" | "http";
-  /** Within `handshakeTimeoutMs`, what "auto" gives the WebSocket, HELLO and a round trip included. Default 5,000 ms. */
+  /**
+   * Within `handshakeTimeoutMs`, what "auto" gives the WebSocket, HELLO and a round trip included. Default 5,000 ms, from 1 to
+   * 2,147,483,647.
+   */
   upgradeTimeoutMs?: number;
   /** Told why "auto" goes on over HTTP. */
   onFallback?: (error: RevdialError) => void;

@@ -2,48 +2,24 @@
 import type { CoreOptions, PeerHello } from "./core-events.ts";
 import { RevdialError } from "./errors.ts";
 import { type Frame, PROTOCOL_VERSION } from "./frame.ts";
-import type { TunnelLimits } from "./limits.ts";
+import { limitBounds, messageRoomFault, type TunnelLimits } from "./limits.ts";
 import type { SendLimits } from "./scheduler.ts";
 
 type HelloFrame = Frame & { type: "hello" };
 
-/** A HELLO must leave room for a head and a full round of bodies in one message (SPEC §8). */
-const messageRoomBytesMin = 128 * 1024;
+/** A peer may begin without any window. */
 const windowBytesMax = 0x7fff_ffff;
+const statedSizes = ["headBytesMax", "dataBytesMax", "noticeBytesMax", "headersMax"] as const;
 
-/** The limits a side states in its HELLO: all that a peer could break without knowing them. */
-type StatedLimits = Pick<
-  TunnelLimits,
-  | "channelsMax"
-  | "headBytesMax"
-  | "dataBytesMax"
-  | "noticeBytesMax"
-  | "messageBytesMax"
-  | "headersMax"
-  | "interimHeadsMax"
-  | "emptyDataMax"
-> & { windowBytes: number };
-
-/** What is wrong with limits that one side states, or undefined: below these floors no peer could keep to them. */
-function statedLimitsFault(limits: StatedLimits): string | undefined {
-  if (limits.channelsMax < 1) return "channelsMax is 0";
-  if (limits.windowBytes > windowBytesMax) return "windowBytes is above 2^31 - 1";
-  for (const name of ["headBytesMax", "dataBytesMax", "noticeBytesMax"] as const) {
-    if (limits[name] < 1024) return `${name} is below 1,024`;
-    if (limits[name] > 0xff_ffff) return `${name} is above 2^24 - 1`;
+/** What is wrong with what a peer states, or undefined: outside these bounds nobody could keep to it. */
+function statedLimitsFault(stated: HelloFrame): string | undefined {
+  if (stated.channelsMax < 1) return "channelsMax is 0";
+  if (stated.windowBytes > windowBytesMax) return "windowBytes is above 2^31 - 1";
+  for (const name of statedSizes) {
+    const [min, max] = limitBounds[name];
+    if (stated[name] < min || stated[name] > max) return `${name} is not ${min} to ${max}`;
   }
-  if (limits.headersMax < 1) return "headersMax is 0";
-  if (limits.headersMax > 0xffff) return "headersMax is above 65,535";
-  const largest = Math.max(limits.headBytesMax, limits.dataBytesMax, limits.noticeBytesMax);
-  if (limits.messageBytesMax < largest + messageRoomBytesMin)
-    return "messageBytesMax is below a frame and 131,072";
-  return undefined;
-}
-
-/** Error: ARGUMENT. */
-export function checkOwnLimits(limits: TunnelLimits): void {
-  const fault = statedLimitsFault({ ...limits, windowBytes: limits.windowInitialBytes });
-  if (fault !== undefined) throw new RevdialError("ARGUMENT", fault);
+  return messageRoomFault(stated);
 }
 
 export function helloFrame({ limits, agent, incarnation, features }: CoreOptions): HelloFrame {

@@ -1,6 +1,7 @@
 /** The accepting side of the HTTP transport (SPEC §12): a response that never ends, and POSTs taken once each, in order. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { checkNumbers } from "./bounds.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import {
   closeRecord,
@@ -12,7 +13,8 @@ import {
   TUNNEL_FIELD,
   TUNNEL_KEY_FORM,
 } from "./http-wire.ts";
-import { defaultLimits } from "./limits.ts";
+import { limitsOf } from "./limits.ts";
+import { acceptorBounds, checkTunnelOptions } from "./options.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
@@ -20,7 +22,7 @@ import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 const FULL_RETRY_AFTER_S = 5;
 
 export interface HttpAcceptorOptions {
-  /** Tunnels at once. Default 1,024. */
+  /** Tunnels at once. Default 1,024, from 1 to 4,294,967,295. */
   tunnelsMax?: number;
 }
 
@@ -29,7 +31,7 @@ export interface HttpAcceptor {
   kindOf(request: IncomingMessage): "open" | "post" | undefined;
   /**
    * Answers an open request. The caller has authenticated the peer and refused any `Origin`. Undefined when there is no
-   * room: the request is answered with 503 then.
+   * room: the request is answered with 503 then. Error: ARGUMENT, with nothing answered.
    */
   open(request: IncomingMessage, response: ServerResponse, options?: TunnelOptions): Tunnel | undefined;
   /** Answers a POST upwards. Needs no authentication: the tunnel key is the capability. */
@@ -38,7 +40,9 @@ export interface HttpAcceptor {
   close(): void;
 }
 
+/** Error: ARGUMENT. */
 export function createHttpAcceptor(options: HttpAcceptorOptions = {}): HttpAcceptor {
+  checkNumbers(options, acceptorBounds);
   return new Acceptor(options.tunnelsMax ?? 1024);
 }
 
@@ -58,6 +62,7 @@ class Acceptor implements HttpAcceptor {
   }
 
   open(request: IncomingMessage, response: ServerResponse, options: TunnelOptions = {}): Tunnel | undefined {
+    checkTunnelOptions(options);
     request.resume();
     if (this.closed || this.transports.size >= this.tunnelsMax) {
       answer(response, 503, { "retry-after": FULL_RETRY_AFTER_S });
@@ -66,7 +71,7 @@ class Acceptor implements HttpAcceptor {
     const key = randomBytes(32).toString("base64url");
     const digest = digestOf(key);
     const name = digest.toString("hex");
-    const messageBytesMax = options.limits?.messageBytesMax ?? defaultLimits.messageBytesMax;
+    const { messageBytesMax } = limitsOf(options.limits);
     const transport = new HttpAcceptTransport(response, key, messageBytesMax, () =>
       this.transports.delete(name),
     );

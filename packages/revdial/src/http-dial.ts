@@ -13,7 +13,7 @@ import {
   TUNNEL_FIELD,
   TUNNEL_KEY_FORM,
 } from "./http-wire.ts";
-import { defaultLimits } from "./limits.ts";
+import { limitsOf } from "./limits.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
 /** Less than an acceptor takes: a slow path must carry it within the time for a try. */
@@ -135,7 +135,7 @@ class HttpDialTransport implements Transport {
     this.key = key;
     this.caller = caller;
     this.clock = options.clock ?? systemClock;
-    this.messageBytesMax = options.limits?.messageBytesMax ?? defaultLimits.messageBytesMax;
+    this.messageBytesMax = limitsOf(options.limits).messageBytesMax;
   }
 
   start(events: TransportEvents): void {

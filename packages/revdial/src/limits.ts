@@ -1,4 +1,6 @@
-/** Every number that bounds a tunnel, with its unit in its name. SPEC §8 repeats the table; a test compares them. */
+/** Every number that bounds a tunnel, with its unit in its name. SPEC §8 repeats the tables; a test compares them. */
+import { type Bounds, COUNT_MAX, checkNumbers, TIMER_MS_MAX, U32_MAX } from "./bounds.ts";
+import { RevdialError } from "./errors.ts";
 
 export interface TunnelLimits {
   /** Channels the peer may have open at once; a cancelled one counts until its handler has returned. More is OPEN_FLOOD. */
@@ -68,3 +70,72 @@ export const defaultLimits: Readonly<TunnelLimits> = {
   socketQueueBytes: 256 * 1024,
   helloTimeoutMs: 10_000,
 };
+
+const WINDOW_BYTES_MAX = 0x7fff_ffff;
+const PAYLOAD_BYTES_MAX = 0xff_ffff;
+/** Below it no head fits that a browser would send. */
+const PAYLOAD_BYTES_MIN = 1024;
+/** A message must have room for a frame and a full round of bodies (SPEC §8). */
+const MESSAGE_ROOM_BYTES_MIN = 128 * 1024;
+/** `ws` takes the largest message as a signed number. */
+const MESSAGE_BYTES_MAX = 0x7fff_ffff;
+
+/** What each may be: outside of it a tunnel would hang, or its peer would find a violation. */
+export const limitBounds: Readonly<Record<keyof TunnelLimits, Bounds>> = {
+  channelsMax: [1, 0x7fff_ffff],
+  opensPerSecondMax: [1, U32_MAX],
+  resetsPerWindowMax: [1, U32_MAX],
+  grantTimeoutMs: [1, TIMER_MS_MAX],
+  headBytesMax: [PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX],
+  headersMax: [1, 0xffff],
+  dataBytesMax: [PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX],
+  noticeBytesMax: [PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX],
+  noticesQueuedMax: [0, U32_MAX],
+  messageBytesMax: [PAYLOAD_BYTES_MIN + MESSAGE_ROOM_BYTES_MIN, MESSAGE_BYTES_MAX],
+  windowInitialBytes: [1, WINDOW_BYTES_MAX],
+  windowMaxBytes: [1, WINDOW_BYTES_MAX],
+  receiveBudgetBytes: [1, COUNT_MAX],
+  controlQueuedBytesMax: [64 * 1024, U32_MAX],
+  emptyDataMax: [0, U32_MAX],
+  interimHeadsMax: [0, U32_MAX],
+  stallTimeoutMs: [1, TIMER_MS_MAX],
+  sendQueueBytes: [1, COUNT_MAX],
+  sendBudgetBytes: [1, COUNT_MAX],
+  socketQueueBytes: [1, COUNT_MAX],
+  helloTimeoutMs: [1, TIMER_MS_MAX],
+};
+
+/** The limits of one side, those not given by default. Error: ARGUMENT. */
+export function limitsOf(given: Partial<TunnelLimits> = {}): TunnelLimits {
+  if (typeof given !== "object" || given === null)
+    throw new RevdialError("ARGUMENT", "the limits are no object");
+  const set = Object.entries(given).filter(([, value]) => value !== undefined);
+  for (const [name] of set)
+    if (!Object.hasOwn(limitBounds, name)) throw new RevdialError("ARGUMENT", `there is no limit ${name}`);
+  const limits: TunnelLimits = { ...defaultLimits, ...Object.fromEntries(set) };
+  checkLimits(limits);
+  return limits;
+}
+
+/** Error: ARGUMENT. */
+export function checkLimits(limits: TunnelLimits): void {
+  checkNumbers(limits, limitBounds);
+  const fault = messageRoomFault(limits) ?? budgetFault(limits);
+  if (fault !== undefined) throw new RevdialError("ARGUMENT", fault);
+}
+
+function budgetFault({ windowInitialBytes, receiveBudgetBytes }: TunnelLimits): string | undefined {
+  return windowInitialBytes > receiveBudgetBytes
+    ? "windowInitialBytes is above receiveBudgetBytes"
+    : undefined;
+}
+
+/** What is wrong with a side whose messages hold no frame of its own limits, or undefined. */
+export function messageRoomFault(
+  sizes: Pick<TunnelLimits, "headBytesMax" | "dataBytesMax" | "noticeBytesMax" | "messageBytesMax">,
+): string | undefined {
+  const largest = Math.max(sizes.headBytesMax, sizes.dataBytesMax, sizes.noticeBytesMax);
+  return sizes.messageBytesMax < largest + MESSAGE_ROOM_BYTES_MIN
+    ? "messageBytesMax is below a frame and 131,072"
+    : undefined;
+}

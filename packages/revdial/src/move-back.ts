@@ -1,5 +1,7 @@
 /** Leaves the HTTP fallback as soon as a WebSocket gets through again. */
+import { checkNumbers } from "./bounds.ts";
 import { type Clock, pause, systemClock } from "./clock.ts";
+import { moveBackBounds } from "./options.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 const EVERY_MS = 60_000;
@@ -13,11 +15,11 @@ export interface MoveBackOptions {
   tunnel: Tunnel;
   /** Gives up. */
   signal?: AbortSignal;
-  /** From the end of one try to the next. Default 60,000 ms. */
+  /** From the end of one try to the next. Default 60,000 ms, from 0 to 2,147,483,647. */
   everyMs?: number;
-  /** Time for the acceptor to end the old tunnel itself. Default 10,000 ms. */
+  /** Time for the acceptor to end the old tunnel itself. Default 10,000 ms, from 0 to 2,147,483,647. */
   handoverMs?: number;
-  /** Time for what is in flight over HTTP after that. Default 600,000 ms. */
+  /** Time for what is in flight over HTTP after that. Default 600,000 ms, from 0 to 2,147,483,647. */
   drainMs?: number;
   clock?: Clock;
 }
@@ -27,6 +29,7 @@ export interface MoveBackOptions {
  * old tunnel ends, or takes no new requests, before a dial has begun that works; and when the caller gives up.
  */
 export async function moveBack(options: MoveBackOptions): Promise<Tunnel | undefined> {
+  checkNumbers(options, moveBackBounds);
   const { dial, tunnel: old, clock = systemClock, everyMs = EVERY_MS } = options;
   const unwanted = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, unwanted.signal]) : unwanted.signal;

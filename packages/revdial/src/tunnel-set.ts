@@ -4,6 +4,7 @@ import { TunnelDispatcher } from "./dispatcher.ts";
 import { RevdialError, type RevdialErrorCode } from "./errors.ts";
 import { checkHandler, checkSendable, checkTypes } from "./exchange.ts";
 import { checkListener, checkNotice } from "./notices.ts";
+import { checkCloseOptions } from "./options.ts";
 import { socketOf } from "./request-end.ts";
 import { type OverMembers, type SetCall, SetExchange } from "./set-exchange.ts";
 import type {
@@ -205,6 +206,7 @@ class Members implements TunnelSet {
   }
 
   close(options: CloseOptions = {}): Promise<TunnelEnd> {
+    checkCloseOptions(options);
     this.finish({ code: "CLOSED", reason: options.reason ?? "closing" });
     for (const tunnel of this.members) void tunnel.close(options);
     return this.closed;

@@ -131,25 +131,30 @@ export interface TunnelEnd {
 }
 
 export interface TunnelOptions {
-  /** What we call ourselves, at most 255 bytes. Default "revdial". */
+  /** What we call ourselves, at most 255 bytes of UTF-8. Default "revdial". */
   agent?: string;
-  /** Number of this process's boot. Default 0. */
+  /** Number of this process's boot: a whole number from 0 to 2^64 - 1. Default 0. */
   incarnation?: number | bigint;
+  /** Optional parts that we speak, by name: at most 255 of 1 to 255 bytes, 4,000 with `agent`. */
   features?: readonly string[];
+  /** SPEC §8 says what each may be. */
   limits?: Partial<TunnelLimits>;
   clock?: Clock;
   /** Told what a handler or a notice listener threw. Default: `process.emitWarning`. */
   onHandlerError?: (error: unknown) => void;
-  /** Default 5,000 ms. */
+  /** Default 5,000 ms, from 10 to 2,147,483,647. */
   pingIntervalMs?: number;
-  /** Silence after which a peer that answers no ping is dead. Default 14,500 ms: noticed within 15 s, timers' lateness included. */
+  /**
+   * Silence after which a peer that answers no ping is dead. Default 14,500 ms: noticed within 15 s, timers' lateness included.
+   * From 10 to 2,147,483,647.
+   */
   deadAfterMs?: number;
 }
 
 export interface CloseOptions {
-  /** Tells the peer when to come back. Default 0. */
+  /** Tells the peer when to come back. Default 0, up to 4,294,967,295. */
   retryAfterMs?: number;
-  /** Time for what is in flight. Default 30,000 ms. */
+  /** Time for what is in flight. Default 30,000 ms, from 0 to 2,147,483,647. */
   drainMs?: number;
   code?: Extract<WireCodeName, "DRAINING" | "REPLACED">;
   reason?: string;
@@ -200,7 +205,7 @@ export interface Tunnel {
   notify(type: string, payload: Uint8Array): boolean;
   /** Returns the way to stop listening. */
   onNotice(listener: (type: string, payload: Uint8Array) => void): () => void;
-  /** GOAWAY, finish what is in flight, end. */
+  /** GOAWAY, finish what is in flight, end. Error: ARGUMENT, thrown at once. */
   close(options?: CloseOptions): Promise<TunnelEnd>;
   /** Ends now; what is in flight fails with DESTROYED. */
   destroy(reason?: Error): void;

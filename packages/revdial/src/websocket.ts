@@ -6,7 +6,7 @@ import { WebSocket } from "ws";
 import { createTunnel } from "./core-tunnel.ts";
 import { type Connecting, type DialOptions, networkReason, refusal } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
-import { defaultLimits } from "./limits.ts";
+import { defaultLimits, limitsOf } from "./limits.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
@@ -156,7 +156,7 @@ function openSocket(target: URL, options: DialOptions): WebSocket {
     return new WebSocket(target, REVDIAL_SUBPROTOCOL, {
       headers,
       perMessageDeflate: false,
-      maxPayload: options.limits?.messageBytesMax ?? defaultLimits.messageBytesMax,
+      maxPayload: limitsOf(options.limits).messageBytesMax,
       followRedirects: false,
       rejectUnauthorized: !insecure,
       ...(ca === undefined ? {} : { ca }),

@@ -9,7 +9,7 @@ import { decodeMessage } from "../src/decode.ts";
 import { goawayCodeName, resetCodeName, revdialErrorCodes, wireCodes } from "../src/errors.ts";
 import { type Frame, frameTypes } from "../src/frame.ts";
 import * as face from "../src/index.ts";
-import { defaultLimits } from "../src/limits.ts";
+import { defaultLimits, limitBounds } from "../src/limits.ts";
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
 const spec = read("SPEC.md");
@@ -34,12 +34,14 @@ function table(...head: string[]): string[][] {
 }
 
 describe("SPEC.md", () => {
-  it("lists every limit with its default", () => {
-    const listed = table("limit", "default").map(([name, value]) => [
-      name,
-      Number(value?.replaceAll(",", "")),
-    ]);
-    expect(Object.fromEntries(listed)).toEqual(defaultLimits);
+  it("lists every limit with its default and its bounds", () => {
+    const number = (cell = "") =>
+      cell === "2⁵³ − 1" ? Number.MAX_SAFE_INTEGER : Number(cell.replaceAll(",", ""));
+    const rows = table("limit", "default", "from", "to");
+    const defaults = rows.map(([name, value]) => [name, number(value)]);
+    const bounds = rows.map(([name, , from, to]) => [name, [number(from), number(to)]]);
+    expect(Object.fromEntries(defaults)).toEqual(defaultLimits);
+    expect(Object.fromEntries(bounds)).toEqual(limitBounds);
   });
 
   it("lists every code with its number", () => {
