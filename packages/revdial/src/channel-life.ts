@@ -34,8 +34,10 @@ const refusals: ReadonlySet<number> = new Set([
 /** How the channels reach the rest of the core. */
 export interface ChannelDoor {
   emit(effect: Effect): void;
-  /** Puts a control frame before everything else; false when that was too much for the tunnel, which is over now. */
-  send(frame: Frame): boolean;
+  /** Puts a control frame before everything else. */
+  tell(frame: Frame): void;
+  /** The same for what the peer makes us say; false when that was too much for the tunnel, which is over now. */
+  answer(frame: Frame): boolean;
 }
 
 /** A request of ours that waits for a channel of the peer's. */
@@ -227,14 +229,16 @@ export class ChannelLife {
     if (channel === undefined) return;
     const remoteEnded = channelTransitions[channel.state].remoteEnd === undefined;
     const credit = this.windows.consumed(channel, bytes, remoteEnded, now);
-    if (credit > 0) this.door.send({ type: "credit", channel: id, bytes: credit });
+    if (credit > 0) this.door.answer({ type: "credit", channel: id, bytes: credit });
   }
 
   /** Ends a channel from our side; the peer is told unless it never heard of it. */
   reset(channel: Channel, code: WireCodeName, reason: string): void {
     const sent: RequestFate = channel.openSent ? "may-have-run" : "not-sent";
     const tell = { type: "reset", channel: channel.id, code: wireCodes[code], reason } as const;
-    if (channel.openSent && !this.door.send(tell)) return;
+    if (!channel.inbound) {
+      if (channel.openSent) this.door.tell(tell);
+    } else if (!this.door.answer(tell)) return;
     this.drop(channel, code, reason, sent);
   }
 
@@ -265,7 +269,7 @@ export class ChannelLife {
   accept(id: number, head: OpenHead, end: boolean, now: number): void {
     const refuse = (code: WireCodeName, reason: string) => {
       this.grants.slotFree();
-      this.door.send({ type: "reset", channel: id, code: wireCodes[code], reason });
+      this.door.answer({ type: "reset", channel: id, code: wireCodes[code], reason });
     };
     if (head.kind > channelKinds.socket) return refuse("KIND_UNSUPPORTED", "only requests and sockets");
     const channel = this.create(id, true, head, now);
@@ -275,7 +279,7 @@ export class ChannelLife {
     if (end) this.step(channel, "remoteEnd");
     else {
       const bytes = this.windows.headStart(channel);
-      if (bytes > 0 && !this.door.send({ type: "credit", channel: id, bytes })) return;
+      if (bytes > 0 && !this.door.answer({ type: "credit", channel: id, bytes })) return;
     }
     this.door.emit({ effect: "incoming", channel: id, head, end });
   }

@@ -51,12 +51,13 @@ export class Core {
     this.scheduler = new Scheduler(limits);
     this.life = new ChannelLife(limits, this.scheduler, {
       emit: (effect) => void this.effects.push(effect),
-      send: (frame) => this.send(frame),
+      answer: (frame) => this.answer(frame),
+      tell: (frame) => this.tell(frame),
     });
     this.nextChannel = options.dialled ? 1 : 2;
     this.now = now;
     this.helloBy = now + limits.helloTimeoutMs;
-    this.send(helloFrame(options));
+    this.answer(helloFrame(options)); // With what comes before everything else, and first of it.
   }
 
   /** One message from the peer, or one event of ours. Local misuse throws and changes nothing; the peer's never does. */
@@ -88,7 +89,7 @@ export class Core {
   /** Slots that are free again are the peer's to use. */
   private grant(): void {
     const channels = this.life.grants.due(this.now);
-    if (channels > 0 && !this.draining) this.send({ type: "grant", channels });
+    if (channels > 0 && !this.draining) this.answer({ type: "grant", channels });
   }
 
   private takeEffects(): readonly Effect[] {
@@ -146,11 +147,15 @@ export class Core {
     return Math.min(this.liveness?.wakeAt ?? this.helloBy, this.life.wakeAt);
   }
 
-  /** False when the tunnel is over. */
-  private send(frame: Frame): boolean {
+  private tell(frame: Frame): void {
+    if (!this.closing) this.scheduler.pushControl(encodeFrame(frame, this.scheduler.limits));
+  }
+
+  /** What the peer makes us say; false when the tunnel is over. */
+  private answer(frame: Frame): boolean {
     if (this.closing) return false;
-    this.scheduler.pushControl(encodeFrame(frame, this.scheduler.limits));
-    if (this.scheduler.queuedControlBytes <= this.limits.controlQueuedBytesMax) return true;
+    this.scheduler.pushAnswer(encodeFrame(frame, this.scheduler.limits));
+    if (this.scheduler.answerBytes <= this.limits.controlQueuedBytesMax) return true;
     this.fail(new RevdialError("CONTROL_FLOOD", "the peer does not read what it makes us answer"));
     return false;
   }
@@ -243,7 +248,7 @@ export class Core {
     }
     const { ping, deadForMs } = this.liveness.tick(this.now);
     if (ping !== undefined) {
-      this.send({ type: "ping", token: ping });
+      this.tell({ type: "ping", token: ping });
       this.life.endStalled(this.now);
     }
     if (deadForMs !== undefined) {
@@ -272,7 +277,7 @@ export class Core {
       case "hello":
         return this.peerHello(frame);
       case "ping":
-        this.send({ type: "pong", token: frame.token });
+        this.answer({ type: "pong", token: frame.token });
         return;
       case "pong": {
         const ms = this.liveness?.answered(frame.token, this.now);
@@ -327,7 +332,7 @@ export class Core {
     this.life.grants.opened();
     if (this.goawaySent) {
       // GOAWAY has named the last channel: what crossed it on the way is refused.
-      this.send({ type: "reset", channel: id, code: wireCodes.DRAINING, reason: "going away" });
+      this.answer({ type: "reset", channel: id, code: wireCodes.DRAINING, reason: "going away" });
       return;
     }
     this.lastPeerChannel = id;

@@ -29,7 +29,7 @@ export interface TunnelLimits {
   windowMaxBytes: number;
   /** Sum of all windows of a tunnel and of what nobody has read yet; a channel that does not fit is refused. */
   receiveBudgetBytes: number;
-  /** PONG, RESET, CREDIT and the like waiting to be sent; a peer that makes us queue more is CONTROL_FLOOD. */
+  /** PONG, CREDIT, RESET of its channels and the like waiting to be sent; a peer that makes us queue more is CONTROL_FLOOD. */
   controlQueuedBytesMax: number;
   /** DATA frames without bytes in a row on one channel; more is EMPTY_FLOOD. */
   emptyDataMax: number;

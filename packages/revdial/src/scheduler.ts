@@ -41,8 +41,10 @@ export class Scheduler {
   creditStalls = 0;
   /** Body bytes that wait on all channels together. */
   bodyBytes = 0;
+  /** What the peer makes us say: counted, because it may not read it. */
+  private answers: Uint8Array[] = [];
+  answerBytes = 0;
   private control: Uint8Array[] = [];
-  private controlBytes = 0;
   private heads: Head[] = [];
   private notices: Uint8Array[] = [];
   private small: Channel[] = [];
@@ -52,20 +54,21 @@ export class Scheduler {
     this.limits = limits;
   }
 
-  get queuedControlBytes(): number {
-    return this.controlBytes;
-  }
-
   get idle(): boolean {
     return (
-      this.control.length + this.heads.length + this.notices.length + this.small.length + this.bulk.length ===
-      0
+      this.answers.length + this.control.length + this.heads.length === 0 &&
+      this.notices.length + this.small.length + this.bulk.length === 0
     );
   }
 
+  pushAnswer(frame: Uint8Array): void {
+    this.answers.push(frame);
+    this.answerBytes += frame.byteLength;
+  }
+
+  /** A control frame that is our own idea: there are no more of them than channels that we have opened, and pings. */
   pushControl(frame: Uint8Array): void {
     this.control.push(frame);
-    this.controlBytes += frame.byteLength;
   }
 
   pushHead(channel: Channel | undefined, frame: Uint8Array, ends: boolean): void {
@@ -98,8 +101,9 @@ export class Scheduler {
   /** Drops everything: the tunnel is over. */
   clear(): void {
     this.bodyBytes = 0;
+    this.answers = [];
+    this.answerBytes = 0;
     this.control = [];
-    this.controlBytes = 0;
     this.heads = [];
     this.notices = [];
     this.small = [];
@@ -143,10 +147,10 @@ export class Scheduler {
       return queue.splice(0, count);
     };
 
-    if (this.control.length > 0) {
-      for (const frame of takeWhile(this.control, (item) => item)) this.controlBytes -= frame.byteLength;
-      if (this.control.length > 0) return parts;
-    }
+    if (this.answers.length > 0)
+      for (const frame of takeWhile(this.answers, (item) => item)) this.answerBytes -= frame.byteLength;
+    if (this.answers.length === 0 && this.control.length > 0) takeWhile(this.control, (item) => item);
+    if (this.answers.length + this.control.length > 0) return parts;
     for (const { frame, channel, ends } of takeWhile(this.heads, (item) => item.frame)) {
       if (channel === undefined) continue;
       // One that is over has its tick still to come: 0 would mean that there is none.

@@ -1,10 +1,11 @@
 /** Peers that break the protocol, one by one, by name: each ends its own tunnel with the right code and costs nothing else. */
 import { describe, expect, it } from "@jest/globals";
+import { decodeMessage } from "../src/decode.ts";
 import { wireCodes } from "../src/errors.ts";
 import type { Frame } from "../src/frame.ts";
 import { defaultLimits } from "../src/limits.ts";
 import { tunnelPair } from "../src/testing/index.ts";
-import { data, hello, open, requestHead, Victim, write } from "./cores.ts";
+import { data, hello, newCore, open, requestHead, Victim, write } from "./cores.ts";
 import { failure, get, signal, untilAborted } from "./support.ts";
 
 const end = (channel: number): Frame => ({ type: "end", channel, trailers: [] });
@@ -182,6 +183,35 @@ describe("a hostile peer", () => {
     }
     expect(effects).toMatchObject([{ effect: "close", code: "CONTROL_FLOOD" }]);
     expect(rounds).toBe(Math.ceil((defaultLimits.controlQueuedBytesMax + 1) / (10_000 * 17)));
+  });
+
+  it("hears our HELLO first, however much it asks before that has left", () => {
+    const core = newCore(false);
+    core.input(write(hello, ping, open(1, { kind: 2 })), 0);
+    const { parts } = core.nextMessage(0);
+    const frames = decodeMessage(new Uint8Array(Buffer.concat(parts ?? [])), defaultLimits);
+    expect(frames.map(({ type }) => type)).toEqual(["hello", "pong", "reset"]);
+  });
+
+  it("is not blamed for what we cancel, however much at once", () => {
+    const channels = 50_000;
+    const victim = new Victim({ receiveBudgetBytes: 2 ** 40 }, false);
+    victim.say({ ...hello, channelsMax: channels } as Frame);
+    const ours = Array.from({ length: channels }, () => {
+      const channel = victim.core.claimChannel();
+      victim.do({ do: "open", channel, head: requestHead, end: true });
+      return channel;
+    });
+    victim.sent();
+    const reason = "the caller has lost its patience";
+    for (const channel of ours)
+      expect(victim.do({ do: "reset", channel, code: "CANCELLED", reason })).toMatchObject([
+        { effect: "reset" },
+      ]);
+    expect(victim.say(ping)).toEqual([]);
+    const sent = victim.sent();
+    expect(sent[0]).toMatchObject({ type: "pong" }); // Ahead of everything else.
+    expect(sent.filter(({ type }) => type === "reset")).toHaveLength(channels);
   });
 
   it("is refused more open bodies than the budget has room for, and nothing else", () => {
