@@ -168,14 +168,15 @@ export class ChannelLife {
       case "head":
         return this.localHead(channel, event);
       case "data":
-        if (channel.refused) return;
+        if (channel.muted === "all") return;
         advance(channel.state, "localData");
+        if (channel.muted === "body") return;
         channel.toSend = less(channel.toSend, event.bytes.byteLength);
         this.scheduler.pushBody(channel, event.bytes, undefined);
         channel.full = channel.queue.byteLength >= this.queueBytesMax;
         return;
       case "end":
-        if (channel.refused) return;
+        if (channel.muted === "all") return;
         advance(channel.state, "localEnd");
         if (channel.socket && event.trailers.length > 0)
           throw new RevdialError("HEAD_INVALID", "a socket has no trailers");
@@ -218,6 +219,7 @@ export class ChannelLife {
     if (final) {
       channel.state = next;
       channel.toSend = toSend;
+      if (channel.headOnly || status === 204 || status === 304) channel.muted = "body";
     } else channel.interimHeads += 1;
     if (status === SWITCHING) channel.deadlineAt = undefined;
     this.scheduler.pushHead(channel, frame, end);
@@ -331,7 +333,7 @@ export class ChannelLife {
 
   /** An ordinary answer instead of a socket: nothing of ours may follow it (SPEC §6.5). */
   private socketRefused(channel: Channel): void {
-    channel.refused = true;
+    channel.muted = "all";
     if (channelTransitions[channel.state].localEnd === undefined) return;
     this.scheduler.forgetBody(channel);
     this.scheduler.pushBody(channel, new Uint8Array(), []);

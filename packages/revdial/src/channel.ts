@@ -85,8 +85,8 @@ export interface Channel {
   /** Bytes consumed since the window was last grown, and when that count began: the measure for growth. */
   grownSinceBytes: number;
   grownSinceAt: number;
-  /** Its socket was answered with something else than 101: what we still had to say is void. */
-  refused: boolean;
+  /** What of ours is void: a body where none may be, or all we had to say on a socket that was refused (SPEC §6.2, §6.5). */
+  muted: "body" | "all" | undefined;
   /** Heads below 200 so far, of whichever side answers. */
   interimHeads: number;
   /** When a tick first saw body bytes wait without credit. */
@@ -136,7 +136,7 @@ export function newChannel(
     released: !inbound,
     grownSinceBytes: 0,
     grownSinceAt: now,
-    refused: false,
+    muted: undefined,
     interimHeads: 0,
     blockedSince: undefined,
     emptyData: 0,

@@ -142,8 +142,8 @@ function decodePiece(bytes: Buffer, limits: FrameLimits, frames: Frame[]): void 
     const start = at + HEADER_BYTES;
     const end = start + payloadBytes;
     if (payloadBytes > payloadBytesMax(type, limits)) {
-      const code =
-        type === frameTypes.open || type === frameTypes.head ? "HEAD_TOO_LARGE" : "FRAME_TOO_LARGE";
+      const isHead = type === frameTypes.open || type === frameTypes.head || type === frameTypes.end;
+      const code = isHead ? "HEAD_TOO_LARGE" : "FRAME_TOO_LARGE";
       throw new RevdialError(code, `${payloadBytes} payload bytes in a frame of type ${type}`);
     }
     if (end > total) throw new RevdialError("FRAME_TRUNCATED", "a message ends in a payload");

@@ -34,11 +34,11 @@ export class Liveness {
     this.heardAt = Math.max(this.heardAt, at);
   }
 
-  /** The round trip in milliseconds, or undefined for an answer to nothing we asked. */
+  /** The round trip in milliseconds, or undefined for an answer to nothing we asked. It answers all earlier pings too. */
   answered(token: bigint, now: number): number | undefined {
     const sentAt = this.unanswered.get(token);
     if (sentAt === undefined) return undefined;
-    this.unanswered.clear();
+    for (const earlier of this.unanswered.keys()) if (earlier <= token) this.unanswered.delete(earlier);
     return now - sentAt;
   }
 

@@ -56,6 +56,25 @@ export function keepsLengths(pair: () => Pair): void {
     expect(await collect(reply.body)).toHaveLength(0);
   });
 
+  it.each([
+    ["HEAD", 200],
+    ["GET", 204],
+    ["GET", 304],
+  ])("drops what a handler writes piece by piece to %s with status %i", async (method, status) => {
+    const room: boolean[] = [];
+    pair().left.serve((_request, reply) => {
+      reply.head(status);
+      for (let n = 0; n < 100; n += 1) room.push(reply.write(new Uint8Array(16_384)));
+      reply.end(text.encode("12345"), [["x-sum", "1"]]);
+    });
+    const reply = await pair().right.request({ ...get("/"), method });
+    expect(reply.status).toBe(status);
+    expect(await collect(reply.body)).toHaveLength(0);
+    expect(await reply.trailers).toEqual([["x-sum", "1"]]);
+    expect(room.every((has) => has)).toBe(true);
+    expect(pair().handlerErrors).toEqual([]);
+  });
+
   it("stops the body of a handler that answers HEAD with one", async () => {
     let stopped = false;
     async function* body() {

@@ -244,11 +244,13 @@ class Trial {
       this.do({ do: "reset", channel, code: "CANCELLED", reason: "" });
       account.closed = true;
     } else if (act === "head" && !ours && !headed) {
-      this.do({ do: "head", channel, status: account.socket ? 101 : 200, headers: [], end: false });
+      account.bodiless = !account.socket && pick % 4 === 0;
+      const status = account.socket ? 101 : account.bodiless ? 204 : 200;
+      this.do({ do: "head", channel, status, headers: [], end: false });
       account.headed = true;
     } else if (act === "data" && !endQueued && !refused && (ours || headed)) {
       this.do({ do: "data", channel, bytes: new Uint8Array(size) });
-      account.queued += size;
+      if (!account.bodiless) account.queued += size;
     } else if (act === "end" && !endQueued && !refused && (ours || headed)) {
       this.do({ do: "end", channel, trailers: [] });
       account.endQueued = true;

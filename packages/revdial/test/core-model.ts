@@ -45,6 +45,8 @@ export interface Modelled {
   empty: number;
   interims: number;
   refused: boolean;
+  /** Its answer has no body, whatever is written. */
+  bodiless: boolean;
 }
 
 export class Model {
@@ -85,9 +87,19 @@ export class Model {
     const zero = { queued: 0, sent: 0, got: 0, taken: 0, credited: 0, empty: 0, interims: 0 };
     const waits = ours && this.oursLeft === 0;
     if (ours && !waits) this.oursLeft -= 1;
-    const flags = { waits, closed: false, endQueued: ours && end, refused: false, localEnded: ours && end };
+    const flags = { waits, closed: false, endQueued: ours && end, localEnded: ours && end };
+    const voids = { refused: false, bodiless: false };
     const rest = { handled: false, headed: false, granted: PEER_WINDOW_BYTES, remoteEnded: !ours && end };
-    this.channels.set(id, { ours, socket, announced, reserved: ours || !end, ...zero, ...flags, ...rest });
+    this.channels.set(id, {
+      ours,
+      socket,
+      announced,
+      reserved: ours || !end,
+      ...zero,
+      ...flags,
+      ...voids,
+      ...rest,
+    });
   }
 
   get roomForWindow(): boolean {

@@ -81,6 +81,19 @@ describe("liveness", () => {
     }
   });
 
+  it("takes one answer for those before it, and not for those after", () => {
+    const liveness = new Liveness(5000, 14_500, 0);
+    for (const now of [0, 5000, 10_000]) liveness.tick(now);
+    expect(liveness.answered(2n, 10_001)).toBe(5001);
+    expect(liveness.answered(1n, 10_002)).toBeUndefined();
+    expect(liveness.answered(3n, 10_003)).toBe(3);
+    for (const now of [15_000, 20_000, 25_000]) liveness.tick(now);
+    expect(liveness.answered(4n, 25_001)).toBe(10_001);
+    // Two are still unanswered: silence alone is not enough.
+    expect(liveness.tick(29_999).deadForMs).toBeUndefined();
+    expect(liveness.tick(30_000).deadForMs).toBeGreaterThan(14_500);
+  });
+
   it("ignores an answer to nothing it asked", () => {
     const liveness = new Liveness(5000, 15_000, 0);
     expect(liveness.answered(1n, 5)).toBeUndefined();
