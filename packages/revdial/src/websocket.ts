@@ -16,13 +16,36 @@ export const REVDIAL_SUBPROTOCOL = "revdial.v3";
 const FRAGMENT_BYTES_MIN = 8 * 1024;
 
 /**
+ * Reads nothing before somebody listens to its messages: `ws` drops a message that nobody hears, and one that is lost is the end
+ * of a tunnel. Whoever decides first whether to accept a peer may take its time.
+ */
+class PatientWebSocket extends WebSocket {
+  constructor(...given: ConstructorParameters<typeof WebSocket>) {
+    super(...given);
+    // Told before any byte is read.
+    this.once("open", () => this.pause());
+    this.on("newListener", (event) => {
+      if (event === "message") this.resume();
+    });
+  }
+
+  /** The peer's answer to it has to be read. */
+  override close(code?: number, reason?: string | Buffer): void {
+    this.resume();
+    super.close(code, reason);
+  }
+}
+
+/**
  * What the accepting `ws.WebSocketServer` must be given besides its way to listen (SPEC §2). With other limits of
- * `messageBytesMax`, set `maxPayload` to the same number.
+ * `messageBytesMax`, set `maxPayload` to the same number. Its WebSockets are read from the moment they are accepted, or their
+ * messages listened to: they hear no `close` before either.
  */
 export const webSocketServerOptions = {
   perMessageDeflate: false,
   maxPayload: defaultLimits.messageBytesMax,
   clientTracking: false,
+  WebSocket: PatientWebSocket as typeof WebSocket,
   handleProtocols: (offered: Set<string>): string | false =>
     offered.has(REVDIAL_SUBPROTOCOL) ? REVDIAL_SUBPROTOCOL : false,
 } as const;
@@ -123,7 +146,8 @@ function fragmentsOf(parts: readonly Uint8Array[]): Uint8Array[] {
 }
 
 /**
- * Serves as the accepting side of an open WebSocket. The caller has authenticated the peer and refused any `Origin`. Never
+ * Serves as the accepting side of an open WebSocket, of a server with `webSocketServerOptions`. One of any other server must be
+ * accepted in the turn in which it was upgraded, or what the peer says until then is lost. The caller has authenticated the peer and refused any `Origin`. Never
  * throws for what the peer did: a wrong subprotocol ends the tunnel with PROTOCOL_VERSION. Error: ARGUMENT, for what is no
  * WebSocket of `ws` and for options out of range.
  */

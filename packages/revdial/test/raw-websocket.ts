@@ -37,8 +37,12 @@ export interface RawWebSocket {
   closed: Promise<number | undefined>;
 }
 
-/** Upgrades, with these fields besides the necessary ones. */
-export async function rawWebSocket(url: string, fields: readonly string[] = []): Promise<RawWebSocket> {
+/** Upgrades, with these fields besides the necessary ones. `early` leaves with the request, before it is answered. */
+export async function rawWebSocket(
+  url: string,
+  fields: readonly string[] = [],
+  early: Uint8Array = new Uint8Array(),
+): Promise<RawWebSocket> {
   const { hostname, port, pathname, search } = new URL(url);
   const socket = connect(Number(port), hostname);
   socket.on("error", () => undefined);
@@ -53,7 +57,7 @@ export async function rawWebSocket(url: string, fields: readonly string[] = []):
     `Sec-WebSocket-Protocol: ${REVDIAL_SUBPROTOCOL}`,
     ...fields,
   ];
-  socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+  socket.write(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`), early]));
   let heard = Buffer.alloc(0);
   const { promise: answered, resolve } = Promise.withResolvers<string>();
   const { promise: closed, resolve: close } = Promise.withResolvers<number | undefined>();
