@@ -22,6 +22,7 @@ export interface TunnelSetOptions {
   attemptsMax?: number;
   /** Requests that wait for a member at once; more are REFUSED. Default 64. */
   waitersMax?: number;
+  /** Time and timers. Default: the system's. */
   clock?: Clock;
 }
 
@@ -71,6 +72,11 @@ interface Waiter {
 
 type NoticeListener = (type: string, payload: Uint8Array) => void;
 
+/**
+ * Joins tunnels that others make: add accepted ones as they come. A request waits for the first member within its deadline, goes
+ * to the least loaded, and where it was not sent and can be sent again, to another. `dialTunnelSet` keeps one up by itself. Error:
+ * ARGUMENT for options out of range.
+ */
 export function createTunnelSet(options: TunnelSetOptions = {}): TunnelSet {
   return new Members(options);
 }

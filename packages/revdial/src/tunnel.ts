@@ -135,10 +135,14 @@ export interface TunnelOptions {
   agent?: string;
   /** Number of this process's boot: a whole number from 0 to 2^64 - 1. Default 0. */
   incarnation?: number | bigint;
-  /** Optional parts that we speak, by name: at most 255 of 1 to 255 bytes, 4,000 with `agent`. */
+  /**
+   * Names of optional parts that this side has; one is in use when both sides name it (`peer.features`). At most 255 of 1 to
+   * 255 bytes, 4,000 with `agent`. Default: none.
+   */
   features?: readonly string[];
-  /** SPEC §8 says what each may be. */
+  /** What differs from `defaultLimits`; SPEC §8 says what each may be. */
   limits?: Partial<TunnelLimits>;
+  /** Time and timers. Default: the system's. */
   clock?: Clock;
   /** Told what a handler or a notice listener threw. Default: `process.emitWarning`. */
   onHandlerError?: (error: unknown) => void;

@@ -170,6 +170,8 @@ describe("README.md", () => {
   it("shows the example that is compiled and run below", () => {
     const example = /```ts\n([\s\S]*?)```/.exec(read("README.md"))?.[1];
     expect(read("test/readme-example.ts")).toBe(example?.replace('from "revdial"', 'from "../src/index.ts"'));
+    const code = example?.split("\n").filter((line) => line !== "" && !line.startsWith("//"));
+    expect(code?.length).toBeLessThanOrEqual(20);
   });
 
   it("has an example that does what it says", async () => {
