@@ -93,8 +93,8 @@ export class Answer implements DispatchHandler {
 
   private interim(status: number, headers: FieldObject): void {
     const { request, response } = this;
-    // HTTP/1.0 knows no such heads (RFC 9110 §15.2).
-    if (request.httpVersion === "1.0") return;
+    // Earlier versions know no such heads (RFC 9110 §15.2).
+    if (request.httpVersion !== "1.1") return;
     try {
       if (status === 100) response.writeContinue();
       // Not writeEarlyHints: it takes one form of Link only, where the field may hold a list and quoted text.
