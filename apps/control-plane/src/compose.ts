@@ -21,6 +21,8 @@ import { createDoctorTunnels } from "./tunnels/doctor-tunnels.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
+import { prismaDiskHistoryStore } from "./wolves/disk-history.prisma.ts";
+import { createDiskHistory } from "./wolves/disk-history.ts";
 import { createHealthMonitor } from "./wolves/health-monitor.ts";
 import { wolfRoutes } from "./wolves/wolf-routes.ts";
 import { createWolfService } from "./wolves/wolf-service.ts";
@@ -37,6 +39,7 @@ export interface ControlPlane {
 
 /** How long requests in flight may take after the last tunnel has ended. */
 const REQUESTS_DRAIN_MS = 5000;
+const DISK_PRUNE_INTERVAL_MS = 10 * 60_000;
 
 export function compose(config: Config, databaseUrl: string, log: Log): ControlPlane {
   const clock = systemClock;
@@ -75,6 +78,12 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     sessions.changedElsewhere();
   };
   const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved });
+  const diskHistory = createDiskHistory({
+    store: prismaDiskHistoryStore(prisma),
+    wolves: wolfStore,
+    clock,
+    log,
+  });
   const sessions = createSessionService({
     store: prismaSessionStore(prisma),
     wolves: wolfStore,
@@ -106,7 +115,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     tunnelPosts: overHttp.posts,
     routers: [
       identityRoutes(identity),
-      wolfRoutes({ wolves, identity, rttMsOf: gateway.rttMsOf }),
+      wolfRoutes({ wolves, diskHistory, identity, rttMsOf: gateway.rttMsOf }),
       sessionRoutes({ sessions, screen: createScreen(gateway), identity }),
       upgradeRoutes(),
       overHttp.routes,
@@ -116,6 +125,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
   attachUpgrades(server, admission, log);
 
   let reconciling: Timer | undefined;
+  let pruning: Timer | undefined;
   return {
     app,
     identity,
@@ -128,12 +138,14 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
         sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id)),
       );
+      pruning = repeat(clock, DISK_PRUNE_INTERVAL_MS, diskHistory.prune);
       return (server.address() as AddressInfo).port;
     },
 
     async stop() {
       isDraining = true;
       reconciling?.cancel();
+      pruning?.cancel();
       sessions.close();
       // Still listening: over HTTP, what is in flight needs new connections to arrive.
       doctors.close();

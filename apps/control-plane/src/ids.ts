@@ -3,6 +3,6 @@ import { monotonicFactory } from "ulid";
 
 const next = monotonicFactory();
 
-export function newId(prefix: "wlf" | "ses" | "usr" | "key"): string {
+export function newId(prefix: "wlf" | "ses" | "usr" | "key" | "dsk"): string {
   return `${prefix}_${next()}`;
 }

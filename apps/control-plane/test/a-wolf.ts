@@ -1,4 +1,5 @@
 /** A wolf with everything in order, for tests of decisions. */
+import type { HostUsage } from "@wolfpack/api-contract";
 import type { Wolf } from "../src/wolves/wolf-store.ts";
 
 export function aWolf(overrides: Partial<Wolf> = {}): Wolf {
@@ -23,8 +24,37 @@ export function aWolf(overrides: Partial<Wolf> = {}): Wolf {
     labels: {},
     region: null,
     costPerHour: null,
+    host: null,
+    usage: null,
+    wolfRestarts: 0,
     createdAt: at,
     updatedAt: at,
+    ...overrides,
+  };
+}
+
+const GIB = 2 ** 30;
+
+/** An idle host with one disk. */
+export function aUsage(overrides: Partial<HostUsage> = {}): HostUsage {
+  return {
+    cpu_load: 0.25,
+    memory_available_bytes: 8 * GIB,
+    gpu_state: "ok",
+    gpu_detail: null,
+    gpus: [],
+    disks: [aDisk("/")],
+    ...overrides,
+  };
+}
+
+export function aDisk(mount: string, overrides: Partial<HostUsage["disks"][number]> = {}) {
+  return {
+    mount,
+    total_bytes: 100 * GIB,
+    used_bytes: 40 * GIB,
+    available_bytes: 55 * GIB,
+    level: "ok" as const,
     ...overrides,
   };
 }

@@ -1,5 +1,6 @@
 /** What an agent says in NOTICE frames of its tunnel: JSON in UTF-8. The control plane drops and counts whatever does not fit. */
 import { z } from "zod";
+import { HostFacts, HostUsage } from "./host.ts";
 import { RegisterWolfRequest } from "./schemas.ts";
 
 export const agentNoticeTypes = {
@@ -10,16 +11,19 @@ export const agentNoticeTypes = {
   relist: "relist",
 } as const;
 
-/** At connect and on change: what the wolf can take. */
-export const AgentInventory = RegisterWolfRequest.omit({ name: true, address: true }).required({
-  agent_version: true,
-});
+/** At connect and on change: what the wolf can take, and what its host consists of. */
+export const AgentInventory = RegisterWolfRequest.omit({ name: true, address: true })
+  .required({ agent_version: true })
+  .extend({ host: HostFacts.optional() });
 export type AgentInventory = z.infer<typeof AgentInventory>;
 
-/** Every ten seconds, and at once when `wolf` changes: how Wolf answers the agent's probe. */
+/** Every ten seconds, and at once when `wolf` changes: how Wolf answers the agent's probe, and how the host does. */
 export const AgentHeartbeat = z.strictObject({
   wolf: z.enum(["ok", "slow", "unreachable"]),
   detail: z.string().max(200).optional(),
+  usage: HostUsage.optional(),
+  /** Restarts of Wolf since the agent started, and whether the last is so recent that it may not be over. */
+  restarts: z.strictObject({ count: z.int().min(0).max(1_000_000), recent: z.boolean() }).optional(),
 });
 export type AgentHeartbeat = z.infer<typeof AgentHeartbeat>;
 

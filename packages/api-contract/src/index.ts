@@ -16,9 +16,21 @@ export {
   type WolfpackClient,
   wolfpackClient,
 } from "./client.ts";
+export {
+  DiskLevel,
+  DiskUsage,
+  Gpu,
+  GpuState,
+  GpuUsage,
+  HostFacts,
+  HostUsage,
+  hostLimits,
+  Mount,
+} from "./host.ts";
 export { openApiDocument } from "./openapi.ts";
 export { type Auth, type Operation, type OperationId, operations, problemsOf } from "./operations.ts";
 export { type ProblemCode, type ProblemKind, problemCodes, problemKind, problems } from "./problems.ts";
+export { GpuType } from "./schema-parts.ts";
 export {
   ApiKey,
   ApiKeyId,
@@ -28,9 +40,13 @@ export {
   CreatedApiKey,
   CreateSessionRequest,
   CreateUserRequest,
+  DiskHistoryQuery,
+  DiskSample,
+  DiskSampleId,
   ForceQuery,
-  GpuType,
   Health,
+  HealthReason,
+  HealthReasonCode,
   HeartbeatRequest,
   Intent,
   ListSessionsQuery,

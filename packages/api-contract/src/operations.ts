@@ -99,6 +99,17 @@ export const operations = {
     responses: { 200: s.WolfInstance },
     problems: ["wolf-not-found"],
   },
+  listDiskHistory: {
+    method: "GET",
+    path: "/api/v1/wolf-instances/{id}/disk-history",
+    summary: "How full a wolf's mounts were, over the last 7 days",
+    auth: "user",
+    params: wolf,
+    query: s.DiskHistoryQuery,
+    responses: { 200: z.array(s.DiskSample) },
+    headers: link,
+    problems: ["wolf-not-found"],
+  },
   deleteWolf: {
     method: "DELETE",
     path: "/api/v1/wolf-instances/{id}",

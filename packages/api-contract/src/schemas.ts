@@ -1,27 +1,14 @@
 /** Schemas of every body, query and path parameter of the API. JSON is snake_case; what a client sends is strict, times are ISO 8601 in UTC. */
 import { z } from "zod";
+import { DiskUsage, HostFacts, HostUsage, Mount } from "./host.ts";
 import { problemCodes } from "./problems.ts";
-
-const instant = z.iso.datetime().meta({ description: "ISO 8601, UTC", example: "2026-11-23T12:00:00.000Z" });
-/** Crockford base32 ULID behind a prefix. */
-const prefixedId = (prefix: string) => z.string().regex(new RegExp(`^${prefix}_[0-9A-HJKMNP-TV-Z]{26}$`));
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
-const noControls = /^[^\u0000-\u001f\u007f]*$/;
-/** One line of text. Half a surrogate pair is refused here because PostgreSQL would refuse it later. */
-const line = (charactersMax: number) =>
-  z
-    .string()
-    .max(charactersMax)
-    .regex(noControls, "has control characters")
-    .refine((text) => text.isWellFormed(), "is not well-formed Unicode");
+import { GpuType, instant, line, prefixedId } from "./schema-parts.ts";
 
 export const WolfId = prefixedId("wlf").meta({ example: "wlf_01KB00000000000000000000WF" });
 export const SessionId = prefixedId("ses").meta({ example: "ses_01KB00000000000000000000SE" });
 export const UserId = prefixedId("usr");
 export const ApiKeyId = prefixedId("key");
-
-export const GpuType = z.enum(["nvidia", "amd", "intel", "none"]).meta({ id: "GpuType" });
-export type GpuType = z.infer<typeof GpuType>;
+export const DiskSampleId = prefixedId("dsk").meta({ example: "dsk_01KB00000000000000000000DS" });
 
 export const WolfStatus = z
   .enum(["online", "degraded", "offline"])
@@ -31,6 +18,15 @@ export const Connectivity = z.enum(["connected", "suspect", "lost"]);
 export type Connectivity = z.infer<typeof Connectivity>;
 export const Health = z.enum(["ok", "degraded", "failed"]);
 export type Health = z.infer<typeof Health>;
+/** Why a wolf is not ok; docs/operations/health.md says what to do. */
+export const HealthReasonCode = z
+  .enum(["wolf-slow", "wolf-unreachable", "wolf-restarted", "gpu-missing", "gpu-unknown", "disk-critical"])
+  .meta({ id: "HealthReasonCode" });
+export type HealthReasonCode = z.infer<typeof HealthReasonCode>;
+export const HealthReason = z
+  .object({ code: HealthReasonCode, detail: z.string() })
+  .meta({ id: "HealthReason", description: "The code is stable; the detail is for people." });
+export type HealthReason = z.infer<typeof HealthReason>;
 export const Intent = z.enum(["pending", "active", "cordoned", "draining", "retired"]);
 export type Intent = z.infer<typeof Intent>;
 
@@ -81,7 +77,7 @@ export const WolfInstance = z
     status: WolfStatus,
     connectivity: Connectivity,
     health: Health,
-    health_reasons: z.array(z.string()),
+    health_reasons: z.array(HealthReason),
     intent: Intent,
     gpu_type: GpuType,
     connected_sandboxes: z.int().min(0),
@@ -91,14 +87,29 @@ export const WolfInstance = z
     region: z.string().nullable(),
     cost_per_hour: z.number().nullable(),
     agent_version: z.string().nullable(),
-    // Absent in the answers of earlier versions, which an agent of this one still has to read.
+    // These are absent in the answers of earlier versions, which an agent of this one still has to read.
     wolf_capabilities: WolfCapabilities.nullish().meta({ description: "Null: not known." }),
+    host: HostFacts.nullish().meta({ description: "Null until an agent has said." }),
+    usage: z
+      .object({ ...HostUsage.shape, received_at: instant })
+      .nullish()
+      .meta({ description: "The newest figures; `received_at` says when they came." }),
+    wolf_restarts: z
+      .int()
+      .min(0)
+      .optional()
+      .meta({ description: "Restarts of the Wolf process that its agent has seen since it started." }),
     tunnel: z.object({ epoch: z.int(), since: instant, rtt_ms: z.number().nullable() }).nullable(),
     created_at: instant,
     updated_at: instant,
   })
   .meta({ id: "WolfInstance", description: "One GPU host that runs Wolf." });
 export type WolfInstance = z.infer<typeof WolfInstance>;
+
+export const DiskSample = z
+  .object({ id: DiskSampleId, at: instant, ...DiskUsage.shape })
+  .meta({ id: "DiskSample", description: "How full a mount was; one for every five minutes at most." });
+export type DiskSample = z.infer<typeof DiskSample>;
 
 export const HeartbeatRequest = z
   .strictObject({
@@ -281,6 +292,14 @@ export const ListWolvesQuery = z.strictObject({
   name: WolfName.optional(),
 });
 export type ListWolvesQuery = z.infer<typeof ListWolvesQuery>;
+export const DiskHistoryQuery = z.strictObject({
+  limit: Limit,
+  cursor: Cursor,
+  mount: Mount.optional(),
+  since: instant.optional(),
+  until: instant.optional(),
+});
+export type DiskHistoryQuery = z.infer<typeof DiskHistoryQuery>;
 export const ListSessionsQuery = z.strictObject({
   limit: Limit,
   cursor: Cursor,

@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, it } from "@jest/globals";
 import type { AgentWolfEvent } from "@wolfpack/api-contract";
 import fc from "fast-check";
+import { aDisk, aUsage } from "../../test/a-wolf.ts";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
 import { createLogger } from "../logger.ts";
-import type { WolfReport } from "../wolves/wolf-store.ts";
+import type { UsageReport, WolfReport } from "../wolves/wolf-store.ts";
 import { type AgentNotices, agentNotices, type NoticeSink } from "./agent-notices.ts";
 
 let clock: ManualClock;
@@ -11,6 +12,7 @@ let lines: { msg: string; why?: string; type?: string; dropped?: number; dropped
 let notices: AgentNotices;
 let health: unknown[];
 let reports: WolfReport[];
+let usages: UsageReport[];
 let events: AgentWolfEvent[];
 let known: unknown[];
 let sink: NoticeSink;
@@ -20,11 +22,13 @@ beforeEach(() => {
   lines = [];
   health = [];
   reports = [];
+  usages = [];
   events = [];
   known = [];
   sink = {
     health: async (state) => health.push(state),
     report: async (report) => reports.push(report),
+    usage: async (report) => usages.push(report),
     event: (event) => void events.push(event),
     capabilities: async (said) => known.push(said),
     relist: () => void known.push("relist"),
@@ -47,7 +51,10 @@ describe("notices of an agent", () => {
     say("wolf-event", event(1));
     await settle();
     expect(health).toEqual([
-      { health: "failed", reasons: ["Wolf does not answer its agent: connect ENOENT"] },
+      {
+        health: "failed",
+        reasons: [{ code: "wolf-unreachable", detail: "Wolf does not answer its agent: connect ENOENT" }],
+      },
     ]);
     expect(reports).toEqual([
       {
@@ -76,15 +83,89 @@ describe("notices of an agent", () => {
 
   it("write health only when it changes, and its recovery", async () => {
     notices.open(sink);
-    for (const wolf of ["ok", "ok", "slow", "slow", "ok"]) {
+    for (const wolf of ["ok", "ok", "slow", "slow", "ok", "ok"]) {
       say("heartbeat", { wolf });
       await settle();
     }
     expect(health).toEqual([
       { health: "ok", reasons: [] },
-      { health: "degraded", reasons: ["Wolf answers slowly"] },
+      { health: "degraded", reasons: [{ code: "wolf-slow", detail: "Wolf answers slowly" }] },
       { health: "ok", reasons: [] },
     ]);
+  });
+
+  it("write a host's figures every thirty seconds at most, and judge all of them at once", async () => {
+    notices.open(sink);
+    const beat = (cpu_load: number, level: "ok" | "critical") =>
+      say("heartbeat", { wolf: "ok", usage: aUsage({ cpu_load, disks: [aDisk("/", { level })] }) });
+    for (let i = 0; i < 50; i += 1) beat(i, i === 49 ? "critical" : "ok");
+    await settle();
+    expect(usages).toEqual([
+      { usage: aUsage({ cpu_load: 0 }), wolfRestarts: 0, sampleIds: [expect.stringMatching(/^dsk_/)] },
+    ]);
+    expect(health.at(-1)).toEqual({
+      health: "degraded",
+      reasons: [{ code: "disk-critical", detail: "Almost full: /" }],
+    });
+    clock.advance(30_000);
+    beat(7, "ok");
+    await settle();
+    expect(usages).toHaveLength(2);
+  });
+
+  const gpu = {
+    id: "0000:01:00.0",
+    vendor: "nvidia",
+    model: null,
+    driver: null,
+    vram_bytes: null,
+    render_node: null,
+  };
+  const host = { cpu_model: null, cpu_count: 8, memory_bytes: 1, gpus: [gpu] };
+  const facts = { max_sandboxes: 3, agent_version: "1", labels: {} };
+  const beatWith = (usage: object) =>
+    ["heartbeat", { wolf: "ok", usage: { ...aUsage(), ...usage } }] as const;
+  const inventoryWith = (more: object) => ["inventory", { ...facts, host: { ...host, ...more } }] as const;
+  const hostile: (readonly [string, object])[] = [
+    beatWith({ disks: Array.from({ length: 10_000 }, (_, i) => aDisk(`/${i}`)) }),
+    beatWith({ disks: Array.from({ length: 33 }, (_, i) => aDisk(`/${i}`)) }),
+    beatWith({ disks: [aDisk("/"), aDisk("/")] }),
+    beatWith({ disks: [aDisk("/", { total_bytes: -1 })] }),
+    beatWith({ disks: [aDisk("/", { used_bytes: 1e300 })] }),
+    beatWith({ disks: [aDisk("/", { used_bytes: 0.5 })] }),
+    beatWith({ disks: [aDisk("/", { used_bytes: Number.NaN })] }),
+    beatWith({ disks: [aDisk("data")] }),
+    beatWith({ disks: [aDisk("/\u0000")] }),
+    beatWith({ disks: [aDisk("/\ud800")] }),
+    beatWith({ disks: [aDisk(`/${"x".repeat(255)}`)] }),
+    beatWith({ disks: [{ ...aDisk("/"), epoch: 9 }] }),
+    beatWith({ cpu_load: Number.POSITIVE_INFINITY, memory_available_bytes: -1 }),
+    beatWith({ gpu_state: "idle" }),
+    beatWith({ gpu_detail: "x".repeat(201) }),
+    beatWith({ gpus: [{ id: "a", utilisation_percent: 101 }] }),
+    beatWith({ mood: "good" }),
+    ["heartbeat", { wolf: "ok", restarts: { count: -1, recent: false } }],
+    ["heartbeat", { wolf: "ok", restarts: { count: 2 ** 31, recent: false } }],
+    inventoryWith({ gpus: Array.from({ length: 17 }, (_, i) => ({ ...gpu, id: `${i}` })) }),
+    inventoryWith({ gpus: [gpu, gpu] }),
+    inventoryWith({ gpus: [{ ...gpu, vendor: "none" }] }),
+    inventoryWith({ gpus: [{ ...gpu, vram_bytes: "16 GB" }] }),
+    inventoryWith({ cpu_count: 0 }),
+    inventoryWith({ memory_bytes: 1e30 }),
+    inventoryWith({ mood: "good" }),
+  ];
+
+  it.each(hostile)("of a host that cannot be are refused and change nothing (%#: %s)", async (type, json) => {
+    notices.open(sink);
+    say("inventory", { ...facts, host });
+    say(...beatWith({}));
+    await settle();
+    const before = JSON.stringify([health, reports, usages]);
+    clock.advance(60_000);
+    say(type, json);
+    await settle();
+    expect(JSON.stringify([health, reports, usages])).toBe(before);
+    expect(lines).toEqual([expect.objectContaining({ why: "does not fit its schema", type, dropped: 1 })]);
   });
 
   it("that come before the epoch is known are kept, in order", () => {

@@ -9,18 +9,21 @@ import {
   AgentRelist,
   AgentWolfEvent,
   agentNoticeTypes,
+  type HostFacts,
   type WolfCapabilities,
 } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
+import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
-import { healthOf } from "../wolves/wolf-lifecycle.ts";
+import { type HealthState, healthJudge } from "../wolves/health.ts";
 import { reportOf } from "../wolves/wolf-service.ts";
-import type { WolfReport } from "../wolves/wolf-store.ts";
+import type { UsageReport, WolfReport } from "../wolves/wolf-store.ts";
 import { newestWrite } from "./newest-write.ts";
 
 export interface NoticeSink {
-  health(state: ReturnType<typeof healthOf>): Promise<unknown>;
-  report(report: WolfReport): Promise<unknown>;
+  health(state: HealthState): Promise<unknown>;
+  report(report: WolfReport & { host?: HostFacts | undefined }): Promise<unknown>;
+  usage(report: UsageReport): Promise<unknown>;
   /** Null: not known. */
   capabilities(capabilities: WolfCapabilities | null): Promise<unknown>;
   event(event: AgentWolfEvent): void;
@@ -45,6 +48,8 @@ const NOTICES_EARLY_MAX = 16;
 /** Dropped notices are logged at most this often per tunnel: a flood of them is no flood of lines. */
 const DROPS_LOGGED_EVERY_MS = 10_000;
 const WRITE_RETRY_MS = 5000;
+/** Figures change all the time: they are written so often at most. Health, which is what they are judged by, at once. */
+const USAGE_EVERY_MS = 30_000;
 
 export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }): AgentNotices {
   const { wolfId, clock } = options;
@@ -77,20 +82,37 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
       const health = writer("health", sink.health);
       const report = writer("report", sink.report);
       const capabilities = writer("capabilities", sink.capabilities);
+      const usage = writer("usage", sink.usage);
       stop = () => {
         capabilities.stop();
         health.stop();
         report.stop();
+        usage.stop();
+      };
+      const judge = healthJudge();
+      let usageAt = Number.NEGATIVE_INFINITY;
+      const takeUsage = (beat: AgentHeartbeat) => {
+        const now = clock.now().getTime();
+        // The wall clock may step back.
+        if (beat.usage === undefined || (now >= usageAt && now - usageAt < USAGE_EVERY_MS)) return;
+        usageAt = now;
+        usage.set({
+          usage: beat.usage,
+          wolfRestarts: beat.restarts?.count ?? 0,
+          sampleIds: beat.usage.disks.map(() => newId("dsk")),
+        });
       };
       const readers: Record<string, (json: unknown) => boolean> = {
         [agentNoticeTypes.heartbeat](json) {
           const { success, data } = AgentHeartbeat.safeParse(json);
-          if (success) health.set(healthOf(data.wolf, data.detail));
-          return success;
+          if (!success) return false;
+          health.set(judge(data));
+          takeUsage(data);
+          return true;
         },
         [agentNoticeTypes.inventory](json) {
           const { success, data } = AgentInventory.safeParse(json);
-          if (success) report.set(reportOf(data));
+          if (success) report.set({ ...reportOf(data), host: data.host });
           return success;
         },
         [agentNoticeTypes.capabilities](json) {

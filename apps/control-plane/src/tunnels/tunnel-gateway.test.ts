@@ -41,6 +41,7 @@ beforeEach(() => {
   gateway = createTunnelGateway({
     store: {
       openTunnel: () => openTunnel(),
+      changeUsage: async () => true,
       changeHealth: async (...args) => writes.push(["health", ...args]) > 0,
       changeCapabilities: async () => true,
       changeReport: async (...args) => writes.push(["report", ...args]) > 0,
@@ -334,7 +335,14 @@ describe("what an agent says", () => {
     await settle();
     expect(writes).toEqual([
       ["report", "wlf_a", 1, expect.objectContaining({ gpuType: "amd", maxSandboxes: 3 }), expect.any(Date)],
-      ["health", "wlf_a", 1, "degraded", ["Wolf answers slowly"], expect.any(Date)],
+      [
+        "health",
+        "wlf_a",
+        1,
+        "degraded",
+        [{ code: "wolf-slow", detail: "Wolf answers slowly" }],
+        expect.any(Date),
+      ],
     ]);
   });
 

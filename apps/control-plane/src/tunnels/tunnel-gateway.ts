@@ -50,7 +50,10 @@ export interface TunnelGateway extends Tunnels {
 }
 
 export interface TunnelGatewayOptions {
-  store: Pick<WolfStore, "openTunnel" | "changeHealth" | "changeReport" | "changeCapabilities">;
+  store: Pick<
+    WolfStore,
+    "openTunnel" | "changeHealth" | "changeReport" | "changeUsage" | "changeCapabilities"
+  >;
   clock: Clock;
   log: Log;
   random: () => number;
@@ -176,6 +179,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       notices.open({
         health: ({ health, reasons }) => store.changeHealth(id, epoch, health, reasons, clock.now()),
         report: (report) => store.changeReport(id, epoch, report, clock.now()),
+        usage: (report) => store.changeUsage(id, epoch, report, clock.now()),
         capabilities: (known) => store.changeCapabilities(id, epoch, known, clock.now()),
         // A tunnel that was replaced may still speak; the newest one's word counts.
         event: (event) => void (isLive() && tell(events, { wolfId: id, epoch, incarnation }, event)),

@@ -8,10 +8,17 @@ import {
 } from "node:net";
 import { text as readText } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { operations, type ProblemCode, problems, problemsOf, SessionId } from "@wolfpack/api-contract";
+import {
+  operations,
+  type ProblemCode,
+  problems,
+  problemsOf,
+  SessionId,
+  WolfInstance,
+} from "@wolfpack/api-contract";
 import { dialTunnel, type RevdialError, type Tunnel } from "revdial";
 import request from "supertest";
-import { aWolf } from "../../test/a-wolf.ts";
+import { aDisk, aUsage, aWolf } from "../../test/a-wolf.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
 import {
   dial,
@@ -111,12 +118,36 @@ describe("GET /api/v1/revdial", () => {
     await until(async () => (await show(id)).max_sandboxes === 5);
     expect(await show(id)).toMatchObject({
       status: "degraded",
-      health_reasons: ["Wolf answers slowly: took  9 s"],
+      health_reasons: [{ code: "wolf-slow", detail: "Wolf answers slowly: took  9 s" }],
       gpu_type: "amd",
       agent_version: "9.9.9",
     });
     say("heartbeat", { wolf: "ok" });
+    say("heartbeat", { wolf: "ok" });
     await until(async () => (await show(id)).status === "online");
+  });
+
+  it("shows what the agent says of its host, and keeps it in the disk history", async () => {
+    const id = await register("wolf-host");
+    const tunnel = await dial(api.url, "wolf-wolf-host", RUNNER_TOKEN);
+    const say = (type: string, json: unknown) => tunnel.notify(type, Buffer.from(JSON.stringify(json)));
+    const host = { cpu_model: "A CPU", cpu_count: 8, memory_bytes: 64, gpus: [] };
+    expect(await show(id)).toMatchObject({ host: null, usage: null, wolf_restarts: 0 });
+    say("inventory", { max_sandboxes: 5, agent_version: "9.9.9", labels: {}, host });
+    const usage = aUsage({ disks: [aDisk("/data", { level: "critical" })] });
+    say("heartbeat", { wolf: "ok", usage, restarts: { count: 2, recent: false } });
+    await until(async () => (await show(id)).usage !== null);
+    await until(async () => (await show(id)).health === "degraded");
+    expect(WolfInstance.parse(await show(id))).toMatchObject({
+      host,
+      usage: { ...usage, received_at: expect.any(String) },
+      wolf_restarts: 2,
+      health_reasons: [{ code: "disk-critical", detail: "Almost full: /data" }],
+    });
+    const { body } = await request(api.url)
+      .get(`/api/v1/wolf-instances/${id}/disk-history`)
+      .set({ authorization: `Bearer ${api.adminKey}` });
+    expect(body).toEqual([{ id: expect.any(String), at: expect.any(String), ...usage.disks[0] }]);
   });
 
   it("replaces the tunnel of a wolf that dials again", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { Connectivity, Health } from "@wolfpack/api-contract";
-import { connectivityTransitions, derivedStatus, healthOf } from "./wolf-lifecycle.ts";
+import { connectivityTransitions, derivedStatus } from "./wolf-lifecycle.ts";
 
 describe("a wolf's status", () => {
   it("is online only when it is connected and healthy, and offline only when it is lost", () => {
@@ -38,26 +38,5 @@ describe("connectivity", () => {
 
   it("of a connected wolf is not ended by a grace that runs out late", () => {
     expect(connectivityTransitions.connected.graceOver).toBeUndefined();
-  });
-});
-
-describe("health", () => {
-  it("is ok without reasons when Wolf answers", () => {
-    expect(healthOf("ok", "whatever")).toEqual({ health: "ok", reasons: [] });
-  });
-
-  it("is degraded when Wolf is slow and failed when it does not answer, with a reason", () => {
-    expect(healthOf("slow", undefined)).toEqual({ health: "degraded", reasons: ["Wolf answers slowly"] });
-    expect(healthOf("unreachable", "connect ENOENT")).toEqual({
-      health: "failed",
-      reasons: ["Wolf does not answer its agent: connect ENOENT"],
-    });
-  });
-
-  it("has no control characters of the agent in its reason", () => {
-    expect(healthOf("slow", "\u0000took\r\n\u001b[31m9 s").reasons).toEqual([
-      "Wolf answers slowly: took [31m9 s",
-    ]);
-    expect(healthOf("slow", "\u0000\n").reasons).toEqual(["Wolf answers slowly"]);
   });
 });

@@ -22,18 +22,3 @@ export const connectivityTransitions: Record<
   suspect: { tunnelOpened: "connected", graceOver: "lost", heartbeat: "suspect" },
   lost: { tunnelOpened: "connected", heartbeat: "connected" },
 };
-
-/** What the agent's probe of Wolf says about health. */
-export function healthOf(
-  wolf: "ok" | "slow" | "unreachable",
-  detail: string | undefined,
-): { health: Health; reasons: string[] } {
-  if (wolf === "ok") return { health: "ok", reasons: [] };
-  // PostgreSQL takes no NUL, and nobody wants the others in a list.
-  const said = detail?.replace(/\p{Cc}+/gu, " ").trim();
-  const what = wolf === "slow" ? "Wolf answers slowly" : "Wolf does not answer its agent";
-  return {
-    health: wolf === "slow" ? "degraded" : "failed",
-    reasons: [said ? `${what}: ${said}` : what],
-  };
-}

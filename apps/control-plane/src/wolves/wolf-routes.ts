@@ -1,5 +1,6 @@
 /** HTTP in, one service call, HTTP out: wolf instances, with the original's paths and shapes. */
 import {
+  DiskHistoryQuery,
   ForceQuery,
   HeartbeatRequest,
   ListWolvesQuery,
@@ -12,18 +13,20 @@ import { requireAdmin, requireRunnerOrAdmin, requireUser } from "../http/authent
 import { sendPage } from "../http/page.ts";
 import { parseBody, parseId, parseOptionalBody, parseQuery } from "../http/validate.ts";
 import type { Identity } from "../identity/principal.ts";
+import type { DiskHistory } from "./disk-history.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import { type WolfService, wolfNotFound } from "./wolf-service.ts";
 import type { Wolf } from "./wolf-store.ts";
 
 export interface WolfRoutesOptions {
   wolves: WolfService;
+  diskHistory: DiskHistory;
   identity: Identity;
   /** Last measured round trip of a wolf's live tunnel. */
   rttMsOf: (wolfId: string) => number | undefined;
 }
 
-export function wolfRoutes({ wolves, identity, rttMsOf }: WolfRoutesOptions): Router {
+export function wolfRoutes({ wolves, diskHistory, identity, rttMsOf }: WolfRoutesOptions): Router {
   const router = Router();
   const toResponse = (wolf: Wolf): WolfInstance => toWolfResponse(wolf, rttMsOf(wolf.id));
   const idOf = (value: unknown) => parseId(WolfId, value, wolfNotFound);
@@ -44,6 +47,11 @@ export function wolfRoutes({ wolves, identity, rttMsOf }: WolfRoutesOptions): Ro
 
   router.get("/wolf-instances/:id", requireUser(identity), async (req, res) => {
     res.json(toResponse(await wolves.get(idOf(req.params.id))));
+  });
+
+  router.get("/wolf-instances/:id/disk-history", requireUser(identity), async (req, res) => {
+    const query = parseQuery(DiskHistoryQuery, req);
+    sendPage(req, res, await diskHistory.list(idOf(req.params.id), query), query.limit);
   });
 
   router.delete("/wolf-instances/:id", requireAdmin(identity), async (req, res) => {
@@ -75,6 +83,9 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined): WolfInsta
     cost_per_hour: wolf.costPerHour,
     agent_version: wolf.agentVersion,
     wolf_capabilities: wolf.capabilities,
+    host: wolf.host,
+    usage: wolf.usage,
+    wolf_restarts: wolf.wolfRestarts,
     tunnel:
       wolf.tunnelSince === null
         ? null

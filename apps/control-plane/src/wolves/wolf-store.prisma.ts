@@ -1,11 +1,15 @@
 /** Wolves in PostgreSQL: hand-written statements, each guarded by what must still hold (an ORM's read-then-write overcommits). */
+import type { HostUsage } from "@wolfpack/api-contract";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
+import { DISK_SAMPLES_PER_SLOT_MAX, diskSlotOf } from "./disk-history.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import type { TunnelKey, Wolf, WolfStore } from "./wolf-store.ts";
 
-export function toWolf(row: WolfInstance): Wolf {
+type Row = Omit<WolfInstance, "host" | "usage"> & Partial<WolfInstance>;
+
+export function toWolf(row: Row): Wolf {
   return {
     id: row.id,
     name: row.name,
@@ -13,7 +17,7 @@ export function toWolf(row: WolfInstance): Wolf {
     connectivity: row.connectivity as Wolf["connectivity"],
     connectivitySince: row.connectivity_since,
     health: row.health as Wolf["health"],
-    healthReasons: row.health_reasons,
+    healthReasons: row.health_reasons as Wolf["healthReasons"],
     intent: row.intent as Wolf["intent"],
     gpuType: row.gpu_type as Wolf["gpuType"],
     maxSandboxes: row.max_sandboxes,
@@ -26,6 +30,12 @@ export function toWolf(row: WolfInstance): Wolf {
     labels: row.labels as Record<string, string>,
     region: row.region,
     costPerHour: row.cost_per_hour,
+    host: (row.host ?? null) as Wolf["host"],
+    usage:
+      row.usage && row.usage_at
+        ? { ...(row.usage as unknown as HostUsage), received_at: row.usage_at.toISOString() }
+        : null,
+    wolfRestarts: row.wolf_restarts,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
@@ -101,7 +111,12 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
 
     async candidates() {
       return (
-        await prisma.wolfInstance.findMany({ where: { intent: { not: "retired" } }, orderBy: { id: "asc" } })
+        await prisma.wolfInstance.findMany({
+          where: { intent: { not: "retired" } },
+          orderBy: { id: "asc" },
+          // Kilobytes per wolf that no policy reads.
+          omit: { host: true, usage: true },
+        })
       ).map(toWolf);
     },
 
@@ -150,7 +165,7 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
 
     async changeHealth(id, epoch, health, reasons, now) {
       const count = await prisma.$executeRaw`
-        UPDATE wolf_instance SET health = ${health}, health_reasons = ${[...reasons]}::text[], updated_at = ${now}
+        UPDATE wolf_instance SET health = ${health}, health_reasons = ${JSON.stringify(reasons)}::jsonb, updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch}`;
       return count === 1;
     },
@@ -163,12 +178,39 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
       return count === 1;
     },
 
-    async changeReport(id, epoch, { gpuType, maxSandboxes, labels, region, costPerHour, agentVersion }, now) {
+    async changeReport(id, epoch, report, now) {
+      const { gpuType, maxSandboxes, labels, region, costPerHour, agentVersion, host } = report;
       const count = await prisma.$executeRaw`
         UPDATE wolf_instance SET gpu_type = ${gpuType}, max_sandboxes = ${maxSandboxes}, labels = ${JSON.stringify(labels)}::jsonb,
-          region = ${region}, cost_per_hour = ${costPerHour}, agent_version = ${agentVersion}, updated_at = ${now}
+          region = ${region}, cost_per_hour = ${costPerHour}, agent_version = ${agentVersion},
+          host = COALESCE(${host === undefined ? null : JSON.stringify(host)}::jsonb, host), updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch}`;
       return count === 1;
+    },
+
+    async changeUsage(id, epoch, { usage, wolfRestarts, sampleIds }, now) {
+      const { disks } = usage;
+      const slot = diskSlotOf(now);
+      const column = (figure: "total_bytes" | "used_bytes" | "available_bytes") =>
+        disks.map((disk) => BigInt(disk[figure]));
+      // One sample per mount and slot, and a bounded number per wolf and slot: mounts are whatever the agent calls so.
+      const [done] = await prisma.$queryRaw<{ changed: boolean }[]>`
+        WITH wolf AS (
+          UPDATE wolf_instance SET usage = ${JSON.stringify(usage)}::jsonb, usage_at = ${now}, wolf_restarts = ${wolfRestarts},
+            updated_at = ${now}
+          WHERE id = ${id} AND epoch = ${epoch} RETURNING id
+        ), sample AS (
+          INSERT INTO disk_sample (id, wolf_instance_id, mount, slot, at, total_bytes, used_bytes, available_bytes, level)
+          SELECT disk.id, wolf.id, disk.mount, ${slot}::int, ${now}, disk.total_bytes, disk.used_bytes, disk.available_bytes, disk.level
+          FROM wolf, unnest(${[...sampleIds]}::text[], ${disks.map(({ mount }) => mount)}::text[], ${column("total_bytes")}::bigint[],
+            ${column("used_bytes")}::bigint[], ${column("available_bytes")}::bigint[], ${disks.map(({ level }) => level)}::text[])
+            AS disk(id, mount, total_bytes, used_bytes, available_bytes, level)
+          LIMIT GREATEST(0, ${DISK_SAMPLES_PER_SLOT_MAX}::int
+            - (SELECT count(*) FROM disk_sample WHERE wolf_instance_id = ${id} AND slot = ${slot}::int))
+          ON CONFLICT (wolf_instance_id, slot, mount) DO NOTHING
+        )
+        SELECT EXISTS (SELECT 1 FROM wolf) AS changed`;
+      return done?.changed === true;
     },
 
     async findStale(cutoff, live) {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { Connectivity } from "@wolfpack/api-contract";
+import { Connectivity, type HealthReason } from "@wolfpack/api-contract";
+import { aUsage } from "../../test/a-wolf.ts";
 import { type TestDatabase, testDatabase } from "../../test/database.ts";
 import { newId } from "../ids.ts";
 import { type ConnectivityEvent, connectivityTransitions, derivedStatus } from "./wolf-lifecycle.ts";
@@ -33,6 +34,7 @@ beforeEach(async () => {
 });
 afterAll(() => database.drop());
 
+const slow: HealthReason = { code: "wolf-slow", detail: "9 s" };
 const register = (name: string, changes: Partial<WolfReport> = {}, now = at(0)) =>
   store.register({ id: newId("wlf"), name, address: "10.0.0.1", ...report, ...changes }, now);
 
@@ -91,6 +93,9 @@ describe("registering a wolf", () => {
       lastHeartbeat: at(0),
       epoch: 0,
       tunnelSince: null,
+      host: null,
+      usage: null,
+      wolfRestarts: 0,
       createdAt: at(0),
       updatedAt: at(0),
     });
@@ -193,9 +198,12 @@ describe("a tunnel in the database", () => {
     const now = (await store.openTunnel(old.id, at(2))) as Wolf;
     expect(await store.loseTunnel(old.id, old.epoch, at(3))).toBe(false);
     expect(await store.markLost(old.id, old.epoch, at(3))).toBe(false);
-    expect(await store.changeHealth(old.id, old.epoch, "failed", ["old"], at(3))).toBe(false);
+    expect(await store.changeHealth(old.id, old.epoch, "failed", [slow], at(3))).toBe(false);
     expect(await store.changeCapabilities(old.id, old.epoch, null, at(3))).toBe(false);
     expect(await store.changeReport(old.id, old.epoch, { ...report, maxSandboxes: 1 }, at(3))).toBe(false);
+    const usage = { usage: aUsage(), wolfRestarts: 1, sampleIds: [newId("dsk")] };
+    expect(await store.changeUsage(old.id, old.epoch, usage, at(3))).toBe(false);
+    expect(await database.prisma.diskSample.count()).toBe(0);
     expect(await reload(old.id)).toEqual(now);
   });
 
@@ -221,8 +229,9 @@ describe("a tunnel in the database", () => {
 
   it("changes health with reasons, and back", async () => {
     const { id, epoch } = await connected("a");
-    expect(await store.changeHealth(id, epoch, "degraded", ["slow: 9 s", "x,{y}\"'"], at(5))).toBe(true);
-    expect(await reload(id)).toMatchObject({ health: "degraded", healthReasons: ["slow: 9 s", "x,{y}\"'"] });
+    const reasons: HealthReason[] = [slow, { code: "disk-critical", detail: "x,{y}\"'" }];
+    expect(await store.changeHealth(id, epoch, "degraded", reasons, at(5))).toBe(true);
+    expect(await reload(id)).toMatchObject({ health: "degraded", healthReasons: reasons });
     await store.changeHealth(id, epoch, "ok", [], at(6));
     expect(await reload(id)).toMatchObject({ health: "ok", healthReasons: [], updatedAt: at(6) });
   });

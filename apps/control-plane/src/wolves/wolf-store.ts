@@ -3,6 +3,9 @@ import type {
   Connectivity,
   GpuType,
   Health,
+  HealthReason,
+  HostFacts,
+  HostUsage,
   Intent,
   WolfCapabilities,
   WolfStatus,
@@ -15,7 +18,7 @@ export interface Wolf {
   connectivity: Connectivity;
   connectivitySince: Date;
   health: Health;
-  healthReasons: string[];
+  healthReasons: HealthReason[];
   intent: Intent;
   gpuType: GpuType;
   maxSandboxes: number;
@@ -31,6 +34,10 @@ export interface Wolf {
   labels: Record<string, string>;
   region: string | null;
   costPerHour: number | null;
+  /** Null until its agent has said, and always in `candidates`. */
+  host: HostFacts | null;
+  usage: (HostUsage & { received_at: string }) | null;
+  wolfRestarts: number;
   createdAt: Date;
   updatedAt: Date;
 }
@@ -43,6 +50,13 @@ export interface WolfReport {
   region: string | null;
   costPerHour: number | null;
   agentVersion: string | null;
+}
+
+/** How busy the host is, with the ids that its disk samples get if they are the first of their five minutes. */
+export interface UsageReport {
+  usage: HostUsage;
+  wolfRestarts: number;
+  sampleIds: readonly string[];
 }
 
 export interface WolfFilter {
@@ -74,7 +88,7 @@ export interface WolfStore {
   get(id: string): Promise<Wolf | undefined>;
   getByName(name: string): Promise<Wolf | undefined>;
   list(filter: WolfFilter): Promise<Wolf[]>;
-  /** All wolves that are not retired, for placement. */
+  /** All wolves that are not retired, for placement; what is known of their hosts is left out. */
   candidates(): Promise<Wolf[]>;
   /** `force` fails the wolf's live sessions (`wolf-removed`) in the same transaction. */
   deregister(id: string, force: boolean, now: Date): Promise<"deleted" | "unknown" | "has-sessions">;
@@ -88,7 +102,7 @@ export interface WolfStore {
     id: string,
     epoch: number,
     health: Health,
-    reasons: readonly string[],
+    reasons: readonly HealthReason[],
     now: Date,
   ): Promise<boolean>;
   changeCapabilities(
@@ -97,7 +111,14 @@ export interface WolfStore {
     capabilities: WolfCapabilities | null,
     now: Date,
   ): Promise<boolean>;
-  changeReport(id: string, epoch: number, report: WolfReport, now: Date): Promise<boolean>;
+  /** What the agent says of itself by its tunnel; without `host` the facts stay as they are. */
+  changeReport(
+    id: string,
+    epoch: number,
+    report: WolfReport & { host?: HostFacts | undefined },
+    now: Date,
+  ): Promise<boolean>;
+  changeUsage(id: string, epoch: number, report: UsageReport, now: Date): Promise<boolean>;
   /**
    * Wolves that count as connected, were last heard before `cutoff` and have none of the `live` tunnels: those known by HTTP
    * heartbeat only, and those whose tunnel was opened in the database but never got to live here.

@@ -1,0 +1,68 @@
+/** How full a wolf's mounts were. A sample stands for five minutes, is kept for seven days, and is one of a bounded number. */
+import type { DiskHistoryQuery, DiskSample } from "@wolfpack/api-contract";
+import type { Clock } from "../clock.ts";
+import type { Log } from "../logger.ts";
+import { wolfNotFound } from "./wolf-service.ts";
+import type { WolfStore } from "./wolf-store.ts";
+
+export const DISK_SLOT_MS = 5 * 60_000;
+/** Of one wolf, whatever names its agent makes up. */
+export const DISK_SAMPLES_PER_SLOT_MAX = 32;
+const DISK_HISTORY_MS = 7 * 24 * 3_600_000;
+
+/** Number of the five minutes that a moment lies in. */
+export const diskSlotOf = (at: Date): number => Math.floor(at.getTime() / DISK_SLOT_MS);
+
+export interface DiskSampleFilter {
+  wolfId: string;
+  limit: number;
+  after: string | undefined;
+  mount: string | undefined;
+  since: Date | undefined;
+  until: Date | undefined;
+}
+
+export interface DiskHistoryStore {
+  list(filter: DiskSampleFilter): Promise<DiskSample[]>;
+  /** Removes what is older than `cutoff`; returns how many, or `busy` while another replica is at it. */
+  prune(cutoff: Date): Promise<number | "busy">;
+}
+
+export interface DiskHistoryOptions {
+  store: DiskHistoryStore;
+  wolves: Pick<WolfStore, "get">;
+  clock: Clock;
+  log: Log;
+}
+
+export type DiskHistory = ReturnType<typeof createDiskHistory>;
+
+export function createDiskHistory({ store, wolves, clock, log }: DiskHistoryOptions) {
+  return {
+    /** One more than asked for, so that the caller sees whether there is a next page. Error: wolf-not-found. */
+    async list(
+      wolfId: string,
+      { limit, cursor, mount, since, until }: DiskHistoryQuery,
+    ): Promise<DiskSample[]> {
+      if ((await wolves.get(wolfId)) === undefined) throw wolfNotFound();
+      return store.list({
+        wolfId,
+        limit: limit + 1,
+        after: cursor,
+        mount,
+        since: since === undefined ? undefined : new Date(since),
+        until: until === undefined ? undefined : new Date(until),
+      });
+    },
+
+    /** Never rejects: what is not removed now is removed the next time. */
+    async prune(): Promise<void> {
+      try {
+        const removed = await store.prune(new Date(clock.now().getTime() - DISK_HISTORY_MS));
+        if (removed !== "busy" && removed > 0) log.debug({ removed }, "old disk samples removed");
+      } catch (err) {
+        log.warn({ err }, "old disk samples not removed yet");
+      }
+    },
+  };
+}

@@ -1,0 +1,80 @@
+import { beforeEach, describe, expect, it } from "@jest/globals";
+import type { AgentHeartbeat } from "@wolfpack/api-contract";
+import { aDisk, aUsage } from "../../test/a-wolf.ts";
+import { healthJudge } from "./health.ts";
+
+let judge: (beat: AgentHeartbeat) => { health: string; reasons: { code: string; detail: string }[] };
+beforeEach(() => {
+  judge = healthJudge();
+});
+const codes = (beat: AgentHeartbeat) => {
+  const { health, reasons } = judge(beat);
+  return [health, ...reasons.map(({ code }) => code)];
+};
+
+describe("a wolf's health", () => {
+  it("is ok without reasons when Wolf answers and the host is in order", () => {
+    expect(judge({ wolf: "ok" })).toEqual({ health: "ok", reasons: [] });
+    expect(judge({ wolf: "ok", usage: aUsage(), restarts: { count: 3, recent: false } })).toEqual({
+      health: "ok",
+      reasons: [],
+    });
+  });
+
+  it("is failed when Wolf does not answer its agent, and ok with the first answer", () => {
+    expect(judge({ wolf: "unreachable", detail: "connect ENOENT" })).toEqual({
+      health: "failed",
+      reasons: [{ code: "wolf-unreachable", detail: "Wolf does not answer its agent: connect ENOENT" }],
+    });
+    expect(codes({ wolf: "ok" })).toEqual(["ok"]);
+  });
+
+  it("is degraded by a slow Wolf until it answers twice in time, so that one at the limit does not flap", () => {
+    expect(codes({ wolf: "slow", detail: "3 s" })).toEqual(["degraded", "wolf-slow"]);
+    expect(codes({ wolf: "ok" })).toEqual(["degraded", "wolf-slow"]);
+    expect(codes({ wolf: "slow" })).toEqual(["degraded", "wolf-slow"]);
+    expect(codes({ wolf: "ok" })).toEqual(["degraded", "wolf-slow"]);
+    expect(codes({ wolf: "ok" })).toEqual(["ok"]);
+  });
+
+  it("is degraded by a recent restart, a GPU that is gone or silent, and a disk that is almost full", () => {
+    expect(codes({ wolf: "ok", restarts: { count: 1, recent: true } })).toEqual([
+      "degraded",
+      "wolf-restarted",
+    ]);
+    expect(codes({ wolf: "ok", usage: aUsage({ gpu_state: "missing" }) })).toEqual([
+      "degraded",
+      "gpu-missing",
+    ]);
+    expect(codes({ wolf: "ok", usage: aUsage({ gpu_state: "unknown" }) })).toEqual([
+      "degraded",
+      "gpu-unknown",
+    ]);
+    const disks = [aDisk("/"), aDisk("/a", { level: "critical" }), aDisk("/b", { level: "critical" })];
+    expect(judge({ wolf: "ok", usage: aUsage({ disks }) })).toEqual({
+      health: "degraded",
+      reasons: [{ code: "disk-critical", detail: "Almost full: /a, /b" }],
+    });
+  });
+
+  it("is not touched by a disk that is only filling", () => {
+    expect(codes({ wolf: "ok", usage: aUsage({ disks: [aDisk("/", { level: "warning" })] }) })).toEqual([
+      "ok",
+    ]);
+  });
+
+  it("of a Wolf that does not answer is failed, whatever else is wrong", () => {
+    const usage = aUsage({ gpu_state: "unknown" });
+    expect(codes({ wolf: "unreachable", usage })).toEqual(["failed", "wolf-unreachable", "gpu-unknown"]);
+  });
+
+  it("has no control characters of the agent in its details, and bounds them", () => {
+    const [said] = judge({ wolf: "slow", detail: "\u0000took\r\n\u001b[31m9 s\ud800" }).reasons;
+    expect(said?.detail).toBe("Wolf answers slowly: took [31m9 s\ufffd");
+    expect(judge({ wolf: "slow", detail: "\u0000\n" }).reasons[0]?.detail).toBe("Wolf answers slowly");
+    const disks = Array.from({ length: 32 }, (_, i) =>
+      aDisk(`/${i}${"x".repeat(200)}`, { level: "critical" }),
+    );
+    expect(judge({ wolf: "ok", usage: aUsage({ disks }) }).reasons[1]?.detail).toHaveLength(300);
+  });
+});

@@ -1,0 +1,23 @@
+/** What several schemas are made of. */
+import { z } from "zod";
+
+export const instant = z.iso
+  .datetime()
+  .meta({ description: "ISO 8601, UTC", example: "2026-11-23T12:00:00.000Z" });
+
+/** Crockford base32 ULID behind a prefix. */
+export const prefixedId = (prefix: string) =>
+  z.string().regex(new RegExp(`^${prefix}_[0-9A-HJKMNP-TV-Z]{26}$`));
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this refuses
+const noControls = /^[^\u0000-\u001f\u007f]*$/;
+/** One line of text. Half a surrogate pair is refused here because PostgreSQL would refuse it later. */
+export const line = (charactersMax: number) =>
+  z
+    .string()
+    .max(charactersMax)
+    .regex(noControls, "has control characters")
+    .refine((text) => text.isWellFormed(), "is not well-formed Unicode");
+
+export const GpuType = z.enum(["nvidia", "amd", "intel", "none"]).meta({ id: "GpuType" });
+export type GpuType = z.infer<typeof GpuType>;
