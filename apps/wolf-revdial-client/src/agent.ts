@@ -7,7 +7,8 @@ import type { AgentConfig } from "./config.ts";
 import { dial, RegistrationFailed, register } from "./control-plane.ts";
 import { createForwarder } from "./forward.ts";
 import type { HostState } from "./host-state.ts";
-import { detectGpuType } from "./inventory.ts";
+import { gpuTypeOf, readCards } from "./inventory/drm.ts";
+import { watchHost } from "./inventory/host-watch.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
@@ -29,6 +30,8 @@ export interface AgentEdges {
   host: HostState;
   condition: Condition;
   metrics: Metrics;
+  /** Where tools of the host are looked for; undefined: the system's default. */
+  path: string | undefined;
   /** Stops: drain, then return. */
   signal: AbortSignal;
 }
@@ -38,11 +41,11 @@ const BACKOFF_BASE_MS = 500;
 /** Resolves when it was stopped, or a newer agent of this host took over. Rejects with CredentialRefused. */
 export async function runAgent(
   config: AgentConfig,
-  { log, random, now, version, host, condition, metrics, signal }: AgentEdges,
+  { log, random, now, version, host, condition, metrics, path, signal }: AgentEdges,
 ): Promise<void> {
   const { incarnation, seat } = host;
   const inventory: AgentInventory = {
-    gpu_type: config.gpuType ?? detectGpuType(),
+    gpu_type: config.gpuType ?? gpuTypeOf(readCards().map(({ gpu }) => gpu)),
     max_sandboxes: config.maxSandboxes,
     labels: config.labels,
     agent_version: version,
@@ -89,9 +92,9 @@ export async function runAgent(
       });
       const whose = sessionId === undefined ? { wolf_id: config.wolfId } : { session_id: sessionId };
       log.info({ ...whose, control_plane: config.apiUrl.host, transport }, "tunnel up");
-      if (watch === undefined) return;
-      serving.notify(agentNoticeTypes.inventory, inventory);
-      watch.announce();
+      if (watches === undefined) return;
+      tellInventory();
+      watches.wolf.announce();
     },
     onDrain() {
       step("stop");
@@ -104,20 +107,42 @@ export async function runAgent(
     redialEveryMs: config.reconnectMaxMs,
   });
   const stopping = new AbortController();
-  const watch =
-    sessionId === undefined
-      ? watchWolf({
-          wolf: config.wolf,
-          log,
-          random,
-          notify(type, payload) {
-            condition.noticed(type, payload);
-            return serving.notify(type, payload);
-          },
-          signal: stopping.signal,
-          ...(seat === undefined ? {} : { eventsFree: seat.taken }),
-        })
-      : undefined;
+  const tellInventory = () => {
+    const facts = watches?.host.facts;
+    serving.notify(agentNoticeTypes.inventory, {
+      ...inventory,
+      ...(facts === undefined ? {} : { host: facts }),
+    });
+  };
+  const watches = sessionId === undefined ? watchAll() : undefined;
+
+  /** What is looked at beside the tunnel: the host, and its Wolf. */
+  function watchAll() {
+    const host = watchHost({
+      wolf: config.wolf,
+      mounts: config.disks,
+      thresholds: config.diskThresholds,
+      path,
+      now,
+      log,
+      pause,
+      signal: stopping.signal,
+      onFacts: tellInventory,
+    });
+    const wolf = watchWolf({
+      host,
+      wolf: config.wolf,
+      log,
+      random,
+      notify(type, payload) {
+        condition.noticed(type, payload);
+        return serving.notify(type, payload);
+      },
+      signal: stopping.signal,
+      ...(seat === undefined ? {} : { eventsFree: seat.taken }),
+    });
+    return { host, wolf, done: Promise.all([wolf.done, host.done]) };
+  }
 
   /** A newer agent of this host has the tunnel: it gets Wolf's events at once, and we finish what is in flight. */
   function handOver(): void {
@@ -126,7 +151,7 @@ export async function runAgent(
     step("stop");
     log.info("a newer agent of this host took over: finishing what is in flight");
     stopping.abort();
-    void (watch?.done ?? Promise.resolve()).then(seat?.release);
+    void Promise.resolve(watches?.done).then(seat?.release);
   }
 
   async function connect(): Promise<Tunnel> {
@@ -190,7 +215,7 @@ export async function runAgent(
     await serving.ended();
     step("drained");
     stopping.abort();
-    await watch?.done;
+    await watches?.done;
     seat?.release();
   }
 }

@@ -1,9 +1,10 @@
 /** The agent's configuration from flags and environment; the only reader of both. What is wrong is named by flag and variable. */
 import { X509Certificate } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
-import { GpuType, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
+import { GpuType, hostLimits, Mount, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
 import { defaultWolfPolicy, readWolfPolicy, type WolfPolicy } from "@wolfpack/wolf-api";
 import { z } from "zod";
+import type { DiskThresholds } from "./inventory/disks.ts";
 import { checkSession } from "./sandbox.ts";
 import { describeSetting, type Flags, type SettingName, settingNames, settings } from "./settings.ts";
 import { parseTarget, parseTargetTemplate, type Target } from "./target.ts";
@@ -34,6 +35,9 @@ export interface AgentConfig {
   labels: Record<string, string>;
   costPerHour: number | undefined;
   address: string;
+  /** Undefined: every local disk. */
+  disks: string[] | undefined;
+  diskThresholds: DiskThresholds;
   reconnectMaxMs: number;
   transport: "auto" | "websocket" | "http";
   ca: string | undefined;
@@ -170,6 +174,7 @@ export function readConfig({
     labels: readLabels(texts("label"), (why) => wrong("label", why)),
     costPerHour: number("costPerHour", z.number().min(0).max(1_000_000)),
     address: text("address") ?? "",
+    ...readDisks(),
     reconnectMaxMs: (number("reconnect", z.number().min(1).max(3600)) ?? 30) * 1000,
     transport: transport.data,
     ca: readCertificates(text("caFile")),
@@ -217,6 +222,25 @@ export function readConfig({
     const reading = readWolfPolicy(file("policyFile", path));
     if (!reading.ok) throw wrong("policyFile", `names ${path}, which is no policy: ${reading.reason}`);
     return reading.policy;
+  }
+
+  function readDisks(): Pick<AgentConfig, "disks" | "diskThresholds"> {
+    const disks = texts("disk");
+    if (disks.length > hostLimits.disksMax)
+      throw wrong("disk", `names more than ${hostLimits.disksMax} mounts`);
+    if (new Set(disks).size < disks.length) throw wrong("disk", "names a mount twice");
+    if (!disks.every((disk) => Mount.safeParse(disk).success))
+      throw wrong("disk", "has to be an absolute path of at most 255 characters");
+    const percent = z.number().min(1).max(100);
+    const warningPercent = number("diskWarningPercent", percent) as number;
+    const criticalPercent = number("diskCriticalPercent", percent) as number;
+    if (warningPercent > criticalPercent)
+      throw wrong("diskWarningPercent", `is above ${describeSetting("diskCriticalPercent")}`);
+    const freeGib = number("diskFreeMinGib", z.number().min(0).max(100_000)) as number;
+    return {
+      disks: disks.length === 0 ? undefined : disks,
+      diskThresholds: { warningPercent, criticalPercent, freeBytesMin: freeGib * 2 ** 30 },
+    };
   }
 
   function readToken(): string {

@@ -5,8 +5,10 @@ import { createServer, type Server, type Socket } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { detectGpuType } from "./inventory.ts";
+import { gpuTypeOf, readCards } from "./inventory/drm.ts";
 import { askUpstream, UpstreamError } from "./upstream.ts";
+
+const typeIn = (drm: string) => gpuTypeOf(readCards(drm).map(({ gpu }) => gpu));
 
 let folder: string;
 let server: Server | undefined;
@@ -115,7 +117,7 @@ describe("the GPU's vendor", () => {
     ["0x1234", "none"],
   ])("%s is %s", (vendor, type) => {
     card("card0", vendor);
-    expect(detectGpuType(folder)).toBe(type);
+    expect(typeIn(folder)).toBe(type);
   });
 
   it("is the one that renders best of several, and none without any", () => {
@@ -123,7 +125,7 @@ describe("the GPU's vendor", () => {
     card("card1", "0x10de");
     card("card1-HDMI-A-1", "0x1002");
     mkdirSync(path.join(folder, "card2"));
-    expect(detectGpuType(folder)).toBe("nvidia");
-    expect(detectGpuType(path.join(folder, "missing"))).toBe("none");
+    expect(typeIn(folder)).toBe("nvidia");
+    expect(typeIn(path.join(folder, "missing"))).toBe("none");
   });
 });

@@ -80,6 +80,31 @@ export const settings = {
     env: ["WOLFPACK_ADDRESS"],
     meaning: "Address for display; nothing connects to it",
   },
+  disk: {
+    flag: "--disk <path>",
+    env: ["WOLFPACK_DISKS"],
+    meaning: "Mounts to watch, at most 32; all local disks when not given",
+    repeatable: true,
+  },
+  diskWarningPercent: {
+    flag: "--disk-warning-percent <percent>",
+    env: ["WOLFPACK_DISK_WARNING_PERCENT"],
+    meaning: "Used share at which a mount's level is warning, 1 to 100",
+    default: "85",
+  },
+  diskCriticalPercent: {
+    flag: "--disk-critical-percent <percent>",
+    env: ["WOLFPACK_DISK_CRITICAL_PERCENT"],
+    meaning: "Used share at which a mount is critical and its wolf degraded, 1 to 100",
+    default: "95",
+  },
+  diskFreeMinGib: {
+    flag: "--disk-free-min-gib <gib>",
+    env: ["WOLFPACK_DISK_FREE_MIN_GIB"],
+    meaning:
+      "Free GiB below which a mount is critical at any share, 0 to 100000; a tenth of a small mount counts instead",
+    default: "5",
+  },
   reconnect: {
     flag: "--reconnect <seconds>",
     env: ["WOLFPACK_RECONNECT_SECONDS"],

@@ -13,6 +13,7 @@ import {
 import { parseEventStream, parseWolfJson, redactWolfEvent } from "@wolfpack/wolf-api";
 import { backoffMs } from "./backoff.ts";
 import { eventQueue } from "./event-queue.ts";
+import type { HostWatch } from "./inventory/host-watch.ts";
 import type { Log } from "./logger.ts";
 import type { Target } from "./target.ts";
 import { askUpstream, requestOptions, UpstreamError } from "./upstream.ts";
@@ -27,6 +28,8 @@ export interface WolfWatchOptions {
   notify: (type: string, payload: unknown) => boolean;
   /** Wolf's events are subscribed to after this. Default: at once. */
   eventsFree?: Promise<void>;
+  /** Hears of every probe, and adds to every heartbeat. */
+  host?: Pick<HostWatch, "saw" | "beat"> | undefined;
 }
 
 export interface WolfWatch {
@@ -47,7 +50,8 @@ const CAPABILITIES_RETRY_MS = 60_000;
 const ID_CHARACTERS_MAX = 200;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
-export function watchWolf({ wolf, log, random, signal, notify, eventsFree }: WolfWatchOptions): WolfWatch {
+export function watchWolf(options: WolfWatchOptions): WolfWatch {
+  const { wolf, log, random, signal, notify, eventsFree, host } = options;
   /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
   let state: AgentHeartbeat | undefined;
   let seq = 0;
@@ -61,7 +65,7 @@ export function watchWolf({ wolf, log, random, signal, notify, eventsFree }: Wol
   let sending = false;
 
   const beat = () => {
-    if (state !== undefined) notify(agentNoticeTypes.heartbeat, state);
+    if (state !== undefined) notify(agentNoticeTypes.heartbeat, { ...state, ...host?.beat() });
   };
   const sayCapabilities = () => {
     if (capabilities !== undefined) notify(agentNoticeTypes.capabilities, capabilities);
@@ -125,15 +129,17 @@ export function watchWolf({ wolf, log, random, signal, notify, eventsFree }: Wol
       });
     try {
       // Wolf corrupts some long replies, so that one broken reply says nothing yet.
-      const { status } = await ask().catch((error: unknown) => {
+      const { status, body } = await ask().catch((error: unknown) => {
         if (error instanceof UpstreamError && error.code === "upstream-reply-broken") return ask();
         throw error;
       });
+      host?.saw(status === 200, body);
       // Something else may listen there, or Wolf is out of order: neither can take a lobby.
       return status === 200
         ? { wolf: "ok" }
         : { wolf: "unreachable", detail: `the list of lobbies is answered with status ${status}` };
     } catch (error) {
+      host?.saw(false, undefined);
       const [code, why] =
         error instanceof UpstreamError ? [error.code, error.message] : ["upstream-unreachable", "unknown"];
       const detail = `${code}: ${why}`.slice(0, 200);

@@ -5,6 +5,7 @@ import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "no
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { HostFacts, HostUsage } from "@wolfpack/api-contract";
 import { wolfClient } from "@wolfpack/wolf-api";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
 import { type Tunnel, tunnelFetch } from "revdial";
@@ -97,7 +98,15 @@ describe("the agent", () => {
       gpu_type: "nvidia",
       max_sandboxes: 7,
     });
-    expect(await plane.notice((type) => type === "heartbeat")).toEqual({ wolf: "ok" });
+    expect(await plane.notice((type) => type === "heartbeat")).toMatchObject({ wolf: "ok" });
+    // Without a GPU or its tools, what can be read is told and nothing is an error.
+    const { host } = await plane.notice((type, json) => type === "inventory" && json.host !== undefined);
+    expect(HostFacts.parse(host)).toMatchObject({ cpu_count: os.cpus().length, memory_bytes: os.totalmem() });
+    const { usage, restarts } = await plane.notice(
+      (type, json) => type === "heartbeat" && json.usage !== undefined,
+    );
+    expect(HostUsage.parse(usage)).toMatchObject({ gpu_state: "ok" });
+    expect(restarts).toEqual({ count: 0, recent: false });
   });
 
   it("sends Wolf's events up, numbered and without secrets", async () => {
@@ -253,12 +262,28 @@ describe("the agent", () => {
     expect(output()).toMatch(/"wait_ms":7\d{3},/);
   });
 
+  it("counts a restart of Wolf when it answers again", async () => {
+    agent();
+    await plane.nextTunnel();
+    await plane.notice((type, json) => type === "heartbeat" && json.wolf === "ok");
+    await wolf.close();
+    await plane.notice((type, json) => type === "heartbeat" && json.wolf === "unreachable");
+    wolf = await startWolfEmulator({
+      listen: { unixSocket: path.join(folder, "wolf.sock") },
+      stateFolder: folder,
+    });
+    const restarted = await plane.notice(
+      (type, json) => type === "heartbeat" && (json.restarts as { count: number }).count > 0,
+    );
+    expect(restarted).toMatchObject({ wolf: "ok", restarts: { count: 1, recent: true } });
+  });
+
   it("serves with labels that are too long for a notice, over one tunnel", async () => {
     const labels = Array.from({ length: 32 }, (_, i) => ["--label", `key${i}=${"€".repeat(250)}`]).flat();
     const { said } = agent(labels);
     const tunnel = await plane.nextTunnel();
     expect(await client(tunnel).listLobbies()).toEqual([]);
-    expect(await plane.notice((type) => type === "heartbeat")).toEqual({ wolf: "ok" });
+    expect(await plane.notice((type) => type === "heartbeat")).toMatchObject({ wolf: "ok" });
     expect(plane.registrations).toHaveLength(1);
     await said(/too large/);
   });

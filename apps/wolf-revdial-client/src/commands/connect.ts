@@ -58,7 +58,7 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
       signal: ended.signal,
     }).catch((error) => log.error({ err: error }, "the health listener does not start"));
   try {
-    const edges = { log, random: Math.random, now, version, host, condition, metrics };
+    const edges = { log, random: Math.random, now, version, host, condition, metrics, path: env.PATH };
     await runAgent(config, { ...edges, signal: stop.signal });
   } finally {
     ended.abort();

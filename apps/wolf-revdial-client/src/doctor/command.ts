@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { Command } from "commander";
 import { addSettings } from "../commands/settings-options.ts";
 import { readConfig } from "../config.ts";
-import { detectGpuType } from "../inventory.ts";
+import { gpuTypeOf, readCards } from "../inventory/drm.ts";
 import type { Flags, SettingName } from "../settings.ts";
 import { hostChecks } from "./host.ts";
 import { networkChecks } from "./network.ts";
@@ -102,7 +102,7 @@ async function examine(
     ...hostChecks({
       config,
       timeoutMs: CHECK_TIMEOUT_MS,
-      detectGpu: detectGpuType,
+      detectGpu: () => gpuTypeOf(readCards().map(({ gpu }) => gpu)),
       dri: "/dev/dri",
       folders: ["/", "/etc/wolf", "/var/lib/docker"],
     }),
