@@ -3,11 +3,19 @@
  * channel.ts. It sends through the scheduler and reports effects; what concerns the tunnel as a whole is in core.ts.
  */
 import { bodyLength, ended, less } from "./body-length.ts";
-import { advance, type Channel, type ChannelEvent, channelTransitions, newChannel } from "./channel.ts";
+import {
+  advance,
+  type Channel,
+  type ChannelEvent,
+  channelTransitions,
+  isFinal,
+  newChannel,
+} from "./channel.ts";
 import { Channels } from "./channels.ts";
 import type { Effect, LocalEvent } from "./core-events.ts";
 import { encodeFrame, encodeOpen } from "./encode.ts";
 import {
+  neverHandled,
   type RequestFate,
   RevdialError,
   type RevdialErrorCode,
@@ -19,17 +27,10 @@ import { channelKinds, type Frame, type OpenHead, SWITCHING } from "./frame.ts";
 import { Grants } from "./grants.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
-import { QUANTUM_BYTES, type Scheduler } from "./scheduler.ts";
+import type { Scheduler } from "./scheduler.ts";
 import { Windows } from "./windows.ts";
 
 const SEND_CREDIT_MAX = 0x7fff_ffff;
-/** RESET codes that say the handler never saw the request (SPEC §9). */
-const refusals: ReadonlySet<number> = new Set([
-  wireCodes.REFUSED,
-  wireCodes.SERVICE_UNKNOWN,
-  wireCodes.KIND_UNSUPPORTED,
-  wireCodes.DRAINING,
-]);
 
 /** How the channels reach the rest of the core. */
 export interface ChannelDoor {
@@ -173,7 +174,7 @@ export class ChannelLife {
         if (channel.muted === "body") return;
         channel.toSend = less(channel.toSend, event.bytes.byteLength);
         this.scheduler.pushBody(channel, event.bytes, undefined);
-        channel.full = channel.queue.byteLength >= this.queueBytesMax;
+        channel.full = channel.queue.byteLength >= this.scheduler.queueBytesMax(this.limits);
         return;
       case "end":
         if (channel.muted === "all") return;
@@ -188,17 +189,10 @@ export class ChannelLife {
     }
   }
 
-  /** What a channel may queue: its share, however much the others have. */
-  private get queueBytesMax(): number {
-    const { sendQueueBytes, sendBudgetBytes } = this.limits;
-    return this.scheduler.bodyBytes < sendBudgetBytes
-      ? sendQueueBytes
-      : Math.min(sendQueueBytes, QUANTUM_BYTES);
-  }
-
   /** Something of a channel has left: true when its producer, which was told to wait, may go on. */
   drained(channel: Channel): boolean {
-    if (!channel.full || channel.queue.byteLength > this.queueBytesMax / 2) return false;
+    if (!channel.full || channel.queue.byteLength > this.scheduler.queueBytesMax(this.limits) / 2)
+      return false;
     channel.full = false;
     return true;
   }
@@ -347,7 +341,7 @@ export class ChannelLife {
     }
     if (channel.inbound && channelTransitions[channel.state].localHead !== undefined)
       this.grants.peerCancelled();
-    if (refusals.has(code)) return this.refused(channel, resetCodeName(code), reason);
+    if (neverHandled.has(code)) return this.refused(channel, resetCodeName(code), reason);
     this.drop(channel, resetCodeName(code), reason, "may-have-run");
   }
 
@@ -400,12 +394,4 @@ export class ChannelLife {
         this.reset(channel, "STALLED", `no byte was taken for ${this.limits.stallTimeoutMs} ms`);
     }
   }
-}
-
-/** Whether a head is the answer, not one that precedes it. Error: HEAD_INVALID for 101 on a request. */
-function isFinal(channel: Channel, status: number): boolean {
-  if (status >= 200) return true;
-  if (status !== SWITCHING) return false;
-  if (channel.socket) return true;
-  throw new RevdialError("HEAD_INVALID", "status 101 on a request");
 }

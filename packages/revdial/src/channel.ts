@@ -5,7 +5,7 @@
  */
 import { ChunkQueue } from "./chunk-queue.ts";
 import { RevdialError } from "./errors.ts";
-import { channelKinds, type OpenHead } from "./frame.ts";
+import { channelKinds, type OpenHead, SWITCHING } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 
 export type ChannelState =
@@ -148,4 +148,12 @@ export function newChannel(
     burstBytes: 0,
     deadlineAt: undefined,
   };
+}
+
+/** Whether a head is the answer, not one that precedes it. Error: HEAD_INVALID for 101 on a request. */
+export function isFinal(channel: Channel, status: number): boolean {
+  if (status >= 200) return true;
+  if (status !== SWITCHING) return false;
+  if (channel.socket) return true;
+  throw new RevdialError("HEAD_INVALID", "status 101 on a request");
 }

@@ -14,7 +14,7 @@ import { EffectQueue } from "./effect-queue.ts";
 import { RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
 import { checkHandler, goawayEnd, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
-import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
+import { type HeaderList, travellingTrailers, withLength } from "./head.ts";
 import { limitsOf, type TunnelLimits } from "./limits.ts";
 import { Milestones } from "./milestones.ts";
 import { checkNotice, type NoticeListener, NoticeListeners } from "./notices.ts";
@@ -105,7 +105,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
       foreign: (code, reason) =>
         this.finishTunnel({ code, reason }, code === "MESSAGE_NOT_BINARY" ? 1003 : 1002),
       drain: () => this.contain(() => this.flush()),
-      closed: (reason) => this.contain(() => this.transportClosed(reason)),
+      closed: (reason) => this.transportClosed(reason),
     });
     this.flush();
     this.wake.set(this.core.wakeAt);
@@ -172,13 +172,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
 
   end(channel: number, trailers: HeaderList): void {
     if (!Array.isArray(trailers)) throw new RevdialError("ARGUMENT", "the trailers are no list of pairs");
-    let fields: HeaderList = trailers;
-    if (trailers.length > 0) {
-      const travelling = travellingHeaders(trailers);
-      takeLength(travelling); // Too late to say it.
-      fields = travelling;
-    }
-    this.input({ do: "end", channel, trailers: fields });
+    this.input({ do: "end", channel, trailers: travellingTrailers(trailers) });
     this.cutTurn();
   }
 
@@ -257,7 +251,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.flushSoon();
   }
 
-  /** A mistake of this library must cost one tunnel, not the process: it is reported, and the tunnel is over. */
+  /** A mistake of this library must cost one tunnel, not the process: it is reported, and the tunnel is over. What comes later is nothing. */
   private contain(run: () => void): void {
     if (this.over) return;
     try {

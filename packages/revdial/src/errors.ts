@@ -76,6 +76,14 @@ const namesByNumber = new Map<number, WireCodeName>(
   (Object.entries(wireCodes) as [WireCodeName, number][]).map(([name, number]) => [number, name]),
 );
 
+/** RESET codes that say the handler never saw the request (SPEC §9). */
+export const neverHandled: ReadonlySet<number> = new Set([
+  wireCodes.REFUSED,
+  wireCodes.SERVICE_UNKNOWN,
+  wireCodes.KIND_UNSUPPORTED,
+  wireCodes.DRAINING,
+]);
+
 /** The name of a RESET code from the wire; numbers of a later version, or of GOAWAY, read as the general CHANNEL_RESET. */
 export function resetCodeName(number: number): RevdialErrorCode {
   const ofChannels = number > wireCodes.NONE && number <= wireCodes.DRAINING;

@@ -128,6 +128,14 @@ export function takeLength(headers: [string, string][]): number | undefined {
   return length;
 }
 
+/** What travels of trailers: a length comes too late there. Errors: those of `travellingHeaders` and `takeLength`. */
+export function travellingTrailers(trailers: HeaderList): HeaderList {
+  if (trailers.length === 0) return trailers;
+  const fields = travellingHeaders(trailers);
+  takeLength(fields);
+  return fields;
+}
+
 /** The fields as HTTP has them: with the length that has travelled beside them. */
 export function withLength(headers: HeaderList, length: number | undefined): HeaderList {
   return length === undefined ? headers : [...headers, [LENGTH_FIELD, String(length)]];
