@@ -1,6 +1,7 @@
 /** `wolf-revdial-client doctor`: parses, examines, prints. */
 import { lookup } from "node:dns/promises";
 import { hostname } from "node:os";
+import { effectivePolicy } from "@wolfpack/wolf-api";
 import { Command } from "commander";
 import { addSettings } from "../commands/settings-options.ts";
 import { readConfig } from "../config.ts";
@@ -8,7 +9,7 @@ import { gpuTypeOf, readCards } from "../inventory/drm.ts";
 import type { Flags, SettingName } from "../settings.ts";
 import { hostChecks } from "./host.ts";
 import { networkChecks } from "./network.ts";
-import { resultJson, resultText, summaryText } from "./report.ts";
+import { policyText, resultJson, resultText, summaryText } from "./report.ts";
 import { runChecks } from "./run.ts";
 import { tunnelChecks } from "./tunnel.ts";
 
@@ -28,6 +29,7 @@ const names = [
   "tokenFile",
   "token",
   "local",
+  "policyFile",
   "gpuType",
   "transport",
   "caFile",
@@ -113,8 +115,12 @@ async function examine(
     clean: (text) => cleanText(text, token),
     onResult: (result) => json || print(`${resultText(result)}\n`),
   });
-  const about = { agentVersion: version, controlPlane: config.apiUrl.origin, interrupted: signal.aborted };
-  print(`${json ? resultJson(results, about) : summaryText(results, signal.aborted)}\n`);
+  const policy = effectivePolicy(config.policy);
+  const interrupted = signal.aborted;
+  if (json) {
+    const about = { agentVersion: version, controlPlane: config.apiUrl.origin, policy, interrupted };
+    print(`${resultJson(results, about)}\n`);
+  } else print(`${policyText(policy)}\n${summaryText(results, interrupted)}\n`);
   if (signal.aborted) return 130;
   return results.some(({ status }) => status === "failed") ? 1 : 0;
 }

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
+import { defaultWolfPolicy, effectivePolicy } from "@wolfpack/wolf-api";
 import { doctorChecks, doctorCodes } from "./codes.ts";
-import { resultJson, resultText, summaryText } from "./report.ts";
+import { policyText, resultJson, resultText, summaryText } from "./report.ts";
 import type { Result } from "./run.ts";
 
 const result = (change: Partial<Result>): Result => ({
@@ -30,14 +31,36 @@ describe("the doctor's table", () => {
   });
 
   it("adds up, and says when it was interrupted", () => {
+    const policy = effectivePolicy(defaultWolfPolicy);
     const results = [result({}), result({ status: "ok" }), result({ status: "skipped" })];
     expect(summaryText(results, false)).toBe("1 ok, 0 warnings, 1 failed, 1 skipped");
     expect(summaryText([], true)).toMatch(/^interrupted: /);
-    const about = { agentVersion: "1.0.0", controlPlane: "http://x", interrupted: true };
+    const about = { agentVersion: "1.0.0", controlPlane: "http://x", policy, interrupted: true };
     expect(JSON.parse(resultJson(results, about)).verdict).toBe("interrupted");
     expect(
       JSON.parse(resultJson([result({ status: "warning" })], { ...about, interrupted: false })).verdict,
     ).toBe("ok");
+  });
+});
+
+describe("the policy that the doctor prints", () => {
+  it("names every route with its state and every rule, within 80 columns", () => {
+    const folders = ["/srv/".padEnd(200, "x")];
+    const policy = effectivePolicy({
+      ...defaultWolfPolicy,
+      open: ["POST /api/v1/lobbies/join"],
+      close: ["POST /api/v1/lobbies/stop"],
+      mount_folders: folders,
+    });
+    const text = policyText(policy);
+    const flat = text.replace(/\s+/g, " ");
+    const [open = "", closed = ""] = flat.split(" closed: ");
+    expect(text.split("\n").filter((line) => line.length > 80)).toEqual([]);
+    expect(open).toContain("POST /api/v1/lobbies/join");
+    expect(open).not.toContain("POST /api/v1/lobbies/stop");
+    for (const { route } of policy.closed) expect(closed).toContain(route);
+    expect(flat).toContain("process_runners: false");
+    expect(flat.replaceAll(" ", "")).toContain(folders[0]);
   });
 });
 

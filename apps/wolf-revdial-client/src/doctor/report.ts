@@ -1,4 +1,5 @@
 /** What the doctor prints: a table for people, 80 columns wide, and one JSON document for programs. */
+import type { EffectivePolicy } from "@wolfpack/wolf-api";
 import { doctorChecks } from "./codes.ts";
 import type { Result } from "./run.ts";
 
@@ -22,10 +23,21 @@ export function summaryText(results: readonly Result[], interrupted: boolean): s
   return interrupted ? `interrupted: ${sum}` : sum;
 }
 
+/** What the guard lets through on this host. The reasons of closed routes and the limits are in the JSON only. */
+export function policyText({ open, closed, limits: _limits, ...rules }: EffectivePolicy): string {
+  const rows: [string, string][] = [
+    ["open", open.join(", ") || "nothing"],
+    ["closed", closed.map(({ route }) => route).join(", ") || "nothing"],
+    ...Object.entries(rules).map(([rule, value]): [string, string] => [rule, JSON.stringify(value)]),
+  ];
+  const lines = rows.flatMap(([name, value]) => wrap(`${name}: ${value}`));
+  return lines.map((line, index) => (index === 0 ? "policy" : "").padEnd(INDENT.length) + line).join("\n");
+}
+
 /** The shape is documented in docs/operations/doctor.md. */
 export function resultJson(
   results: readonly Result[],
-  about: { agentVersion: string; controlPlane: string; interrupted: boolean },
+  about: { agentVersion: string; controlPlane: string; policy: EffectivePolicy; interrupted: boolean },
 ): string {
   const verdict = about.interrupted
     ? "interrupted"
@@ -43,6 +55,7 @@ export function resultJson(
     control_plane: about.controlPlane,
     verdict,
     checks,
+    policy: about.policy,
   };
   return JSON.stringify(report, null, 2);
 }
