@@ -3,47 +3,59 @@ import { type Bounds, COUNT_MAX, checkNumbers, TIMER_MS_MAX, U32_MAX } from "./b
 import { RevdialError } from "./errors.ts";
 
 export interface TunnelLimits {
-  /** Channels the peer may have open at once; a cancelled one counts until its handler has returned. More is OPEN_FLOOD. */
+  /**
+   * Channels the peer may have open at once; a cancelled one counts until its handler has returned. More is OPEN_FLOOD.
+   * Default 1,024.
+   */
   channelsMax: number;
-  /** Channels that become free and are granted to the peer again within one second; further ones wait. */
+  /** Channels that become free and are granted to the peer again within one second; further ones wait. Default 100,000. */
   opensPerSecondMax: number;
-  /** Those of them within ten seconds that are free because the peer did not wait for an answer; further ones wait. */
+  /**
+   * Those of them within ten seconds that are free because the peer did not wait for an answer; further ones wait.
+   * Default 100,000.
+   */
   resetsPerWindowMax: number;
-  /** Time that a request of ours waits for a channel of the peer's; REFUSED after it. */
+  /** Time that a request of ours waits for a channel of the peer's; REFUSED after it. Default 2,000. */
   grantTimeoutMs: number;
-  /** Payload bytes of an OPEN, HEAD or END frame. */
+  /** Payload bytes of an OPEN, HEAD or END frame. Default 32,768. */
   headBytesMax: number;
-  /** Header fields in one head. */
+  /** Header fields in one head. Default 256. */
   headersMax: number;
-  /** Payload bytes of one DATA frame. */
+  /** Payload bytes of one DATA frame. Default 65,536. */
   dataBytesMax: number;
-  /** Payload bytes of one NOTICE frame, of which its type takes at most 64. */
+  /** Payload bytes of one NOTICE frame, of which its type takes at most 64. Default 16,448. */
   noticeBytesMax: number;
-  /** NOTICE frames waiting to be sent; further ones are dropped. */
+  /** NOTICE frames waiting to be sent; further ones are dropped. Default 256. */
   noticesQueuedMax: number;
-  /** Bytes of one WebSocket message. */
+  /** Bytes of one WebSocket message. Default 1,048,576. */
   messageBytesMax: number;
-  /** Bytes a channel may send before the first CREDIT. */
+  /** Bytes a channel may send before the first CREDIT. Default 65,536. */
   windowInitialBytes: number;
-  /** Bytes a channel's window may grow to while its reader keeps up. */
+  /** Bytes a channel's window may grow to while its reader keeps up. Default 33,554,432. */
   windowMaxBytes: number;
-  /** Sum of all windows of a tunnel and of what nobody has read yet; a channel that does not fit is refused. */
+  /**
+   * Sum of all windows of a tunnel and of what nobody has read yet; a channel that does not fit is refused.
+   * Default 67,108,864.
+   */
   receiveBudgetBytes: number;
-  /** PONG, CREDIT, RESET of its channels and the like waiting to be sent; a peer that makes us queue more is CONTROL_FLOOD. */
+  /**
+   * PONG, CREDIT, RESET of its channels and the like waiting to be sent; a peer that makes us queue more is CONTROL_FLOOD.
+   * Default 1,048,576.
+   */
   controlQueuedBytesMax: number;
-  /** DATA frames without bytes in a row on one channel; more is EMPTY_FLOOD. */
+  /** DATA frames without bytes in a row on one channel; more is EMPTY_FLOOD. Default 64. */
   emptyDataMax: number;
-  /** Heads below 200 on one channel; more is INTERIM_FLOOD. */
+  /** Heads below 200 on one channel; more is INTERIM_FLOOD. Default 32. */
   interimHeadsMax: number;
-  /** A channel whose peer takes none of the bytes that wait for it during this time is reset (STALLED). */
+  /** A channel whose peer takes none of the bytes that wait for it during this time is reset (STALLED). Default 300,000. */
   stallTimeoutMs: number;
-  /** Body bytes of ours queued per channel before its producer has to wait. */
+  /** Body bytes of ours queued per channel before its producer has to wait. Default 131,072. */
   sendQueueBytes: number;
-  /** Those of all channels together; above it a producer waits that has 16 KiB queued. */
+  /** Those of all channels together; above it a producer waits that has 16 KiB queued. Default 16,777,216. */
   sendBudgetBytes: number;
-  /** Bytes handed to the transport and not yet written; the scheduler waits above it. */
+  /** Bytes handed to the transport and not yet written; the scheduler waits above it. Default 262,144. */
   socketQueueBytes: number;
-  /** Time for the peer's HELLO. */
+  /** Time for the peer's HELLO. Default 10,000. */
   helloTimeoutMs: number;
 }
 

@@ -134,6 +134,17 @@ describe("the main entry", () => {
   });
 });
 
+describe("the documentation of TunnelLimits", () => {
+  it("says the default of every limit", () => {
+    const fields = read("src/limits.ts").matchAll(/\/\*\*((?:(?!\*\/).)*)\*\/\n {2}(\w+): number;/gs);
+    const said = [...fields].map(([, comment = "", name]) => [
+      name,
+      Number(/ Default ([\d,]+)\.\s*$/.exec(comment)?.[1]?.replaceAll(",", "")),
+    ]);
+    expect(Object.fromEntries(said)).toEqual(defaultLimits);
+  });
+});
+
 describe("the sources", () => {
   const files = readdirSync(new URL("../src", import.meta.url)).filter((name) => /^[a-z-]+\.ts$/.test(name));
   const importsOf = (file: string) =>
