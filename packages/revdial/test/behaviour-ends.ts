@@ -11,6 +11,7 @@ import {
   type Pair,
   signal,
   text,
+  until,
   untilAborted,
 } from "./support.ts";
 
@@ -258,13 +259,13 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
     for (let i = 0; i < 2; i += 1) {
       const cancel = new AbortController();
       const cancelled = failure(small.right.request({ ...get("/"), signal: cancel.signal }));
-      while (running <= i) await new Promise<void>((resolve) => setImmediate(resolve));
+      await until(() => running > i);
       cancel.abort();
       expect((await cancelled).code).toBe("CANCELLED");
     }
     expect(await failure(small.right.request(get("/")))).toMatchObject({ code: "REFUSED", sent: "not-sent" });
     release.give();
-    while (running > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    await until(() => running === 0);
     expect((await small.right.request(get("/"))).status).toBe(200);
     await small.stop();
   });

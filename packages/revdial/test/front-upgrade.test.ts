@@ -172,7 +172,7 @@ describe("a client that waits for the answer to its upgrade", () => {
     const heard: string[] = [];
     backend.on("data", (chunk) => heard.push(chunk.toString("latin1")));
     backend.write(switching);
-    await until(() => heard.at(-1)?.endsWith("END") ?? false, 1_000_000);
+    await until(() => heard.at(-1)?.endsWith("END") ?? false);
     expect(heard.join("")).toBe(`${early}END`);
   });
 
