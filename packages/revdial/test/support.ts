@@ -3,6 +3,8 @@ import { expect } from "@jest/globals";
 import { RevdialError, type Tunnel } from "../src/index.ts";
 import type { TunnelPairOptions } from "../src/testing/index.ts";
 
+export { until } from "./turns.ts";
+
 export interface Pair {
   /** Dialled; in the product this is the agent. */
   left: Tunnel;
@@ -54,24 +56,6 @@ export const get = (path: string) => ({ service: "wolf", method: "GET", path });
 export function signal<T = void>(): { seen: Promise<T>; give: (value: T) => void } {
   const { promise, resolve } = Promise.withResolvers<T>();
   return { seen: promise, give: resolve };
-}
-
-/** Turns within which one event has had all its consequences in this process. */
-const SETTLING_TURNS = 50;
-
-/**
- * Waits for a condition that events of this process bring about: looks again after each, for some turns. In between the event
- * loop sleeps, and so it has no bound of its own but the test's.
- */
-export async function until(condition: () => boolean): Promise<void> {
-  for (;;) {
-    for (let turn = 0; turn < SETTLING_TURNS; turn += 1) {
-      if (condition()) return;
-      await new Promise<void>((resolve) => setImmediate(resolve));
-    }
-    // One that does not keep the loop going runs when something else has happened.
-    await new Promise<void>((resolve) => setImmediate(resolve).unref());
-  }
 }
 
 /** A handler that answers when its caller is gone, as a polite one does. */

@@ -11,6 +11,8 @@ import {
   type TunnelOptions,
   webSocketServerOptions,
 } from "../../src/index.ts";
+import { ManualClock } from "../../src/testing/index.ts";
+import { until } from "../turns.ts";
 import { askMany, echo, type Tally } from "./calls.ts";
 import { answerParent, heldBytes } from "./parent.ts";
 import { stream } from "./stream.ts";
@@ -31,7 +33,11 @@ function serve(request: IncomingRequest): OutgoingResponse | Promise<OutgoingRes
   return echo(request);
 }
 
-async function listen(options: TunnelOptions = {}): Promise<string> {
+const clock = new ManualClock();
+
+/** `byHand`: time stands still until `advance`. */
+async function listen(given: TunnelOptions = {}, byHand = false): Promise<string> {
+  const options = byHand ? { ...given, clock } : given;
   const server = createServer();
   const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   server.on("upgrade", (request, socket, head) =>
@@ -70,6 +76,9 @@ answerParent(
       mistakes,
     }),
     held: heldBytes,
+    advance: (ms: number) => clock.advance(ms),
+    /** Nothing is in flight any more. */
+    idle: () => until(() => tunnels.every(({ load }) => load === 0)),
     ended: async () => (await theTunnel().closed).code,
     ask: (count: number, abortEvery: number): Promise<Tally> => askMany(theTunnel(), count, abortEvery),
   },

@@ -1,9 +1,11 @@
 /** The dialling side as a process: dials, asks, reads, and says what it holds. */
 import { createHash } from "node:crypto";
 import { type DialOptions, dialTunnel, type Tunnel } from "../../src/index.ts";
+import { ManualClock } from "../../src/testing/index.ts";
 import { abortMany, askMany, echo } from "./calls.ts";
 import { answerParent, heldBytes } from "./parent.ts";
 
+const clock = new ManualClock();
 let tunnel: Tunnel | undefined;
 const received = { bytes: 0, waiters: [] as { bytes: number; tell: () => void }[] };
 let download: Promise<string> | undefined;
@@ -26,8 +28,10 @@ async function read(total: number): Promise<string> {
 }
 
 answerParent({
-  async dial(url: string, options: DialOptions = {}) {
-    tunnel = await dialTunnel(url, { handler: echo, onHandlerError: () => undefined, ...options });
+  /** `byHand`: time stands still until `advance`. */
+  async dial(url: string, options: DialOptions = {}, byHand = false) {
+    const given = byHand ? { ...options, clock } : options;
+    tunnel = await dialTunnel(url, { handler: echo, onHandlerError: () => undefined, ...given });
   },
   /** Resolves when the first bytes have come; the download goes on. */
   async begin(total: number, firstBytes: number) {
@@ -41,5 +45,6 @@ answerParent({
   ask: (count: number, abortEvery: number) => askMany(theTunnel(), count, abortEvery),
   abort: (count: number, atOnce: number) => abortMany(theTunnel(), count, atOnce),
   load: () => theTunnel().load,
+  advance: (ms: number) => clock.advance(ms),
   held: heldBytes,
 });

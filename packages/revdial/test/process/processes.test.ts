@@ -39,15 +39,13 @@ async function pair(
   return { acceptor, dialler };
 }
 
-const pause = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms));
-
 describe("a dialler that is stopped while the acceptor streams 1 GiB to it", () => {
   const TOTAL_BYTES = 1024 * MIB;
   /** Until then the acceptor's heap has found its size. */
   const WARM_BYTES = 64 * MIB;
   const GROWTH_BYTES_MAX = 16 * MIB;
-  /** Looks at the producer, 10 ms apart, in which it has to stand still. */
-  const STILL_LOOKS = 40;
+  /** Questions the acceptor answers one after the other, in all of which its producer has to stand still. */
+  const STILL_LOOKS = 400;
 
   it("costs the acceptor less than 16 MiB, and gets the whole stream once it goes on", async () => {
     const { acceptor, dialler } = await pair();
@@ -56,7 +54,7 @@ describe("a dialler that is stopped while the acceptor streams 1 GiB to it", () 
     dialler.signal("SIGSTOP");
     let peakBytes = 0;
     let given = -1;
-    for (let still = 0; still < STILL_LOOKS; await pause(10)) {
+    for (let still = 0; still < STILL_LOOKS; ) {
       const now = await acceptor.ask<State>("state");
       peakBytes = Math.max(peakBytes, now.rss);
       still = now.given === given ? still + 1 : 0;
@@ -71,23 +69,27 @@ describe("a dialler that is stopped while the acceptor streams 1 GiB to it", () 
 });
 
 describe("a path that swallows everything and keeps its sockets open", () => {
+  /** The time of both sides moves when it is told to. */
+  const BY_HAND = true;
   let path: Relay;
 
   afterEach(() => path.stop());
 
   it("is noticed by both sides as a dead peer", async () => {
-    const liveness = { pingIntervalMs: 100, deadAfterMs: 500 };
     const [acceptor, dialler] = [start("acceptor.ts"), start("dialler.ts")];
-    path = await relay(await acceptor.ask<string>("listen", liveness));
-    await dialler.ask("dial", path.url, liveness);
+    path = await relay(await acceptor.ask<string>("listen", {}, BY_HAND));
+    await dialler.ask("dial", path.url, {}, BY_HAND);
     expect(await dialler.ask<Tally>("ask", 20, 1000)).toMatchObject({ crossed: [] });
     path.swallow("up");
     path.swallow("down");
     const ends = [acceptor.ask<string>("ended"), dialler.ask<string>("ended")];
     // What is asked now waits for its answer until the end.
-    const late = await dialler.ask<Tally>("ask", 3, 1000);
+    const late = dialler.ask<Tally>("ask", 3, 1000);
+    for (const side of [acceptor, dialler]) await side.ask("advance", 14_000);
+    expect(await dialler.ask("load")).toBe(3);
+    for (const side of [acceptor, dialler]) await side.ask("advance", 1000);
     expect(await Promise.all(ends)).toEqual(["DEAD_PEER", "DEAD_PEER"]);
-    expect(late).toEqual({ answered: 0, codes: { DEAD_PEER: 3 }, crossed: [] });
+    expect(await late).toEqual({ answered: 0, codes: { DEAD_PEER: 3 }, crossed: [] });
   });
 });
 
@@ -100,7 +102,7 @@ describe("calls by the thousand over a real WebSocket", () => {
     const { acceptor, dialler } = await pair({}, "--expose-gc");
     const rest = async () => {
       // The last RESET is on its way when the last call has failed.
-      while ((await acceptor.ask<State>("state")).load > 0) await pause(5);
+      await acceptor.ask("idle");
       return { acceptor: await acceptor.ask<number>("held"), dialler: await dialler.ask<number>("held") };
     };
     await dialler.ask("abort", 10_000, 100);
