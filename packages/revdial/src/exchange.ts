@@ -29,6 +29,11 @@ export function checkUnread(body: { locked?: unknown }): void {
   if (body.locked === true) throw new RevdialError("ARGUMENT", "the body is read already, or was");
 }
 
+function checkCall(call: unknown, name: string): void {
+  if (call !== undefined && typeof call !== "function")
+    throw new RevdialError("ARGUMENT", `${name} is no function`);
+}
+
 /** What the types promise and JavaScript does not. What goes into the head as a text is the codec's to look at. Error: ARGUMENT. */
 export function checkTypes(request: TunnelRequest): void {
   if (typeof request !== "object" || request === null) throw new RevdialError("ARGUMENT", "no request");
@@ -38,9 +43,8 @@ export function checkTypes(request: TunnelRequest): void {
     throw new RevdialError("ARGUMENT", "deadlineMs is not a number");
   if (signal !== undefined && typeof signal?.addEventListener !== "function")
     throw new RevdialError("ARGUMENT", "the signal is no AbortSignal");
-  for (const call of [trailers, onInterim])
-    if (call !== undefined && typeof call !== "function")
-      throw new RevdialError("ARGUMENT", "trailers and onInterim are functions");
+  checkCall(trailers, "trailers");
+  checkCall(onInterim, "onInterim");
 }
 
 /** Errors, not sent: DEADLINE, ARGUMENT, HEAD_INVALID, BODY_LENGTH. */
