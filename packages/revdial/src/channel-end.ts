@@ -28,4 +28,6 @@ export interface ChannelPort {
   consumed(channel: number, bytes: number): void;
   /** The handler of one of the peer's channels has stopped. */
   handled(channel: number): void;
+  /** What a callback of the program threw, for `onHandlerError`. */
+  report(error: unknown): void;
 }

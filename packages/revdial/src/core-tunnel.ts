@@ -57,7 +57,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private readonly wire: Transport;
   private readonly clock: Clock;
   private readonly limits: TunnelLimits;
-  private readonly onHandlerError: (error: unknown) => void;
+  readonly report: (error: unknown) => void;
   private readonly core: Core;
   private readonly ends: ChannelEnds;
   private readonly effects = new EffectQueue(
@@ -83,9 +83,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.wire = transport;
     this.clock = options.clock ?? systemClock;
     this.limits = limitsOf(options.limits);
-    this.onHandlerError = guarded(options.onHandlerError ?? warn);
-    this.notices = new NoticeListeners(this.onHandlerError);
-    this.ends = new ChannelEnds(this.observer, this.onHandlerError);
+    this.report = guarded(options.onHandlerError ?? warn);
+    this.notices = new NoticeListeners(this.report);
+    this.ends = new ChannelEnds(this.observer, this.report);
     this.wake = new Wake(this.clock, () => this.contain(() => this.tick()));
     const coreOptions = {
       limits: this.limits,
@@ -262,7 +262,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   private broken(error: unknown): void {
-    this.onHandlerError(error);
+    this.report(error);
     this.finishTunnel({ code: "DESTROYED", reason: "an internal error" }, "terminate", error);
   }
 
@@ -295,7 +295,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
   /** What a callback throws costs its own exchange: the rest of the message is performed all the same. */
   private exchangeFailed(effect: Effect, error: unknown): void {
     if (!("channel" in effect)) throw error;
-    this.onHandlerError(error);
+    this.report(error);
     const { channel } = effect;
     const end = this.ends.get(channel);
     if (end === undefined) return;
@@ -352,9 +352,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
     const end = new ServeEnd(this, channel, head, ended);
     this.ends.set(channel, end);
     this.observer.opened(channel, true, head);
-    if (this.handler) void end.serve(this.handler, this.onHandlerError);
+    if (this.handler) void end.serve(this.handler);
     // The peer may ask in the same message as its HELLO: whoever waits for `ready` gets one turn to call `serve`.
-    else setImmediate(() => void end.serve(this.handler ?? nothingServed, this.onHandlerError));
+    else setImmediate(() => void end.serve(this.handler ?? nothingServed));
   }
 
   private coreClosed(code: RevdialErrorCode, reason: string): void {

@@ -10,7 +10,7 @@ import {
   type HeaderObject,
 } from "./dispatching.ts";
 import { RevdialError } from "./errors.ts";
-import { BodySender, isEmpty, openHead, warn } from "./exchange.ts";
+import { BodySender, isEmpty, openHead } from "./exchange.ts";
 import { bodyOf, pairsOf, withQuery } from "./fetch-input.ts";
 import type { OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
@@ -100,7 +100,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     try {
       this.handler.onResponseError?.(this, error);
     } catch (thrown) {
-      warn(thrown); // The handler has nobody else: what it throws here must not end the tunnel of all others.
+      this.port.report(thrown); // The handler has nobody else: what it throws here must not end the tunnel of all others.
     }
   }
 

@@ -65,11 +65,7 @@ export class RequestEnd implements ChannelEnd {
   }
 
   onInterim(status: number, headers: HeaderList): void {
-    try {
-      this.request.onInterim?.(status, headers);
-    } catch (error) {
-      this.cancel("the listener to interim heads failed", error);
-    }
+    this.request.onInterim?.(status, headers);
   }
 
   onHead(status: number, headers: HeaderList): void {

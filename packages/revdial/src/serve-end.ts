@@ -4,7 +4,7 @@ import { IncomingBody } from "./body.ts";
 import { BodySource } from "./body-source.ts";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { RevdialError, type WireCodeName } from "./errors.ts";
-import { BodySender, checkBody, isEmpty, lengthOf, warn } from "./exchange.ts";
+import { BodySender, checkBody, isEmpty, lengthOf } from "./exchange.ts";
 import { channelKinds, type OpenHead } from "./frame.ts";
 import { type HeaderList, takeLength, travellingHeaders, withLength } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
@@ -26,7 +26,6 @@ export class ServeEnd implements ChannelEnd, Reply {
   private socket: TunnelSocket | undefined;
   private drainListener: (() => void) | undefined;
   private closeListener: ((error: RevdialError | undefined) => void) | undefined;
-  private report: (error: unknown) => void = warn;
 
   constructor(port: ChannelPort, channel: number, head: OpenHead, ended: boolean) {
     this.port = port;
@@ -36,8 +35,7 @@ export class ServeEnd implements ChannelEnd, Reply {
   }
 
   /** Runs the handler to its end, whatever it does; its slot is free afterwards. */
-  async serve(handler: RequestHandler, report: (error: unknown) => void): Promise<void> {
-    this.report = report;
+  async serve(handler: RequestHandler): Promise<void> {
     try {
       const response = await handler(this.request, this);
       if (response !== undefined) await this.respond(response);
@@ -81,7 +79,7 @@ export class ServeEnd implements ChannelEnd, Reply {
     }
     // The cause stays on this side: it may name things that the caller should not see.
     this.port.reset(this.channel, "HANDLER_FAILED", "the handler failed");
-    this.report(error);
+    this.port.report(error);
   }
 
   interim(status: number, headers: HeaderList = []): void {
@@ -169,7 +167,7 @@ export class ServeEnd implements ChannelEnd, Reply {
     try {
       this.closeListener?.(cut);
     } catch (error) {
-      this.report(error);
+      this.port.report(error);
     }
   }
 }

@@ -144,7 +144,7 @@ export interface TunnelOptions {
   limits?: Partial<TunnelLimits>;
   /** Time and timers. Default: the system's. */
   clock?: Clock;
-  /** Told what a handler or a notice listener threw. Default: `process.emitWarning`. */
+  /** Told what a handler, a listener or another callback threw. Default: `process.emitWarning`. */
   onHandlerError?: (error: unknown) => void;
   /** Default 5,000 ms, from 10 to 2,147,483,647. */
   pingIntervalMs?: number;

@@ -177,20 +177,37 @@ export function carriesSockets(pair: () => Pair): void {
     expect(waits).toBeGreaterThan(0);
   });
 
-  it("costs a caller whose listener to interim heads throws its own request only", async () => {
-    pair().left.serve(async ({ signal: abort }, reply) => {
-      reply.interim(103);
-      await untilAborted(abort);
-    });
-    const onInterim = () => {
-      throw new Error("my own mistake");
-    };
-    expect(await failure(pair().right.request({ ...get("/"), onInterim }))).toMatchObject({
-      code: "CANCELLED",
-      cause: { message: "my own mistake" },
-    });
-    expect(pair().right.draining).toBe(false);
-  });
+  it.each<[string, RequestHandler]>([
+    [
+      "before the answer",
+      async ({ signal: abort }, reply) => {
+        reply.interim(103);
+        await untilAborted(abort);
+      },
+    ],
+    [
+      "in one message with the whole answer",
+      (_request, reply) => {
+        reply.interim(103);
+        reply.head(200);
+        reply.end();
+      },
+    ],
+  ])(
+    "costs a caller whose listener to interim heads throws, %s, its own request only",
+    async (_when, handler) => {
+      pair().left.serve(handler);
+      const onInterim = () => {
+        throw new Error("my own mistake");
+      };
+      expect(await failure(pair().right.request({ ...get("/"), onInterim }))).toMatchObject({
+        code: "CANCELLED",
+        cause: { message: "my own mistake" },
+      });
+      expect(pair().handlerErrors).toMatchObject([{ message: "my own mistake" }]);
+      expect(pair().right.draining).toBe(false);
+    },
+  );
 
   it.each<[string, RequestHandler]>([
     [
