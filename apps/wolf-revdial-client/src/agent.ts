@@ -12,6 +12,7 @@ import { watchHost } from "./inventory/host-watch.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
+import { printableWithout } from "./printable.ts";
 import { onlyScreenOf } from "./sandbox.ts";
 import { createServing } from "./serving.ts";
 import { pause, watchWolf } from "./wolf-watch.ts";
@@ -226,14 +227,9 @@ function endingOf(error: unknown): Ending {
   return { kind: status === 401 || status === 403 ? "credential" : "lost", retryAfterMs };
 }
 
-/**
- * One sentence; causes of the network are what a person needs to see. The far end's words stand in it, so they can neither
- * repeat the token nor steer a terminal.
- */
+/** One sentence, safe to print; causes of the network are what a person needs to see. */
 export function messageOf(error: unknown, token: string): string {
-  return sentenceOf(error)
-    .replaceAll(token, "[token]")
-    .replace(/\p{C}+/gu, " ");
+  return printableWithout(token, sentenceOf(error));
 }
 
 function sentenceOf(error: unknown): string {

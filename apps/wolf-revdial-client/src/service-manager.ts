@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import type { Condition, ConditionReport } from "./condition.ts";
 import type { Log } from "./logger.ts";
+import { printable } from "./printable.ts";
 
 export interface ServiceManagerOptions {
   /** NOTIFY_SOCKET and WATCHDOG_USEC. */
@@ -90,7 +91,7 @@ export function wordsFor(
 
 function statusOf({ state, ready, transport, control_plane, last_problem }: ConditionReport): string {
   if (ready) return `serving ${control_plane} over ${transport}`;
-  const why = last_problem === null ? "" : `: ${last_problem.replace(/\p{C}+/gu, " ")}`;
+  const why = last_problem === null ? "" : `: ${printable(last_problem)}`;
   return `${state}${why}`;
 }
 

@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { z } from "zod";
 import type { ConditionReport } from "../condition.ts";
 import { ConfigError, readHealthListen } from "../config.ts";
+import { printable } from "../printable.ts";
 import { describeSetting, type Flags } from "../settings.ts";
 import type { CommandEdges } from "./connect.ts";
 import { addSettings } from "./settings-options.ts";
@@ -108,5 +109,4 @@ function duration(seconds: number): string {
   return seconds < 172_800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
 }
 
-const printable = (text: string) => text.replace(/\p{C}+/gu, " ");
 const shortened = (line: string) => (line.length <= LINE_WIDTH ? line : `${line.slice(0, LINE_WIDTH - 1)}…`);

@@ -6,6 +6,7 @@ import { Command } from "commander";
 import { addSettings } from "../commands/settings-options.ts";
 import { readConfig } from "../config.ts";
 import { gpuTypeOf, readCards } from "../inventory/drm.ts";
+import { printableWithout } from "../printable.ts";
 import type { Flags, SettingName } from "../settings.ts";
 import { hostChecks } from "./host.ts";
 import { networkChecks } from "./network.ts";
@@ -125,8 +126,7 @@ async function examine(
   return results.some(({ status }) => status === "failed") ? 1 : 0;
 }
 
-/** The far end's words can neither repeat the token nor steer a terminal. */
+/** A detail, safe to print and not too long. */
 export function cleanText(text: string, token: string): string {
-  const secretless = token === "" ? text : text.replaceAll(token, "[token]");
-  return secretless.replace(/\p{C}+/gu, " ").slice(0, DETAIL_CHARACTERS_MAX);
+  return printableWithout(token, text).slice(0, DETAIL_CHARACTERS_MAX);
 }

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import type { Gpu, GpuType, GpuUsage } from "@wolfpack/api-contract";
+import { printable } from "../printable.ts";
 
 /** PCI vendor ids (pci-ids.ucw.cz). */
 const vendors: Record<string, Gpu["vendor"]> = { "0x10de": "nvidia", "0x1002": "amd", "0x8086": "intel" };
@@ -73,7 +74,7 @@ function amdUsage(id: string, busy: number | null, used: number | null): GpuUsag
 }
 
 function modelOf(product: string | undefined, vendor: string, device: string | undefined): string | null {
-  const name = product?.replace(/\p{C}+/gu, " ").slice(0, 127);
+  const name = product && printable(product).slice(0, 127);
   if (name) return name;
   return device !== undefined && /^0x[0-9a-f]{4}$/i.test(device) ? `${vendor} ${device.toLowerCase()}` : null;
 }

@@ -1,5 +1,6 @@
 /** All of a host's GPUs out of sysfs and the vendor's tool, and whether their figures can be believed. */
 import { type Gpu, type GpuState, type GpuUsage, hostLimits } from "@wolfpack/api-contract";
+import { printable } from "../printable.ts";
 import type { Card } from "./drm.ts";
 import { isUnknownField, nothingKnown, nvidiaArguments, nvidiaQueries, parseNvidia } from "./nvidia.ts";
 import type { ToolResult } from "./tool.ts";
@@ -29,8 +30,7 @@ export async function askNvidia(
     if (result.outcome === "failed") return { cards: [], trouble: `nvidia-smi: ${result.why}` };
     if (isUnknownField(result.output)) continue;
     const cards = parseNvidia(result.output, fields);
-    const said = result.output
-      .replace(/\p{C}+/gu, " ")
+    const said = printable(result.output)
       .trim()
       .slice(0, DETAIL_CHARACTERS_MAX - 40);
     if (result.code !== 0) return { cards, trouble: `nvidia-smi ended with ${result.code}: ${said}` };

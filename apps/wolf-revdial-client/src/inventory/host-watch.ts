@@ -2,6 +2,7 @@
 import { cpus, freemem, loadavg, totalmem } from "node:os";
 import type { AgentHeartbeat, HostFacts, HostUsage } from "@wolfpack/api-contract";
 import type { Log } from "../logger.ts";
+import { printable } from "../printable.ts";
 import type { Target } from "../target.ts";
 import { type DiskThresholds, diskWatch } from "./disks.ts";
 import { readCards } from "./drm.ts";
@@ -67,8 +68,7 @@ export function watchHost(options: HostWatchOptions): HostWatch {
     const processors = cpus();
     const found: HostFacts = {
       cpu_model:
-        processors[0]?.model
-          .replace(/\p{C}+/gu, " ")
+        printable(processors[0]?.model ?? "")
           .trim()
           .slice(0, 127) || null,
       cpu_count: Math.max(1, processors.length),
