@@ -1,9 +1,12 @@
 /** What tests of both ways to open a tunnel share: dialling, raw requests, and what either way refuses. */
+import type { Server } from "node:http";
 import { connect } from "node:net";
 import { text as readText } from "node:stream/consumers";
 import { expect } from "@jest/globals";
 import type { ProblemCode } from "@wolfpack/api-contract";
 import { type DialOptions, dialTunnel, type RevdialError, type Tunnel } from "revdial";
+import type { AdmissionOptions } from "../src/tunnels/admission.ts";
+import { aWolf } from "./a-wolf.ts";
 import { RUNNER_TOKEN } from "./control-plane.ts";
 
 export const TUNNEL_PATH = "/api/v1/revdial";
@@ -20,6 +23,45 @@ export async function dial(
   const tunnel = await dialTunnel(url, { headers: { authorization: `Bearer ${credential}` }, ...options });
   dialled.push(tunnel);
   return tunnel;
+}
+
+/** Look-ups of wolves wait for `release`; `asked` settles with the last of so many. */
+export function holdWolves(
+  options: AdmissionOptions,
+  lookUps = 1,
+): { asked: Promise<void>; release: () => void } {
+  const gate = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  let seen = 0;
+  options.wolves.getByName = async (name) => {
+    seen += 1;
+    if (seen === lookUps) asked.resolve();
+    await gate.promise;
+    return aWolf({ name });
+  };
+  return { asked: asked.promise, release: gate.resolve };
+}
+
+/** A dial whose caller gives up while its wolf is looked up. `gone` settles with the end of its connection at the server. */
+export async function dialAndLeave(
+  base: string,
+  server: Server,
+  admission: AdmissionOptions,
+  options: DialOptions = {},
+): Promise<{ release: () => void; gone: Promise<void> }> {
+  const { asked, release } = holdWolves(admission);
+  const gone = Promise.withResolvers<void>();
+  server.once("connection", (socket) => socket.once("close", () => gone.resolve()));
+  const abort = new AbortController();
+  const dialling = dialTunnel(`${base.replace("http", "ws")}${TUNNEL_PATH}?runnerid=wolf-a`, {
+    headers: { authorization: "Bearer r" },
+    signal: abort.signal,
+    ...options,
+  });
+  await asked;
+  abort.abort();
+  await expect(dialling).rejects.toMatchObject({ code: "CANCELLED" });
+  return { release, gone: gone.promise };
 }
 
 /** The problem that refuses a dial. */

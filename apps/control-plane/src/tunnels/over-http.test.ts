@@ -5,14 +5,16 @@ import { text as readText } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { operations, type ProblemCode, problems, problemsOf, type Session } from "@wolfpack/api-contract";
 import express from "express";
-import { dialTunnel, type OutgoingResponse, type RevdialError, type Tunnel } from "revdial";
+import type { OutgoingResponse, RevdialError, Tunnel } from "revdial";
 import request from "supertest";
 import { aWolf } from "../../test/a-wolf.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
 import { startHost, type TestHost } from "../../test/host.ts";
 import {
+  dialAndLeave,
   dialled,
   dial as dialWith,
+  holdWolves,
   raw,
   refusal as refusalWith,
   refusedEitherWay,
@@ -331,17 +333,11 @@ describe("a tunnel over HTTP", () => {
   });
 
   it("is one of those that wait for an answer, like an upgrade", async () => {
-    const gate = Promise.withResolvers<void>();
-    const asked = Promise.withResolvers<void>();
-    options.wolves.getByName = async (name) => {
-      asked.resolve();
-      await gate.promise;
-      return aWolf({ name });
-    };
+    const { asked, release } = holdWolves(options);
     const first = dialWith(base, "wolf-a", "r");
-    await asked.promise;
+    await asked;
     expect(await refusal(base, "wolf-b", "r")).toBe("draining");
-    gate.resolve();
+    release();
     await first;
     await dial(base, "wolf-b", "r");
   });
@@ -365,26 +361,9 @@ describe("a tunnel over HTTP", () => {
   });
 
   it("whose peer is gone when the answer is known ends, and harms nobody", async () => {
-    const gate = Promise.withResolvers<void>();
-    const asked = Promise.withResolvers<void>();
-    options.wolves.getByName = async (name) => {
-      asked.resolve();
-      await gate.promise;
-      return aWolf({ name });
-    };
-    const gone = Promise.withResolvers<void>();
-    server.once("connection", (socket) => socket.once("close", () => gone.resolve()));
-    const abort = new AbortController();
-    const dialling = dialTunnel(`${base.replace("http", "ws")}${TUNNEL_PATH}?runnerid=wolf-a`, {
-      headers: { authorization: "Bearer r" },
-      signal: abort.signal,
-      ...overHttp,
-    });
-    await asked.promise;
-    abort.abort();
-    await expect(dialling).rejects.toMatchObject({ code: "CANCELLED" });
-    await gone.promise;
-    gate.resolve();
+    const { release, gone } = await dialAndLeave(base, server, options, overHttp);
+    await gone;
+    release();
     await until(async () => accepted.length === 1);
     await accepted[0]?.closed;
     await dial(base, "wolf-b", "r");

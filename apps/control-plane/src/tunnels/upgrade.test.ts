@@ -16,13 +16,15 @@ import {
   SessionId,
   WolfInstance,
 } from "@wolfpack/api-contract";
-import { dialTunnel, type RevdialError, type Tunnel } from "revdial";
+import type { RevdialError, Tunnel } from "revdial";
 import request from "supertest";
 import { aDisk, aUsage, aWolf } from "../../test/a-wolf.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
 import {
   dial,
+  dialAndLeave,
   dialled,
+  holdWolves,
   type Refused,
   raw as rawRequest,
   refusal,
@@ -421,49 +423,25 @@ describe("an upgrade", () => {
   });
 
   it("too many at a time answers 503; those that wait go on, and their places are free again", async () => {
-    const gate = Promise.withResolvers<void>();
-    const asked = Promise.withResolvers<void>();
-    let waiting = 0;
-    options.wolves.getByName = async (name) => {
-      waiting += 1;
-      if (waiting === 2) asked.resolve();
-      await gate.promise;
-      return aWolf({ name });
-    };
+    const { asked, release } = holdWolves(options, 2);
     const first = [dial(base, "wolf-a", "r"), dial(base, "wolf-b", "r")].map((dialling) =>
       dialling.then(
         () => "up",
         (error: RevdialError) => error.code,
       ),
     );
-    await asked.promise;
+    await asked;
     expect(await refusal(base, "wolf-c", "r")).toBe("draining");
-    gate.resolve();
+    release();
     expect(await Promise.all(first)).toEqual(["up", "up"]);
     expect(accepted.sort()).toEqual(["a", "b"]);
     for (const name of ["d", "e", "f"]) await dial(base, `wolf-${name}`, "r");
   });
 
   it("whose peer is gone when the answer is known leaves no tunnel and harms nobody", async () => {
-    const gate = Promise.withResolvers<void>();
-    const asked = Promise.withResolvers<void>();
-    options.wolves.getByName = async (name) => {
-      asked.resolve();
-      await gate.promise;
-      return aWolf({ name });
-    };
-    const gone = Promise.withResolvers<void>();
-    server.once("connection", (socket) => socket.once("close", () => gone.resolve()));
-    const abort = new AbortController();
-    const dialling = dialTunnel(`${base.replace("http", "ws")}${TUNNEL_PATH}?runnerid=wolf-a`, {
-      headers: { authorization: "Bearer r" },
-      signal: abort.signal,
-    });
-    await asked.promise;
-    abort.abort();
-    await expect(dialling).rejects.toMatchObject({ code: "CANCELLED" });
-    gate.resolve();
-    await gone.promise;
+    const { release, gone } = await dialAndLeave(base, server, options);
+    release();
+    await gone;
     // Whether the operating system has told of the end before or after the upgrade: there is no tunnel in the end.
     for (const tunnel of dialled.splice(0)) await tunnel.closed;
     await dial(base, "wolf-b", "r");
