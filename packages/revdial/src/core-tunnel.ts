@@ -251,7 +251,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.flushSoon();
   }
 
-  /** A mistake of this library must cost one tunnel, not the process: it is reported, and the tunnel is over. What comes later is nothing. */
+  /** A mistake of this library must cost one tunnel, not the process: it is reported, and the tunnel is over. */
   private contain(run: () => void): void {
     if (this.over) return;
     try {
