@@ -1,44 +1,15 @@
 /** Origins that break off, lie or hang: each costs its own exchange, and gives its slot back. */
 import { once } from "node:events";
-import { createServer as createTcpServer, type Server, type Socket } from "node:net";
-import { afterEach, describe, expect, it } from "@jest/globals";
-import { Pool } from "undici";
+import { createServer as createTcpServer, type Socket } from "node:net";
+import { describe, expect, it } from "@jest/globals";
 import type { ForwardOptions } from "../src/http/index.ts";
-import { type Chain, type ChainOptions, chain } from "./probes/chain.ts";
-import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
+import { byUndici, client, start } from "./raw-chain.ts";
+import { get, ok, rawOrigin } from "./raw-http.ts";
 import { collect, failure, signal, text } from "./support.ts";
-
-let running: Chain<Server> | undefined;
-const clients: RawClient[] = [];
-const pools: Pool[] = [];
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.socket.destroy();
-  await running?.stop();
-  for (const pool of pools.splice(0)) await pool.destroy();
-  running = undefined;
-});
-
-async function start(origin: Server, options?: ChainOptions): Promise<Chain<Server>> {
-  running = await chain(origin, {}, options);
-  return running;
-}
-
-function client(...said: string[]): RawClient {
-  const made = new RawClient((running as Chain<Server>).port, ...said);
-  clients.push(made);
-  return made;
-}
-
-function byUndici(port: number): ForwardOptions {
-  const dispatcher = new Pool(`http://127.0.0.1:${port}`, { connections: 1 });
-  pools.push(dispatcher);
-  return { dispatcher };
-}
 
 const ways: [string, (port: number) => ForwardOptions][] = [
   ["node:http", () => ({})],
-  ["undici", byUndici],
+  ["undici", (port) => byUndici(port, { connections: 1 })],
 ];
 
 const longName = `${"x".repeat(300)}: 1\r\n`;

@@ -1,39 +1,14 @@
 /** How the forwarder frames what it sends, and what it takes from an origin: one request stays one request. */
 import { createServer, type IncomingMessage } from "node:http";
-import type { Server } from "node:net";
-import { afterEach, describe, expect, it } from "@jest/globals";
-import { Pool } from "undici";
+import { describe, expect, it } from "@jest/globals";
 import type { ForwardOptions } from "../src/http/index.ts";
-import { type Chain, chain } from "./probes/chain.ts";
-import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
+import { byUndici, client, start } from "./raw-chain.ts";
+import { get, ok, rawOrigin } from "./raw-http.ts";
 import { collect } from "./support.ts";
-
-let running: Chain<Server> | undefined;
-const clients: RawClient[] = [];
-const pools: Pool[] = [];
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.socket.destroy();
-  await running?.stop();
-  for (const pool of pools.splice(0)) await pool.destroy();
-  running = undefined;
-});
-
-function client(...said: string[]): RawClient {
-  const made = new RawClient((running as Chain<Server>).port, ...said);
-  clients.push(made);
-  return made;
-}
-
-function byUndici(port: number): ForwardOptions {
-  const dispatcher = new Pool(`http://127.0.0.1:${port}`);
-  pools.push(dispatcher);
-  return { dispatcher };
-}
 
 const ways: [string, (port: number) => ForwardOptions][] = [
   ["node:http", () => ({})],
-  ["undici", byUndici],
+  ["undici", (port) => byUndici(port)],
 ];
 
 const inner = get("/admin", "X-User: root");
@@ -49,12 +24,11 @@ describe.each(ways)("a request forwarded by %s", (_way, forward) => {
     "keeps the body of a %s with %s out of what the origin takes for the next request",
     async (method, _how, rest) => {
       const seen: string[] = [];
-      running = await chain(
+      await start(
         createServer(async (request, response) => {
           seen.push(`${request.method} ${request.url} ${(await collect(request)).toString("latin1")}`);
           response.end();
         }),
-        {},
         { forward },
       );
       const asked = client(`${method} /public HTTP/1.1\r\nHost: a\r\n${rest}`);
@@ -66,22 +40,21 @@ describe.each(ways)("a request forwarded by %s", (_way, forward) => {
   );
 
   it("fails where the origin's answer has a transfer coding that nobody asked for", async () => {
-    running = await chain(
+    const { idle } = await start(
       rawOrigin((socket) =>
         socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
       ),
-      {},
       { forward },
     );
     expect(await client(get()).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 502 /);
-    await running.idle();
+    await idle();
   });
 });
 
 describe("a request forwarded by node:http", () => {
   it("says that there is no body where the method lets an origin expect one", async () => {
     const heads: string[] = [];
-    running = await chain(
+    await start(
       rawOrigin((socket, head) => {
         heads.push(head.toLowerCase());
         socket.write(ok());
@@ -95,7 +68,7 @@ describe("a request forwarded by node:http", () => {
 
   it("carries every trailer, repeated ones too", async () => {
     const trailers: string[][] = [];
-    running = await chain(
+    await start(
       createServer(async (request: IncomingMessage, response) => {
         await collect(request);
         trailers.push(request.rawTrailers);

@@ -1,35 +1,20 @@
 /** What a client hears of an answer: heads that precede it, trailers, and an end. */
 import type { Server, Socket } from "node:net";
-import { afterEach, describe, expect, it } from "@jest/globals";
-import { type Chain, chain } from "./probes/chain.ts";
-import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
-
-let running: Chain<Server> | undefined;
-const clients: RawClient[] = [];
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.socket.destroy();
-  await running?.stop();
-  running = undefined;
-});
+import { describe, expect, it } from "@jest/globals";
+import type { Chain } from "./probes/chain.ts";
+import { client, start } from "./raw-chain.ts";
+import { get, ok, rawOrigin } from "./raw-http.ts";
 
 /** An origin that says this to every request. */
-async function start(said: string | ((socket: Socket, head: string) => void)): Promise<Chain<Server>> {
+async function startSaying(said: string | ((socket: Socket, head: string) => void)): Promise<Chain<Server>> {
   const answer = typeof said === "string" ? (socket: Socket) => void socket.write(said, "latin1") : said;
-  running = await chain(rawOrigin(answer));
-  return running;
-}
-
-function client(...said: string[]): RawClient {
-  const made = new RawClient((running as Chain<Server>).port, ...said);
-  clients.push(made);
-  return made;
+  return start(rawOrigin(answer));
 }
 
 describe("a client", () => {
   it("hears every trailer, repeated ones too", async () => {
     const trailers = "Grpc-Status: 13\r\nX-R: 1\r\nGrpc-Message: broken\r\nX-R: 2\r\n";
-    await start(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${trailers}\r\n`);
+    await startSaying(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${trailers}\r\n`);
     const heard = await client(get("/", "Connection: close")).rest();
     expect(heard.slice(heard.indexOf("\r\n0\r\n") + 5).split("\r\n")).toEqual([
       "grpc-status: 13",
@@ -52,7 +37,7 @@ describe("a client", () => {
     ["a status that nobody knows", 199, ["X-A: 1"]],
   ])("hears a head that precedes the answer as it is: %s (%i)", async (_what, status, fields) => {
     const lines = fields.map((field) => `${field}\r\n`).join("");
-    await start(`HTTP/1.1 ${status} Odd\r\n${lines}\r\n${ok()}`);
+    await startSaying(`HTTP/1.1 ${status} Odd\r\n${lines}\r\n${ok()}`);
     const heard = await client(get()).until(/ok$/);
     const [interim = "", answer] = heard.split("\r\n\r\n");
     const [first, ...rest] = interim.split("\r\n");
@@ -63,7 +48,9 @@ describe("a client", () => {
   });
 
   it("of HTTP/1.0 hears the answer only", async () => {
-    await start(`HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: </a>; rel=preload\r\n\r\n${ok()}`);
+    await startSaying(
+      `HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: </a>; rel=preload\r\n\r\n${ok()}`,
+    );
     const heard = await client("GET / HTTP/1.0\r\nHost: a\r\n\r\n").rest();
     expect(heard).toMatch(/^HTTP\/1\.1 200 /);
     expect(heard.match(/HTTP\/1/g)).toHaveLength(1);
@@ -80,7 +67,7 @@ describe("an answer that comes before the upload has ended", () => {
     );
 
   it("lets the client send the rest, and ask again on the same connection", async () => {
-    const { idle } = await start(early);
+    const { idle } = await startSaying(early);
     const asking = client(upload());
     expect(await asking.until(/long$/)).toMatch(/^HTTP\/1\.1 413 /);
     asking.say("x".repeat(UPLOAD_BYTES - 5));
@@ -90,7 +77,7 @@ describe("an answer that comes before the upload has ended", () => {
   });
 
   it("lets a client that had to wait for room do so too", async () => {
-    const { idle } = await start((socket, head) => {
+    const { idle } = await startSaying((socket, head) => {
       // Reads nothing until the way to it is full.
       socket.pause();
       setImmediate(() => early(socket, head));
@@ -101,7 +88,7 @@ describe("an answer that comes before the upload has ended", () => {
   });
 
   it("cuts a client that does not stop sending what nobody wants", async () => {
-    const { idle } = await start(early);
+    const { idle } = await startSaying(early);
     const asking = client(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${10 ** 12}\r\n\r\nstart`);
     await asking.until(/long$/);
     const chunk = Buffer.alloc(1024 * 1024);
@@ -115,12 +102,12 @@ describe("an answer that comes before the upload has ended", () => {
   });
 
   it("ends the connection of a client that waited for 100-continue", async () => {
-    await start(early);
+    await startSaying(early);
     expect(await client(upload("Expect: 100-continue")).rest()).toMatch(/connection: close.*long$/is);
   });
 
   it("says that a body is broken where the tunnel ends meanwhile", async () => {
-    const { tunnel } = await start(() => undefined);
+    const { tunnel } = await startSaying(() => undefined);
     const asking = client(upload());
     asking.say("x".repeat(100));
     tunnel.destroy();

@@ -1,36 +1,31 @@
 /** Which requests a front takes, and in which form they travel. */
 import { createServer } from "node:http";
-import type { Server } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { Pool } from "undici";
 import { httpFront } from "../src/http/index.ts";
 import { stopServer } from "./gateway.ts";
-import { type Chain, chain, listenLocally } from "./probes/chain.ts";
-import { ok, RawClient, rawOrigin } from "./raw-http.ts";
+import { listenLocally } from "./probes/chain.ts";
+import { client, clientAt, isStarted, start } from "./raw-chain.ts";
+import { ok, type RawClient, rawOrigin } from "./raw-http.ts";
 import { collect } from "./support.ts";
 
-let running: Chain<Server> | undefined;
-const clients: RawClient[] = [];
 /** Request lines that have reached the origin. */
 const asked: string[] = [];
 
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.socket.destroy();
-  await running?.stop();
-  running = undefined;
+afterEach(() => {
   asked.length = 0;
 });
 
-async function client(...said: string[]): Promise<RawClient> {
-  running ??= await chain(
-    rawOrigin((socket, head) => {
-      asked.push(head.slice(0, head.indexOf(" HTTP")));
-      socket.write(ok());
-    }),
-  );
-  const made = new RawClient(running.port, ...said);
-  clients.push(made);
-  return made;
+/** A client of the chain that all clients of one test share. */
+async function asking(...said: string[]): Promise<RawClient> {
+  if (!isStarted())
+    await start(
+      rawOrigin((socket, head) => {
+        asked.push(head.slice(0, head.indexOf(" HTTP")));
+        socket.write(ok());
+      }),
+    );
+  return client(...said);
 }
 
 describe("a front", () => {
@@ -40,7 +35,7 @@ describe("a front", () => {
     ["chunked", "1.0", 400],
   ])("refuses a body in the transfer coding %s of HTTP/%s with %i", async (coding, version, status) => {
     const sent = `POST / HTTP/${version}\r\nHost: a\r\nTransfer-Encoding: ${coding}\r\n\r\n2\r\nhi\r\n0\r\n\r\n`;
-    const heard = await (await client(sent)).rest();
+    const heard = await (await asking(sent)).rest();
     expect(heard).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expect(heard).toMatch(/connection: close/i);
     expect(asked).toEqual([]);
@@ -48,7 +43,7 @@ describe("a front", () => {
 
   it("takes chunks, whatever the case of the word", async () => {
     const sent = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
-    expect(await (await client(sent)).until(/ok$/)).toMatch(/^HTTP\/1\.1 200 /);
+    expect(await (await asking(sent)).until(/ok$/)).toMatch(/^HTTP\/1\.1 200 /);
   });
 
   it.each([
@@ -58,13 +53,13 @@ describe("a front", () => {
     ["http://shop.example?c=d", "/?c=d"],
     ["/http://shop.example/", "/http://shop.example/"],
   ])("passes on the target %s in origin form", async (target, path) => {
-    const heard = await (await client(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`)).until(/ok$/);
+    const heard = await (await asking(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`)).until(/ok$/);
     expect(heard).toMatch(/^HTTP\/1\.1 200 /);
     expect(asked).toEqual([`GET ${path}`]);
   });
 
   it("answers for itself what is asked about the server as a whole", async () => {
-    const heard = await (await client("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")).until(/\r\n\r\n/);
+    const heard = await (await asking("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")).until(/\r\n\r\n/);
     expect(heard).toMatch(/^HTTP\/1\.1 204 /);
     expect(asked).toEqual([]);
   });
@@ -72,7 +67,7 @@ describe("a front", () => {
   it.each(["GET *", "GET http://shop.example/#part", "GET ftp://shop.example/", "GET http:///", "GET /a#b"])(
     "refuses %s",
     async (line) => {
-      const heard = await (await client(`${line} HTTP/1.1\r\nHost: a\r\n\r\n`)).until(/\r\n\r\n/);
+      const heard = await (await asking(`${line} HTTP/1.1\r\nHost: a\r\n\r\n`)).until(/\r\n\r\n/);
       expect(heard).toMatch(/^HTTP\/1\.1 400 /);
       expect(asked).toEqual([]);
     },
@@ -87,8 +82,7 @@ describe("a front before undici's own pool", () => {
     });
     const pool = new Pool(`http://127.0.0.1:${await listenLocally(origin)}`);
     const front = createServer(httpFront(pool).request);
-    const asking = new RawClient(await listenLocally(front));
-    clients.push(asking);
+    const asking = clientAt(await listenLocally(front));
     asking.say("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
     await asking.until(/PUT hello$/);
     asking.say(`POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx`);

@@ -2,36 +2,25 @@
 import { createServer } from "node:http";
 import type { Server, Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { type Chain, chain } from "./probes/chain.ts";
-import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
+import type { Chain } from "./probes/chain.ts";
+import { client, start } from "./raw-chain.ts";
+import { get, ok, rawOrigin } from "./raw-http.ts";
 import { collect, signal, until } from "./support.ts";
 
-let running: Chain<Server> | undefined;
-const clients: RawClient[] = [];
 /** Heads and what came behind them, as the origin has them. */
 let asked: string[] = [];
 
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.socket.destroy();
-  await running?.stop();
-  running = undefined;
+afterEach(() => {
   asked = [];
 });
 
-async function start(answer: (socket: Socket, head: string) => void): Promise<Chain<Server>> {
-  running = await chain(
+async function startAnswering(answer: (socket: Socket, head: string) => void): Promise<Chain<Server>> {
+  return start(
     rawOrigin((socket, head) => {
       asked.push(head);
       answer(socket, head);
     }),
   );
-  return running;
-}
-
-function client(...said: string[]): RawClient {
-  const made = new RawClient((running as Chain<Server>).port, ...said);
-  clients.push(made);
-  return made;
 }
 
 const upgrade = get("/up", "Connection: Upgrade", "Upgrade: x");
@@ -44,7 +33,7 @@ describe("an upgrade behind a request that has not been answered", () => {
     ["that may not travel", get("/up", "Connection: Upgrade", "Upgrade: x y z")],
     ["that is ignored, since it has a body", upgrade.replace("\r\n\r\n", "\r\nContent-Length: 2\r\n\r\nhi")],
   ])("cuts the connection and runs nothing: one %s", async (_which, sent) => {
-    const { idle } = await start(() => undefined);
+    const { idle } = await startAnswering(() => undefined);
     const asking = client(get("/first"), get("/second"), sent);
     expect(await asking.rest()).toBe("");
     await idle();
@@ -53,7 +42,7 @@ describe("an upgrade behind a request that has not been answered", () => {
 
   it("costs nobody else", async () => {
     const slow = signal<Socket>();
-    await start((socket, head) => {
+    await startAnswering((socket, head) => {
       if (head.includes("/slow")) slow.give(socket);
     });
     const bystander = client(get("/slow"));
@@ -64,7 +53,9 @@ describe("an upgrade behind a request that has not been answered", () => {
   });
 
   it("runs once that answer is there", async () => {
-    await start((socket, head) => void socket.write(head.includes("/up") ? `${switching}STREAM` : ok()));
+    await startAnswering(
+      (socket, head) => void socket.write(head.includes("/up") ? `${switching}STREAM` : ok()),
+    );
     const asking = client(get("/first"));
     await asking.until(/ok$/);
     asking.say(upgrade);
@@ -84,8 +75,7 @@ describe("an upgrade that is ignored", () => {
       asked.push(`${request.method} ${request.url} upgrade ${upgrade} settings ${settings} body ${body}`);
       response.end("done");
     });
-    running = await chain<Server>(origin);
-    return running;
+    return start(origin);
   }
 
   it.each([
@@ -131,7 +121,7 @@ describe("an upgrade that is ignored", () => {
     ["destroys its connection within the body", "he", (socket: Socket) => void socket.destroy()],
     ["resets its connection within the body", "he", (socket: Socket) => void socket.resetAndDestroy()],
   ])("gives its slot back when its client %s", async (_how, body, leave) => {
-    const { idle } = await start(() => undefined);
+    const { idle } = await startAnswering(() => undefined);
     const asking = client(post(`Content-Length: 5\r\n\r\n${body}`));
     await until(() => asked.length === 1);
     leave(asking.socket);
@@ -145,7 +135,7 @@ describe("a client that waits for the answer to its upgrade", () => {
     ["destroys its connection", (socket: Socket) => void socket.destroy()],
     ["resets its connection", (socket: Socket) => void socket.resetAndDestroy()],
   ])("gives its slot back when it %s", async (_how, leave) => {
-    const { idle } = await start(() => undefined);
+    const { idle } = await startAnswering(() => undefined);
     const asking = client(upgrade);
     await until(() => asked.length === 1);
     leave(asking.socket);
@@ -153,7 +143,7 @@ describe("a client that waits for the answer to its upgrade", () => {
   });
 
   it("gives its slot back when it resets its connection after having said something", async () => {
-    const { idle } = await start(() => undefined);
+    const { idle } = await startAnswering(() => undefined);
     const asking = client(`${upgrade}early`);
     await until(() => asked.length === 1);
     asking.say("more");
@@ -163,7 +153,7 @@ describe("a client that waits for the answer to its upgrade", () => {
 
   it("may say more than is kept for it, and none of it is lost", async () => {
     const taken = signal<Socket>();
-    await start((socket, head) => {
+    await startAnswering((socket, head) => {
       if (head.includes("/up")) taken.give(socket);
     });
     const early = "x".repeat(1_000_000);
@@ -177,7 +167,7 @@ describe("a client that waits for the answer to its upgrade", () => {
   });
 
   it("hears a refusal, and is cut when it goes on sending", async () => {
-    const { idle } = await start(
+    const { idle } = await startAnswering(
       (socket) => void socket.write("HTTP/1.1 403 F\r\nContent-Length: 2\r\n\r\nno"),
     );
     const asking = client(upgrade);
