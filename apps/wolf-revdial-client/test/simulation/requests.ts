@@ -8,17 +8,6 @@ export interface GeneratedRequest {
   body: Uint8Array;
 }
 
-/** mulberry32: small, and good enough to choose from lists. */
-export function diceOf(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
 const docker = {
   type: "docker",
   name: "d",

@@ -4,11 +4,12 @@ import os from "node:os";
 import path from "node:path";
 import { effectivePolicy, WolfPolicy, wolfRoutes } from "@wolfpack/wolf-api";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
+import { seededRandom } from "revdial/testing";
 import { createForwarder } from "../../src/forward.ts";
 import type { Log } from "../../src/logger.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { askUpstream } from "../../src/upstream.ts";
-import { diceOf, type GeneratedRequest, generate } from "./requests.ts";
+import { type GeneratedRequest, generate } from "./requests.ts";
 
 export interface SeedResult {
   seed: number;
@@ -45,7 +46,7 @@ export async function runSeed(seed: number, requests: number): Promise<SeedResul
     hazards: true,
     containerStartDelayMs: 0,
     stallMs: STALL_MS,
-    random: diceOf(seed + 1_000_000),
+    random: seededRandom(seed + 1_000_000),
   });
   try {
     return await playSeed(wolf, { socketPath: path.join(folder, "wolf.sock") }, seed, requests);
@@ -62,7 +63,7 @@ async function playSeed(
   requests: number,
 ): Promise<SeedResult> {
   const policy = policyOf(seed);
-  const dice = diceOf(seed);
+  const dice = seededRandom(seed);
   const forward = createForwarder({
     wolf: target,
     screen: undefined,
