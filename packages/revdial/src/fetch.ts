@@ -1,4 +1,5 @@
 /** A tunnel's service as a `fetch`-like function, so that an HTTP client written for fetch works through a tunnel. */
+import { RevdialError } from "./errors.ts";
 import { type BodyInput, bodyOf, type HeaderInput, pairsOf } from "./fetch-input.ts";
 import type { Tunnel } from "./tunnel.ts";
 
@@ -11,26 +12,44 @@ export interface TunnelFetchInit {
   deadlineMs?: number | undefined;
 }
 
-export type TunnelFetch = (input: string | URL, init?: TunnelFetchInit) => Promise<Response>;
+/** Can stand wherever a program wants a `typeof fetch`. */
+export type TunnelFetch = (input: string | URL | Request, init?: TunnelFetchInit) => Promise<Response>;
 
 /** Statuses whose Response may not carry a body (Fetch standard, null body status). */
 const bodiless = new Set([101, 103, 204, 205, 304]);
 
-/** The URL's host is ignored: `service` says where the request goes. Rejects with a RevdialError. */
+/**
+ * The URL's host is ignored: `service` says where the request goes. A redirect is an answer, and is not followed. As with fetch, what
+ * `init` says wins over what a Request says. Rejects with a RevdialError; ARGUMENT when the body of a Request has been read.
+ */
 export function tunnelFetch(tunnel: Pick<Tunnel, "request">, service: string): TunnelFetch {
   return async (input, init = {}) => {
-    const method = (init.method ?? "GET").toUpperCase();
-    const headers = pairsOf(init.headers);
-    const body = bodyOf(init.body, headers);
+    const given = requestOf(input);
+    const method = (init.method ?? given?.method ?? "GET").toUpperCase();
+    const headers = pairsOf(init.headers ?? given?.headers);
+    const body = bodyOf(init.body ?? bodyOfRequest(given), headers);
     const { deadlineMs } = init;
-    const signal = init.signal ?? undefined;
-    const path = requestPath(input);
+    const signal = (init.signal === undefined ? given?.signal : init.signal) ?? undefined;
+    const path = requestPath(given?.url ?? (input as string | URL));
     const reply = await tunnel.request({ service, method, path, headers, body, deadlineMs, signal });
     const empty = bodiless.has(reply.status) || method === "HEAD";
     if (empty) await reply.body[Symbol.asyncIterator]().return?.();
     const fields = new Headers(reply.headers.map(([name, value]): [string, string] => [name, value]));
     return new Response(empty ? null : readable(reply.body), { status: reply.status, headers: fields });
   };
+}
+
+/** Also the Request of another undici than this process's. */
+function requestOf(input: unknown): Request | undefined {
+  if (typeof input === "string" || input instanceof URL) return undefined;
+  if (typeof input === "object" && input !== null && typeof (input as Request).url === "string")
+    return input as Request;
+  throw new RevdialError("ARGUMENT", "what is asked for is a text, a URL or a Request");
+}
+
+function bodyOfRequest(request: Request | undefined): BodyInput | undefined {
+  if (request?.bodyUsed) throw new RevdialError("ARGUMENT", "the body of the request has been read");
+  return request?.body;
 }
 
 /** Path and query as they were written: a URL parser would resolve `..`, and a tunnel rewrites nothing. */

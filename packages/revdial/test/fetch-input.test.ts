@@ -1,6 +1,6 @@
 /** Headers and bodies in every form in which undici and fetch take them, by a dispatcher, by undici's request and by tunnelFetch. */
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { request, FormData as UndiciFormData } from "undici";
+import { request, FormData as UndiciFormData, Request as UndiciRequest } from "undici";
 import {
   type DispatchOptions,
   type HeaderList,
@@ -18,11 +18,14 @@ interface Seen {
 
 let pair: TunnelPair;
 let seen: Seen[];
+let asked: string[];
 
 beforeEach(() => {
   pair = tunnelPair();
   seen = [];
-  const handler: RequestHandler = async ({ headers, body }) => {
+  asked = [];
+  const handler: RequestHandler = async ({ method, path, headers, body }) => {
+    asked.push(`${method} ${path}`);
     seen.push({ headers, body: String(await collect(body)) });
     return { status: 204 };
   };
@@ -206,5 +209,48 @@ describe("a dispatcher", () => {
       .dispatcher("web")
       .dispatch(undefined as never, { onResponseError: (_, error) => told.give(error) });
     expect(await told.seen).toMatchObject({ code: "ARGUMENT", sent: "not-sent" });
+  });
+});
+
+describe("tunnelFetch with a Request", () => {
+  const ask: typeof fetch = (...args) => tunnelFetch(pair.left, "web")(...args);
+  const post = () =>
+    new Request("http://any.host/a?b=1", { method: "POST", body: "text", headers: { "X-A": "1" } });
+
+  it.each([
+    ["this process's own", post],
+    ["undici's", () => new UndiciRequest("http://any.host/a?b=1", post() as never) as unknown as Request],
+  ])("sends what it says, %s", async (_whose, request) => {
+    expect((await ask(request())).status).toBe(204);
+    expect(asked).toEqual(["POST /a?b=1"]);
+    expect(seen[0]).toMatchObject({ headers: expect.arrayContaining([["x-a", "1"]]), body: "text" });
+  });
+
+  it("lets its options win", async () => {
+    await ask(post(), { method: "PUT", headers: { "x-b": "2" }, body: "other" });
+    expect(asked).toEqual(["PUT /a?b=1"]);
+    expect(seen[0]).toMatchObject({ headers: expect.arrayContaining([["x-b", "2"]]), body: "other" });
+    expect(seen[0]?.headers.map(([name]) => name)).not.toContain("x-a");
+  });
+
+  it("heeds its signal, and not where another is given", async () => {
+    const request = () => new Request("http://any.host/", { signal: AbortSignal.abort() });
+    expect(await failure(ask(request()))).toMatchObject({ code: "CANCELLED", sent: "not-sent" });
+    expect((await ask(request(), { signal: null })).status).toBe(204);
+  });
+
+  it("refuses one whose body has been read, or is being read", async () => {
+    const read = post();
+    await read.text();
+    const held = post();
+    held.body?.getReader();
+    for (const request of [read, held])
+      expect(await failure(ask(request))).toMatchObject({ code: "ARGUMENT", sent: "not-sent" });
+    expect(asked).toEqual([]);
+  });
+
+  it.each([null, undefined, 5, {}, { url: 5 }])("refuses %j in its place", async (input) => {
+    expect(await failure(ask(input as never))).toMatchObject({ code: "ARGUMENT", sent: "not-sent" });
+    expect(asked).toEqual([]);
   });
 });

@@ -54,3 +54,6 @@ export const viaUndefined = tunnelFetch(tunnel, "wolf")("/", {
   body: undefined,
   signal: null,
 });
+
+export const asFetch: typeof fetch = tunnelFetch(tunnel, "wolf");
+export const viaRequest = tunnelFetch(tunnel, "wolf")(new Request("http://any.host/"), { deadlineMs: 1000 });
