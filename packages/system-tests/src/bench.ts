@@ -4,6 +4,7 @@ import { benchGuard, guardTable } from "./bench/guard.ts";
 import { benchCore, coreTable } from "./bench/revdial-core.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
+import { interrupted } from "./interrupt.ts";
 
 const usage = `usage: npm run bench -- tunnel|revdial-core|guard [--json] [--rounds N] [--quick] [--tunnels N]
 
@@ -29,7 +30,7 @@ function integer(flag: string, text: string | undefined, otherwise: number, max:
 }
 
 /** Undefined: the usage was asked for. */
-function options(): BenchOptions | undefined {
+function readOptions(): BenchOptions | undefined {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
     options: {
@@ -49,8 +50,17 @@ function options(): BenchOptions | undefined {
   return { what, json, rounds, quick, tunnels };
 }
 
+class Interrupted extends Error {
+  readonly exitCode: number;
+
+  constructor(signal: NodeJS.Signals) {
+    super("Interrupted.");
+    this.exitCode = signal === "SIGINT" ? 130 : 143;
+  }
+}
+
 async function main(): Promise<void> {
-  const asked = options();
+  const asked = readOptions();
   if (asked === undefined) return void process.stdout.write(usage);
   const { what, json, rounds, quick, tunnels } = asked;
   if (what === "revdial-core") {
@@ -61,13 +71,17 @@ async function main(): Promise<void> {
     const result = await benchGuard({ rounds, quick });
     return print(json ? undefined : guardTable(result), result);
   }
-  const result = await benchTunnel({
+  const stopped = interrupted().then((signal) => {
+    throw new Interrupted(signal);
+  });
+  const options = {
     rounds,
     seconds: quick ? 1 : 4,
     downloadMib: quick ? 64 : 256,
     idleTunnels: tunnels,
-    say: (text) => process.stderr.write(`• ${text}\n`),
-  });
+    say: (text: string) => process.stderr.write(`• ${text}\n`),
+  };
+  const result = await benchTunnel(options, stopped);
   print(json ? undefined : tunnelTable(result), result);
 }
 
@@ -79,5 +93,6 @@ try {
   await main();
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = error instanceof TypeError ? 2 : 1;
+  if (error instanceof Interrupted) process.exitCode = error.exitCode;
+  else process.exitCode = error instanceof TypeError ? 2 : 1;
 }

@@ -22,12 +22,13 @@ const STDERR_KEPT = 2000;
  * Runs "$@" and ends it when our end of the pipe closes, by `stop` or by our death. A group of its own keeps the terminal's
  * Ctrl-C away: what stops first is ours to decide.
  */
-const WATCHDOG = `exec 3<&0 </dev/null
+export const WATCHDOG = `exec 3<&0 </dev/null
 "$@" 3<&- & child=$!
 ( trap '' INT TERM HUP; read -r line <&3; kill -TERM "$child" 2>/dev/null ) & watcher=$!
 trap '' INT TERM HUP
 wait "$child"; code=$?
 kill -KILL "$watcher" 2>/dev/null
+wait "$watcher" 2>/dev/null
 exit "$code"`;
 
 /** A process that did not get ready, in its own words. */

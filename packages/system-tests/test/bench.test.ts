@@ -1,5 +1,9 @@
 /** The bench as somebody calls it, and what programs read of it. How fast anything is, no test says. */
-import { execFile } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
 
@@ -11,6 +15,43 @@ function bench(...args: string[]): Promise<{ code: number; stdout: string; stder
       resolve({ code: typeof error?.code === "number" ? error.code : 0, stdout, stderr }),
     );
   });
+}
+
+/** Of every process its parent: from /proc, since a small Linux has no `ps`. */
+function parents(): [pid: number, parent: number][] {
+  if (!existsSync("/proc/self/stat")) {
+    const table = execFileSync("ps", ["-eo", "pid=,ppid="], { encoding: "utf8" }).trim().split("\n");
+    return table.map((line) => line.trim().split(/ +/).map(Number) as [number, number]);
+  }
+  return readdirSync("/proc").flatMap((pid) => {
+    const stat = /^\d+$/.test(pid) && readIfThere(`/proc/${pid}/stat`);
+    if (!stat) return [];
+    return [[Number(pid), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1])]];
+  });
+}
+
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return ""; // It has ended meanwhile.
+  }
+}
+
+/** Every process below `pid`. */
+function descendants(pid: number): number[] {
+  const pairs = parents();
+  const below = (parent: number): number[] =>
+    pairs.filter(([, of]) => of === parent).flatMap(([child]) => [child, ...below(child)]);
+  return below(pid);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 /** The value at a path of dots. */
@@ -72,4 +113,38 @@ describe("npm run bench", () => {
     expect(typeof at(result, "wedge.survivedStallOf10Seconds")).toBe("boolean");
     expect(at(result, "idleTunnel.held")).toBe(50);
   }, 240_000);
+
+  it.each([
+    ["SIGTERM", 143],
+    ["SIGINT", 130],
+  ] as const)(
+    "ends at %s with %i, and leaves no process and no file",
+    async (signal, expected) => {
+      const folder = mkdtempSync(path.join(tmpdir(), "wolfpack-bench-test-"));
+      const child = spawn(process.execPath, [program, "tunnel", "--quick"], {
+        env: { ...process.env, TMPDIR: folder },
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      try {
+        const exit = once(child, "exit");
+        await new Promise<void>((resolve) => {
+          let said = "";
+          child.stderr.setEncoding("utf8").on("data", (text: string) => {
+            said += text;
+            if (said.includes("warming up")) resolve();
+          });
+        });
+        const started = descendants(child.pid as number);
+        expect(started.length).toBeGreaterThan(6);
+        child.kill(signal);
+        expect(await exit).toEqual([expected, null]);
+        expect(started.filter(isAlive)).toEqual([]);
+        expect(readdirSync(folder)).toEqual([]);
+      } finally {
+        child.kill("SIGKILL");
+        rmSync(folder, { recursive: true, force: true });
+      }
+    },
+    60_000,
+  );
 });

@@ -1,11 +1,13 @@
 /** A baseline where it is installed: the same gateway in front of `ssh -R`, with a server and keys of this run alone. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
+import { WATCHDOG } from "../child.ts";
 import type { Fleet, Lane } from "./lanes.ts";
 import { listen } from "./listen.ts";
 
@@ -19,7 +21,7 @@ export async function sshLane(fleet: Fleet): Promise<Lane | { why: string }> {
   const folder = await mkdtemp(path.join(tmpdir(), "wolfpack-bench-ssh-"));
   const children: ChildProcess[] = [];
   const clean = async () => {
-    for (const child of children) child.kill("SIGKILL");
+    await Promise.all(children.map(end));
     await rm(folder, { recursive: true, force: true });
   };
   fleet.onStop(clean);
@@ -37,33 +39,37 @@ export async function sshLane(fleet: Fleet): Promise<Lane | { why: string }> {
       `PidFile ${path.join(folder, "pid")}`,
     ];
     await writeFile(path.join(folder, "sshd_config"), `${config.join("\n")}\n`);
-    const sshd = spawn(SSHD, ["-D", "-e", "-f", path.join(folder, "sshd_config")], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const sshd = watched(SSHD, ["-D", "-e", "-f", path.join(folder, "sshd_config")]);
     children.push(sshd);
     await reachable(server, sshd);
     const options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
-    children.push(
-      spawn(
-        "ssh",
-        [
-          ...options.flatMap((option) => ["-o", option]),
-          ...["-i", key, "-p", String(server), "-N"],
-          ...[
-            "-R",
-            `127.0.0.1:${forwarded}:127.0.0.1:${fleet.originPort}`,
-            `${userInfo().username}@127.0.0.1`,
-          ],
-        ],
-        { stdio: "ignore" },
-      ),
-    );
+    const remote = `127.0.0.1:${forwarded}:127.0.0.1:${fleet.originPort}`;
+    const client = watched("ssh", [
+      ...options.flatMap((option) => ["-o", option]),
+      ...["-i", key, "-p", String(server), "-N", "-R", remote, `${userInfo().username}@127.0.0.1`],
+    ]);
+    children.push(client);
     await reachable(forwarded);
     return { ...(await fleet.direct(forwarded)), name: "ssh" };
   } catch (error) {
     await clean();
     return { why: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** Ends with us, whatever our end is: ssh knows nothing of its parent. */
+function watched(program: string, args: readonly string[]): ChildProcess {
+  return spawn("sh", ["-c", WATCHDOG, "wolfpack-bench", program, ...args], {
+    detached: true,
+    stdio: ["pipe", "ignore", "pipe"],
+  });
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, "exit");
+  child.stdin?.end();
+  await gone;
 }
 
 async function freePort(): Promise<number> {

@@ -32,13 +32,16 @@ interface LaneRounds {
 
 type Sample = Record<string, LaneRounds>;
 
-export async function benchTunnel(options: TunnelBenchOptions) {
+/** Leaves nothing behind, also when `stopped` rejects. */
+export async function benchTunnel(options: TunnelBenchOptions, stopped: Promise<never>) {
+  // While there is nothing to stop yet, it waits for its turn.
+  stopped.catch(() => undefined);
   const fleet = await Fleet.start();
   try {
     const load = await fleet.process("load", "load");
     const other = await fleet.process("load", "load");
     const bench = new TunnelBench(fleet, load, other, options);
-    return await bench.run();
+    return await Promise.race([bench.run(), stopped]);
   } finally {
     await fleet.stop();
   }
