@@ -1,12 +1,14 @@
 /** Keeps several tunnels to one server up. */
 import { type BackoffLimits, backoffMs } from "./backoff.ts";
-import { pause, systemClock } from "./clock.ts";
+import { checkNumbers } from "./bounds.ts";
+import { type Clock, pause, systemClock } from "./clock.ts";
 import { dialTarget, dialTunnel } from "./dial.ts";
 import type { DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { guarded, warn } from "./exchange.ts";
-import { checkDialOptions } from "./options.ts";
-import type { RequestHandler, Tunnel } from "./tunnel.ts";
+import { moveBack } from "./move-back.ts";
+import { checkDialOptions, dialSetBounds } from "./options.ts";
+import type { RequestHandler, Tunnel, TunnelEnd } from "./tunnel.ts";
 import { createTunnelSet, type TunnelSet, type TunnelSetOptions } from "./tunnel-set.ts";
 
 export const CONNECTIONS_MAX = 16;
@@ -21,6 +23,11 @@ export interface DialSetOptions
   connections: number;
   /** Uniform in [0, 1). Default `Math.random`. */
   random?: () => number;
+  /**
+   * With the transport "auto", from one try of a WebSocket to the next while a member is over HTTP. Default 60,000 ms, from 0 to
+   * 2,147,483,647.
+   */
+  moveBackEveryMs?: number;
   /** Default `dialTunnel`. */
   dial?: (url: string | URL, options: DialOptions) => Promise<Tunnel>;
   /** A tunnel of this slot, from 0, is up. */
@@ -40,6 +47,7 @@ export function dialTunnelSet(url: string | URL, options: DialSetOptions): Tunne
   if (!(backoffMinMs > 0 && backoffMinMs <= backoffMaxMs && Number.isFinite(backoffMaxMs)))
     throw new RevdialError("ARGUMENT", "the backoff is no range of positive milliseconds");
   checkDialOptions(options);
+  checkNumbers(options, dialSetBounds);
   const set = createTunnelSet(options);
   const stopped = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stopped.signal]) : stopped.signal;
@@ -63,57 +71,123 @@ export function dialTunnelSet(url: string | URL, options: DialSetOptions): Tunne
   };
   const slotOptions = { ...options, backoffMinMs, backoffMaxMs };
   for (let slot = 0; slot < connections; slot += 1)
-    void keepUp({ url, options: slotOptions, set, signal, handle }, slot);
+    void new Slot({ url, options: slotOptions, set, signal, handle, slot }).keepUp();
   return set;
 }
 
-interface Keeping {
+interface SlotOptions {
   url: string | URL;
   options: DialSetOptions & BackoffLimits;
   set: TunnelSet;
   signal: AbortSignal;
   handle: RequestHandler;
+  slot: number;
 }
 
-/** One slot: dial, stay up, wait, again. It holds two tunnels at most: one that drains and the one in its place. */
-async function keepUp({ url, options, set, signal, handle }: Keeping, slot: number): Promise<void> {
-  const { dial = dialTunnel, clock = systemClock, random = Math.random, onMember, onDown } = options;
-  const report = guarded(options.onHandlerError ?? warn);
-  const tell = (listener: () => void) => {
+/** Dial, stay up, wait, again. It holds two tunnels at most: one that drains and the one in its place. */
+class Slot {
+  private readonly given: SlotOptions;
+  private readonly clock: Clock;
+  /** What drains. */
+  private old: Tunnel | undefined;
+
+  constructor(given: SlotOptions) {
+    this.given = given;
+    this.clock = given.options.clock ?? systemClock;
+  }
+
+  async keepUp(): Promise<void> {
+    const { options, signal } = this.given;
+    const { random = Math.random } = options;
+    let failures = 0;
+    while (!signal.aborted) {
+      let error: RevdialError;
+      let newest: Tunnel | undefined;
+      try {
+        const dialled = await this.dial(signal);
+        if (signal.aborted) return dialled.destroy();
+        const stayed = await this.stay(dialled);
+        newest = stayed.tunnel;
+        if (stayed.forMs >= STABLE_MS) failures = 0;
+        error = errorOf(stayed.end);
+      } catch (thrown) {
+        error =
+          thrown instanceof RevdialError
+            ? thrown
+            : new RevdialError("DIAL_FAILED", String(thrown), { cause: thrown });
+      }
+      if (signal.aborted) return;
+      failures += 1;
+      const delayMs = backoffMs(failures, random(), options, error);
+      this.tell(() => options.onDown?.(error, this.given.slot));
+      await pause(delayMs, this.clock, signal);
+      if (newest === undefined) continue;
+      await this.old?.closed;
+      this.old = newest;
+    }
+  }
+
+  private dial(signal: AbortSignal, transport = this.given.options.transport): Promise<Tunnel> {
+    const { url, options, handle } = this.given;
+    const { dial = dialTunnel } = options;
+    return dial(url, { ...options, ...(transport && { transport }), handler: handle, signal });
+  }
+
+  /** Until nothing here takes requests any more: what was dialled over HTTP goes on over a WebSocket once one gets through. */
+  private async stay(dialled: Tunnel): Promise<{ tunnel: Tunnel; end: TunnelEnd; forMs: number }> {
+    let tunnel = dialled;
+    let upAt = this.join(tunnel);
+    for (;;) {
+      const next = await this.movedBack(tunnel);
+      if (next !== undefined) {
+        this.old = tunnel;
+        tunnel = next;
+        upAt = this.join(tunnel);
+        continue;
+      }
+      const end = await tunnel.goingAway;
+      const { old } = this;
+      const { options, signal, slot } = this.given;
+      if (old === undefined || old.draining || signal.aborted)
+        return { tunnel, end, forMs: this.clock.now() - upAt };
+      // The server ended the new one without taking it over: it still has the one over HTTP.
+      this.tell(() => options.onDown?.(errorOf(end), slot));
+      this.old = undefined;
+      tunnel = old;
+    }
+  }
+
+  /** Undefined: it has gone away instead. */
+  private async movedBack(tunnel: Tunnel): Promise<Tunnel | undefined> {
+    const { options, signal } = this.given;
+    if (options.transport !== "auto" || tunnel.transport !== "http") return undefined;
+    await Promise.race([this.old?.closed, tunnel.goingAway]);
+    return moveBack({
+      tunnel,
+      signal,
+      clock: this.clock,
+      dial: (wanted) => this.dial(wanted, "websocket"),
+      ...(options.moveBackEveryMs !== undefined && { everyMs: options.moveBackEveryMs }),
+    });
+  }
+
+  /** Returns when that was. */
+  private join(tunnel: Tunnel): number {
+    const { set, options, slot } = this.given;
+    set.add(tunnel, { served: true });
+    this.tell(() => options.onMember?.(tunnel, slot));
+    return this.clock.now();
+  }
+
+  private tell(listener: () => void): void {
     try {
       listener();
     } catch (thrown) {
-      report(thrown);
+      guarded(this.given.options.onHandlerError ?? warn)(thrown);
     }
-  };
-  let failures = 0;
-  let old: Tunnel | undefined;
-  while (!signal.aborted) {
-    let error: RevdialError;
-    let newest: Tunnel | undefined;
-    try {
-      const tunnel = await dial(url, { ...options, handler: handle, signal });
-      if (signal.aborted) return tunnel.destroy();
-      newest = tunnel;
-      const upAt = clock.now();
-      set.add(tunnel, { served: true });
-      tell(() => onMember?.(tunnel, slot));
-      const { code, reason, retryAfterMs } = await tunnel.goingAway;
-      if (clock.now() - upAt >= STABLE_MS) failures = 0;
-      error = new RevdialError(code, reason, retryAfterMs === undefined ? {} : { retryAfterMs });
-    } catch (thrown) {
-      error =
-        thrown instanceof RevdialError
-          ? thrown
-          : new RevdialError("DIAL_FAILED", String(thrown), { cause: thrown });
-    }
-    if (signal.aborted) return;
-    failures += 1;
-    const delayMs = backoffMs(failures, random(), options, error);
-    tell(() => onDown?.(error, slot));
-    await pause(delayMs, clock, signal);
-    if (newest === undefined) continue;
-    await old?.closed;
-    old = newest;
   }
+}
+
+function errorOf({ code, reason, retryAfterMs }: TunnelEnd): RevdialError {
+  return new RevdialError(code, reason, retryAfterMs === undefined ? {} : { retryAfterMs });
 }

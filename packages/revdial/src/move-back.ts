@@ -34,6 +34,9 @@ export async function moveBack(options: MoveBackOptions): Promise<Tunnel | undef
   const unwanted = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, unwanted.signal]) : unwanted.signal;
   let dialling = false;
+  void old.goingAway.then(() => {
+    if (!dialling) unwanted.abort();
+  });
   void old.closed.then(({ code }) => {
     // REPLACED may be the acceptor's answer to the very tunnel that is being dialled, and come before we know it is up.
     if (!dialling || code !== "REPLACED") unwanted.abort();

@@ -17,6 +17,8 @@ export const dialBounds = {
   upgradeTimeoutMs: [1, TIMER_MS_MAX],
 } as const satisfies Table<DialOptions>;
 
+export const dialSetBounds = { moveBackEveryMs: [0, TIMER_MS_MAX] } as const;
+
 export const closeBounds = {
   retryAfterMs: [0, U32_MAX],
   drainMs: [0, TIMER_MS_MAX],

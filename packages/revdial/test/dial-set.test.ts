@@ -35,6 +35,7 @@ describe("dialTunnelSet", () => {
     { backoffMaxMs: -1 },
     { attemptsMax: 0 },
     { waitersMax: -1 },
+    { moveBackEveryMs: -1 },
   ])("refuses %j", (options) => {
     expect(() => dialTunnelSet("ws://x", { connections: 1, ...options })).toThrow(
       expect.objectContaining({ code: "ARGUMENT" }),

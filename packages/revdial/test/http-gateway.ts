@@ -25,23 +25,26 @@ export interface HttpGateway {
 export async function httpGateway(
   options: TunnelOptions = {},
   limits: HttpAcceptorOptions = {},
+  onTunnel: (tunnel: Tunnel) => void = () => undefined,
 ): Promise<HttpGateway> {
   const acceptor = createHttpAcceptor(limits);
   const tunnels: Tunnel[] = [];
+  const accepted = (tunnel: Tunnel) => {
+    tunnels.push(tunnel);
+    onTunnel(tunnel);
+  };
   const server = createServer((request, response) => {
     if (request.headers["revdial-tunnel"] !== undefined) return acceptor.receive(request, response);
     if (acceptor.kindOf(request) === "open") {
       const tunnel = acceptor.open(request, response, options);
-      if (tunnel) tunnels.push(tunnel);
+      if (tunnel) accepted(tunnel);
       return;
     }
     response.end("a page");
   });
   const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   server.on("upgrade", (request, socket, head) =>
-    upgrades.handleUpgrade(request, socket, head, (webSocket) =>
-      tunnels.push(acceptTunnel(webSocket, options)),
-    ),
+    upgrades.handleUpgrade(request, socket, head, (webSocket) => accepted(acceptTunnel(webSocket, options))),
   );
   const url = await listen(server);
   return {

@@ -20,6 +20,7 @@ import {
   checkTunnelOptions,
   closeBounds,
   dialBounds,
+  dialSetBounds,
   moveBackBounds,
   tunnelBounds,
 } from "../src/options.ts";
@@ -230,6 +231,7 @@ describe("the bounds", () => {
     ["dialling.ts", dialBounds],
     ["http-accept.ts", acceptorBounds],
     ["move-back.ts", moveBackBounds],
+    ["dial-set.ts", dialSetBounds],
   ];
 
   it.each(
