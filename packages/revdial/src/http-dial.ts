@@ -21,6 +21,8 @@ const BODY_BYTES_MAX = 256 * 1024;
 const POST_TRIES_MAX = 4;
 const POST_TIMEOUT_MS = 10_000;
 const POST_RETRY_PAUSE_MS = 100;
+/** What an acceptor that has ended a tunnel said last may be this much behind on its way downwards. */
+const HEAR_OUT_MS = 5000;
 /** What intermediaries say when they have lost their way to the acceptor: it may have taken the POST, or may take the next. */
 const RETRIED_STATUSES = new Set([408, 500, 502, 503, 504]);
 
@@ -206,6 +208,7 @@ class HttpDialTransport implements Transport {
       this.timer?.cancel();
       if (status === 204) return this.acknowledged(body.byteLength);
       request.destroy();
+      if (status === 404) return this.hearOut();
       if (status !== undefined && !RETRIED_STATUSES.has(status)) {
         return this.closed(`a POST was answered with status ${status}`);
       }
@@ -240,6 +243,11 @@ class HttpDialTransport implements Transport {
     const pauseMs = (attempt - 1) * POST_RETRY_PAUSE_MS;
     if (pauseMs === 0) return this.post(body, attempt + 1);
     this.timer = this.clock.setTimer(pauseMs, () => this.post(body, attempt + 1));
+  }
+
+  /** The acceptor knows this tunnel no more. Why, it says downwards: another way, which may be the slower one. */
+  private hearOut(): void {
+    this.timer = this.clock.setTimer(HEAR_OUT_MS, () => this.closed("a POST was answered with status 404"));
   }
 
   private closed(reason: string): void {

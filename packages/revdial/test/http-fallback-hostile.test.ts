@@ -3,11 +3,12 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { dialTunnel, type Tunnel } from "../src/index.ts";
+import { createHttpAcceptor, dialTunnel, type Tunnel } from "../src/index.ts";
+import { ManualClock } from "../src/testing/index.ts";
 import { hello, write } from "./cores.ts";
 import { listen, stopServer } from "./gateway.ts";
 import { type HttpGateway, httpGateway } from "./http-gateway.ts";
-import { failure, until } from "./support.ts";
+import { failure, signal, until } from "./support.ts";
 
 const type = "application/vnd.revdial.v3";
 const MIB = 1024 * 1024;
@@ -242,7 +243,7 @@ describe("a dialler over HTTP", () => {
     expect(error).toMatchObject({ code: "DIAL_REFUSED", status, retryAfterMs: 3000, detail: "no" });
   });
 
-  it.each([404, 409, 413, 200])("ends when a POST is answered with %i", async (status) => {
+  it.each([409, 413, 200])("ends when a POST is answered with %i", async (status) => {
     const server = createServer((incoming, response) => {
       incoming.resume();
       if (incoming.headers["revdial-tunnel"] !== undefined) return void response.writeHead(status).end();
@@ -251,6 +252,52 @@ describe("a dialler over HTTP", () => {
     const error = await failure(dialTunnel(await listen(server), { transport: "http" }));
     expect(error.code).toBe("TRANSPORT_LOST");
     await stopServer(server);
+  });
+
+  /** A tunnel whose acceptor forgets it; resolves when the dialler has heard so from its next POST. */
+  async function forgotten(clock?: ManualClock) {
+    const heard = signal();
+    const acceptor = createHttpAcceptor();
+    let there = true;
+    let accepted: Tunnel | undefined;
+    const server = createServer((incoming, response) => {
+      if (acceptor.kindOf(incoming) === "open") accepted = acceptor.open(incoming, response);
+      else if (there) acceptor.receive(incoming, response);
+      else {
+        // The dialler leaves a connection on which it heard no.
+        incoming.resume().socket.once("close", () => heard.give());
+        response.writeHead(404).end();
+      }
+    });
+    const tunnel = await dialTunnel(await listen(server), { transport: "http", ...(clock && { clock }) });
+    await accepted?.ready;
+    there = false;
+    tunnel.notify("news", Buffer.from("x"));
+    await heard.seen;
+    const stop = async () => {
+      acceptor.close();
+      await tunnel.closed;
+      await stopServer(server);
+    };
+    return { tunnel, accepted: accepted as Tunnel, stop };
+  }
+
+  it("hears out why an acceptor has forgotten it: that may still be on its way downwards", async () => {
+    const { tunnel, accepted, stop } = await forgotten();
+    void accepted.close({ code: "REPLACED", reason: "a newer one", drainMs: 0 });
+    expect(await tunnel.closed).toMatchObject({ code: "REPLACED", reason: "a newer one" });
+    await stop();
+  });
+
+  it("ends 5 s after a POST was answered with 404 when nothing comes downwards", async () => {
+    const clock = new ManualClock();
+    const { tunnel, stop } = await forgotten(clock);
+    await clock.advance(4999);
+    expect(tunnel.draining).toBe(false);
+    await clock.advance(1);
+    expect((await tunnel.closed).code).toBe("TRANSPORT_LOST");
+    expect(clock.pending).toBe(0);
+    await stop();
   });
 
   it("ends for a record above messageBytesMax, for garbage, and for a stream that ends inside a record", async () => {
