@@ -22,6 +22,9 @@ COPY --from=build --chown=root:root /build/packages ./packages
 COPY --from=build --chown=root:root /build/apps/control-plane ./apps/control-plane
 COPY --from=build --chown=root:root /build/prisma ./prisma
 USER node
+LABEL org.opencontainers.image.title="wolfpack-control-plane" \
+  org.opencontainers.image.description="Wolfpack's control plane" \
+  org.opencontainers.image.licenses="MIT"
 EXPOSE 8080
 VOLUME /var/lib/wolfpack
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \

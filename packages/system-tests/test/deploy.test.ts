@@ -1,5 +1,13 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import os from "node:os";
+import path from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { parse } from "yaml";
+import { freePort, packagedAgent } from "./packaged-agent.ts";
 import { read } from "./repository/workspaces.ts";
 
 interface Service {
@@ -89,6 +97,70 @@ describe("the compose files", () => {
       expect(last).toMatch(/^USER node$/m);
       expect(last).not.toMatch(/TOKEN|SECRET|PASSWORD/);
     }
+  });
+});
+
+describe("the images' health checks", () => {
+  const dockerfile = (name: string) => read(`deploy/docker/${name}.Dockerfile`);
+  const command = (name: string) =>
+    JSON.parse(
+      /^HEALTHCHECK (?:--\S+ )+\\\n {2}CMD (\[.*\])$/m.exec(dockerfile(name))?.[1] ?? "[]",
+    ) as string[];
+  async function exitCode(argv: readonly string[], env: Record<string, string>): Promise<number> {
+    const child = spawn(process.execPath, argv, { env, stdio: "ignore" });
+    const [code] = (await once(child, "close")) as [number];
+    return code;
+  }
+
+  it("are not said again by the compose files", () => {
+    expect(controlPlane).not.toHaveProperty("healthcheck");
+    expect(host.agent).not.toHaveProperty("healthcheck");
+  });
+
+  it("ask the agent where its image has it listen: well while it only has no control plane, not without it", async () => {
+    const [node, file, ...args] = command("agent");
+    expect(node).toBe("node");
+    expect(dockerfile("agent")).toMatch(new RegExp(`^COPY .* ${file}$`, "m"));
+    // Where it listens is for the image to say; the test's own port keeps it from an agent of this host.
+    expect(dockerfile("agent")).toMatch(/^ENV WOLFPACK_HEALTH_LISTEN=127\.0\.0\.1:\d+$/m);
+    const env = { WOLFPACK_HEALTH_LISTEN: `127.0.0.1:${await freePort()}` };
+    const folder = mkdtempSync(path.join(os.tmpdir(), "wolfpack-image-"));
+    const agent = packagedAgent(["connect"], {
+      ...env,
+      WOLFPACK_API_URL: `http://127.0.0.1:${await freePort()}`,
+      WOLF_ID: "gpu-1",
+      RUNNER_TOKEN: "test-token",
+      WOLFPACK_LOCAL: `unix://${folder}/wolf.sock`,
+      WOLFPACK_STATE_DIR: folder,
+      WOLFPACK_LOG_LEVEL: "debug",
+    });
+    try {
+      await agent.said(/health listener/);
+      expect(await packagedAgent(args, env).exit).toBe(0);
+    } finally {
+      await agent.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
+    expect(await packagedAgent(args, env).exit).toBe(1);
+  });
+
+  it("ask the control plane at its port: well at 200, not at 503, not when nothing answers", async () => {
+    const [node, ...args] = command("control-plane");
+    expect(node).toBe("node");
+    let status = 200;
+    const asked: (string | undefined)[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.url);
+      response.writeHead(status, { connection: "close" }).end();
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const env = { PORT: String((server.address() as AddressInfo).port) };
+    expect(await exitCode(args, env)).toBe(0);
+    status = 503;
+    expect(await exitCode(args, env)).toBe(1);
+    await new Promise((resolve) => server.close(resolve));
+    expect(await exitCode(args, env)).toBe(1);
+    expect(asked).toEqual(["/healthz", "/healthz"]);
   });
 });
 
