@@ -28,7 +28,7 @@ export interface SessionKeeperOptions {
 
 /** Between two looks at a wolf's lobbies that its events ask for: a flood of them costs one look each. */
 const EVENT_LOOKS_EVERY_MS = 1000;
-/** Lobbies of one wolf whose start waits to be written; for more, the reconciler is asked. */
+/** Lobbies of one tunnel whose start waits to be written; for more, the reconciler is asked. */
 const STARTS_WAITING_MAX = 256;
 /** After a start's own timeout; meanwhile its process or the reconciler may still end it in order. */
 const OVERDUE_GRACE_MS = 10_000;
@@ -38,7 +38,7 @@ export class SessionKeeper {
   private readonly options: SessionKeeperOptions;
   private readonly creating = new Set<string>();
   private readonly lobbyEvents = new LobbyEvents();
-  /** Lobbies that were seen to start, by wolf: written together, one statement at a time. */
+  /** Lobbies that were seen to start, by wolf and epoch of the tunnel that told: written together, one statement at a time. */
   private readonly starts = new Map<string, Set<string>>();
   /** Wolves that were looked at for an event a moment ago; true when another event came since. */
   private readonly looked = new Map<string, boolean>();
@@ -249,22 +249,23 @@ export class SessionKeeper {
     });
   }
 
-  /** Writes starts of one wolf one statement after the other; those that come meanwhile share the next. */
+  /** Writes starts that one tunnel told of one statement after the other; those that come meanwhile share the next. */
   private sawStart({ wolfId, epoch }: WolfVoice, lobbyId: string): void {
-    const waiting = this.starts.get(wolfId);
+    const tunnel = `${wolfId} ${epoch}`;
+    const waiting = this.starts.get(tunnel);
     if (waiting !== undefined) {
       if (waiting.size < STARTS_WAITING_MAX) waiting.add(lobbyId);
       else this.look(wolfId);
       return;
     }
     const lobbies = new Set([lobbyId]);
-    this.starts.set(wolfId, lobbies);
+    this.starts.set(tunnel, lobbies);
     void this.writeStarts(wolfId, epoch, lobbies)
       .catch((err: unknown) => {
         this.options.log.warn({ err, wolf_id: wolfId }, "starts not written");
         this.look(wolfId);
       })
-      .finally(() => this.starts.delete(wolfId));
+      .finally(() => this.starts.delete(tunnel));
   }
 
   private async writeStarts(wolfId: string, epoch: number, lobbies: Set<string>): Promise<void> {

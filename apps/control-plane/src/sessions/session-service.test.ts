@@ -196,6 +196,22 @@ describe("an event of a wolf", () => {
     expect(await store.lobbiesRunning({ id: wolfId, epoch: 2 }, [LOBBY], clock.now())).toEqual([]);
   });
 
+  it("of a new tunnel counts while one of the old tunnel is still being written", async () => {
+    const written = Promise.withResolvers<void>();
+    const { lobbiesRunning } = store;
+    store.lobbiesRunning = async (...start) => {
+      await written.promise;
+      return lobbiesRunning(...start);
+    };
+    const { wolfId, id } = await starting();
+    tell(wolfId, containerCreated({ session_id: "another lobby" }), 1);
+    await prismaWolfStore(database.prisma).openTunnel(wolfId, clock.now());
+    tell(wolfId, containerCreated({ session_id: LOBBY }), 2);
+    written.resolve();
+    await statusBecomes(id, "running");
+    expect(looks()).toBe(0);
+  });
+
   it.each([
     ["DockerContainerStopped", "container-ended"],
     ["StopLobbyEvent", "lobby-stopped"],
