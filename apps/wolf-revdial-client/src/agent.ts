@@ -14,6 +14,7 @@ import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { printableWithout } from "./printable.ts";
 import { onlyScreenOf } from "./sandbox.ts";
+import { sentence } from "./sentence.ts";
 import { createServing } from "./serving.ts";
 import { pause, watchWolf } from "./wolf-watch.ts";
 
@@ -164,7 +165,7 @@ export async function runAgent(
       transport: config.transport,
       onFallback(error) {
         const { code, status } = error;
-        const reason = messageOf(error, config.token);
+        const reason = printableWithout(config.token, sentence(error));
         log.warn({ code, status, reason }, "the WebSocket does not come up: falling back to plain HTTP");
       },
     });
@@ -189,7 +190,7 @@ export async function runAgent(
       } catch (error) {
         ending = endingOf(error);
         if (signal.aborted) break;
-        const message = messageOf(error, config.token);
+        const message = printableWithout(config.token, sentence(error));
         condition.ended(error instanceof RevdialError ? error.code : "REGISTRATION_FAILED", message);
         log.warn({ err: message, kind: ending.kind }, "not connected");
         if (nextTry(ending, { attempt, everReady }, backoff) === "give-up")
@@ -225,21 +226,4 @@ function endingOf(error: unknown): Ending {
   if (!(error instanceof RegistrationFailed || error instanceof RevdialError)) return { kind: "lost" };
   const { status, retryAfterMs } = error;
   return { kind: status === 401 || status === 403 ? "credential" : "lost", retryAfterMs };
-}
-
-/** One sentence, safe to print; causes of the network are what a person needs to see. */
-export function messageOf(error: unknown, token: string): string {
-  return printableWithout(token, sentenceOf(error));
-}
-
-function sentenceOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause =
-    error.cause instanceof Error
-      ? error.cause.cause instanceof Error
-        ? error.cause.cause
-        : error.cause
-      : undefined;
-  const detail = error instanceof RevdialError && error.detail ? ` ${error.detail.slice(0, 300)}` : "";
-  return cause === undefined ? `${error.message}${detail}` : `${error.message} (${cause.message})${detail}`;
 }

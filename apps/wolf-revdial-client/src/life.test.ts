@@ -1,6 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { messageOf } from "./agent.ts";
 import { backoffMs } from "./backoff.ts";
 import { readRetryAfter } from "./control-plane.ts";
 import { lifeTransitions, nextTry, RETRY_AFTER_MS_MAX } from "./life.ts";
@@ -82,17 +81,5 @@ describe("the agent's life", () => {
       ([state, events]) => state !== "draining" && events.stop === "draining",
     );
     expect(drains.map(([state]) => state)).toEqual(["ready"]);
-  });
-});
-
-describe("what is said of a failed try", () => {
-  it("has the network's reason, but neither the token nor what could steer a terminal", () => {
-    const network = new Error("got no reply", {
-      cause: new Error("call", { cause: new Error("ECONNREFUSED") }),
-    });
-    expect(messageOf(network, "t0ken")).toBe("got no reply (ECONNREFUSED)");
-    const hostile = new Error("you sent t0ken\u001b]0;owned\u0007\r\n\u202eover");
-    expect(messageOf(hostile, "t0ken")).toBe("you sent [token] ]0;owned over");
-    expect(messageOf("t0ken", "t0ken")).toBe("[token]");
   });
 });

@@ -1,4 +1,5 @@
 /** Runs checks in order: each bounded in time, skipped with the reason when one it needs did not succeed, all ended by one signal. */
+import { sentence } from "../sentence.ts";
 import { type DoctorCode, doctorChecks } from "./codes.ts";
 
 export interface Finding {
@@ -72,16 +73,4 @@ async function examine({ run, timeoutMs }: Check, signal: AbortSignal): Promise<
   // Whatever it left open ends with it.
   over.abort();
   return finding;
-}
-
-/** The outermost message and the innermost reason; Node's error for several addresses has no message of its own. */
-export function sentence(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const own =
-    error instanceof AggregateError && error.message === ""
-      ? error.errors.map((one) => (one instanceof Error ? one.message : String(one))).join("; ")
-      : error.message;
-  return error.cause instanceof Error && !own.includes(error.cause.message)
-    ? `${own} (${sentence(error.cause)})`
-    : own;
 }

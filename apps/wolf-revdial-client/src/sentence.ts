@@ -1,0 +1,29 @@
+/** An error as one sentence for people: what failed, and the reason that only its innermost cause knows. */
+import { RevdialError } from "revdial";
+
+/** The body of a refusal may be a whole page of some proxy. */
+const DETAIL_CHARACTERS_MAX = 300;
+/** Below the outermost error; an error may even be its own cause. */
+const CAUSES_MAX = 8;
+
+/** Not yet fit to print: others may have written parts of it. */
+export function sentence(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = wordsOf(error);
+  const reason = wordsOf(innermost(error));
+  const detail = error instanceof RevdialError && error.detail ? ` ${error.detail}` : "";
+  return `${own.includes(reason) ? own : `${own} (${reason})`}${detail.slice(0, DETAIL_CHARACTERS_MAX)}`;
+}
+
+function innermost(error: Error): Error {
+  let inner = error;
+  for (let causes = 0; causes < CAUSES_MAX && inner.cause instanceof Error; causes += 1) inner = inner.cause;
+  return inner;
+}
+
+/** Node's error for several addresses has no message of its own. */
+function wordsOf(error: Error): string {
+  return error instanceof AggregateError && error.message === ""
+    ? error.errors.map((one) => (one instanceof Error ? one.message : String(one))).join("; ")
+    : error.message;
+}
