@@ -94,8 +94,8 @@ export const doctorChecks = {
   },
   D18: {
     name: "Disk space",
-    cause: "A file system that sandboxes write to is almost full.",
-    cure: "Remove unused images and old sandbox states, or add space.",
+    cause: "A disk of this host is almost full, or one of --disk cannot be read.",
+    cure: "Remove unused images and old sandbox states, add space, or correct --disk.",
   },
   D19: {
     name: "Idle connection",

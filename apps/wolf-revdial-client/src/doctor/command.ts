@@ -32,6 +32,10 @@ const names = [
   "local",
   "policyFile",
   "gpuType",
+  "disk",
+  "diskWarningPercent",
+  "diskCriticalPercent",
+  "diskFreeMinGib",
   "transport",
   "caFile",
   "insecure",
@@ -107,7 +111,6 @@ async function examine(
       timeoutMs: CHECK_TIMEOUT_MS,
       detectGpu: () => gpuTypeOf(readCards().map(({ gpu }) => gpu)),
       dri: "/dev/dri",
-      folders: ["/", "/etc/wolf", "/var/lib/docker"],
     }),
   ].sort((a, b) => (a.code < b.code ? -1 : 1));
   const results = await runChecks(checks, {

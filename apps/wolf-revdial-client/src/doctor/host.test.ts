@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { startWolfEmulator } from "@wolfpack/wolf-api/emulator";
 import { type HostOptions, hostChecks } from "./host.ts";
 
+const GIB = 2 ** 30;
 let folder: string;
 let socketPath: string;
 beforeEach(() => {
@@ -14,14 +15,21 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
+const aConfig = (change: Partial<HostOptions["config"]> = {}): HostOptions["config"] => ({
+  wolf: { socketPath },
+  gpuType: undefined,
+  disks: undefined,
+  diskThresholds: { warningPercent: 85, criticalPercent: 95, freeBytesMin: 5 * GIB },
+  ...change,
+});
+
 async function find(code: string, change: Partial<HostOptions> = {}): Promise<string> {
+  const config = aConfig();
   const checks = hostChecks({
-    config: { wolf: { socketPath }, gpuType: undefined },
+    config,
     timeoutMs: 2000,
     detectGpu: () => "none",
     dri: path.join(folder, "dri"),
-    folders: [folder, path.join(folder, "missing")],
-    usedPercent: () => 50,
     ...change,
   });
   const check = checks.find((candidate) => candidate.code === code);
@@ -61,7 +69,7 @@ describe("the doctor's look at Wolf", () => {
 
 describe("the doctor's look at the host", () => {
   it("tells a missing GPU, another GPU and a missing render node apart", async () => {
-    const config = { wolf: { socketPath }, gpuType: "nvidia" } as const;
+    const config = aConfig({ gpuType: "nvidia" });
     expect(await find("D17")).toBe("warning: none was found");
     expect(await find("D17", { config: { ...config, gpuType: "none" } })).toBe("ok: none, as configured");
     expect(await find("D17", { config, detectGpu: () => "amd" })).toBe(
@@ -73,15 +81,58 @@ describe("the doctor's look at the host", () => {
     expect(await find("D17", { config, detectGpu: () => "nvidia" })).toBe("ok: nvidia, renderD128");
   });
 
-  it.each([
-    [84, "ok"],
-    [85, "warning"],
-    [95, "failed"],
-  ])("judges a disk that is %i %% full as %s", async (percent, status) => {
-    expect(await find("D18", { usedPercent: () => percent })).toBe(`${status}: used: ${folder} ${percent} %`);
+  const thresholds = { warningPercent: 85, criticalPercent: 95, freeBytesMin: 0 };
+  /** A disk of 100 GiB, of which root keeps `kept`. */
+  const full = (used: number, kept = 0) => ({
+    list: () => ["/"],
+    stat: async () => ({
+      bsize: BigInt(GIB),
+      blocks: 100n,
+      bfree: BigInt(100 - used),
+      bavail: BigInt(100 - used - kept),
+    }),
   });
 
-  it("measures a real file system", async () => {
-    expect(await find("D18", { usedPercent: undefined as never })).toMatch(/^\w+: used: .* \d+ %$/);
+  it.each([
+    [84, thresholds, "ok: / ok, 84 % used, 16.0 GiB free"],
+    [85, thresholds, "warning: / warning, 85 % used, 15.0 GiB free"],
+    [94, thresholds, "warning: / warning, 94 % used, 6.0 GiB free"],
+    [95, thresholds, "failed: / critical, 95 % used, 5.0 GiB free"],
+    [50, { ...thresholds, warningPercent: 50 }, "warning: / warning, 50 % used, 50.0 GiB free"],
+    [
+      60,
+      { ...thresholds, warningPercent: 50, criticalPercent: 60 },
+      "failed: / critical, 60 % used, 40.0 GiB free",
+    ],
+    [91, { ...thresholds, freeBytesMin: 100 * GIB }, "failed: / critical, 91 % used, 9.0 GiB free"],
+  ])(
+    "judges a disk of which %i %% are used as the agent would with %j",
+    async (used, diskThresholds, text) => {
+      expect(await find("D18", { config: aConfig({ diskThresholds }), disks: full(used) })).toBe(text);
+    },
+  );
+
+  it("counts a disk of which programs can use nothing as full", async () => {
+    const config = aConfig({ diskThresholds: thresholds });
+    expect(await find("D18", { config, disks: full(0, 100) })).toBe(
+      "failed: / critical, 100 % used, 0.0 GiB free",
+    );
+  });
+
+  it("looks at the mounts of --disk only, and warns of one that cannot be read", async () => {
+    const gone = path.join(folder, "gone");
+    expect(await find("D18", { config: aConfig({ disks: [folder] }) })).toMatch(
+      new RegExp(`^\\w+: ${folder} \\w+, \\d+ % used, [\\d.]+ GiB free$`),
+    );
+    expect(await find("D18", { config: aConfig({ disks: [gone] }) })).toBe(`warning: ${gone} cannot be read`);
+    const { stat } = full(96);
+    const both = (mount: string) => (mount === gone ? Promise.reject(new Error("EIO")) : stat());
+    expect(await find("D18", { config: aConfig({ disks: ["/", gone] }), disks: { stat: both } })).toBe(
+      `failed: / critical, 96 % used, 4.0 GiB free; ${gone} cannot be read`,
+    );
+  });
+
+  it("warns where no disk is visible", async () => {
+    expect(await find("D18", { disks: { list: () => [] } })).toMatch(/^warning: no local disk is visible/);
   });
 });

@@ -1,28 +1,26 @@
 /** This host: Wolf, graphics, disks. Wolf is asked only what it answers without harm, one request per connection. */
 import { createHash } from "node:crypto";
-import { accessSync, constants, readdirSync, statfsSync, statSync } from "node:fs";
+import { accessSync, constants, readdirSync } from "node:fs";
 import path from "node:path";
-import type { GpuType } from "@wolfpack/api-contract";
+import type { DiskLevel, GpuType } from "@wolfpack/api-contract";
 import { parseWolfJson, wolfRoutes } from "@wolfpack/wolf-api";
 import type { AgentConfig } from "../config.ts";
+import { type DiskWatchOptions, diskWatch, usedPercent } from "../inventory/disks.ts";
 import { askUpstream, UpstreamError, type UpstreamReply } from "../upstream.ts";
 import { type Check, type Finding, failed, ok, warning } from "./run.ts";
 
 export interface HostOptions {
-  config: Pick<AgentConfig, "wolf" | "gpuType">;
+  config: Pick<AgentConfig, "wolf" | "gpuType" | "disks" | "diskThresholds">;
   timeoutMs: number;
   detectGpu: () => GpuType;
   /** Folder of render nodes. */
   dri: string;
-  /** What sandboxes fill; those that do not exist are left out. */
-  folders: readonly string[];
-  /** Used bytes of a folder's file system, in percent. */
-  usedPercent?: (folder: string) => number;
+  /** How disks are read. Default: of this host. */
+  disks?: Pick<DiskWatchOptions, "list" | "stat">;
 }
 
 const REPLY_BYTES_MAX = 4 * 1024 * 1024;
-const DISK_WARNING_PERCENT = 85;
-const DISK_FAILED_PERCENT = 95;
+const GIB = 2 ** 30;
 
 export function hostChecks(options: HostOptions): Check[] {
   const { config, timeoutMs } = options;
@@ -57,7 +55,7 @@ export function hostChecks(options: HostOptions): Check[] {
       run: async (signal) => api(await ask("/api/v1/openapi-schema", signal)),
     },
     { code: "D17", timeoutMs, run: async () => gpu(options) },
-    { code: "D18", timeoutMs, run: async () => disk(options) },
+    { code: "D18", timeoutMs, run: () => disks(options) },
   ];
 }
 
@@ -109,22 +107,21 @@ function isOpen(file: string): boolean {
   }
 }
 
-function disk({ folders, usedPercent = usedPercentOf }: HostOptions): Finding {
-  const seen = new Map<number, string>();
-  for (const folder of folders) {
-    const device = statSync(folder, { throwIfNoEntry: false })?.dev;
-    if (device !== undefined && !seen.has(device)) seen.set(device, folder);
-  }
-  const used = [...seen.values()].map((folder) => ({ folder, percent: usedPercent(folder) }));
-  const text = used.map(({ folder, percent }) => `${folder} ${Math.round(percent)} %`).join(", ");
-  const worst = Math.max(0, ...used.map(({ percent }) => percent));
-  if (worst >= DISK_FAILED_PERCENT) return failed(`used: ${text}`);
-  return (worst >= DISK_WARNING_PERCENT ? warning : ok)(`used: ${text}`);
-}
+const findingOf: Record<DiskLevel, (detail: string) => Finding> = { ok, warning, critical: failed };
 
-function usedPercentOf(folder: string): number {
-  const { blocks, bfree, bavail } = statfsSync(folder);
-  const used = blocks - bfree;
-  // As df counts: what is kept for root is nobody's.
-  return used + bavail === 0 ? 0 : (100 * used) / (used + bavail);
+/** The disks that the agent would watch, by the levels it would report. */
+async function disks({ config, disks: how }: HostOptions): Promise<Finding> {
+  const found = await diskWatch({ mounts: config.disks, thresholds: config.diskThresholds, ...how })();
+  const unread = (config.disks ?? []).filter((mount) => !found.some((disk) => disk.mount === mount));
+  const texts = found.map((disk) => {
+    const free = (disk.available_bytes / GIB).toFixed(1);
+    return `${disk.mount} ${disk.level}, ${Math.floor(usedPercent(disk))} % used, ${free} GiB free`;
+  });
+  const text = [...texts, ...unread.map((mount) => `${mount} cannot be read`)].join("; ");
+  const worst = (["critical", "warning"] as const).find((level) =>
+    found.some((disk) => disk.level === level),
+  );
+  if (worst !== "critical" && unread.length > 0) return warning(text);
+  if (found.length === 0) return warning("no local disk is visible here: --disk names what to watch");
+  return findingOf[worst ?? "ok"](text);
 }

@@ -85,7 +85,7 @@ export function figuresOf({ bsize, blocks, bfree, bavail }: StatFs): DiskFigures
   return sane ? { total_bytes: total, used_bytes: total - free, available_bytes: available } : undefined;
 }
 
-/** As `df` says it: of what is in use and what programs may still take, not of the root user's reserve. */
+/** As `df` says it: of what is in use and what programs may still take, not of the root user's reserve. Nothing at all is full. */
 export function usedPercent({ used_bytes, available_bytes }: DiskFigures): number {
   const all = used_bytes + available_bytes;
   return all === 0 ? 100 : (used_bytes / all) * 100;
