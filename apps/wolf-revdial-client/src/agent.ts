@@ -1,22 +1,22 @@
 /** The agent's run: register, dial, serve, and again, until it is told to stop. Decisions come from life.ts; this is the edge. */
 import { availableParallelism } from "node:os";
-import { type AgentInventory, agentNoticeTypes } from "@wolfpack/api-contract";
-import { RevdialError, type Tunnel } from "revdial";
+import type { AgentInventory } from "@wolfpack/api-contract";
+import { type RequestHandler, RevdialError, type Tunnel } from "revdial";
 import type { Condition } from "./condition.ts";
 import type { AgentConfig } from "./config.ts";
-import { dial, RegistrationFailed, register } from "./control-plane.ts";
+import { type DialAs, dial, RegistrationFailed, register } from "./control-plane.ts";
 import { createForwarder } from "./forward.ts";
 import type { HostState } from "./host-state.ts";
 import { gpuTypeOf, readCards } from "./inventory/drm.ts";
-import { watchHost } from "./inventory/host-watch.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { printableWithout } from "./printable.ts";
 import { onlyScreenOf } from "./sandbox.ts";
 import { sentence } from "./sentence.ts";
-import { createServing } from "./serving.ts";
-import { pause, watchWolf } from "./wolf-watch.ts";
+import { createServing, type Serving } from "./serving.ts";
+import { startWatches, type Watches } from "./watches.ts";
+import { pause } from "./wolf-watch.ts";
 
 /** Exit code 3: the credential was refused before it ever worked. */
 export class CredentialRefused extends Error {
@@ -41,126 +41,96 @@ export interface AgentEdges {
 const BACKOFF_BASE_MS = 500;
 
 /** Resolves when it was stopped, or a newer agent of this host took over. Rejects with CredentialRefused. */
-export async function runAgent(
-  config: AgentConfig,
-  { log, random, now, version, host, condition, metrics, path, signal }: AgentEdges,
-): Promise<void> {
-  const { incarnation, seat } = host;
-  const inventory: AgentInventory = {
-    gpu_type: config.gpuType ?? gpuTypeOf(readCards().map(({ gpu }) => gpu)),
-    max_sandboxes: config.maxSandboxes,
-    labels: config.labels,
-    agent_version: version,
-    ...(config.region === undefined ? {} : { region: config.region }),
-    ...(config.costPerHour === undefined ? {} : { cost_per_hour: config.costPerHour }),
-  };
-  const { sessionId } = config;
-  const forward = createForwarder({
-    wolf: config.wolf,
-    screen: config.screen,
-    log,
-    metrics,
-    policy: config.policy,
-    createsMax: Math.max(1, availableParallelism() - 1),
-  });
-  const backoff = { baseMs: BACKOFF_BASE_MS, capMs: config.reconnectMaxMs, random };
-  let state: LifeState = "connecting";
-  let everReady = false;
-  let handedOver = false;
+export async function runAgent(config: AgentConfig, edges: AgentEdges): Promise<void> {
+  return new Agent(config, edges).run();
+}
 
-  const step = (event: LifeEvent) => {
-    const next = lifeTransitions[state][event];
-    if (next === undefined || next === state) return;
-    log.debug({ from: state, to: next, event }, "life");
-    state = next;
-    condition.step(state);
-  };
-  const dialAs = {
-    version,
-    incarnation,
-    handler: sessionId === undefined ? forward : onlyScreenOf(sessionId, forward),
-    onHandlerError: (err: unknown) => log.error({ err }, "a request could not be served"),
-  };
-  const serving = createServing({
-    log,
-    signal,
-    onLive(tunnel) {
-      const { transport } = tunnel;
-      everReady = true;
-      condition.tunnelUp(tunnel);
-      step("tunnelUp");
-      void tunnel.goingAway.then(({ code }) => {
-        if (code === "REPLACED" && seat?.wanted) handOver();
-      });
-      const whose = sessionId === undefined ? { wolf_id: config.wolfId } : { session_id: sessionId };
-      log.info({ ...whose, control_plane: config.apiUrl.host, transport }, "tunnel up");
-      if (watches === undefined) return;
-      tellInventory();
-      watches.wolf.announce();
-    },
-    onDrain() {
-      step("stop");
-      log.info("draining");
-    },
-    redial:
-      config.transport === "auto"
-        ? (wanted) => dial(config, { ...dialAs, signal: wanted, transport: "websocket" })
-        : undefined,
-    redialEveryMs: config.reconnectMaxMs,
-  });
-  const stopping = new AbortController();
-  const tellInventory = () => {
-    const facts = watches?.host.facts;
-    serving.notify(agentNoticeTypes.inventory, {
-      ...inventory,
-      ...(facts === undefined ? {} : { host: facts }),
-    });
-  };
-  const watches = sessionId === undefined ? watchAll() : undefined;
+class Agent {
+  private readonly config: AgentConfig;
+  private readonly edges: AgentEdges;
+  private readonly inventory: AgentInventory;
+  private readonly dialAs: Omit<DialAs, "signal" | "transport" | "onFallback">;
+  private readonly serving: Serving;
+  /** Undefined inside a sandbox. */
+  private watches: Watches | undefined;
+  private state: LifeState = "connecting";
+  private everReady = false;
+  private handedOver = false;
+  /** Ends the watches. */
+  private readonly unwatch = new AbortController();
 
-  /** What is looked at beside the tunnel: the host, and its Wolf. */
-  function watchAll() {
-    const host = watchHost({
-      wolf: config.wolf,
-      mounts: config.disks,
-      thresholds: config.diskThresholds,
-      path,
-      now,
+  constructor(config: AgentConfig, edges: AgentEdges) {
+    const { log, version, host, signal } = edges;
+    this.config = config;
+    this.edges = edges;
+    this.inventory = inventoryOf(config, version);
+    this.dialAs = {
+      version,
+      incarnation: host.incarnation,
+      handler: handlerOf(config, edges),
+      onHandlerError: (err) => log.error({ err }, "a request could not be served"),
+    };
+    this.serving = createServing({
       log,
-      pause,
-      signal: stopping.signal,
-      onFacts: tellInventory,
-    });
-    const wolf = watchWolf({
-      host,
-      wolf: config.wolf,
-      log,
-      random,
-      notify(type, payload) {
-        condition.noticed(type, payload);
-        return serving.notify(type, payload);
+      signal,
+      onLive: (tunnel) => this.live(tunnel),
+      onDrain: () => {
+        this.step("stop");
+        log.info("draining");
       },
-      signal: stopping.signal,
-      ...(seat === undefined ? {} : { eventsFree: seat.taken }),
+      redial:
+        config.transport === "auto"
+          ? (wanted) => dial(config, { ...this.dialAs, signal: wanted, transport: "websocket" })
+          : undefined,
+      redialEveryMs: config.reconnectMaxMs,
     });
-    return { host, wolf, done: Promise.all([wolf.done, host.done]) };
   }
 
-  /** A newer agent of this host has the tunnel: it gets Wolf's events at once, and we finish what is in flight. */
-  function handOver(): void {
-    if (handedOver) return;
-    handedOver = true;
-    step("stop");
-    log.info("a newer agent of this host took over: finishing what is in flight");
-    stopping.abort();
-    void Promise.resolve(watches?.done).then(seat?.release);
+  async run(): Promise<void> {
+    const { config, edges, inventory, serving } = this;
+    if (config.sessionId === undefined) {
+      const { signal } = this.unwatch;
+      this.watches = startWatches({ config, edges, inventory, notify: serving.notify, signal });
+    }
+    try {
+      await this.stayConnected();
+    } finally {
+      this.step("stop");
+      await serving.ended();
+      this.step("drained");
+      this.unwatch.abort();
+      await this.watches?.done;
+      edges.host.seat?.release();
+    }
   }
 
-  async function connect(): Promise<Tunnel> {
-    if (sessionId === undefined) await register(config, inventory, signal);
-    step("registered");
+  private async stayConnected(): Promise<void> {
+    const { now, signal } = this.edges;
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      let ending: Ending;
+      try {
+        const tunnel = await this.connect();
+        const upAt = now();
+        ending = await this.serve(tunnel);
+        if (now() - upAt >= LASTED_MS) attempt = 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        ending = this.failed(error, attempt);
+      }
+      this.step("ended");
+      if (signal.aborted || this.handedOver) return;
+      await this.wait(ending, attempt);
+      this.step("retry");
+    }
+  }
+
+  private async connect(): Promise<Tunnel> {
+    const { config } = this;
+    const { log, signal } = this.edges;
+    if (config.sessionId === undefined) await register(config, this.inventory, signal);
+    this.step("registered");
     return dial(config, {
-      ...dialAs,
+      ...this.dialAs,
       signal,
       transport: config.transport,
       onFallback(error) {
@@ -172,54 +142,105 @@ export async function runAgent(
   }
 
   /** Serves until the tunnel ends. */
-  async function serve(tunnel: Tunnel): Promise<Ending> {
-    const { code, reason, retryAfterMs } = await serving.serve(tunnel);
+  private async serve(tunnel: Tunnel): Promise<Ending> {
+    const { condition, log, signal } = this.edges;
+    const { code, reason, retryAfterMs } = await this.serving.serve(tunnel);
     condition.ended(code, reason);
-    log[signal.aborted || handedOver ? "info" : "warn"]({ code, reason }, "tunnel down");
+    log[signal.aborted || this.handedOver ? "info" : "warn"]({ code, reason }, "tunnel down");
     return { kind: code === "REPLACED" ? "replaced" : "lost", retryAfterMs };
   }
 
-  try {
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
-      let ending: Ending;
-      try {
-        const tunnel = await connect();
-        const upAt = now();
-        ending = await serve(tunnel);
-        if (now() - upAt >= LASTED_MS) attempt = 0;
-      } catch (error) {
-        ending = endingOf(error);
-        if (signal.aborted) break;
-        const message = printableWithout(config.token, sentence(error));
-        condition.ended(error instanceof RevdialError ? error.code : "REGISTRATION_FAILED", message);
-        log.warn({ err: message, kind: ending.kind }, "not connected");
-        if (nextTry(ending, { attempt, everReady }, backoff) === "give-up")
-          throw new CredentialRefused(message, { cause: error });
-      }
-      step("ended");
-      if (signal.aborted || handedOver) break;
-      const waitMs = nextTry(ending, { attempt, everReady }, backoff);
-      if (ending.kind === "replaced")
-        log.warn(
-          sessionId === undefined
-            ? "another agent connected as this wolf: is --wolf-id used twice?"
-            : "another agent connected for this session: is --session-id used twice?",
-        );
-      if (typeof waitMs === "number") {
-        log.info({ wait_ms: Math.round(waitMs) }, "next try");
-        condition.waits(waitMs);
-        await pause(waitMs, signal);
-      }
-      step("retry");
-    }
-  } finally {
-    step("stop");
-    await serving.ended();
-    step("drained");
-    stopping.abort();
-    await watches?.done;
-    seat?.release();
+  private live(tunnel: Tunnel): void {
+    const { sessionId, wolfId, apiUrl } = this.config;
+    const { condition, log, host } = this.edges;
+    const { transport } = tunnel;
+    this.everReady = true;
+    condition.tunnelUp(tunnel);
+    this.step("tunnelUp");
+    void tunnel.goingAway.then(({ code }) => {
+      if (code === "REPLACED" && host.seat?.wanted) this.handOver();
+    });
+    const whose = sessionId === undefined ? { wolf_id: wolfId } : { session_id: sessionId };
+    log.info({ ...whose, control_plane: apiUrl.host, transport }, "tunnel up");
+    this.watches?.announce();
   }
+
+  /** A newer agent of this host has the tunnel: it gets Wolf's events at once, and we finish what is in flight. */
+  private handOver(): void {
+    if (this.handedOver) return;
+    this.handedOver = true;
+    this.step("stop");
+    this.edges.log.info("a newer agent of this host took over: finishing what is in flight");
+    this.unwatch.abort();
+    void Promise.resolve(this.watches?.done).then(this.edges.host.seat?.release);
+  }
+
+  /** Throws CredentialRefused when trying again cannot help. */
+  private failed(error: unknown, attempt: number): Ending {
+    const { condition, log } = this.edges;
+    const ending = endingOf(error);
+    const message = printableWithout(this.config.token, sentence(error));
+    condition.ended(error instanceof RevdialError ? error.code : "REGISTRATION_FAILED", message);
+    log.warn({ err: message, kind: ending.kind }, "not connected");
+    if (this.nextTry(ending, attempt) === "give-up") throw new CredentialRefused(message, { cause: error });
+    return ending;
+  }
+
+  private async wait(ending: Ending, attempt: number): Promise<void> {
+    const { condition, log, signal } = this.edges;
+    const waitMs = this.nextTry(ending, attempt);
+    if (ending.kind === "replaced")
+      log.warn(
+        this.config.sessionId === undefined
+          ? "another agent connected as this wolf: is --wolf-id used twice?"
+          : "another agent connected for this session: is --session-id used twice?",
+      );
+    if (waitMs === "give-up") return;
+    log.info({ wait_ms: Math.round(waitMs) }, "next try");
+    condition.waits(waitMs);
+    await pause(waitMs, signal);
+  }
+
+  private nextTry(ending: Ending, attempt: number): number | "give-up" {
+    const backoff = {
+      baseMs: BACKOFF_BASE_MS,
+      capMs: this.config.reconnectMaxMs,
+      random: this.edges.random,
+    };
+    return nextTry(ending, { attempt, everReady: this.everReady }, backoff);
+  }
+
+  private step(event: LifeEvent): void {
+    const next = lifeTransitions[this.state][event];
+    if (next === undefined || next === this.state) return;
+    this.edges.log.debug({ from: this.state, to: next, event }, "life");
+    this.state = next;
+    this.edges.condition.step(next);
+  }
+}
+
+/** What does not change while the agent runs. */
+function inventoryOf(config: AgentConfig, version: string): AgentInventory {
+  return {
+    gpu_type: config.gpuType ?? gpuTypeOf(readCards().map(({ gpu }) => gpu)),
+    max_sandboxes: config.maxSandboxes,
+    labels: config.labels,
+    agent_version: version,
+    ...(config.region === undefined ? {} : { region: config.region }),
+    ...(config.costPerHour === undefined ? {} : { cost_per_hour: config.costPerHour }),
+  };
+}
+
+function handlerOf(config: AgentConfig, { log, metrics }: AgentEdges): RequestHandler {
+  const forward = createForwarder({
+    wolf: config.wolf,
+    screen: config.screen,
+    log,
+    metrics,
+    policy: config.policy,
+    createsMax: Math.max(1, availableParallelism() - 1),
+  });
+  return config.sessionId === undefined ? forward : onlyScreenOf(config.sessionId, forward);
 }
 
 function endingOf(error: unknown): Ending {

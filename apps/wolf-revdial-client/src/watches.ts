@@ -1,0 +1,61 @@
+/** What the agent looks at beside its tunnel, the host and its Wolf, and what it tells the control plane of both. */
+import { type AgentInventory, agentNoticeTypes } from "@wolfpack/api-contract";
+import type { AgentEdges } from "./agent.ts";
+import type { AgentConfig } from "./config.ts";
+import { watchHost } from "./inventory/host-watch.ts";
+import { pause, watchWolf } from "./wolf-watch.ts";
+
+export interface WatchesOptions {
+  config: AgentConfig;
+  edges: Pick<AgentEdges, "log" | "random" | "now" | "condition" | "path" | "host">;
+  /** What does not change while the agent runs. */
+  inventory: AgentInventory;
+  /** Sends a notice up; false when it was dropped. */
+  notify: (type: string, payload: unknown) => boolean;
+  signal: AbortSignal;
+}
+
+export interface Watches {
+  /** Says all that is known: a tunnel has just come up. */
+  announce(): void;
+  /** Settles when the signal has aborted and everything is closed. */
+  readonly done: Promise<unknown>;
+}
+
+export function startWatches({ config, edges, inventory, notify, signal }: WatchesOptions): Watches {
+  const { log, random, now, condition, path, host: state } = edges;
+  const tellInventory = () => {
+    const { facts } = host;
+    notify(agentNoticeTypes.inventory, { ...inventory, ...(facts === undefined ? {} : { host: facts }) });
+  };
+  const host = watchHost({
+    wolf: config.wolf,
+    mounts: config.disks,
+    thresholds: config.diskThresholds,
+    path,
+    now,
+    log,
+    pause,
+    signal,
+    onFacts: tellInventory,
+  });
+  const wolf = watchWolf({
+    host,
+    wolf: config.wolf,
+    log,
+    random,
+    notify(type, payload) {
+      condition.noticed(type, payload);
+      return notify(type, payload);
+    },
+    signal,
+    ...(state.seat === undefined ? {} : { eventsFree: state.seat.taken }),
+  });
+  return {
+    announce() {
+      tellInventory();
+      wolf.announce();
+    },
+    done: Promise.all([wolf.done, host.done]),
+  };
+}
