@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import type { AgentInventory } from "@wolfpack/api-contract";
 import { type RequestHandler, RevdialError, type Tunnel } from "revdial";
+import { type Clock, pause } from "./clock.ts";
 import type { Condition } from "./condition.ts";
 import type { AgentConfig } from "./config.ts";
 import { type DialAs, dial, RegistrationFailed, register } from "./control-plane.ts";
@@ -16,7 +17,6 @@ import { onlyScreenOf } from "./sandbox.ts";
 import { sentence } from "./sentence.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { startWatches, type Watches } from "./watches.ts";
-import { pause } from "./wolf-watch.ts";
 
 /** Exit code 3: the credential was refused before it ever worked. */
 export class CredentialRefused extends Error {
@@ -26,8 +26,7 @@ export class CredentialRefused extends Error {
 export interface AgentEdges {
   log: Log;
   random: () => number;
-  /** Milliseconds that never go back. */
-  now: () => number;
+  clock: Clock;
   version: string;
   host: HostState;
   condition: Condition;
@@ -60,18 +59,20 @@ class Agent {
   private readonly unwatch = new AbortController();
 
   constructor(config: AgentConfig, edges: AgentEdges) {
-    const { log, version, host, signal } = edges;
+    const { log, version, host, clock, signal } = edges;
     this.config = config;
     this.edges = edges;
     this.inventory = inventoryOf(config, version);
     this.dialAs = {
       version,
       incarnation: host.incarnation,
+      clock,
       handler: handlerOf(config, edges),
       onHandlerError: (err) => log.error({ err }, "a request could not be served"),
     };
     this.serving = createServing({
       log,
+      clock,
       signal,
       onLive: (tunnel) => this.live(tunnel),
       onDrain: () => {
@@ -105,14 +106,14 @@ class Agent {
   }
 
   private async stayConnected(): Promise<void> {
-    const { now, signal } = this.edges;
+    const { clock, signal } = this.edges;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       let ending: Ending;
       try {
         const tunnel = await this.connect();
-        const upAt = now();
+        const upAt = clock.now();
         ending = await this.serve(tunnel);
-        if (now() - upAt >= LASTED_MS) attempt = 0;
+        if (clock.now() - upAt >= LASTED_MS) attempt = 0;
       } catch (error) {
         if (signal.aborted) return;
         ending = this.failed(error, attempt);
@@ -187,7 +188,7 @@ class Agent {
   }
 
   private async wait(ending: Ending, attempt: number): Promise<void> {
-    const { condition, log, signal } = this.edges;
+    const { clock, condition, log, signal } = this.edges;
     const waitMs = this.nextTry(ending, attempt);
     if (ending.kind === "replaced")
       log.warn(
@@ -198,7 +199,7 @@ class Agent {
     if (waitMs === "give-up") return;
     log.info({ wait_ms: Math.round(waitMs) }, "next try");
     condition.waits(waitMs);
-    await pause(waitMs, signal);
+    await pause(waitMs, clock, signal);
   }
 
   private nextTry(ending: Ending, attempt: number): number | "give-up" {

@@ -3,6 +3,7 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { type AgentInventory, WolfpackApiError, wolfpackClient } from "@wolfpack/api-contract";
 import { type DialOptions, dialTunnel, type RequestHandler, type Tunnel } from "revdial";
+import type { Clock } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 
 const REGISTER_TIMEOUT_MS = 15_000;
@@ -61,6 +62,7 @@ export function readRetryAfter(headers: Headers): number | undefined {
 export interface DialAs {
   version: string;
   incarnation: number;
+  clock: Clock;
   signal: AbortSignal;
   /** Serves from the first moment. */
   handler: RequestHandler;

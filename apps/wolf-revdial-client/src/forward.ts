@@ -46,20 +46,11 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     refusal: { status: number; code: string; detail: string; title?: string },
   ): OutgoingResponse {
     const { status, code, detail, title = "Refused by the agent" } = refusal;
-    const { service, method, path } = request;
-    const requestId = requestIdOf(request);
+    const about = aboutOf(request);
+    const requestId = about.request_id;
     metrics.count("refusals", { code });
-    log.warn(
-      {
-        request_id: requestId,
-        service: service.slice(0, 64),
-        method,
-        path: path.slice(0, LOGGED_PATH_CHARACTERS_MAX),
-        code,
-        detail,
-      },
-      "refused",
-    );
+    // Users leave, and callers give up: nothing to look after.
+    log[code === "cancelled" ? "debug" : "warn"]({ ...about, code, detail }, "refused");
     const problem = { type: `/problems/${code}`, title, status, detail, instance: requestId, code };
     return {
       status,
@@ -72,6 +63,11 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     };
   }
 
+  function served(request: IncomingRequest, reply: OutgoingResponse): OutgoingResponse {
+    log.debug({ ...aboutOf(request), status: reply.status }, "served");
+    return reply;
+  }
+
   async function serveWolf(request: IncomingRequest): Promise<OutgoingResponse> {
     const { method, path, body, signal } = request;
     const reply = await guard({
@@ -82,11 +78,11 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
       contentLength: header(request, "content-length"),
     });
     if (!reply.ok) return refuse(request, reply.refusal);
-    return {
+    return served(request, {
       status: reply.status,
       headers: [["content-type", reply.contentType ?? "application/json"]],
       body: reply.body,
-    };
+    });
   }
 
   async function serveScreen(request: IncomingRequest): Promise<OutgoingResponse> {
@@ -112,11 +108,11 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
         replyBytesMax: IMAGE_BYTES_MAX,
         signal,
       });
-      return {
+      return served(request, {
         status: reply.status,
         headers: reply.contentType === undefined ? [] : [["content-type", reply.contentType]],
         body: reply.body,
-      };
+      });
     } catch (error) {
       if (error instanceof UpstreamError)
         return no(upstreamStatus[error.code], error.code, `${error.message}.`);
@@ -132,6 +128,17 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
       code: "service-unknown",
       detail: "This agent does not serve that.",
     });
+  };
+}
+
+/** What is logged of a request. */
+function aboutOf(request: IncomingRequest) {
+  const { service, method, path } = request;
+  return {
+    request_id: requestIdOf(request),
+    service: service.slice(0, 64),
+    method,
+    path: path.slice(0, LOGGED_PATH_CHARACTERS_MAX),
   };
 }
 

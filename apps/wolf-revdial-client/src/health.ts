@@ -1,10 +1,10 @@
 /** The agent's own HTTP listener: does it live, does it serve, in numbers. Three GETs, nothing of Wolf, no secrets. */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { pause, systemClock } from "./clock.ts";
 import type { Condition } from "./condition.ts";
 import type { Log } from "./logger.ts";
 import { metricsText, type Sample } from "./metrics-text.ts";
-import { pause } from "./wolf-watch.ts";
 
 export interface HealthOptions {
   listen: { host: string; port: number };
@@ -64,7 +64,7 @@ export async function serveHealth({ listen, condition, samples, log, signal }: H
     }
     if (failure.code !== "EADDRINUSE") throw failure;
     if (tries === 0) log.warn(listen, "the health listener's address is in use: waiting for it");
-    await pause(RETRY_MS, signal);
+    await pause(RETRY_MS, systemClock, signal);
   }
 }
 

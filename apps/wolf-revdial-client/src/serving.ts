@@ -3,10 +3,12 @@
  * finishes what is in flight. A move is no loss: the new tunnel is live before the old one ends.
  */
 import { moveBack, type Tunnel, type TunnelEnd } from "revdial";
+import type { Clock } from "./clock.ts";
 import type { Log } from "./logger.ts";
 
 export interface ServingOptions {
   log: Log;
+  clock: Clock;
   /** Stops: every tunnel drains. */
   signal: AbortSignal;
   /** This tunnel is live from now on; what the control plane has to know is said again. */
@@ -31,7 +33,7 @@ const DRAIN_MS = 30_000;
 const NOTICE_BYTES_MAX = 16 * 1024;
 
 export function createServing(options: ServingOptions): Serving {
-  const { log, signal, onLive, onDrain, redial, redialEveryMs } = options;
+  const { log, clock, signal, onLive, onDrain, redial, redialEveryMs } = options;
   const open = new Set<Tunnel>();
   let live: Tunnel | undefined;
 
@@ -53,7 +55,7 @@ export function createServing(options: ServingOptions): Serving {
   /** Resolves to undefined when the tunnel ends without one to move to. */
   async function moved(tunnel: Tunnel): Promise<Tunnel | undefined> {
     if (redial === undefined || tunnel.transport !== "http") return undefined;
-    const next = await moveBack({ tunnel, dial: redial, everyMs: redialEveryMs, signal });
+    const next = await moveBack({ tunnel, dial: redial, everyMs: redialEveryMs, clock, signal });
     if (next === undefined) return undefined;
     log.info("moved back to a WebSocket");
     void tunnel.closed.then(({ code, reason }) =>
@@ -88,10 +90,15 @@ export function createServing(options: ServingOptions): Serving {
     },
 
     notify(type, payload) {
-      const bytes = Buffer.from(JSON.stringify(payload));
-      if (bytes.byteLength <= NOTICE_BYTES_MAX) return live?.notify(type, bytes) ?? false;
-      log.warn({ type, bytes: bytes.byteLength }, "a notice is too large and was not sent");
-      return false;
+      const notice = Buffer.from(JSON.stringify(payload));
+      const bytes = notice.byteLength;
+      if (bytes > NOTICE_BYTES_MAX) {
+        log.warn({ type, bytes }, "a notice is too large and was not sent");
+        return false;
+      }
+      const sent = live?.notify(type, notice) ?? false;
+      log.debug({ type, bytes, sent }, "notice");
+      return sent;
     },
 
     async ended() {

@@ -3,11 +3,11 @@ import { type AgentInventory, agentNoticeTypes } from "@wolfpack/api-contract";
 import type { AgentEdges } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
 import { watchHost } from "./inventory/host-watch.ts";
-import { pause, watchWolf } from "./wolf-watch.ts";
+import { watchWolf } from "./wolf-watch.ts";
 
 export interface WatchesOptions {
   config: AgentConfig;
-  edges: Pick<AgentEdges, "log" | "random" | "now" | "condition" | "path" | "host">;
+  edges: Pick<AgentEdges, "log" | "random" | "clock" | "condition" | "path" | "host">;
   /** What does not change while the agent runs. */
   inventory: AgentInventory;
   /** Sends a notice up; false when it was dropped. */
@@ -23,7 +23,7 @@ export interface Watches {
 }
 
 export function startWatches({ config, edges, inventory, notify, signal }: WatchesOptions): Watches {
-  const { log, random, now, condition, path, host: state } = edges;
+  const { log, random, clock, condition, path, host: state } = edges;
   const tellInventory = () => {
     const { facts } = host;
     notify(agentNoticeTypes.inventory, { ...inventory, ...(facts === undefined ? {} : { host: facts }) });
@@ -33,9 +33,8 @@ export function startWatches({ config, edges, inventory, notify, signal }: Watch
     mounts: config.disks,
     thresholds: config.diskThresholds,
     path,
-    now,
+    clock,
     log,
-    pause,
     signal,
     onFacts: tellInventory,
   });
@@ -44,6 +43,7 @@ export function startWatches({ config, edges, inventory, notify, signal }: Watch
     wolf: config.wolf,
     log,
     random,
+    clock,
     notify(type, payload) {
       condition.noticed(type, payload);
       return notify(type, payload);

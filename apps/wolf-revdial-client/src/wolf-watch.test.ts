@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { wolfGenerations, wolfSchemaText } from "@wolfpack/wolf-api/emulator";
+import { systemClock } from "./clock.ts";
 import { createLogger } from "./logger.ts";
 import { type WolfWatch, watchWolf } from "./wolf-watch.ts";
 
@@ -59,6 +60,7 @@ function start(): void {
     wolf: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
     log: createLogger("silent"),
     random: () => 0,
+    clock: systemClock,
     signal: stop.signal,
     notify(type, payload) {
       notices.push({ type, payload: payload as Record<string, unknown> });

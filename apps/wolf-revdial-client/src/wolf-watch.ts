@@ -12,6 +12,7 @@ import {
 } from "@wolfpack/api-contract";
 import { parseEventStream, parseWolfJson, redactWolfEvent } from "@wolfpack/wolf-api";
 import { backoffMs } from "./backoff.ts";
+import { type Clock, pause } from "./clock.ts";
 import { eventQueue } from "./event-queue.ts";
 import type { HostWatch } from "./inventory/host-watch.ts";
 import type { Log } from "./logger.ts";
@@ -23,6 +24,7 @@ export interface WolfWatchOptions {
   wolf: Target;
   log: Log;
   random: () => number;
+  clock: Clock;
   signal: AbortSignal;
   /** Sends a notice up; false when it was dropped. */
   notify: (type: string, payload: unknown) => boolean;
@@ -51,7 +53,7 @@ const ID_CHARACTERS_MAX = 200;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
 export function watchWolf(options: WolfWatchOptions): WolfWatch {
-  const { wolf, log, random, signal, notify, eventsFree, host } = options;
+  const { wolf, log, random, clock, signal, notify, eventsFree, host } = options;
   /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
   let state: AgentHeartbeat | undefined;
   let seq = 0;
@@ -61,7 +63,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
   let capabilities: AgentCapabilities | undefined;
   /** Events were lost, and the control plane has not been told yet. */
   let lost: AgentRelist["reason"] | undefined;
-  const queue = eventQueue(performance.now());
+  const queue = eventQueue(clock.now());
   let sending = false;
 
   const beat = () => {
@@ -97,7 +99,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
       capabilities = learned;
       sayCapabilities();
       if (learned.schema_hash !== null) return;
-      await pause(CAPABILITIES_RETRY_MS, stream);
+      await pause(CAPABILITIES_RETRY_MS, clock, stream);
     }
   }
 
@@ -105,12 +107,12 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
   async function send(): Promise<void> {
     if (sending) return;
     sending = true;
-    for (let wait = queue.waitMs(performance.now()); wait !== undefined && !signal.aborted; ) {
-      if (wait > 0) await pause(wait, signal);
-      const event = queue.take(performance.now());
+    for (let wait = queue.waitMs(clock.now()); wait !== undefined && !signal.aborted; ) {
+      if (wait > 0) await pause(wait, clock, signal);
+      const event = queue.take(clock.now());
       // Without a tunnel it is gone: the control plane lists the lobbies when the next one is up.
       if (event !== undefined && !notify(agentNoticeTypes.wolfEvent, event)) lost = "events-dropped";
-      wait = queue.waitMs(performance.now());
+      wait = queue.waitMs(clock.now());
     }
     sending = false;
     if (queue.takeGap()) lost = "events-dropped";
@@ -156,7 +158,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
       if (state.wolf !== before) log.warn({ ...state, before }, "Wolf's state changed");
       beat();
       sayLost();
-      await pause(PROBE_INTERVAL_MS, AbortSignal.any([signal, nap.signal]));
+      await pause(PROBE_INTERVAL_MS, clock, AbortSignal.any([signal, nap.signal]));
     }
   }
 
@@ -203,7 +205,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
       ended.abort();
       await learning;
       nap.abort(); // Wolf may have gone: the probe looks now.
-      await pause(backoffMs(attempt, { ...reconnect, random }) + reconnect.baseMs, signal);
+      await pause(backoffMs(attempt, { ...reconnect, random }) + reconnect.baseMs, clock, signal);
     }
   }
 
@@ -251,19 +253,5 @@ function untilAborted(promise: Promise<void>, signal: AbortSignal): Promise<void
     if (signal.aborted) return resolve();
     signal.addEventListener("abort", () => resolve(), { once: true });
     void promise.then(resolve);
-  });
-}
-
-/** Resolves after `ms`, or at once when the signal aborts. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done, { once: true });
   });
 }

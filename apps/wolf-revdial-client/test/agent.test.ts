@@ -12,8 +12,7 @@ import { type Tunnel, tunnelFetch } from "revdial";
 import type { WebSocket } from "ws";
 import { type AgentProcess, type AgentProcessOptions, bundle, startAgent } from "./agent-process.ts";
 import { type FakeControlPlane, fakeControlPlane, TOKEN } from "./control-plane.ts";
-
-const sessionId = "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+import { lobby, sessionId } from "./lobby.ts";
 
 let folder: string;
 let plane: FakeControlPlane;
@@ -50,31 +49,6 @@ function agent(
 }
 
 const client = (tunnel: Tunnel) => wolfClient({ fetch: tunnelFetch(tunnel, "wolf"), createTimeoutMs: 5000 });
-const lobby = {
-  profile_id: "user",
-  name: sessionId,
-  multi_user: true,
-  stop_when_everyone_leaves: false,
-  video_settings: {
-    width: 640,
-    height: 480,
-    refresh_rate: 60,
-    wayland_render_node: "software",
-    runner_render_node: "software",
-    video_producer_buffer_caps: "video/x-raw",
-  },
-  audio_settings: { channel_count: 2 as const },
-  runner_state_folder: `wolfpack/${sessionId}`,
-  runner: {
-    type: "docker" as const,
-    name: "desk",
-    image: "xfce",
-    mounts: [],
-    env: [`WOLFPACK_SESSION_ID=${sessionId}`],
-    devices: [],
-    ports: [],
-  },
-};
 const ask = async (tunnel: Tunnel, method: string, target: string, body?: string, service = "wolf") => {
   const reply = await tunnelFetch(tunnel, service)(`http://x${target}`, {
     method,

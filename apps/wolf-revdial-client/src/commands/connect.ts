@@ -1,6 +1,7 @@
 /** `connect`, what runs without a subcommand: reads the configuration, then runs the agent until it is told to stop. */
 import { Command } from "commander";
 import { runAgent } from "../agent.ts";
+import { systemClock } from "../clock.ts";
 import { createCondition } from "../condition.ts";
 import { type AgentConfig, ConfigError, readConfig } from "../config.ts";
 import { serveHealth } from "../health.ts";
@@ -29,7 +30,6 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
   const config = readConfig({ flags, env });
   const log = createLogger(config.logLevel);
   for (const warning of config.warnings) log.warn(warning);
-  const now = () => performance.now();
   const stop = new AbortController();
   const ended = new AbortController();
   const host = await hostStateOf(config, log, ended.signal);
@@ -38,7 +38,7 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
     wolfId: config.sessionId ?? config.wolfId,
     controlPlane: config.apiUrl.host,
     version,
-    now,
+    now: systemClock.now,
   });
   const manager = createServiceManager({ env, condition, log });
   const onSignal = (signal: NodeJS.Signals) => {
@@ -58,7 +58,16 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
       signal: ended.signal,
     }).catch((error) => log.error({ err: error }, "the health listener does not start"));
   try {
-    const edges = { log, random: Math.random, now, version, host, condition, metrics, path: env.PATH };
+    const edges = {
+      log,
+      random: Math.random,
+      clock: systemClock,
+      version,
+      host,
+      condition,
+      metrics,
+      path: env.PATH,
+    };
     await runAgent(config, { ...edges, signal: stop.signal });
   } finally {
     ended.abort();

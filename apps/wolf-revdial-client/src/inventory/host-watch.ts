@@ -1,6 +1,7 @@
 /** Reads the host again and again: facts for the inventory, figures for the heartbeat. Whatever cannot be read is left unknown. */
 import { cpus, freemem, loadavg, totalmem } from "node:os";
 import type { AgentHeartbeat, HostFacts, HostUsage } from "@wolfpack/api-contract";
+import { type Clock, pause } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import { printable } from "../printable.ts";
 import type { Target } from "../target.ts";
@@ -17,13 +18,11 @@ export interface HostWatchOptions {
   thresholds: DiskThresholds;
   /** Where tools are looked for. */
   path: string | undefined;
-  /** Milliseconds that never go back. */
-  now: () => number;
+  clock: Clock;
   log: Log;
   signal: AbortSignal;
   /** The facts are others than before. */
   onFacts: (facts: HostFacts) => void;
-  pause: (ms: number, signal: AbortSignal) => Promise<void>;
   drm?: string;
 }
 
@@ -44,7 +43,7 @@ const TOOL_OUTPUT_BYTES_MAX = 64 * 1024;
 const USAGE_BYTES_MAX = 14 * 1024;
 
 export function watchHost(options: HostWatchOptions): HostWatch {
-  const { wolf, mounts, thresholds, path, now, log, signal, onFacts, pause, drm } = options;
+  const { wolf, mounts, thresholds, path, clock, log, signal, onFacts, drm } = options;
   const readDisks = diskWatch({ mounts, thresholds });
   const steady = steadyState();
   const restarts = restartWatch();
@@ -91,7 +90,7 @@ export function watchHost(options: HostWatchOptions): HostWatch {
   async function watch(): Promise<void> {
     while (!signal.aborted) {
       await read().catch((err: unknown) => log.warn({ err }, "the host could not be read"));
-      await pause(READ_INTERVAL_MS, signal);
+      await pause(READ_INTERVAL_MS, clock, signal);
     }
   }
 
@@ -101,12 +100,13 @@ export function watchHost(options: HostWatchOptions): HostWatch {
       return facts;
     },
     saw(answers, reply) {
-      const before = restarts.restarts(now()).count;
-      restarts.see({ at: now(), answers, socket: socketIdentity(wolf), lobbies: lobbyIds(reply) });
-      const { count } = restarts.restarts(now());
+      const now = clock.now();
+      const before = restarts.restarts(now).count;
+      restarts.see({ at: now, answers, socket: socketIdentity(wolf), lobbies: lobbyIds(reply) });
+      const { count } = restarts.restarts(now);
       if (count > before) log.warn({ restarts: count }, "Wolf has restarted: its lobbies are gone");
     },
-    beat: () => ({ ...(usage === undefined ? {} : { usage }), restarts: restarts.restarts(now()) }),
+    beat: () => ({ ...(usage === undefined ? {} : { usage }), restarts: restarts.restarts(clock.now()) }),
     done,
   };
 }
