@@ -84,6 +84,16 @@ describe("the emulator's HTTP", () => {
     }
   });
 
+  it("describes an image once it was pulled", async () => {
+    const inspect = () => wolf.get("/api/v1/docker/images/inspect?image_name=some/image:1");
+    expect((await inspect()).statusLine).toContain("404");
+    await wolf.post("/api/v1/docker/images/pull", { image_name: "some/image:1" });
+    expect(JSON.parse((await inspect()).text)).toMatchObject({
+      RepoTags: ["some/image:1"],
+      RepoDigests: [expect.stringMatching(/^some\/image@sha256:[0-9a-f]{64}$/)],
+    });
+  });
+
   it("takes parameters as they are: not decoded, and exactly one", async () => {
     const inspect = (query: string) => wolf.get(`/api/v1/docker/images/inspect${query}`);
     expect((await inspect("?image_name=ghcr.io/games-on-whales/xfce:edge")).statusLine).toContain("200");

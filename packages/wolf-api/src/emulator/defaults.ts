@@ -1,4 +1,5 @@
 /** The configuration the recorded Wolf was started with: apps, one profile, one paired client, two pairing requests, images, an icon. */
+import { createHash } from "node:crypto";
 import type { Runner } from "./shapes.ts";
 
 export interface App {
@@ -99,13 +100,23 @@ export const defaultPairRequests = () => [
 /** The id Wolf computes for sessions without a client certificate: they all share it. */
 export const SESSION_WITHOUT_CLIENT = "6142509188972423790";
 
-export const knownImages: Record<string, object> = {
-  "ghcr.io/games-on-whales/xfce:edge": {
-    Id: "sha256:abc",
-    RepoTags: ["ghcr.io/games-on-whales/xfce:edge"],
-    Size: 123,
-  },
+export const defaultImages = (): [name: string, image: object][] => {
+  const name = "ghcr.io/games-on-whales/xfce:edge";
+  return [[name, { Id: "sha256:abc", RepoTags: [name], Size: 123 }]];
 };
+
+/** An image that was pulled, as far as Docker's description of it matters. */
+export function pulledImage(name: string): object {
+  const digest = (what: string) => `sha256:${createHash("sha256").update(`${what} ${name}`).digest("hex")}`;
+  const [repository] = name.split(/@|:(?!.*\/)/);
+  return {
+    Id: digest("image"),
+    RepoTags: [name],
+    RepoDigests: [`${repository}@${digest("manifest")}`],
+    Created: "2026-06-01T10:00:00.123456789Z",
+    Size: 1_234_567_890,
+  };
+}
 
 export const icons: Record<string, Buffer> = {
   "icons/t.png": Buffer.from(

@@ -1,5 +1,5 @@
 /** Wolf's routes: each a function of the world and the request. Error texts and odd statuses are as recorded. */
-import { icons, knownImages, SESSION_WITHOUT_CLIENT } from "./defaults.ts";
+import { icons, SESSION_WITHOUT_CLIENT } from "./defaults.ts";
 import { type Reader, readBody } from "./reader.ts";
 import * as shapes from "./shapes.ts";
 import { type WireReply, type WireRequest, wolfJson } from "./wire.ts";
@@ -172,11 +172,11 @@ const pair = post(shapes.pair, (world, { pair_secret }) => {
   return success();
 });
 
-const inspectImage: Handler = (_world, request) => {
+const inspectImage: Handler = (world, request) => {
   const name = parameter(request, "image_name");
   if (name === undefined)
     return failure("Invalid request format, expects 'image_name' as a query parameter", 400);
-  const image = Object.hasOwn(knownImages, name) ? knownImages[name] : undefined;
+  const image = world.images.get(name);
   return image ? json(200, image) : failure("Image not found", 404);
 };
 
@@ -194,11 +194,12 @@ const PULL_TOTAL = 400;
 const pullImage = (tell: (event: string, data: object) => void): Handler =>
   post(
     shapes.pullImage,
-    (_world, { image_name }) => {
+    (world, { image_name }) => {
       tell("DockerPullImageStartEvent", { image_name });
       const lines = [0, 100, 200, 300, 400].map((current) =>
         JSON.stringify({ layer_id: "layer1", current_progress: current, total: PULL_TOTAL }),
       );
+      world.pulled(image_name);
       tell("DockerPullImageEndEvent", { image_name, success: true });
       return { status: 200, body: [...lines, '{"success":true}', ""].join("\r\n"), untilClose: true };
     },

@@ -1,7 +1,14 @@
 /** What Wolf knows: lobbies with their containers, Moonlight sessions, apps, profiles, clients; and the events it tells of them. */
 import { randomUUID } from "node:crypto";
 import { wolfEventPrefix } from "../events.ts";
-import { defaultApps, defaultClients, defaultPairRequests, defaultProfiles } from "./defaults.ts";
+import {
+  defaultApps,
+  defaultClients,
+  defaultImages,
+  defaultPairRequests,
+  defaultProfiles,
+  pulledImage,
+} from "./defaults.ts";
 import type { FailureMode } from "./failures.ts";
 import type { Runner } from "./shapes.ts";
 
@@ -60,6 +67,8 @@ export function uuidFrom(random: () => number): string {
   return hex.join("").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
+const IMAGES_MAX = 1000;
+
 export class World {
   readonly lobbies = new Map<string, EmulatedLobby>();
   readonly sessions: MoonlightSession[] = [];
@@ -67,6 +76,8 @@ export class World {
   profiles = defaultProfiles();
   clients = defaultClients();
   pairRequests = defaultPairRequests();
+  /** What Docker says of each image of the host. */
+  readonly images = new Map(defaultImages());
   private readonly options: WorldOptions;
   private readonly timers = new Set<NodeJS.Timeout>();
   private readonly pending = new Set<Promise<void>>();
@@ -82,6 +93,11 @@ export class World {
 
   newId(): string {
     return this.options.random === Math.random ? randomUUID() : uuidFrom(this.options.random);
+  }
+
+  /** At most 1,000 images: those that come later are not kept. */
+  pulled(name: string): void {
+    if (!this.images.has(name) && this.images.size < IMAGES_MAX) this.images.set(name, pulledImage(name));
   }
 
   createLobby(request: CreateLobby, clientSettings: object): EmulatedLobby {
@@ -124,7 +140,9 @@ export class World {
     const failure = this.options.containerStart();
     if (failure === "stall" || failure === "die") return;
     if (failure === "container-exits") return this.runnerEnded(lobby);
-    if (inDocker(lobby)) {
+    const { runner } = lobby.request;
+    if (runner.type === "docker") {
+      this.pulled(runner.image);
       try {
         await this.options.sandboxes.start(lobby);
       } catch (error) {
