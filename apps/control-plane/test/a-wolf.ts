@@ -27,6 +27,7 @@ export function aWolf(overrides: Partial<Wolf> = {}): Wolf {
     host: null,
     usage: null,
     wolfRestarts: 0,
+    images: null,
     createdAt: at,
     updatedAt: at,
     ...overrides,

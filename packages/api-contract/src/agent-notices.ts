@@ -1,6 +1,6 @@
 /** What an agent says in NOTICE frames of its tunnel: JSON in UTF-8. The control plane drops and counts whatever does not fit. */
 import { z } from "zod";
-import { HostFacts, HostUsage } from "./host.ts";
+import { HostFacts, HostUsage, WolfImages } from "./host.ts";
 import { RegisterWolfRequest } from "./schemas.ts";
 
 export const agentNoticeTypes = {
@@ -8,6 +8,7 @@ export const agentNoticeTypes = {
   heartbeat: "heartbeat",
   wolfEvent: "wolf-event",
   capabilities: "capabilities",
+  images: "images",
   relist: "relist",
 } as const;
 
@@ -47,6 +48,10 @@ export const AgentCapabilities = z.strictObject({
   missing: z.array(z.string().regex(/^[A-Z]{1,10} \/[A-Za-z0-9/_-]{1,100}$/)).max(16),
 });
 export type AgentCapabilities = z.infer<typeof AgentCapabilities>;
+
+/** At connect and on change: the images of Wolf's lobbies and apps. Null: Wolf does not say which it has. */
+export const AgentImages = z.strictObject({ images: WolfImages.nullable() });
+export type AgentImages = z.infer<typeof AgentImages>;
 
 /** Events were lost, by Wolf's stream or on their way up: what Wolf runs has to be asked for. */
 export const AgentRelist = z.strictObject({ reason: z.enum(["stream-was-down", "events-dropped"]) });

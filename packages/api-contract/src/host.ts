@@ -3,10 +3,12 @@
  * read is null, which means unknown and never zero.
  */
 import { z } from "zod";
-import { GpuType, line } from "./schema-parts.ts";
+import { GpuType, instant, line } from "./schema-parts.ts";
 
 const GPUS_MAX = 16;
 const DISKS_MAX = 32;
+/** At 600 bytes each they fit into one notice. */
+const IMAGES_MAX = 24;
 
 const bytes = z.int().min(0);
 const percent = z.number().min(0).max(100);
@@ -96,4 +98,23 @@ export const HostUsage = z
   .meta({ id: "HostUsage", description: "How busy the host is. Null is unknown." });
 export type HostUsage = z.infer<typeof HostUsage>;
 
-export const hostLimits = { gpusMax: GPUS_MAX, disksMax: DISKS_MAX } as const;
+const digest = z.string().regex(/^sha256:[0-9a-f]{1,64}$/);
+export const WolfImage = z
+  .strictObject({
+    name: line(255).min(1).meta({
+      description: "As Wolf's lobbies and apps name it.",
+      example: "ghcr.io/games-on-whales/xfce:edge",
+    }),
+    state: z
+      .enum(["present", "absent", "unknown"])
+      .meta({ description: "`absent`: not on this host. `unknown`: Wolf could not say." }),
+    id: digest.nullable(),
+    digest: digest.nullable().meta({ description: "Of its manifest in the registry it was pulled from." }),
+    size_bytes: bytes.nullable(),
+    created_at: instant.nullable(),
+  })
+  .meta({ id: "WolfImage", description: "A container image as Wolf sees it. Null is unknown." });
+export type WolfImage = z.infer<typeof WolfImage>;
+export const WolfImages = listOf(WolfImage, IMAGES_MAX, ({ name }) => name);
+
+export const hostLimits = { gpusMax: GPUS_MAX, disksMax: DISKS_MAX, imagesMax: IMAGES_MAX } as const;

@@ -3,6 +3,7 @@
 export {
   AgentCapabilities,
   AgentHeartbeat,
+  AgentImages,
   AgentInventory,
   AgentRelist,
   AgentWolfEvent,
@@ -26,6 +27,7 @@ export {
   HostUsage,
   hostLimits,
   Mount,
+  WolfImage,
 } from "./host.ts";
 export { openApiDocument } from "./openapi.ts";
 export { type Auth, type Operation, type OperationId, operations, problemsOf } from "./operations.ts";

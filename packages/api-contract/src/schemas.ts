@@ -1,6 +1,6 @@
 /** Schemas of every body, query and path parameter of the API. JSON is snake_case; what a client sends is strict, times are ISO 8601 in UTC. */
 import { z } from "zod";
-import { DiskUsage, HostFacts, HostUsage, Mount } from "./host.ts";
+import { DiskUsage, HostFacts, HostUsage, Mount, WolfImages } from "./host.ts";
 import { problemCodes } from "./problems.ts";
 import { GpuType, instant, line, prefixedId } from "./schema-parts.ts";
 
@@ -94,6 +94,7 @@ export const WolfInstance = z
       .object({ ...HostUsage.shape, received_at: instant })
       .nullish()
       .meta({ description: "The newest figures; `received_at` says when they came." }),
+    images: WolfImages.nullish().meta({ description: "Images of Wolf's lobbies and apps. Null: not known." }),
     wolf_restarts: z
       .int()
       .min(0)

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "@jest/globals";
-import type { AgentWolfEvent } from "@wolfpack/api-contract";
+import { type AgentWolfEvent, hostLimits, type WolfImage } from "@wolfpack/api-contract";
 import fc from "fast-check";
 import { aDisk, aUsage } from "../../test/a-wolf.ts";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
@@ -31,6 +31,7 @@ beforeEach(() => {
     usage: async (report) => usages.push(report),
     event: (event) => void events.push(event),
     capabilities: async (said) => known.push(said),
+    images: async (said) => known.push(said),
     relist: () => void known.push("relist"),
   };
   const log = createLogger("trace", { write: (line) => void lines.push(JSON.parse(line)) });
@@ -39,6 +40,17 @@ beforeEach(() => {
 
 const say = (type: string, json: unknown) => notices.hear(type, Buffer.from(JSON.stringify(json)));
 const event = (seq: number) => ({ seq, event: "wolf::core::events::X", data: {} });
+const image = (change: Partial<WolfImage> = {}): WolfImage => ({
+  name: "ghcr.io/games-on-whales/xfce:edge",
+  state: "present",
+  id: `sha256:${"a".repeat(64)}`,
+  digest: `sha256:${"b".repeat(64)}`,
+  size_bytes: 123,
+  created_at: "2026-06-01T10:00:00.000Z",
+  ...change,
+});
+const manyImages = (count: number) =>
+  Array.from({ length: count }, (_, i) => image({ name: `${i}`.padStart(255, "x") }));
 async function settle(): Promise<void> {
   for (let i = 0; i < 20; i += 1) await Promise.resolve();
 }
@@ -79,6 +91,20 @@ describe("notices of an agent", () => {
     say("capabilities", { schema_hash: null, features: [], missing: [] });
     await settle();
     expect(known).toEqual([capabilities, "relist", null]);
+  });
+
+  it("become images, and none when Wolf does not say", async () => {
+    notices.open(sink);
+    say("images", { images: [image()] });
+    await settle();
+    say("images", { images: null });
+    await settle();
+    const most = manyImages(hostLimits.imagesMax);
+    say("images", { images: most });
+    await settle();
+    expect(known).toEqual([[image()], null, most]);
+    expect(JSON.stringify(most).length).toBeLessThan(15 * 1024);
+    expect(lines).toEqual([]);
   });
 
   it("write health only when it changes, and its recovery", async () => {
@@ -206,6 +232,13 @@ describe("notices of an agent", () => {
     ["does not fit its schema", "capabilities", '{"schema_hash":"x","features":[],"missing":[]}'],
     ["does not fit its schema", "capabilities", '{"schema_hash":null,"features":["A b"],"missing":[]}'],
     ["does not fit its schema", "capabilities", '{"schema_hash":null,"features":[],"missing":["\\u0000"]}'],
+    ["does not fit its schema", "images", "{}"],
+    ["does not fit its schema", "images", JSON.stringify({ images: [image(), image()] })],
+    ["does not fit its schema", "images", JSON.stringify({ images: [image({ name: "a\nb" })] })],
+    ["does not fit its schema", "images", JSON.stringify({ images: [image({ id: "sha256:X" })] })],
+    ["does not fit its schema", "images", JSON.stringify({ images: [image({ size_bytes: -1 })] })],
+    ["does not fit its schema", "images", JSON.stringify({ images: [image({ created_at: "now" })] })],
+    ["does not fit its schema", "images", JSON.stringify({ images: manyImages(hostLimits.imagesMax + 1) })],
     ["does not fit its schema", "relist", '{"reason":"because"}'],
     ["unknown type", "toString", "{}"],
     ["unknown type", "__proto__", "{}"],

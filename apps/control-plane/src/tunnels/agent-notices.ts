@@ -5,12 +5,14 @@
 import {
   AgentCapabilities,
   AgentHeartbeat,
+  AgentImages,
   AgentInventory,
   AgentRelist,
   AgentWolfEvent,
   agentNoticeTypes,
   type HostFacts,
   type WolfCapabilities,
+  type WolfImage,
 } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { newId } from "../ids.ts";
@@ -26,6 +28,8 @@ export interface NoticeSink {
   usage(report: UsageReport): Promise<unknown>;
   /** Null: not known. */
   capabilities(capabilities: WolfCapabilities | null): Promise<unknown>;
+  /** Null: not known. */
+  images(images: WolfImage[] | null): Promise<unknown>;
   event(event: AgentWolfEvent): void;
   /** Events were lost. */
   relist(): void;
@@ -82,10 +86,12 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
       const health = writer("health", sink.health);
       const report = writer("report", sink.report);
       const capabilities = writer("capabilities", sink.capabilities);
+      const images = writer("images", sink.images);
       const usage = writer("usage", sink.usage);
       stop = () => {
         capabilities.stop();
         health.stop();
+        images.stop();
         report.stop();
         usage.stop();
       };
@@ -118,6 +124,11 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
         [agentNoticeTypes.capabilities](json) {
           const { success, data } = AgentCapabilities.safeParse(json);
           if (success) capabilities.set(capabilitiesOf(data));
+          return success;
+        },
+        [agentNoticeTypes.images](json) {
+          const { success, data } = AgentImages.safeParse(json);
+          if (success) images.set(data.images);
           return success;
         },
         [agentNoticeTypes.relist](json) {

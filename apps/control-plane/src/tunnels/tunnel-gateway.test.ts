@@ -44,6 +44,7 @@ beforeEach(() => {
       changeUsage: async () => true,
       changeHealth: async (...args) => writes.push(["health", ...args]) > 0,
       changeCapabilities: async () => true,
+      changeImages: async () => true,
       changeReport: async (...args) => writes.push(["report", ...args]) > 0,
     },
     clock,

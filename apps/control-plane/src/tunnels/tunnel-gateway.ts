@@ -52,7 +52,7 @@ export interface TunnelGateway extends Tunnels {
 export interface TunnelGatewayOptions {
   store: Pick<
     WolfStore,
-    "openTunnel" | "changeHealth" | "changeReport" | "changeUsage" | "changeCapabilities"
+    "openTunnel" | "changeHealth" | "changeReport" | "changeUsage" | "changeCapabilities" | "changeImages"
   >;
   clock: Clock;
   log: Log;
@@ -181,6 +181,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         report: (report) => store.changeReport(id, epoch, report, clock.now()),
         usage: (report) => store.changeUsage(id, epoch, report, clock.now()),
         capabilities: (known) => store.changeCapabilities(id, epoch, known, clock.now()),
+        images: (images) => store.changeImages(id, epoch, images, clock.now()),
         // A tunnel that was replaced may still speak; the newest one's word counts.
         event: (event) => void (isLive() && tell(events, { wolfId: id, epoch, incarnation }, event)),
         relist: () => void (isLive() && tell(relists, id)),

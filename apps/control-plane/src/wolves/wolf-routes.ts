@@ -86,6 +86,7 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined): WolfInsta
     host: wolf.host,
     usage: wolf.usage,
     wolf_restarts: wolf.wolfRestarts,
+    images: wolf.images,
     tunnel:
       wolf.tunnelSince === null
         ? null

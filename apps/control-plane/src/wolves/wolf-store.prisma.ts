@@ -7,7 +7,7 @@ import { DISK_SAMPLES_PER_SLOT_MAX, diskSlotOf } from "./disk-history.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import type { TunnelKey, Wolf, WolfStore } from "./wolf-store.ts";
 
-type Row = Omit<WolfInstance, "host" | "usage"> & Partial<WolfInstance>;
+type Row = Omit<WolfInstance, "host" | "usage" | "images"> & Partial<WolfInstance>;
 
 export function toWolf(row: Row): Wolf {
   return {
@@ -36,6 +36,7 @@ export function toWolf(row: Row): Wolf {
         ? { ...(row.usage as unknown as HostUsage), received_at: row.usage_at.toISOString() }
         : null,
     wolfRestarts: row.wolf_restarts,
+    images: (row.images ?? null) as Wolf["images"],
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
@@ -115,7 +116,7 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
           where: { intent: { not: "retired" } },
           orderBy: { id: "asc" },
           // Kilobytes per wolf that no policy reads.
-          omit: { host: true, usage: true },
+          omit: { host: true, usage: true, images: true },
         })
       ).map(toWolf);
     },
@@ -174,6 +175,14 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
       const json = capabilities === null ? null : JSON.stringify(capabilities);
       const count = await prisma.$executeRaw`
         UPDATE wolf_instance SET wolf_capabilities = ${json}::jsonb, updated_at = ${now}
+        WHERE id = ${id} AND epoch = ${epoch}`;
+      return count === 1;
+    },
+
+    async changeImages(id, epoch, images, now) {
+      const json = images === null ? null : JSON.stringify(images);
+      const count = await prisma.$executeRaw`
+        UPDATE wolf_instance SET images = ${json}::jsonb, updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch}`;
       return count === 1;
     },

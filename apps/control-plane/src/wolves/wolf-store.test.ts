@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { Connectivity, type HealthReason } from "@wolfpack/api-contract";
+import { Connectivity, type HealthReason, type WolfImage } from "@wolfpack/api-contract";
 import { aUsage } from "../../test/a-wolf.ts";
 import { type TestDatabase, testDatabase } from "../../test/database.ts";
 import { newId } from "../ids.ts";
@@ -96,6 +96,7 @@ describe("registering a wolf", () => {
       host: null,
       usage: null,
       wolfRestarts: 0,
+      images: null,
       createdAt: at(0),
       updatedAt: at(0),
     });
@@ -200,6 +201,7 @@ describe("a tunnel in the database", () => {
     expect(await store.markLost(old.id, old.epoch, at(3))).toBe(false);
     expect(await store.changeHealth(old.id, old.epoch, "failed", [slow], at(3))).toBe(false);
     expect(await store.changeCapabilities(old.id, old.epoch, null, at(3))).toBe(false);
+    expect(await store.changeImages(old.id, old.epoch, [], at(3))).toBe(false);
     expect(await store.changeReport(old.id, old.epoch, { ...report, maxSandboxes: 1 }, at(3))).toBe(false);
     const usage = { usage: aUsage(), wolfRestarts: 1, sampleIds: [newId("dsk")] };
     expect(await store.changeUsage(old.id, old.epoch, usage, at(3))).toBe(false);
@@ -234,6 +236,32 @@ describe("a tunnel in the database", () => {
     expect(await reload(id)).toMatchObject({ health: "degraded", healthReasons: reasons });
     await store.changeHealth(id, epoch, "ok", [], at(6));
     expect(await reload(id)).toMatchObject({ health: "ok", healthReasons: [], updatedAt: at(6) });
+  });
+});
+
+describe("the images of a wolf", () => {
+  it("are kept as its newest tunnel told them, unknown ones too, and are left out for placement", async () => {
+    const { id, epoch } = await connected("a");
+    const images: WolfImage[] = [
+      {
+        name: "xfce:edge",
+        state: "present",
+        id: "sha256:1",
+        digest: null,
+        size_bytes: 2 ** 40,
+        created_at: null,
+      },
+      { name: "gone:1", state: "absent", id: null, digest: null, size_bytes: null, created_at: null },
+    ];
+    expect(await store.changeImages(id, epoch, images, at(5))).toBe(true);
+    expect(await reload(id)).toMatchObject({ images, updatedAt: at(5) });
+    expect((await store.candidates()).map((wolf) => wolf.images)).toEqual([null]);
+    await store.loseTunnel(id, epoch, at(6));
+    expect(await reload(id)).toMatchObject({ images });
+    expect(await store.changeImages(id, epoch, null, at(7))).toBe(true);
+    expect(await reload(id)).toMatchObject({ images: null });
+    expect(await store.changeImages(id, epoch + 1, images, at(8))).toBe(false);
+    expect(await store.changeImages(newId("wlf"), epoch, images, at(8))).toBe(false);
   });
 });
 

@@ -8,6 +8,7 @@ import type {
   HostUsage,
   Intent,
   WolfCapabilities,
+  WolfImage,
   WolfStatus,
 } from "@wolfpack/api-contract";
 
@@ -38,6 +39,8 @@ export interface Wolf {
   host: HostFacts | null;
   usage: (HostUsage & { received_at: string }) | null;
   wolfRestarts: number;
+  /** Null: not known, and always in `candidates`. */
+  images: WolfImage[] | null;
   createdAt: Date;
   updatedAt: Date;
 }
@@ -111,6 +114,8 @@ export interface WolfStore {
     capabilities: WolfCapabilities | null,
     now: Date,
   ): Promise<boolean>;
+  /** Null: not known. */
+  changeImages(id: string, epoch: number, images: WolfImage[] | null, now: Date): Promise<boolean>;
   /** What the agent says of itself by its tunnel; without `host` the facts stay as they are. */
   changeReport(
     id: string,

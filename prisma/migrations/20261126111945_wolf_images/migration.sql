@@ -1,0 +1,2 @@
+-- AlterTable
+ALTER TABLE "wolf_instance" ADD COLUMN     "images" JSONB;
