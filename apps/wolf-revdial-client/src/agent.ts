@@ -17,6 +17,7 @@ import { onlyScreenOf } from "./sandbox.ts";
 import { sentence } from "./sentence.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { startWatches, type Watches } from "./watches.ts";
+import { type WolfLine, wolfLine } from "./wolf-line.ts";
 
 /** Exit code 3: the credential was refused before it ever worked. */
 export class CredentialRefused extends Error {
@@ -48,6 +49,7 @@ class Agent {
   private readonly config: AgentConfig;
   private readonly edges: AgentEdges;
   private readonly inventory: AgentInventory;
+  private readonly line: WolfLine;
   private readonly dialAs: Omit<DialAs, "signal" | "transport" | "onFallback">;
   private readonly serving: Serving;
   /** Undefined inside a sandbox. */
@@ -63,11 +65,12 @@ class Agent {
     this.config = config;
     this.edges = edges;
     this.inventory = inventoryOf(config, version);
+    this.line = wolfLine(config.wolf);
     this.dialAs = {
       version,
       incarnation: host.incarnation,
       clock,
-      handler: handlerOf(config, edges),
+      handler: handlerOf(config, edges, this.line),
       onHandlerError: (err) => log.error({ err }, "a request could not be served"),
     };
     this.serving = createServing({
@@ -88,10 +91,10 @@ class Agent {
   }
 
   async run(): Promise<void> {
-    const { config, edges, inventory, serving } = this;
+    const { config, edges, inventory, line, serving } = this;
     if (config.sessionId === undefined) {
       const { signal } = this.unwatch;
-      this.watches = startWatches({ config, edges, inventory, notify: serving.notify, signal });
+      this.watches = startWatches({ config, edges, inventory, line, notify: serving.notify, signal });
     }
     try {
       await this.stayConnected();
@@ -232,9 +235,9 @@ function inventoryOf(config: AgentConfig, version: string): AgentInventory {
   };
 }
 
-function handlerOf(config: AgentConfig, { log, metrics }: AgentEdges): RequestHandler {
+function handlerOf(config: AgentConfig, { log, metrics }: AgentEdges, line: WolfLine): RequestHandler {
   const forward = createForwarder({
-    wolf: config.wolf,
+    wolf: line.ask,
     screen: config.screen,
     log,
     metrics,

@@ -4,7 +4,13 @@
  */
 import { randomUUID } from "node:crypto";
 import { SessionId } from "@wolfpack/api-contract";
-import { createWolfGuard, refusedHeader, WOLF_BODY_BYTES_MAX, type WolfPolicy } from "@wolfpack/wolf-api";
+import {
+  type AskWolf,
+  createWolfGuard,
+  refusedHeader,
+  WOLF_BODY_BYTES_MAX,
+  type WolfPolicy,
+} from "@wolfpack/wolf-api";
 import type { IncomingRequest, OutgoingResponse, RequestHandler } from "revdial";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
@@ -12,7 +18,7 @@ import type { Target } from "./target.ts";
 import { askUpstream, UpstreamError, type UpstreamErrorCode } from "./upstream.ts";
 
 export interface ForwardOptions {
-  wolf: Target;
+  wolf: AskWolf;
   screen: ((sessionId: string) => Target) | undefined;
   log: Log;
   metrics: Metrics;
@@ -22,7 +28,6 @@ export interface ForwardOptions {
 }
 
 const SCREEN_TIMEOUT_MS = 10_000;
-const REPLY_BYTES_MAX = 4 * 1024 * 1024;
 const IMAGE_BYTES_MAX = 20 * 1024 * 1024;
 const LOGGED_PATH_CHARACTERS_MAX = 200;
 
@@ -36,7 +41,7 @@ const upstreamStatus: Record<UpstreamErrorCode, number> = {
 export function createForwarder(options: ForwardOptions): RequestHandler {
   const { wolf, screen, log, metrics, policy, createsMax } = options;
   const guard = createWolfGuard({
-    ask: (request) => askUpstream({ ...request, target: wolf, replyBytesMax: REPLY_BYTES_MAX }),
+    ask: wolf,
     policy,
     createsMax,
   });

@@ -3,6 +3,8 @@ import { type AgentInventory, agentNoticeTypes } from "@wolfpack/api-contract";
 import type { AgentEdges } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
 import { watchHost } from "./inventory/host-watch.ts";
+import { watchImages } from "./inventory/images.ts";
+import type { WolfLine } from "./wolf-line.ts";
 import { watchWolf } from "./wolf-watch.ts";
 
 export interface WatchesOptions {
@@ -10,6 +12,7 @@ export interface WatchesOptions {
   edges: Pick<AgentEdges, "log" | "random" | "clock" | "condition" | "path" | "host">;
   /** What does not change while the agent runs. */
   inventory: AgentInventory;
+  line: WolfLine;
   /** Sends a notice up; false when it was dropped. */
   notify: (type: string, payload: unknown) => boolean;
   signal: AbortSignal;
@@ -22,7 +25,7 @@ export interface Watches {
   readonly done: Promise<unknown>;
 }
 
-export function startWatches({ config, edges, inventory, notify, signal }: WatchesOptions): Watches {
+export function startWatches({ config, edges, inventory, line, notify, signal }: WatchesOptions): Watches {
   const { log, random, clock, condition, path, host: state } = edges;
   const tellInventory = () => {
     const { facts } = host;
@@ -38,8 +41,15 @@ export function startWatches({ config, edges, inventory, notify, signal }: Watch
     signal,
     onFacts: tellInventory,
   });
+  const images = watchImages({
+    line,
+    clock,
+    log,
+    tell: (said) => notify(agentNoticeTypes.images, said),
+  });
   const wolf = watchWolf({
     host,
+    images,
     wolf: config.wolf,
     log,
     random,
@@ -55,6 +65,7 @@ export function startWatches({ config, edges, inventory, notify, signal }: Watch
     announce() {
       tellInventory();
       wolf.announce();
+      images.announce();
     },
     done: Promise.all([wolf.done, host.done]),
   };

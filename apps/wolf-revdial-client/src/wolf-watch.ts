@@ -15,6 +15,7 @@ import { backoffMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 import { eventQueue } from "./event-queue.ts";
 import type { HostWatch } from "./inventory/host-watch.ts";
+import type { ImageWatch } from "./inventory/images.ts";
 import type { Log } from "./logger.ts";
 import type { Target } from "./target.ts";
 import { askUpstream, requestOptions, UpstreamError } from "./upstream.ts";
@@ -32,6 +33,8 @@ export interface WolfWatchOptions {
   eventsFree?: Promise<void>;
   /** Hears of every probe, and adds to every heartbeat. */
   host?: Pick<HostWatch, "saw" | "beat"> | undefined;
+  /** Hears of starts, lists of lobbies and events. */
+  images?: Pick<ImageWatch, "watch" | "saw" | "heard"> | undefined;
 }
 
 export interface WolfWatch {
@@ -53,7 +56,7 @@ const ID_CHARACTERS_MAX = 200;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
 export function watchWolf(options: WolfWatchOptions): WolfWatch {
-  const { wolf, log, random, clock, signal, notify, eventsFree, host } = options;
+  const { wolf, log, random, clock, signal, notify, eventsFree, host, images } = options;
   /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
   let state: AgentHeartbeat | undefined;
   let seq = 0;
@@ -136,6 +139,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
         throw error;
       });
       host?.saw(status === 200, body);
+      if (status === 200) images?.saw(body);
       // Something else may listen there, or Wolf is out of order: neither can take a lobby.
       return status === 200
         ? { wolf: "ok" }
@@ -175,6 +179,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
       return;
     }
     const safe = redactWolfEvent({ event, data: json as Record<string, unknown> });
+    images?.heard(safe.event, safe.data);
     const notice: AgentWolfEvent = { seq, event: safe.event.slice(0, 200), data: safe.data };
     if (Buffer.byteLength(JSON.stringify(notice)) > NOTICE_BYTES_MAX) notice.data = idsOf(safe.data);
     queue.push(notice);
@@ -185,12 +190,13 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
     if (eventsFree !== undefined) await untilAborted(eventsFree, signal);
     for (let attempt = 0, streams = 0; !signal.aborted; attempt += 1) {
       const ended = new AbortController();
-      let learning = Promise.resolve();
+      let learning: Promise<unknown> = Promise.resolve();
       try {
         const stream = await subscribe(wolf, signal);
         log.info("subscribed to Wolf's events");
         nap.abort(); // Wolf is there: the probe says so now.
-        learning = learn(AbortSignal.any([signal, ended.signal]));
+        const there = AbortSignal.any([signal, ended.signal]);
+        learning = Promise.all([learn(there), images?.watch(there)]);
         streams += 1;
         // Only now: what changes from here on is told by an event.
         if (streams > 1) lost = "stream-was-down";

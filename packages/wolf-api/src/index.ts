@@ -51,5 +51,13 @@ export {
   type WolfRoute,
   wolfRoutes,
 } from "./routes.ts";
-export { CreateLobbyRequest, DockerRunner, Lobby, LobbyId, NumericId, StopLobbyRequest } from "./schemas.ts";
+export {
+  CreateLobbyRequest,
+  DockerRunner,
+  ImageReference,
+  Lobby,
+  LobbyId,
+  NumericId,
+  StopLobbyRequest,
+} from "./schemas.ts";
 export { Semaphore } from "./semaphore.ts";

@@ -9,6 +9,7 @@ import { createForwarder } from "../../src/forward.ts";
 import type { Log } from "../../src/logger.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { askUpstream } from "../../src/upstream.ts";
+import { wolfLine } from "../../src/wolf-line.ts";
 import { type GeneratedRequest, generate } from "./requests.ts";
 
 export interface SeedResult {
@@ -65,7 +66,7 @@ async function playSeed(
   const policy = policyOf(seed);
   const dice = seededRandom(seed);
   const forward = createForwarder({
-    wolf: target,
+    wolf: wolfLine(target).ask,
     screen: undefined,
     log: quiet,
     metrics: createMetrics(),
