@@ -93,6 +93,13 @@ describe("wolf-emulator", () => {
     expect((await exit).code).toBe(0);
   });
 
+  it("is a Wolf of the generation that it is told", async () => {
+    const { ready } = run("--port", "0", "--generation", "2025-07-25");
+    const { address } = await ready;
+    expect((await fetch(`http://${address}/api/v1/lobbies`)).status).toBe(404);
+    expect((await fetch(`http://${address}/api/v1/apps`)).status).toBe(200);
+  });
+
   it("plays the failures it is given, and exits 1 when one of them is to die", async () => {
     const { ready, exit } = run(
       "--socket",
@@ -146,6 +153,7 @@ describe("wolf-emulator", () => {
     [["--port", "-1"], "--port"],
     [["--port", "0x10"], "--port has to be"],
     [["--port", "0", "--start-delay-ms", "soon"], "--start-delay-ms has to be a whole number"],
+    [["--port", "0", "--generation", "2024-10-01"], "--generation 2024-10-01 is not known"],
     [["--port", "0", "--state-folder", ""], "A path has to be given"],
     [["--port", "0", "--colour"], "Unknown option '--colour'"],
     [["--port", "0", "extra"], "Unexpected argument 'extra'"],

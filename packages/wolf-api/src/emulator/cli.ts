@@ -3,9 +3,13 @@
 import { parseArgs } from "node:util";
 import { startWolfEmulator, type WolfEmulatorOptions } from "./emulator.ts";
 import { type FailureMode, type FailureRule, FailureRuleError, failureModes } from "./failures.ts";
+import { wolfGenerations } from "./generations.ts";
 
-const usage = `usage: wolf-emulator (--socket <path> | --port <n>) [--state-folder <dir>] [--start-delay-ms <n>] [--hazards] [--fail "<on>=<mode>[xN]"]…
-modes: ${failureModes.join(", ")}`;
+/** `none` describes nothing of itself. */
+const generations = [...wolfGenerations, "none"] as const;
+const usage = `usage: wolf-emulator (--socket <path> | --port <n>) [--state-folder <dir>] [--start-delay-ms <n>] [--generation <date>] [--hazards] [--fail "<on>=<mode>[xN]"]…
+modes: ${failureModes.join(", ")}
+generations: ${generations.join(", ")}`;
 
 class UsageError extends Error {}
 
@@ -13,6 +17,12 @@ function integer(name: string, value: string, max: number): number {
   if (!/^\d{1,9}$/.test(value) || Number(value) > max)
     throw new UsageError(`--${name} has to be a whole number up to ${max}`);
   return Number(value);
+}
+
+function generationOf(name: string): (typeof generations)[number] {
+  const generation = generations.find((candidate) => candidate === name);
+  if (generation === undefined) throw new UsageError(`--generation ${name} is not known`);
+  return generation;
 }
 
 function failureRule(text: string): FailureRule {
@@ -29,6 +39,7 @@ function readFlags(): { options: WolfEmulatorOptions; rules: FailureRule[] } {
     port?: string;
     "state-folder"?: string;
     "start-delay-ms"?: string;
+    generation?: string;
     hazards?: boolean;
     fail?: string[];
   };
@@ -39,6 +50,7 @@ function readFlags(): { options: WolfEmulatorOptions; rules: FailureRule[] } {
         port: { type: "string" },
         "state-folder": { type: "string" },
         "start-delay-ms": { type: "string" },
+        generation: { type: "string" },
         hazards: { type: "boolean" },
         fail: { type: "string", multiple: true },
       },
@@ -55,6 +67,7 @@ function readFlags(): { options: WolfEmulatorOptions; rules: FailureRule[] } {
     listen,
     onProblem: (problem) => console.error(`wolf-emulator: ${problem}`),
   };
+  if (flags.generation !== undefined) options.generation = generationOf(flags.generation);
   if (flags.hazards) options.hazards = true;
   if (flags["state-folder"] !== undefined) options.stateFolder = flags["state-folder"];
   if (flags["start-delay-ms"] !== undefined)
