@@ -115,6 +115,12 @@ describe("the images of a Wolf", () => {
     await shows({ [FIREFOX]: "present" });
   });
 
+  it("are met when a lobby is created, before it is listed", async () => {
+    await shows({ [FIREFOX]: "absent" });
+    watch.heard("wolf::core::events::CreateLobbyEvent", { runner: { type: "docker", image: XFCE } });
+    await shows({ [FIREFOX]: "absent", [XFCE]: "present" });
+  });
+
   it("are all asked for again every hour, since images are removed without an event", async () => {
     await shows({ [FIREFOX]: "absent" });
     await until(() => clock.pending === 1);
@@ -245,6 +251,8 @@ describe("a Wolf that answers otherwise", () => {
       watch.saw(Buffer.from(list));
     for (const image_name of ["a b", "a=b", 1, undefined])
       watch.heard("DockerPullImageEndEvent", { image_name, success: true });
+    for (const runner of [null, { image: "a b" }, { type: "process", run_cmd: "x" }])
+      watch.heard("wolf::core::events::CreateLobbyEvent", { runner });
     await shows({ "a:1": "present" });
     expect(urls).toEqual(["/api/v1/apps", `${INSPECT}?image_name=a:1`]);
   });

@@ -39,6 +39,7 @@ const REFRESH_MS = 3_600_000;
 const APPS = "/api/v1/apps";
 const INSPECT = "/api/v1/docker/images/inspect";
 const pullEnded = "DockerPullImageEndEvent";
+const lobbyCreated = `${wolfEventPrefix}CreateLobbyEvent`;
 const containerCreated = `${wolfEventPrefix}DockerContainerCreated`;
 
 export function watchImages({ line, clock, log, tell }: ImageWatchOptions): ImageWatch {
@@ -61,6 +62,10 @@ export function watchImages({ line, clock, log, tell }: ImageWatchOptions): Imag
   const ask = (found: Iterable<string>) => {
     for (const name of found) due.add(name);
     if (due.size > 0) nap.abort();
+  };
+  const meetNew = (found: readonly string[]) => {
+    meet(found);
+    ask(found.filter((name) => !known.has(name)));
   };
 
   function say(): void {
@@ -107,10 +112,10 @@ export function watchImages({ line, clock, log, tell }: ImageWatchOptions): Imag
       const found = imagesIn(reply, "lobbies");
       if (found === undefined) return;
       lobbies = found;
-      meet(found);
-      ask(found.filter((name) => !known.has(name)));
+      meetNew(found);
     },
     heard(event, data) {
+      if (event === lobbyCreated) meetNew(imagesOf([data]) ?? []);
       // What a container was made of is there, pulled or not.
       if (event === containerCreated)
         ask([...known.values()].filter(({ state }) => state !== "present").map(({ name }) => name));
@@ -150,9 +155,12 @@ const Listed = z.array(
   z.object({ runner: z.object({ image: ImageReference }) }).catch({ runner: { image: "" } }),
 );
 
-/** Undefined when the reply is no such list. */
-function imagesIn(reply: Uint8Array, list: "apps" | "lobbies"): string[] | undefined {
-  const { success, data } = Listed.safeParse(parsed(reply)[list]);
+/** Undefined when the reply holds no such list. */
+const imagesIn = (reply: Uint8Array, list: "apps" | "lobbies") => imagesOf(parsed(reply)[list]);
+
+/** Of apps or lobbies; those without one, such as commands, are left out. */
+function imagesOf(list: unknown): string[] | undefined {
+  const { success, data } = Listed.safeParse(list);
   if (!success) return undefined;
   return [...new Set(data.map(({ runner }) => runner.image))].filter((name) => name !== "");
 }
