@@ -103,6 +103,18 @@ describe("what the agent says of Wolf's state", () => {
     });
   });
 
+  it("is ok for a Wolf from before lobbies, which has no list of them, once it has described itself", async () => {
+    lobbies = (request, response) =>
+      void response
+        .writeHead(request.url === "/api/v1/openapi-schema" ? 200 : 404)
+        .end(request.url === "/api/v1/openapi-schema" ? wolfSchemaText("2025-07-25") : "");
+    start();
+    await until(() => beats().at(-1) === "ok");
+    lobbies = (_request, response) => void response.writeHead(500).end();
+    open[0]?.destroy();
+    await until(() => beats().at(-1) === "unreachable");
+  });
+
   it("is ok after one broken reply, which is asked for again", async () => {
     let broken = 0;
     lobbies = (request, response) => {

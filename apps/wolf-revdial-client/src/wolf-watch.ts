@@ -46,6 +46,7 @@ export interface WolfWatch {
 
 const PROBE_INTERVAL_MS = 10_000;
 const PROBE_TIMEOUT_MS = 3000;
+const LOBBIES = "GET /api/v1/lobbies";
 /** Wolf sends a keepalive every 15 s; silence for three of them means that the stream is dead. */
 const EVENTS_SILENCE_MS = 45_000;
 const NOTICE_BYTES_MAX = 15 * 1024;
@@ -99,8 +100,10 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
             schema_hash ? "Wolf's capabilities" : "Wolf does not say what it can do",
           );
       }
+      const before = capabilities?.missing.length ?? 0;
       capabilities = learned;
       sayCapabilities();
+      if (learned.missing.length !== before) nap.abort(); // Its answer to the probe means something else now.
       if (learned.schema_hash !== null) return;
       await pause(CAPABILITIES_RETRY_MS, clock, stream);
     }
@@ -138,10 +141,12 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
         if (error instanceof UpstreamError && error.code === "upstream-reply-broken") return ask();
         throw error;
       });
-      host?.saw(status === 200, body);
+      // A Wolf from before lobbies answers so; what it lacks, its capabilities say.
+      const answers = status === 200 || (status === 404 && capabilities?.missing.includes(LOBBIES) === true);
+      host?.saw(answers, body);
       if (status === 200) images?.saw(body);
       // Something else may listen there, or Wolf is out of order: neither can take a lobby.
-      return status === 200
+      return answers
         ? { wolf: "ok" }
         : { wolf: "unreachable", detail: `the list of lobbies is answered with status ${status}` };
     } catch (error) {

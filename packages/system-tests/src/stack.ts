@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type WolfpackClient, wolfpackClient } from "@wolfpack/api-contract";
+import type { WolfGeneration } from "@wolfpack/wolf-api/emulator";
 import { Child, ChildFailed } from "./child.ts";
 
 export { ChildFailed } from "./child.ts";
@@ -13,6 +14,8 @@ export interface HostPlan {
   name: string;
   gpu: "nvidia" | "amd" | "intel" | "none";
   maxSandboxes: number;
+  /** Of its Wolf's API. Default: the newest. */
+  generation?: WolfGeneration;
   /** Where its agent dials, such as a proxy. Default: the control plane itself. */
   apiUrl?: string;
 }
@@ -135,9 +138,11 @@ export class Stack {
     const folder = path.join(this.runFolder, plan.name);
     mkdirSync(folder);
     const socketPath = path.join(folder, "wolf.sock");
+    const generation = plan.generation === undefined ? [] : ["--generation", plan.generation];
+    const flags = ["--socket", socketPath, "--state-folder", folder, ...generation];
     const wolf = await Child.start({
       name: `Wolf of ${plan.name}`,
-      command: [process.execPath, emulatorCli, "--socket", socketPath, "--state-folder", folder],
+      command: [process.execPath, emulatorCli, ...flags],
       logFile: path.join(this.logFolder, `${plan.name}.wolf.log`),
       isReady: (line) => line.includes('"ready":true'),
     });
