@@ -3,23 +3,17 @@
  * a small probe that tells answering, slow and gone apart.
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
-import {
-  type AgentCapabilities,
-  type AgentHeartbeat,
-  type AgentRelist,
-  type AgentWolfEvent,
-  agentNoticeTypes,
-} from "@wolfpack/api-contract";
-import { parseEventStream, parseWolfJson, redactWolfEvent } from "@wolfpack/wolf-api";
+import { type AgentHeartbeat, agentNoticeTypes } from "@wolfpack/api-contract";
+import { parseEventStream } from "@wolfpack/wolf-api";
 import { backoffMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
-import { eventQueue } from "./event-queue.ts";
+import { eventRelay } from "./event-relay.ts";
 import type { HostWatch } from "./inventory/host-watch.ts";
 import type { ImageWatch } from "./inventory/images.ts";
 import type { Log } from "./logger.ts";
 import type { Target } from "./target.ts";
 import { askUpstream, requestOptions, UpstreamError } from "./upstream.ts";
-import { probeCapabilities } from "./wolf-capabilities.ts";
+import { watchCapabilities } from "./wolf-capabilities.ts";
 
 export interface WolfWatchOptions {
   wolf: Target;
@@ -49,146 +43,36 @@ const PROBE_TIMEOUT_MS = 3000;
 const LOBBIES = "GET /api/v1/lobbies";
 /** Wolf sends a keepalive every 15 s; silence for three of them means that the stream is dead. */
 const EVENTS_SILENCE_MS = 45_000;
-const NOTICE_BYTES_MAX = 15 * 1024;
-/** A Wolf that could not say what it can do is asked again. */
-const CAPABILITIES_RETRY_MS = 60_000;
-/** Longer strings are no ids. */
-const ID_CHARACTERS_MAX = 200;
+const REPLY_BYTES_MAX = 4 * 1024 * 1024;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
 export function watchWolf(options: WolfWatchOptions): WolfWatch {
   const { wolf, log, random, clock, signal, notify, eventsFree, host, images } = options;
   /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
   let state: AgentHeartbeat | undefined;
-  let seq = 0;
   let nap = new AbortController();
-
-  /** Undefined until Wolf was asked. */
-  let capabilities: AgentCapabilities | undefined;
-  /** Events were lost, and the control plane has not been told yet. */
-  let lost: AgentRelist["reason"] | undefined;
-  const queue = eventQueue(clock.now());
-  let sending = false;
+  const lookNow = () => nap.abort();
+  const events = eventRelay({ clock, log, signal, notify });
+  const capabilities = watchCapabilities({ wolf, clock, log, notify, onMissing: lookNow });
 
   const beat = () => {
     if (state !== undefined) notify(agentNoticeTypes.heartbeat, { ...state, ...host?.beat() });
   };
-  const sayCapabilities = () => {
-    if (capabilities !== undefined) notify(agentNoticeTypes.capabilities, capabilities);
-  };
-  const sayLost = () => {
-    if (lost !== undefined && notify(agentNoticeTypes.relist, { reason: lost })) lost = undefined;
-  };
-  const announce = () => {
-    beat();
-    sayCapabilities();
-    sayLost();
-  };
-
-  /** Asks once per start of Wolf; an answer that says nothing is asked for again as long as that Wolf is there. */
-  async function learn(stream: AbortSignal): Promise<void> {
-    while (!stream.aborted) {
-      const learned = await probeCapabilities(wolf, stream);
-      if (stream.aborted) return;
-      if (learned.schema_hash !== capabilities?.schema_hash) {
-        const { schema_hash, features, missing } = learned;
-        if (missing.length > 0)
-          log.warn({ schema_hash, features, missing }, "this Wolf lacks what sessions need");
-        else
-          log.info(
-            { schema_hash, features },
-            schema_hash ? "Wolf's capabilities" : "Wolf does not say what it can do",
-          );
-      }
-      const before = capabilities?.missing.length ?? 0;
-      capabilities = learned;
-      sayCapabilities();
-      if (learned.missing.length !== before) nap.abort(); // Its answer to the probe means something else now.
-      if (learned.schema_hash !== null) return;
-      await pause(CAPABILITIES_RETRY_MS, clock, stream);
-    }
-  }
-
-  /** Sends what waits, at most as fast as the queue allows; one at a time, so that order stays. */
-  async function send(): Promise<void> {
-    if (sending) return;
-    sending = true;
-    for (let wait = queue.waitMs(clock.now()); wait !== undefined && !signal.aborted; ) {
-      if (wait > 0) await pause(wait, clock, signal);
-      const event = queue.take(clock.now());
-      // Without a tunnel it is gone: the control plane lists the lobbies when the next one is up.
-      if (event !== undefined && !notify(agentNoticeTypes.wolfEvent, event)) lost = "events-dropped";
-      wait = queue.waitMs(clock.now());
-    }
-    sending = false;
-    if (queue.takeGap()) lost = "events-dropped";
-    sayLost();
-  }
-
-  async function probe(): Promise<AgentHeartbeat> {
-    const ask = () =>
-      askUpstream({
-        target: wolf,
-        method: "GET",
-        path: "/api/v1/lobbies",
-        timeoutMs: PROBE_TIMEOUT_MS,
-        replyBytesMax: 4 * 1024 * 1024,
-        signal,
-      });
-    try {
-      // Wolf corrupts some long replies, so that one broken reply says nothing yet.
-      const { status, body } = await ask().catch((error: unknown) => {
-        if (error instanceof UpstreamError && error.code === "upstream-reply-broken") return ask();
-        throw error;
-      });
-      // A Wolf from before lobbies answers so; what it lacks, its capabilities say.
-      const answers = status === 200 || (status === 404 && capabilities?.missing.includes(LOBBIES) === true);
-      host?.saw(answers, body);
-      if (status === 200) images?.saw(body);
-      // Something else may listen there, or Wolf is out of order: neither can take a lobby.
-      return answers
-        ? { wolf: "ok" }
-        : { wolf: "unreachable", detail: `the list of lobbies is answered with status ${status}` };
-    } catch (error) {
-      host?.saw(false, undefined);
-      const [code, why] =
-        error instanceof UpstreamError ? [error.code, error.message] : ["upstream-unreachable", "unknown"];
-      const detail = `${code}: ${why}`.slice(0, 200);
-      return { wolf: code === "upstream-timeout" ? "slow" : "unreachable", detail };
-    }
-  }
 
   async function watchHealth(): Promise<void> {
     while (!signal.aborted) {
       const before = state?.wolf ?? "ok";
       nap = new AbortController();
-      state = await probe();
+      const { reply, ...found } = await probe(wolf, signal, capabilities.lacks(LOBBIES));
       if (signal.aborted) return;
+      state = found;
+      host?.saw(found.wolf === "ok", reply);
+      if (reply !== undefined) images?.saw(reply);
       if (state.wolf !== before) log.warn({ ...state, before }, "Wolf's state changed");
       beat();
-      sayLost();
+      events.sayLost();
       await pause(PROBE_INTERVAL_MS, clock, AbortSignal.any([signal, nap.signal]));
     }
-  }
-
-  function tell(event: string, data: string): void {
-    seq += 1;
-    let json: unknown;
-    try {
-      json = parseWolfJson(data);
-    } catch {
-      json = undefined;
-    }
-    if (typeof json !== "object" || json === null || Array.isArray(json)) {
-      log.warn({ event: event.slice(0, 100) }, "an event of Wolf is not a JSON object");
-      return;
-    }
-    const safe = redactWolfEvent({ event, data: json as Record<string, unknown> });
-    images?.heard(safe.event, safe.data);
-    const notice: AgentWolfEvent = { seq, event: safe.event.slice(0, 200), data: safe.data };
-    if (Buffer.byteLength(JSON.stringify(notice)) > NOTICE_BYTES_MAX) notice.data = idsOf(safe.data);
-    queue.push(notice);
-    void send();
   }
 
   async function watchEvents(): Promise<void> {
@@ -199,41 +83,69 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
       try {
         const stream = await subscribe(wolf, signal);
         log.info("subscribed to Wolf's events");
-        nap.abort(); // Wolf is there: the probe says so now.
+        lookNow();
         const there = AbortSignal.any([signal, ended.signal]);
-        learning = Promise.all([learn(there), images?.watch(there)]);
+        learning = Promise.all([capabilities.learn(there), images?.watch(there)]);
         streams += 1;
         // Only now: what changes from here on is told by an event.
-        if (streams > 1) lost = "stream-was-down";
-        sayLost();
+        if (streams > 1) events.lose("stream-was-down");
         for await (const item of parseEventStream(stream as AsyncIterable<Uint8Array>)) {
           attempt = 0;
-          if ("event" in item) tell(item.event, item.data);
+          const event = "event" in item ? events.take(item.event, item.data) : undefined;
+          if (event !== undefined) images?.heard(event.event, event.data);
         }
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, "Wolf's event stream ended");
       }
       ended.abort();
       await learning;
-      nap.abort(); // Wolf may have gone: the probe looks now.
+      lookNow(); // Wolf may have gone.
       await pause(backoffMs(attempt, { ...reconnect, random }) + reconnect.baseMs, clock, signal);
     }
   }
 
-  const done = Promise.all([watchHealth(), watchEvents()]).then(() => undefined);
-  return { announce, done };
+  return {
+    announce() {
+      beat();
+      capabilities.say();
+      events.sayLost();
+    },
+    done: Promise.all([watchHealth(), watchEvents()]).then(() => undefined),
+  };
 }
 
-/** What matters of an event that is too large for a notice. */
-function idsOf(data: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(data).filter(
-      ([name, value]) =>
-        /^(id|lobby_id|session_id|name)$/.test(name) &&
-        typeof value === "string" &&
-        value.length <= ID_CHARACTERS_MAX,
-    ),
-  );
+type Probed = AgentHeartbeat & {
+  /** The list of lobbies. */
+  reply?: Buffer;
+};
+
+/** Never rejects. `noLobbies`: this Wolf is known to have no list of lobbies, so that its 404 is an answer. */
+async function probe(wolf: Target, signal: AbortSignal, noLobbies: boolean): Promise<Probed> {
+  const ask = () =>
+    askUpstream({
+      target: wolf,
+      method: "GET",
+      path: "/api/v1/lobbies",
+      timeoutMs: PROBE_TIMEOUT_MS,
+      replyBytesMax: REPLY_BYTES_MAX,
+      signal,
+    });
+  try {
+    // Wolf corrupts some long replies, so that one broken reply says nothing yet.
+    const { status, body } = await ask().catch((error: unknown) => {
+      if (error instanceof UpstreamError && error.code === "upstream-reply-broken") return ask();
+      throw error;
+    });
+    if (status === 200) return { wolf: "ok", reply: body };
+    if (status === 404 && noLobbies) return { wolf: "ok" };
+    // Something else may listen there, or Wolf is out of order: neither can take a lobby.
+    return { wolf: "unreachable", detail: `the list of lobbies is answered with status ${status}` };
+  } catch (error) {
+    const [code, why] =
+      error instanceof UpstreamError ? [error.code, error.message] : ["upstream-unreachable", "unknown"];
+    const detail = `${code}: ${why}`.slice(0, 200);
+    return { wolf: code === "upstream-timeout" ? "slow" : "unreachable", detail };
+  }
 }
 
 function subscribe(wolf: Target, signal: AbortSignal): Promise<IncomingMessage> {
