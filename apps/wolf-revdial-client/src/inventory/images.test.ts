@@ -107,12 +107,16 @@ describe("the images of a Wolf", () => {
     ]);
   });
 
-  it("that were absent are asked for again when a container was created", async () => {
+  it("of a lobby that were absent are asked for again when a container was created, those of apps are not", async () => {
     await shows({ [FIREFOX]: "absent" });
+    watch.heard("wolf::core::events::DockerContainerCreated", {});
+    watch.heard("wolf::core::events::CreateLobbyEvent", { runner: { type: "docker", image: FIREFOX } });
     await post("/lobbies/create", { ...lobby, runner: { ...lobby.runner, image: FIREFOX } });
     await until(() => wolf.lobbies()[0]?.state === "running");
+    expect(asked(INSPECT)).toBe(1);
     watch.heard("wolf::core::events::DockerContainerCreated", {});
     await shows({ [FIREFOX]: "present" });
+    expect(asked(INSPECT)).toBe(2);
   });
 
   it("are met when a lobby is created, before it is listed", async () => {

@@ -44,10 +44,7 @@ const containerCreated = `${wolfEventPrefix}DockerContainerCreated`;
 
 export function watchImages({ line, clock, log, tell }: ImageWatchOptions): ImageWatch {
   const get = asker(line, log);
-  let apps: string[] | undefined;
-  let lobbies: string[] = [];
-  /** Named by a lobby or pulled at some time; the newest first. */
-  let met: string[] = [];
+  const names = imageNames();
   const known = new Map<string, WolfImage>();
   const due = new Set<string>();
   /** This Wolf has no route that tells of images. */
@@ -55,24 +52,19 @@ export function watchImages({ line, clock, log, tell }: ImageWatchOptions): Imag
   let said: AgentImages | undefined;
   let nap = new AbortController();
 
-  const names = () => [...new Set([...lobbies, ...(apps ?? []), ...met])].slice(0, hostLimits.imagesMax);
-  const meet = (found: readonly string[]) => {
-    met = [...new Set([...found, ...met])].slice(0, hostLimits.imagesMax);
-  };
-  const ask = (found: Iterable<string>) => {
+  function ask(found: readonly string[]): void {
     for (const name of found) due.add(name);
     if (due.size > 0) nap.abort();
-  };
-  const meetNew = (found: readonly string[]) => {
-    meet(found);
+  }
+
+  function meet(found: readonly string[]): void {
+    names.meet(found);
     ask(found.filter((name) => !known.has(name)));
-  };
+  }
 
   function say(): void {
-    const wanted = new Set(names());
-    for (const name of known.keys()) if (!wanted.has(name)) known.delete(name);
-    const found = [...known.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-    const images = mute || (apps === undefined && found.length === 0) ? null : found;
+    const found = keepOnly(names.all(), known);
+    const images = mute || (!names.appsKnown && found.length === 0) ? null : found;
     if (JSON.stringify({ images }) === JSON.stringify(said)) return;
     said = { images };
     log.debug({ images: images?.length ?? null }, "Wolf's images");
@@ -82,7 +74,7 @@ export function watchImages({ line, clock, log, tell }: ImageWatchOptions): Imag
   async function askDue(signal: AbortSignal): Promise<void> {
     for (const name of due) {
       due.delete(name);
-      if (mute || !names().includes(name)) continue;
+      if (mute || !names.all().includes(name)) continue;
       await line.quiet(signal);
       const image = await inspect(get, name, signal);
       if (signal.aborted) return;
@@ -97,9 +89,9 @@ export function watchImages({ line, clock, log, tell }: ImageWatchOptions): Imag
       while (!signal.aborted) {
         const found = await get(APPS, signal);
         if (signal.aborted) return;
-        apps = (found?.status === 200 ? imagesIn(found.body, "apps") : undefined) ?? apps;
+        if (found?.status === 200) names.ofApps(imagesIn(found.body, "apps"));
         mute = false;
-        ask(names());
+        ask(names.all());
         const againAt = clock.now() + REFRESH_MS;
         for (let left = REFRESH_MS; left > 0 && !signal.aborted; left = againAt - clock.now()) {
           nap = new AbortController();
@@ -111,24 +103,54 @@ export function watchImages({ line, clock, log, tell }: ImageWatchOptions): Imag
     saw(reply) {
       const found = imagesIn(reply, "lobbies");
       if (found === undefined) return;
-      lobbies = found;
-      meetNew(found);
+      names.ofLobbies(found);
+      meet(found);
     },
     heard(event, data) {
-      if (event === lobbyCreated) meetNew(imagesOf([data]) ?? []);
+      if (event === lobbyCreated) meet(imagesOf([data]) ?? []);
       // What a container was made of is there, pulled or not.
-      if (event === containerCreated)
-        ask([...known.values()].filter(({ state }) => state !== "present").map(({ name }) => name));
-      if (event !== pullEnded) return;
-      const { success, data: name } = ImageReference.safeParse(data.image_name);
-      if (!success) return;
-      meet([name]);
-      ask([name]);
+      if (event === containerCreated) ask(names.met().filter((name) => known.get(name)?.state !== "present"));
+      const pulled = event === pullEnded ? ImageReference.safeParse(data.image_name).data : undefined;
+      if (pulled === undefined) return;
+      names.meet([pulled]);
+      ask([pulled]);
     },
     announce() {
       if (said !== undefined) tell(said);
     },
   };
+}
+
+/** Which images are of interest, at most 24: those of lobbies first, then those of apps, then those that were met earlier. */
+function imageNames() {
+  let apps: readonly string[] | undefined;
+  let lobbies: readonly string[] = [];
+  /** Named by a lobby or pulled at some time; the newest first. */
+  let met: readonly string[] = [];
+  const first = (found: readonly string[]) => [...new Set(found)].slice(0, hostLimits.imagesMax);
+  return {
+    get appsKnown() {
+      return apps !== undefined;
+    },
+    /** Undefined: they could not be read. */
+    ofApps(found: readonly string[] | undefined) {
+      apps = found ?? apps;
+    },
+    ofLobbies(found: readonly string[]) {
+      lobbies = found;
+    },
+    meet(found: readonly string[]) {
+      met = first([...found, ...met]);
+    },
+    met: () => met,
+    all: () => first([...lobbies, ...(apps ?? []), ...met]),
+  };
+}
+
+/** What is left of `known`, by name. */
+function keepOnly(names: readonly string[], known: Map<string, WolfImage>): WolfImage[] {
+  for (const name of known.keys()) if (!names.includes(name)) known.delete(name);
+  return [...known.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 type Got = { status: number; body: Uint8Array };
