@@ -6,12 +6,14 @@ import { benchTunnel } from "./bench/tunnel.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
 import { interrupted } from "./interrupt.ts";
 
-const usage = `usage: npm run bench -- tunnel|revdial-core|guard [--json] [--rounds N] [--quick] [--tunnels N]
+const usage = `usage: npm run bench -- tunnel|revdial-core|guard
+                        [--json] [--rounds N] [--quick] [--tunnels N]
 
   --json       one JSON document instead of the table
   --rounds N   1 to 100, default 3 (1 with --quick)
   --quick      short measurements: for trying it out, not for figures
-  --tunnels N  idle tunnels held by one process, 1 to 50,000, default 5,000 (500 with --quick)
+  --tunnels N  idle tunnels held by one process, 1 to 50,000,
+               default 5,000 (500 with --quick)
 `;
 
 interface BenchOptions {

@@ -7,6 +7,8 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
+import { medianShares } from "../src/bench/lanes.ts";
+import { type TunnelResult, tunnelTable } from "../src/bench/tunnel-table.ts";
 
 const program = fileURLToPath(new URL("../dist/bench.js", import.meta.url));
 
@@ -79,13 +81,77 @@ const keys = [
   "idleTunnel.rssBytes",
 ];
 
+/** Every line reached, in the last digits of what is shown. */
+function reached(): TunnelResult {
+  const cpu = ["load", "gateway", "agent", "origin"].map((process) => ({
+    process,
+    microsPerRequest: 123,
+    rssPeakBytes: 1,
+  }));
+  const lane = {
+    smallGet64PerSecond: 123_456,
+    smallGet64P99Ms: 12.345,
+    smallGet1P50Ms: 1.2345,
+    downloadMegabytesPerSecond: 1234.5,
+    cpu,
+  };
+  return {
+    rounds: 3,
+    smallGet64: { ratioToDirectGateway: 0.75, ratioToHttp2OverWs: 2.5, requestsPerSecond: 1 },
+    smallGet1: { p50RatioToDirectGateway: 1.8, p50Ms: 1 },
+    download: { ratioToDirectGateway: 0.7, ratioToHttp2OverWs: 1, megabytesPerSecond: 1 },
+    smallGetDuringDownloads: { p99Ms: 10, perSecond: 1 },
+    smallGetDuringSlowReader: { p99Ms: 3, perSecond: 1 },
+    stalledChannel: { othersThroughputRatio: 0.95 },
+    longLink: { firstCallMs: 55, ratioToRawTcp: 0.8, megabytesPerSecond: 1, rawTcpMegabytesPerSecond: 1 },
+    wedge: { noticedSeconds: 15, survivedStallOf10Seconds: true },
+    idleTunnel: { rssBytes: 40_000, held: 5000 },
+    absolute: { direct: lane, tunnel: lane },
+  };
+}
+
+describe("the tunnel's table", () => {
+  const missed = (result: TunnelResult) =>
+    tunnelTable(result)
+      .split("\n")
+      .filter((line) => line.endsWith("MISSED"));
+
+  it("fits a terminal of 80 columns, and says nothing of what is just reached", () => {
+    expect(missed(reached())).toEqual([]);
+    for (const line of tunnelTable(reached()).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it.each<[string, Partial<TunnelResult>]>([
+    [
+      "64 GETs at once, per second ÷ HTTP/2",
+      { smallGet64: { ...reached().smallGet64, ratioToHttp2OverWs: 2.499 } },
+    ],
+    ["1 GET at a time, p50", { smallGet1: { p50RatioToDirectGateway: 1.801, p50Ms: 1 } }],
+    ["tunnels held by one process", { idleTunnel: { rssBytes: 1, held: 4999 } }],
+    ["wedged peer noticed", { wedge: { noticedSeconds: 15.1, survivedStallOf10Seconds: true } }],
+    ["wedged peer noticed", { wedge: { noticedSeconds: Number.NaN, survivedStallOf10Seconds: true } }],
+    ["wedged peer noticed", { wedge: { noticedSeconds: 2, survivedStallOf10Seconds: false } }],
+  ])("names as missed: %s, %j", (line, other) => {
+    const found = missed({ ...reached(), ...other });
+    expect(found).toHaveLength(1);
+    expect(found[0]).toContain(line);
+  });
+
+  it("has the middle of all rounds for each process, and its highest peak", () => {
+    const round = (microsPerRequest: number, rssPeakBytes: number) => [
+      { process: "agent", microsPerRequest, rssPeakBytes },
+    ];
+    expect(medianShares([round(30, 1), round(10, 3), round(20, 2)])).toEqual(round(20, 3));
+  });
+});
+
 describe("npm run bench", () => {
   it("tells how it is used, and what it cannot be asked", async () => {
     const [help, nothing, unknown] = await Promise.all([bench("--help"), bench(), bench("rocket")]);
     expect([help.code, nothing.code, unknown.code]).toEqual([0, 2, 2]);
     for (const text of [help.stdout, nothing.stderr, unknown.stderr])
       expect(text).toContain("npm run bench -- tunnel|revdial-core");
-    for (const line of help.stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+    for (const line of help.stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 
   it.each([

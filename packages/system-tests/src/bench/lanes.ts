@@ -97,6 +97,18 @@ export async function withCpu<Result extends { requests: number }>(
   return { result, cpu };
 }
 
+/** Of what each round said of the same processes: what they spent in the middle, and their highest peak. */
+export function medianShares(rounds: readonly (readonly CpuShare[])[]): CpuShare[] {
+  return (rounds[0] ?? []).map(({ process }, index) => {
+    const shares = rounds.map((round) => round[index] as CpuShare);
+    return {
+      process,
+      microsPerRequest: median(shares.map(({ microsPerRequest }) => microsPerRequest)),
+      rssPeakBytes: Math.max(...shares.map(({ rssPeakBytes }) => rssPeakBytes)),
+    };
+  });
+}
+
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;

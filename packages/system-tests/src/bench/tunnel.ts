@@ -1,5 +1,5 @@
 /** `npm run bench -- tunnel`: the tunnel beside what it is measured against, alternating in one run. */
-import { type CpuShare, Fleet, type Lane, median, withCpu } from "./lanes.ts";
+import { type CpuShare, Fleet, type Lane, median, medianShares, withCpu } from "./lanes.ts";
 import type { DownloadResult, SmallResult } from "./load.ts";
 import type { BenchProcess } from "./process.ts";
 import { sshLane } from "./ssh.ts";
@@ -27,7 +27,7 @@ interface LaneRounds {
   small64: SmallResult[];
   small1: SmallResult[];
   download: DownloadResult[];
-  cpu: CpuShare[];
+  cpu: CpuShare[][];
 }
 
 type Sample = Record<string, LaneRounds>;
@@ -110,7 +110,7 @@ class TunnelBench {
     const processes = [this.load, ...lane.processes, this.fleet.origin];
     const { result, cpu } = await withCpu(processes, () => this.small(lane, 64));
     into.small64.push(result);
-    into.cpu = cpu;
+    into.cpu.push(cpu);
     into.small1.push(await this.small(lane, 1));
     into.download.push(await this.download(lane));
   }
@@ -135,7 +135,7 @@ class TunnelBench {
           smallGet64P99Ms: median(rounds.small64.map((result) => result.p99Ms)),
           smallGet1P50Ms: middle(lane, p50),
           downloadMegabytesPerSecond: middle(lane, megabytes),
-          cpu: rounds.cpu,
+          cpu: medianShares(rounds.cpu),
         },
       ]),
     );
@@ -230,25 +230,42 @@ class TunnelBench {
     };
   }
 
-  /** A stopped agent: survived when it is a stall, noticed when it lasts. */
+  /** Stopped agents, all at once: a stall of 10 s is survived, and what lasts is noticed, once per round. */
   private async wedge() {
-    const lane = await this.fleet.tunnelled("tunnel");
+    const stalled = await this.fleet.tunnelled("tunnel");
+    const wedged: Lane[] = [];
+    for (let round = 0; round < this.options.rounds; round += 1)
+      wedged.push(await this.fleet.tunnelled("tunnel"));
+    const [survived, noticed] = await Promise.all([
+      this.survivesStall(stalled),
+      Promise.all(wedged.map((lane) => this.noticedSeconds(lane))),
+    ]);
+    return { noticedSeconds: median(noticed), survivedStallOf10Seconds: survived };
+  }
+
+  /** The tunnel is still there after the stall, and serves. */
+  private async survivesStall(lane: Lane): Promise<boolean> {
+    const [gateway, agent] = lane.processes as [BenchProcess, BenchProcess];
+    const ended = gateway.call<number>("ended").then(() => false);
+    agent.signal("SIGSTOP");
+    const stands = await Promise.race([ended, pause(STALL_SECONDS * 1000).then(() => true)]);
+    agent.signal("SIGCONT");
+    const served = this.small(lane, 1).then(
+      () => true,
+      () => false,
+    );
+    return (await served) && stands;
+  }
+
+  /** Not a number when it is not noticed at all. */
+  private async noticedSeconds(lane: Lane): Promise<number> {
     const [gateway, agent] = lane.processes as [BenchProcess, BenchProcess];
     const ended = gateway.call<number>("ended");
-    agent.signal("SIGSTOP");
-    const stall = await Promise.race([ended.then(() => false), pause(STALL_SECONDS * 1000).then(() => true)]);
-    agent.signal("SIGCONT");
-    const survived =
-      stall &&
-      (await this.small(lane, 1).then(
-        () => true,
-        () => false,
-      ));
     const stoppedAt = Date.now();
     agent.signal("SIGSTOP");
     const endedAt = await Promise.race([ended, pause(WEDGE_GIVES_UP_SECONDS * 1000).then(() => Number.NaN)]);
     agent.signal("SIGCONT");
-    return { noticedSeconds: (endedAt - stoppedAt) / 1000, survivedStallOf10Seconds: survived };
+    return (endedAt - stoppedAt) / 1000;
   }
 
   private async idle() {
