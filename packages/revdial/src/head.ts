@@ -38,7 +38,7 @@ function consistsOf(text: string, mask: number): boolean {
 }
 
 /** Space and tab may stand inside a value, not at its ends. */
-function isBlankAt(text: string, at: number): boolean {
+export function isBlankAt(text: string, at: number): boolean {
   const code = text.charCodeAt(at);
   return code === 0x20 || code === 0x09;
 }
@@ -148,21 +148,34 @@ function invalid(detail: string): RevdialError {
 export function checkHeaders(headers: HeaderList, headersMax: number): void {
   if (headers.length > headersMax)
     throw new RevdialError("HEAD_TOO_LARGE", `more than ${headersMax} header fields`);
-  for (const [name, value] of headers) {
-    checkText(name, "a header's name");
-    checkText(value, "a header's value");
-    if (name === "" || !consistsOf(name, NAME)) throw invalid("a header name is not a lower-case token");
-    if (name.length > 255) throw invalid("a header name is longer than 255 bytes");
-    if (isOfOneHop(name)) throw invalid(`header ${name} does not travel`);
-    if (value === "") continue;
-    if (!consistsOf(value, VALUE) || isBlankAt(value, 0) || isBlankAt(value, value.length - 1))
-      throw invalid(`the value of header ${name} is not field-content`);
-  }
+  for (const [name, value] of headers) checkField(name, value);
+}
+
+/** One field that travels. Errors: HEAD_INVALID, and ARGUMENT for what is no text. */
+export function checkField(name: string, value: string): void {
+  checkText(name, "a header's name");
+  checkText(value, "a header's value");
+  if (name === "" || !consistsOf(name, NAME)) throw invalid("a header name is not a lower-case token");
+  if (name.length > 255) throw invalid("a header name is longer than 255 bytes");
+  if (isOfOneHop(name)) throw invalid(`header ${name} does not travel`);
+  if (value === "") return;
+  if (!isFieldContent(value) || isBlankAt(value, 0) || isBlankAt(value, value.length - 1))
+    throw invalid(`the value of header ${name} is not field-content`);
+}
+
+/** A name of a field in either case, or a method (RFC 9110 §5.6.2). */
+export function isToken(text: string): boolean {
+  return text !== "" && consistsOf(text, TOKEN);
+}
+
+/** Characters that a value may have anywhere (RFC 9110 §5.5), a reason phrase too; nothing is such a value as well. */
+export function isFieldContent(text: string): boolean {
+  return consistsOf(text, VALUE);
 }
 
 export function checkMethod(method: string): void {
   checkText(method, "the method");
-  if (method === "" || method.length > 32 || !consistsOf(method, TOKEN))
+  if (method.length > 32 || !isToken(method))
     throw invalid("the method is not a token of 1 to 32 characters");
 }
 
