@@ -2,21 +2,15 @@
 import { once } from "node:events";
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { describe, expect, it } from "@jest/globals";
-import type { ForwardOptions } from "../src/http/index.ts";
-import { byUndici, client, start } from "./raw-chain.ts";
+import { client, start } from "./raw-chain.ts";
 import { get, ok, rawOrigin } from "./raw-http.ts";
 import { collect, failure, signal, text } from "./support.ts";
-
-const ways: [string, (port: number) => ForwardOptions][] = [
-  ["node:http", () => ({})],
-  ["undici", (port) => byUndici(port, { connections: 1 })],
-];
 
 const longName = `${"x".repeat(300)}: 1\r\n`;
 const manyFields = "a: 1\r\n".repeat(300);
 const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n";
 
-describe.each(ways)("forwarding by %s", (_way, forward) => {
+describe("forwarding", () => {
   it.each([
     ["a hint with a name that may not travel", `HTTP/1.1 103 E\r\n${longName}\r\n${ok()}`],
     ["a hint with too many fields", `HTTP/1.1 103 E\r\n${manyFields}\r\n${ok()}`],
@@ -26,7 +20,6 @@ describe.each(ways)("forwarding by %s", (_way, forward) => {
   ])("ends an exchange whose origin sends %s, and no other", async (_what, said) => {
     const { idle } = await start(
       rawOrigin((socket, head) => void socket.write(head.startsWith("GET /good ") ? ok("good") : said)),
-      { forward },
     );
     const broken = client(get("/bad"));
     await broken.until(/\r\n\r\n/);
@@ -50,7 +43,7 @@ describe.each(ways)("forwarding by %s", (_way, forward) => {
     "sends a %s without a body once more when the kept connection it took has died",
     async (method) => {
       const { asked, origin } = dying();
-      await start(origin, { forward });
+      await start(origin);
       await client(get("/first")).until(/ok$/);
       const again = client(`${method} /again HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
       expect(await again.rest()).toMatch(/^HTTP\/1\.1 200 /);
@@ -64,7 +57,7 @@ describe.each(ways)("forwarding by %s", (_way, forward) => {
     ["a PUT, whose body is gone", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"],
   ])("does not send %s a second time", async (_what, said) => {
     const { asked, origin } = dying();
-    const { idle } = await start(origin, { forward });
+    const { idle } = await start(origin);
     await client(get("/first")).until(/ok$/);
     expect(await client(said).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 502 /);
     expect(asked).toHaveLength(2);
@@ -79,7 +72,6 @@ describe.each(ways)("forwarding by %s", (_way, forward) => {
         if (asked === 1) return void socket.write(ok());
         socket.write("HTTP/1.1 200 OK\r\nContent-Le", () => socket.destroy());
       }),
-      { forward },
     );
     await client(get()).until(/ok$/);
     expect(await client(get()).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 502 /);
@@ -94,17 +86,13 @@ describe.each(ways)("forwarding by %s", (_way, forward) => {
         asked += 1;
         socket.destroy();
       }),
-      { forward },
     );
     expect(await client(get()).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 502 /);
     expect(asked).toBe(1);
   });
 
   it("refuses CONNECT as a request, and an upgrade with it", async () => {
-    const { tunnel, idle } = await start(
-      rawOrigin((socket) => void socket.write("HTTP/1.1 200 OK\r\n\r\n")),
-      { forward },
-    );
+    const { tunnel, idle } = await start(rawOrigin((socket) => void socket.write("HTTP/1.1 200 OK\r\n\r\n")));
     const connectRequest = { service: "web", method: "CONNECT", path: "/" };
     const reply = await tunnel.request(connectRequest);
     expect(reply.status).toBe(501);

@@ -5,8 +5,6 @@
 import { createServer } from "node:http";
 import type { Server, Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { Pool } from "undici";
-import type { ForwardOptions } from "../src/http/index.ts";
 import { type HostileAnswer, hostileClients, hostileOrigins } from "./hostile-http-cases.ts";
 import { type Chain, chain } from "./probes/chain.ts";
 import { get, ok, RawClient, rawOrigin } from "./raw-http.ts";
@@ -85,17 +83,10 @@ describe("a chain whose client says", () => {
     hasAllSlots(() => urls.filter((url) => url === "/hang").length));
 });
 
-describe.each(["node:http", "undici"])("a chain that forwards by %s, whose origin says", (library) => {
+describe("a chain whose origin says", () => {
   let hostile: HostileAnswer;
   let said = signal();
   let hanging = 0;
-  let pool: Pool | undefined;
-
-  function forward(port: number): ForwardOptions {
-    if (library === "node:http") return {};
-    pool = new Pool(`http://127.0.0.1:${port}`);
-    return { dispatcher: pool };
-  }
 
   beforeAll(async () => {
     const origin = rawOrigin((socket, head) => {
@@ -110,14 +101,10 @@ describe.each(["node:http", "undici"])("a chain that forwards by %s, whose origi
         said.give();
       });
     });
-    running = await chain(origin, {}, { forward, limits });
+    running = await chain(origin, {}, { limits });
   });
 
-  afterAll(async () => {
-    await running.stop();
-    await pool?.destroy();
-    pool = undefined;
-  });
+  afterAll(() => running.stop());
 
   it.each(hostileOrigins.map((one, at) => [one.what, one, ways[at % 3]] as const))(
     "%s serves on",

@@ -1,7 +1,7 @@
 /** What programs with undici's types write, without a cast. Nothing runs: that it compiles is the test. */
 import { Agent, Client, type Dispatcher, interceptors, Pool } from "undici";
-import { type Dispatching, forwardTo, type HttpFront, httpFront } from "../src/http/index.ts";
-import type { RequestHandler, Tunnel } from "../src/index.ts";
+import { type Dispatching, type HttpFront, httpFront } from "../src/http/index.ts";
+import type { Tunnel } from "../src/index.ts";
 
 export function fronts(tunnel: Tunnel, dispatcher: Dispatcher): HttpFront[] {
   return [
@@ -12,18 +12,6 @@ export function fronts(tunnel: Tunnel, dispatcher: Dispatcher): HttpFront[] {
     httpFront(new Agent()),
     httpFront(new Pool("http://localhost:1").compose(interceptors.retry())),
     httpFront(dispatcher),
-  ];
-}
-
-export function forwarders(tunnel: Tunnel): RequestHandler[] {
-  const target = { host: "localhost", port: 1 };
-  return [
-    forwardTo(target, { dispatcher: new Pool("http://localhost:1") }),
-    forwardTo(
-      { socketPath: "/run/web" },
-      { dispatcher: new Client("http://localhost", { socketPath: "/run/web" }) },
-    ),
-    forwardTo(target, { dispatcher: tunnel.dispatcher("web") }),
   ];
 }
 

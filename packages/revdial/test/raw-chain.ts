@@ -1,19 +1,15 @@
 /** For tests that speak to a chain by hand: one chain at a time, and everything of a test ends with it. */
 import type { Server } from "node:net";
 import { afterEach } from "@jest/globals";
-import { Pool } from "undici";
-import type { ForwardOptions } from "../src/http/index.ts";
 import { type Chain, type ChainOptions, chain } from "./probes/chain.ts";
 import { RawClient } from "./raw-http.ts";
 
 let running: Chain<Server> | undefined;
 const clients: RawClient[] = [];
-const pools: Pool[] = [];
 
 afterEach(async () => {
   for (const one of clients.splice(0)) one.socket.destroy();
   await running?.stop();
-  for (const pool of pools.splice(0)) await pool.destroy();
   running = undefined;
 });
 
@@ -37,10 +33,4 @@ export function clientAt(port: number, ...said: string[]): RawClient {
   const made = new RawClient(port, ...said);
   clients.push(made);
   return made;
-}
-
-export function byUndici(port: number, options: Pool.Options = {}): ForwardOptions {
-  const dispatcher = new Pool(`http://127.0.0.1:${port}`, options);
-  pools.push(dispatcher);
-  return { dispatcher };
 }

@@ -1,4 +1,4 @@
-/** What a front asks behind it, and a forwarder before it: a tunnel's dispatcher, or one of undici's. */
+/** What a front asks behind it: a tunnel's dispatcher, or one of undici's. */
 import type { Readable } from "node:stream";
 import type { DispatchHandler } from "../dispatching.ts";
 import type { HeaderList } from "../head.ts";
@@ -12,8 +12,6 @@ export interface DispatchingOptions {
   /** Declared as the stream that undici's types want; any dispatcher must take it as an async iterable and nothing more. */
   body?: Readable | null;
   upgrade?: string;
-  headersTimeout?: number;
-  bodyTimeout?: number;
   deadlineMs?: number;
   trailers?: () => HeaderList;
 }

@@ -1,4 +1,4 @@
-/** Header fields as `node:http` and undici give them. */
+/** Header fields as `node:http` and undici give them, and which coding of a body may be undone on its way. */
 
 /** From names and values in turn. */
 export function pairs(raw: readonly string[]): [string, string][] {
@@ -20,15 +20,13 @@ export function pairsOf(fields: FieldObject): [string, string][] {
   return list;
 }
 
-/**
- * Both libraries undo chunks. Any other coding of the transfer would be lost on the way, since its field belongs to one hop.
- */
-export function isUndone(coding: string | string[]): boolean {
-  return String(coding).toLowerCase() === "chunked";
+/** Chunks are undone at either end. Any other coding of the transfer would be lost on the way, since its field belongs to one hop. */
+export function isUndone(coding: string): boolean {
+  return coding.toLowerCase() === "chunked";
 }
 
 /** For answers: nobody asked the origin for another coding. */
-export function checkCoding(coding: string | string[] | undefined): void {
+export function checkCoding(coding: string | undefined): void {
   if (coding !== undefined && !isUndone(coding))
     throw new Error(`the target used the transfer coding ${coding}`);
 }

@@ -2,5 +2,5 @@
 
 export type { Dispatching, DispatchingOptions } from "./dispatching.ts";
 export { type ForwardOptions, forwardTo } from "./forward.ts";
-export type { ForwardTarget } from "./forward-exchange.ts";
 export { type HttpFront, type HttpFrontOptions, httpFront } from "./front.ts";
+export type { ForwardTarget } from "./origin-target.ts";

@@ -2,15 +2,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type RequestOptions, request, Server } from "node:http";
 import type { AddressInfo, Server as NetServer } from "node:net";
-import { Pool } from "undici";
-import {
-  type Dispatching,
-  type ForwardOptions,
-  type ForwardTarget,
-  forwardTo,
-  type HttpFrontOptions,
-  httpFront,
-} from "../../src/http/index.ts";
+import { type ForwardTarget, forwardTo, type HttpFrontOptions, httpFront } from "../../src/http/index.ts";
 import type { RequestHandler, Tunnel, TunnelLimits } from "../../src/index.ts";
 import { stopServer } from "../gateway.ts";
 import { type Carrier, joined } from "../http-gateway.ts";
@@ -19,15 +11,12 @@ import { until } from "../support.ts";
 
 export interface Way {
   carrier: Carrier;
-  /** The forwarder asks the origin through a pool of undici's. */
-  pooled: boolean;
 }
 
 /** By which tests probe. */
 export const ways: [name: string, way: Way][] = [
-  ["a WebSocket", { carrier: "websocket", pooled: false }],
-  ["HTTP", { carrier: "http", pooled: false }],
-  ["a WebSocket and a pool", { carrier: "websocket", pooled: true }],
+  ["a WebSocket", { carrier: "websocket" }],
+  ["HTTP", { carrier: "http" }],
 ];
 
 export interface WayOptions extends HttpFrontOptions {
@@ -40,8 +29,6 @@ export interface WayOptions extends HttpFrontOptions {
 
 /** Of the forwarding end. */
 export interface ChainOptions {
-  /** Given the origin's port. */
-  forward?: (port: number) => ForwardOptions;
   limits?: Partial<TunnelLimits>;
 }
 
@@ -70,23 +57,14 @@ export async function listenLocally(server: NetServer): Promise<number> {
 export async function chain<Origin extends NetServer = Server>(
   origin: Origin,
   options: WayOptions = {},
-  { forward, limits = {} }: ChainOptions = {},
+  { limits = {} }: ChainOptions = {},
 ): Promise<Chain<Origin>> {
-  const {
-    way = { carrier: "websocket", pooled: false },
-    socketPath,
-    services = {},
-    ...frontOptions
-  } = options;
+  const { way = { carrier: "websocket" }, socketPath, services = {}, ...frontOptions } = options;
   const handlerErrors: unknown[] = [];
   const onHandlerError = (error: unknown) => void handlerErrors.push(error);
   const { agent, tunnel, stop } = await joined(way.carrier, { onHandlerError }, { limits });
   const target = await targetOf(origin, socketPath);
-  const pool = way.pooled ? poolFor(target) : undefined;
-  const web = forwardTo(target, {
-    ...(pool ? { dispatcher: pool as unknown as Dispatching } : {}),
-    ...forward?.("port" in target ? target.port : 0),
-  });
+  const web = forwardTo(target);
   agent.serve((incoming, reply) => (services[incoming.service] ?? web)(incoming, reply));
   const { request: answer, upgrade } = httpFront(tunnel.dispatcher("web"), frontOptions);
   const front = createServer(answer).on("checkContinue", answer).on("upgrade", upgrade);
@@ -101,7 +79,6 @@ export async function chain<Origin extends NetServer = Server>(
     async stop() {
       await stop();
       await stopServer(front);
-      await pool?.destroy();
       if (!origin.listening) return;
       await (origin instanceof Server ? stopServer(origin) : stopRawOrigin(origin));
     },
@@ -113,11 +90,6 @@ async function targetOf(origin: NetServer, socketPath: string | undefined): Prom
   origin.listen(socketPath);
   await once(origin, "listening");
   return { socketPath };
-}
-
-function poolFor(target: ForwardTarget): Pool {
-  if ("socketPath" in target) return new Pool("http://localhost", { socketPath: target.socketPath });
-  return new Pool(`http://${target.host}:${target.port}`);
 }
 
 /** One request with a connection of its own; what it sends is the caller's to write. */

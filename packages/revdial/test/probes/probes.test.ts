@@ -142,7 +142,7 @@ describe.each(ways)("over %s", (_name, way) => {
     expect(message.trailers).toEqual({ "x-sum": "42" });
   });
 
-  it("trailers of a request arrive, except through a pool", async () => {
+  it("trailers of a request arrive", async () => {
     const trailers = signal<NodeJS.Dict<string>>();
     const { port } = await start(async (request, response) => {
       await collect(request);
@@ -154,7 +154,7 @@ describe.each(ways)("over %s", (_name, way) => {
     sent.addTrailers({ "x-sum": "42" });
     sent.end();
     await collect(await response);
-    expect(await trailers.seen).toEqual(way.pooled ? {} : { "x-sum": "42" });
+    expect(await trailers.seen).toEqual({ "x-sum": "42" });
   });
 
   it.each([

@@ -8,13 +8,11 @@ import { serveH2 } from "./h2.ts";
 import { listen } from "./listen.ts";
 import { serveCalls } from "./process.ts";
 
-const poolOf = (origin: number) => new Pool(`http://127.0.0.1:${origin}`, { connections: 128 });
-
 serveCalls({
   tunnel: async ({ origin, gateway }: { origin: number; gateway: number }) => {
     await dialTunnel(`ws://127.0.0.1:${gateway}/`, {
       agent: "bench-agent",
-      handler: forwardTo({ host: "127.0.0.1", port: origin }, { dispatcher: poolOf(origin) }),
+      handler: forwardTo({ host: "127.0.0.1", port: origin }),
     });
   },
   h2: async ({ origin, gateway }: { origin: number; gateway: number }) => {
@@ -24,7 +22,7 @@ serveCalls({
       generateMask: (mask) => void mask.fill(0),
     });
     await new Promise((resolve, reject) => webSocket.once("open", resolve).once("error", reject));
-    serveH2(webSocket, poolOf(origin));
+    serveH2(webSocket, new Pool(`http://127.0.0.1:${origin}`, { connections: 128 }));
   },
   tcp: ({ origin }: { origin: number }) =>
     listen(

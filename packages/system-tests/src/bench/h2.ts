@@ -1,4 +1,7 @@
-/** A baseline: HTTP/2 (node:http2) over the same WebSocket, behind the same front and before the same client. */
+/**
+ * A baseline: HTTP/2 (node:http2) over the same WebSocket and behind the same front. It asks the origin by a pool of undici's, as a
+ * program without a tunnel would; the tunnel has a client of its own for that.
+ */
 import { type ClientHttp2Session, connect, createServer, type ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
 import type { DispatchController, DispatchHandler, DispatchOptions } from "revdial";

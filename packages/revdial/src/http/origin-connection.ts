@@ -1,0 +1,118 @@
+/** One connection to an origin: its socket, its parser, and the one exchange at a time whose connection it is. */
+import { connect, type Socket } from "node:net";
+import type { Clock, Timer } from "../clock.ts";
+import { AnswerError } from "./origin-head.ts";
+import { AnswerParser, type AnswerSink } from "./origin-parser.ts";
+import { type ForwardTarget, pathOrPort } from "./origin-target.ts";
+
+export interface ConnectionUser extends AnswerSink {
+  /** The origin has taken the connection. */
+  onConnected(): void;
+  /** It is gone, or its answer cannot be used: it is nobody's any more. */
+  onLost(error: Error): void;
+  /** There is room for more of the request. */
+  onDrain(): void;
+}
+
+/** How one is opened. */
+export interface ConnectionOptions {
+  target: ForwardTarget;
+  connectTimeoutMs: number;
+  clock: Clock;
+  /** Each direction ends by itself: for upgrades. */
+  halfOpen: boolean;
+}
+
+export class OriginConnection {
+  readonly socket: Socket;
+  readonly parser = new AnswerParser();
+  /** The origin has taken it. */
+  connected = false;
+  /** Something has come for its user of now. */
+  heard = false;
+  /** Until when it may be kept unused. */
+  keptUntilMs = 0;
+  private user: ConnectionUser | undefined;
+  /** Told when it dies while it is nobody's. */
+  private readonly onGone: (connection: OriginConnection) => void;
+  private readonly timer: Timer;
+
+  constructor(options: ConnectionOptions, user: ConnectionUser, onGone: (gone: OriginConnection) => void) {
+    const { target, connectTimeoutMs, clock, halfOpen } = options;
+    this.user = user;
+    this.onGone = onGone;
+    this.socket = connect({ ...pathOrPort(target), noDelay: true, allowHalfOpen: halfOpen });
+    this.timer = clock.setTimer(connectTimeoutMs, () => this.lost(new Error("connect timeout")));
+    this.socket
+      .on("connect", () => this.opened())
+      .on("data", (bytes) => this.read(bytes))
+      .on("drain", () => this.user?.onDrain())
+      .on("end", () => this.ended())
+      .on("error", (error) => this.lost(error))
+      .on("close", () => this.lost(cut()));
+  }
+
+  private opened(): void {
+    this.timer.cancel();
+    this.connected = true;
+    this.user?.onConnected();
+  }
+
+  /** It has a new user. */
+  use(user: ConnectionUser): void {
+    this.user = user;
+    this.heard = false;
+    this.socket.ref();
+  }
+
+  /** Its user is done with it, and another may have it. It keeps no process alive meanwhile. */
+  release(): void {
+    this.user = undefined;
+    this.socket.unref();
+  }
+
+  /** Its user does not want it any more, nor should anybody. */
+  destroy(): void {
+    this.user = undefined;
+    this.lost(cut());
+  }
+
+  /** Gives the socket away: nothing of what happens to it concerns us from now on. */
+  detach(): Socket {
+    this.user = undefined;
+    this.socket.pause().removeAllListeners("data").removeAllListeners("end").removeAllListeners("error");
+    return this.socket.removeAllListeners("close").removeAllListeners("drain");
+  }
+
+  private read(bytes: Buffer): void {
+    // Nobody has asked: whatever it says, and to whom, nobody will know.
+    if (this.user === undefined) return this.lost(cut());
+    this.heard = true;
+    try {
+      this.parser.feed(bytes);
+    } catch (error) {
+      this.lost(error as Error);
+    }
+  }
+
+  private ended(): void {
+    try {
+      if (this.user !== undefined) this.parser.end();
+      else this.lost(cut());
+    } catch (error) {
+      this.lost(error as Error);
+    }
+  }
+
+  private lost(error: Error): void {
+    const { user } = this;
+    this.user = undefined;
+    this.timer.cancel();
+    this.parser.stop();
+    this.socket.destroy();
+    if (user !== undefined) user.onLost(error);
+    else this.onGone(this);
+  }
+}
+
+const cut = () => new AnswerError("ANSWER_CUT", "broke off its answer");
