@@ -89,6 +89,15 @@ export function parseFields(text: string, from: number): FieldList {
   return fields;
 }
 
+/** Trailers: what frames a message comes too late there (RFC 9110 §6.5.1), and readers differ about what to do. Error: AnswerError. */
+export function parseTrailers(text: string, from: number): FieldList {
+  const fields = parseFields(text, from);
+  for (const [name] of fields)
+    if (name === "content-length" || name === "transfer-encoding")
+      throw malformed(`sent ${name} behind the body`);
+  return fields;
+}
+
 function trimmed(text: string, from: number, to: number): string {
   let start = from;
   let end = to;
@@ -111,6 +120,7 @@ function framed(minor: 0 | 1, status: number, fields: FieldList): AnswerHead {
     else if (name === "keep-alive") keepMs = hinted(value);
     else if (name === "upgrade") upgrade = true;
   }
+  if (status < 200 && minor === 0) throw malformed("sent a head below 200 in HTTP/1.0"); // RFC 9110 §15.2
   checkCoding(coding);
   if (coding !== undefined && minor === 0) throw malformed("sent chunks in HTTP/1.0");
   if (coding !== undefined && length !== undefined) throw malformed("sent both a length and chunks");

@@ -211,6 +211,7 @@ describe("an answer", () => {
     ["trailers", `${chunked}0\r\nX: 1\r\n\r\n`],
   ])("with %s and bytes behind it ends its connection, and they are nobody's", (_what, said) => {
     const alone = parse(said).told;
+    expect(parse(`${said}\n\n`).told).toEqual([...alone.slice(0, -1), "keep 0"]);
     const { told, parser } = parse(`${said}${sized}`);
     expect(told).toEqual([...alone.slice(0, -1), "keep 0"]);
     parser.feed(Buffer.from(sized));
@@ -273,6 +274,7 @@ const illegal: [what: string, said: string, asked?: Asked][] = [
   ["a length and chunks", `${ok}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
   ["chunks and a length", `${ok}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n`],
   ["chunks of HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
+  ["a hint in HTTP/1.0", `HTTP/1.0 100 Continue\r\n\r\n${sized}`],
   ["a chunk without a size", chunks("\r\nok\r\n0\r\n\r\n")],
   ["a size that is no number", chunks("zz\r\nok\r\n")],
   ["a size with 0x before it", chunks("0x2\r\nok\r\n0\r\n\r\n")],
@@ -292,6 +294,8 @@ const illegal: [what: string, said: string, asked?: Asked][] = [
   ["a chunk that ends with CR alone", chunks("2\r\nok\r0\r\n\r\n")],
   ["trailers that end with LF", chunks("0\r\nX: 1\n\n")],
   ["a trailer without a colon", chunks("0\r\nX\r\n\r\n")],
+  ["a length in its trailers", chunks("0\r\nContent-Length: 5\r\n\r\n")],
+  ["a coding in its trailers", chunks("0\r\nX: 1\r\nTransfer-Encoding: chunked\r\n\r\n")],
   ["a folded trailer", chunks("0\r\nX: 1\r\n 2\r\n\r\n")],
   ["101 that nobody asked for", "HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n"],
   ["101 that names no protocol", "HTTP/1.1 101 S\r\n\r\n", { toUpgrade: true }],

@@ -7,8 +7,8 @@ import {
   type AnswerHead,
   type FieldList,
   malformed,
-  parseFields,
   parseHead,
+  parseTrailers,
 } from "./origin-head.ts";
 import { HeldText } from "./origin-text.ts";
 
@@ -173,7 +173,7 @@ export class AnswerParser {
     }
     const fields = text.until(bytes, at, headEnd, ANSWER_HEAD_BYTES_MAX);
     if (fields === undefined) return bytes.length;
-    return this.endAt(bytes, text.next, parseFields(fields, lineEnd.length));
+    return this.endAt(bytes, text.next, parseTrailers(fields, lineEnd.length));
   }
 
   private endAt(bytes: Buffer, at: number, trailers: FieldList): number {

@@ -36,6 +36,7 @@ export class HeldText {
       return bytes.toString("latin1", at, end);
     }
     this.append(bytes, at, mark, bytesMax);
+    this.checkLines(0);
     return undefined;
   }
 
@@ -44,6 +45,7 @@ export class HeldText {
     this.append(bytes, at, mark, bytesMax);
     const end = this.held.subarray(0, this.heldBytes).indexOf(mark, Math.max(0, before - mark.length + 1));
     if (end < 0) {
+      this.checkLines(before);
       if (this.heldBytes === bytesMax + mark.length) throw tooLarge(bytesMax);
       return undefined;
     }
@@ -59,12 +61,13 @@ export class HeldText {
     const end = Math.min(bytes.length, at + bytesMax + mark.length - before);
     if (before === 0 && end < bytes.length) throw tooLarge(bytesMax);
     this.hold(bytes.subarray(at, end));
-    for (
-      let lf = this.held.indexOf(LF, before);
-      lf >= 0 && lf < this.heldBytes;
-      lf = this.held.indexOf(LF, lf + 1)
-    )
-      if (this.held[lf - 1] !== CR) throw malformed("ended a line with LF alone");
+  }
+
+  /** Of what is held from `from` on: who never sends CR would be waited for in vain. Error: ANSWER_MALFORMED. */
+  private checkLines(from: number): void {
+    const { held, heldBytes } = this;
+    for (let lf = held.indexOf(LF, from); lf >= 0 && lf < heldBytes; lf = held.indexOf(LF, lf + 1))
+      if (held[lf - 1] !== CR) throw malformed("ended a line with LF alone");
   }
 
   hold(bytes: Uint8Array): void {
