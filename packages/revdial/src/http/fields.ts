@@ -24,9 +24,3 @@ export function pairsOf(fields: FieldObject): [string, string][] {
 export function isUndone(coding: string): boolean {
   return coding.toLowerCase() === "chunked";
 }
-
-/** For answers: nobody asked the origin for another coding. */
-export function checkCoding(coding: string | undefined): void {
-  if (coding !== undefined && !isUndone(coding))
-    throw new Error(`the target used the transfer coding ${coding}`);
-}

@@ -3,7 +3,7 @@
  * the place where the body ends come out. What two readers might take differently is refused.
  */
 import { isBlankAt, isFieldContent, isToken } from "../head.ts";
-import { checkCoding } from "./fields.ts";
+import { isUndone } from "./fields.ts";
 
 /** Fields of one head or of one trailer section. The tunnel takes fewer (`headersMax`), but some of these do not travel. */
 export const ANSWER_FIELDS_MAX = 1024;
@@ -48,7 +48,7 @@ const SPACE = 0x20;
 const versionOf: Readonly<Record<string, 0 | 1>> = { "HTTP/1.0 ": 0, "HTTP/1.1 ": 1 };
 
 /**
- * `text` is the head without the empty line that ends it. Errors: AnswerError, and that of `checkCoding`.
+ * `text` is the head without the empty line that ends it. Error: AnswerError.
  */
 export function parseHead(text: string): AnswerHead {
   const lineEnd = text.indexOf("\r\n");
@@ -121,7 +121,8 @@ function framed(minor: 0 | 1, status: number, fields: FieldList): AnswerHead {
     else if (name === "upgrade") upgrade = true;
   }
   if (status < 200 && minor === 0) throw malformed("sent a head below 200 in HTTP/1.0"); // RFC 9110 §15.2
-  checkCoding(coding);
+  // Nobody asked the origin for another one.
+  if (coding !== undefined && !isUndone(coding)) throw malformed(`used the transfer coding ${coding}`);
   if (coding !== undefined && minor === 0) throw malformed("sent chunks in HTTP/1.0");
   if (coding !== undefined && length !== undefined) throw malformed("sent both a length and chunks");
   if (!isKept(minor, connection)) keepMs = 0;

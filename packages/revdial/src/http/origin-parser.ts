@@ -71,7 +71,7 @@ export class AnswerParser {
     this.text.clear();
   }
 
-  /** Errors: AnswerError, that of `checkCoding`, and what the sink throws. */
+  /** Errors: AnswerError, and what the sink throws. */
   feed(bytes: Buffer): void {
     for (let at = 0; at < bytes.length && this.state !== IDLE; ) at = this.step(bytes, at);
   }
