@@ -20,6 +20,7 @@ export interface Asking {
   failures: unknown[];
   /** The origin's ends of connections, in the order in which they came. */
   connections: Socket[];
+  origin: Server;
   /** What the origin was asked, by method and path. */
   asked: string[];
 }
@@ -63,6 +64,7 @@ export async function asking(
     tunnel: right,
     failures,
     connections,
+    origin,
     asked,
     async ask(path = "/", method = "GET") {
       const { status, body } = await right.request({ service: "web", method, path });

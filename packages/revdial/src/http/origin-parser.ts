@@ -61,7 +61,6 @@ export class AnswerParser {
     this.toHead = method === "HEAD";
     this.toUpgrade = toUpgrade;
     this.state = HEAD;
-    this.text.clear();
   }
 
   /** Nobody waits for an answer any more: the sink is not called again. */
