@@ -33,6 +33,8 @@ export class OriginConnection {
   /** Until when it may be kept unused. */
   keptUntilMs = 0;
   private user: ConnectionUser | undefined;
+  /** Its socket belongs to somebody else. */
+  private given = false;
   /** Told when it dies while it is nobody's. */
   private readonly onGone: (connection: OriginConnection) => void;
   private readonly timer: Timer;
@@ -45,7 +47,7 @@ export class OriginConnection {
     this.timer = clock.setTimer(connectTimeoutMs, () => this.lost(new Error("connect timeout")));
     this.socket
       .on("connect", () => this.opened())
-      .on("data", (bytes) => this.read(bytes))
+      .on("data", this.onData)
       .on("drain", () => this.user?.onDrain())
       .on("end", () => this.ended())
       .on("error", (error) => this.lost(error))
@@ -77,14 +79,14 @@ export class OriginConnection {
     this.lost(cut());
   }
 
-  /** Gives the socket away: nothing of what happens to it concerns us from now on. */
-  detach(): Socket {
+  /** Gives the socket away, paused: nothing of what happens to it concerns us from now on. */
+  give(): Socket {
     this.user = undefined;
-    this.socket.pause().removeAllListeners("data").removeAllListeners("end").removeAllListeners("error");
-    return this.socket.removeAllListeners("close").removeAllListeners("drain");
+    this.given = true;
+    return this.socket.off("data", this.onData).pause();
   }
 
-  private read(bytes: Buffer): void {
+  private readonly onData = (bytes: Buffer): void => {
     // Nobody has asked: whatever it says, and to whom, nobody will know.
     if (this.user === undefined) return this.lost(cut());
     this.heard = true;
@@ -93,9 +95,10 @@ export class OriginConnection {
     } catch (error) {
       this.lost(error as Error);
     }
-  }
+  };
 
   private ended(): void {
+    if (this.given) return;
     try {
       if (this.user !== undefined) this.parser.end();
       else this.lost(cut());
@@ -105,6 +108,7 @@ export class OriginConnection {
   }
 
   private lost(error: Error): void {
+    if (this.given) return;
     const { user } = this;
     this.user = undefined;
     this.timer.cancel();

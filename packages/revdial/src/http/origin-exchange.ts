@@ -5,7 +5,7 @@ import type { ConnectionUser, OriginConnection } from "./origin-connection.ts";
 import type { AnswerHead, FieldList } from "./origin-head.ts";
 import type { OriginPool } from "./origin-pool.ts";
 import { isRepeatable, type RequestHead, requestHead, Upload } from "./origin-request.ts";
-import { authority, unreachable } from "./origin-target.ts";
+import { unreachable } from "./origin-target.ts";
 
 /** Resolves when the answer has been given to `reply`, and an upgraded connection is over; rejects with what prevented it. */
 export function forwardExchange(pool: OriginPool, request: IncomingRequest, reply: Reply): Promise<void> {
@@ -42,7 +42,7 @@ class OriginExchange implements ConnectionUser {
   private start(): void {
     const { pool, request, reply } = this;
     if (reply.over) return this.resolve();
-    this.head = requestHead(authority(pool.target), request);
+    this.head = requestHead(pool.host, request);
     const upgrade = request.upgrade !== undefined;
     this.connection = upgrade ? undefined : pool.take(this);
     this.kept = this.connection !== undefined;
@@ -118,7 +118,7 @@ class OriginExchange implements ConnectionUser {
 
   onSwitch(fields: FieldList, rest: Buffer): void {
     const accepted = this.reply.accept(fields);
-    const socket = this.connection?.detach();
+    const socket = this.connection?.give();
     this.leave();
     if (socket === undefined) return;
     if (rest.length > 0) socket.unshift(rest);

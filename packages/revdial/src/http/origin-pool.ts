@@ -1,7 +1,7 @@
 /** The connections to one origin: those that nobody uses are kept for a while, and the one used last is used first. */
 import { type Clock, systemClock, type Timer } from "../clock.ts";
 import { type ConnectionUser, OriginConnection } from "./origin-connection.ts";
-import type { ForwardTarget } from "./origin-target.ts";
+import { authority, type ForwardTarget } from "./origin-target.ts";
 
 export interface OriginPoolOptions {
   target: ForwardTarget;
@@ -13,7 +13,9 @@ export interface OriginPoolOptions {
 }
 
 export class OriginPool {
-  readonly target: ForwardTarget;
+  /** What `Host` says to the origin. */
+  readonly host: string;
+  private readonly target: ForwardTarget;
   private readonly connectTimeoutMs: number;
   private readonly idleConnectionsMax: number;
   private readonly clock: Clock;
@@ -25,6 +27,7 @@ export class OriginPool {
   private readonly gone = (connection: OriginConnection) => this.forget(connection);
 
   constructor({ target, connectTimeoutMs, idleConnectionsMax, clock = systemClock }: OriginPoolOptions) {
+    this.host = authority(target);
     this.target = target;
     this.connectTimeoutMs = connectTimeoutMs;
     this.idleConnectionsMax = idleConnectionsMax;
