@@ -151,6 +151,39 @@ describe("a forwarded request", () => {
     expect(connections).toHaveLength(2);
   });
 
+  it("waits with its upload for an origin that does not read, and has it whole in the end", async () => {
+    // Ends as a head does: the origin forgets what it has looked at.
+    const part = Buffer.from(`${"a".repeat(65_532)}\r\n\r\n`);
+    const CHUNKS = 1024;
+    const bytes = CHUNKS * part.length;
+    let taken = 0;
+    async function* body(): AsyncIterable<Uint8Array> {
+      for (; taken < CHUNKS; taken += 1) yield part;
+    }
+    const paused = signal<Socket>();
+    const length = { headers: [["content-length", String(bytes)]] as HeaderList };
+    const { ask } = await asking(
+      (socket, head) => {
+        const whole = head.length + "\r\n\r\n".length + bytes;
+        socket.on("data", () => {
+          if (socket.bytesRead === whole) socket.write(ok("all"));
+        });
+        paused.give(socket.pause());
+      },
+      {},
+      changed({ ...length, method: "POST", hasBody: true, body: body() }),
+    );
+    const answer = ask();
+    const origin = await paused.seen;
+    for (let before = -1; before < taken; ) {
+      before = taken;
+      for (let turn = 0; turn < 200; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(taken).toBeLessThan(CHUNKS / 2);
+    origin.resume();
+    expect(await answer).toBe("200 all");
+  });
+
   it("that is given up before its answer cuts its connection", async () => {
     const asked = signal<Socket>();
     const { tunnel, pool } = await asking((socket) => asked.give(socket));
