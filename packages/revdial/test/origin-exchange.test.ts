@@ -184,6 +184,21 @@ describe("a forwarded request", () => {
     expect(await answer).toBe("200 all");
   });
 
+  it("whose upload still waits for its origin when the answer is whole leaves no connection behind", async () => {
+    const body = Buffer.alloc(16 * 1024 * 1024);
+    const change = {
+      headers: [["content-length", String(body.length)]] as HeaderList,
+      method: "POST",
+      hasBody: true,
+      body: (async function* () {
+        yield body;
+      })(),
+    };
+    const { ask, pool } = await asking((socket) => void socket.pause().write(ok()), {}, changed(change));
+    expect(await ask()).toBe("200 ok");
+    expect(pool.idleConnections).toBe(0);
+  });
+
   it("that is given up before its answer cuts its connection", async () => {
     const asked = signal<Socket>();
     const { tunnel, pool } = await asking((socket) => asked.give(socket));

@@ -99,9 +99,11 @@ class OriginExchange implements ConnectionUser {
 
   onEnd(trailers: FieldList, keepMs: number): void {
     const { connection, request, reply, upload } = this;
-    const asked = upload === undefined || upload.done;
+    const uploaded = upload === undefined || upload.done;
     this.leave();
     if (connection !== undefined) {
+      // What still waits to be written, its origin may never read: another request would wait behind it.
+      const asked = uploaded && connection.socket.writableLength === 0;
       if (keepMs > 0 && asked && request.upgrade === undefined) {
         this.unpause(connection);
         this.pool.keep(connection, keepMs);

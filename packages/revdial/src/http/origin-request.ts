@@ -110,6 +110,7 @@ export class Upload {
     void this.source.stop();
   }
 
+  /** An empty chunk would be the last: BodySource gives none. */
   private put(chunk: Uint8Array): boolean {
     const { socket, left } = this;
     if (left === undefined) {
