@@ -108,7 +108,8 @@ export class Stack {
       await Promise.all(options.hosts.map((plan) => (stack as Stack).startHost(plan)));
       await stack.until("every wolf is online", async (api) => {
         const { body } = await api.call("listWolves", { query: { status: "online" } });
-        const online = new Set(body.map((wolf) => wolf.name));
+        // A wolf is online from its registration on, and takes sessions once its tunnel is here.
+        const online = new Set(body.flatMap(({ name, tunnel }) => (tunnel?.rtt_ms == null ? [] : [name])));
         return options.hosts.every((plan) => online.has(plan.name));
       });
       return stack;
