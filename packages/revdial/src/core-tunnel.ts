@@ -11,7 +11,7 @@ import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
 import { DispatchEnd } from "./dispatch-end.ts";
 import { TunnelDispatcher } from "./dispatcher.ts";
 import { EffectQueue } from "./effect-queue.ts";
-import { RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
+import { beforeSending, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
 import { checkHandler, goawayEnd, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
 import type { Message, OpenHead } from "./frame.ts";
 import { type HeaderList, travellingTrailers, withLength } from "./head.ts";
@@ -19,7 +19,7 @@ import { limitsOf, type TunnelLimits } from "./limits.ts";
 import { Milestones } from "./milestones.ts";
 import { checkNotice, type NoticeListener, NoticeListeners } from "./notices.ts";
 import { Observer, type TunnelMetrics } from "./observe.ts";
-import { checkCloseOptions, checkTunnelOptions } from "./options.ts";
+import { checkCloseOptions, checkTunnelOptions, coreOptionsOf } from "./options.ts";
 import { RequestEnd, socketOf } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
 import type { Transport } from "./transport.ts";
@@ -87,16 +87,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.notices = new NoticeListeners(this.report);
     this.ends = new ChannelEnds(this.observer, this.report);
     this.wake = new Wake(this.clock, () => this.contain(() => this.tick()));
-    const coreOptions = {
-      limits: this.limits,
-      dialled,
-      agent: options.agent ?? "revdial",
-      incarnation: BigInt(options.incarnation ?? 0),
-      features: options.features ?? [],
-      pingIntervalMs: options.pingIntervalMs ?? 5000,
-      deadAfterMs: options.deadAfterMs ?? 14_500,
-    };
-    this.core = new Core(coreOptions, this.clock.now());
+    this.core = new Core(coreOptionsOf(options, this.limits, dialled), this.clock.now());
     this.wire.start({
       bytes: () => {
         this.heardAt = this.clock.now();
@@ -130,12 +121,12 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
-    const head = openHead(request);
-    if (request.signal?.aborted) {
-      throw new RevdialError("CANCELLED", "cancelled before it was sent", { cause: request.signal.reason });
-    }
     const end = new RequestEnd(this, request);
-    end.start(this.open(head, isEmpty(request.body) && request.upgrade === undefined, end));
+    const channel = beforeSending(() => {
+      const head = openHead(request);
+      return this.open(head, isEmpty(request.body) && request.upgrade === undefined, end);
+    });
+    end.start(channel);
     return end.answer;
   }
 

@@ -88,7 +88,8 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     this.reason = reason;
     this.cause = reason;
     // Without a channel nobody else tells the handler.
-    if (this.channel === 0 || this.closed) return this.failed(reason);
+    if (this.channel === 0) return this.failed(reason);
+    if (this.closed) return this.failed(ofThisExchange(reason));
     this.port.reset(this.channel, "CANCELLED", "cancelled by the caller");
   }
 
@@ -188,7 +189,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     } catch (error) {
       // Not `abort`: undici's retry interceptor throws here what it wants to hear of, and must not find us aborted.
       this.over = false;
-      this.failed(errorOf(error));
+      this.failed(ofThisExchange(errorOf(error)));
     }
   }
 
@@ -201,7 +202,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     this.closed = true;
     this.sender?.stop();
     this.socket?.onClosed(error);
-    const failure = this.reason ?? error;
+    const failure = this.reason ? ofThisExchange(this.reason, error) : error;
     if (failure && !this.socket) this.failed(failure);
   }
 }
@@ -215,6 +216,16 @@ export function requestOf(service: string, options: DispatchOptions): TunnelRequ
   const path = query ? withQuery(options.path, query) : options.path;
   const upgrade = method === "CONNECT" ? "" : upgradeOf(options.upgrade);
   return { service, method, path, headers, body, trailers, deadlineMs, upgrade };
+}
+
+/**
+ * What a RevdialError that was thrown at us says of sending is about another exchange, or about none: the handler hears
+ * of it as the cause of how its own `ended`.
+ */
+function ofThisExchange(thrown: Error, ended?: RevdialError): Error {
+  if (!(thrown instanceof RevdialError)) return thrown;
+  const cause = thrown;
+  return ended ?? new RevdialError("CANCELLED", "given up by the caller", { cause, sent: "may-have-run" });
 }
 
 function upgradeOf(upgrade: DispatchOptions["upgrade"]): string | undefined {

@@ -3,7 +3,7 @@
  * generations of undici's handler interface are served: `onResponseStart` (undici 7 and later) and `onHeaders` (fetch of Node 18 to 24).
  */
 import { type DispatchHandler, type DispatchOptions, type Exchange, errorOf } from "./dispatching.ts";
-import { RevdialError } from "./errors.ts";
+import { beforeSending, RevdialError } from "./errors.ts";
 import { fromLegacy, isLegacy } from "./legacy-handler.ts";
 
 /** A method's type, as undici's is: options and handlers of the one may then be given to the other. */
@@ -65,8 +65,10 @@ export class TunnelDispatcher extends UndiciMembers {
     const modern = isLegacy(handler) ? fromLegacy(handler) : handler;
     const exchange = this.exchange(modern);
     try {
-      if (this.closed || this.destroyed) throw new RevdialError("CLOSED", "the dispatcher is closed");
-      exchange.start(options);
+      beforeSending(() => {
+        if (this.closed || this.destroyed) throw new RevdialError("CLOSED", "the dispatcher is closed");
+        exchange.start(options);
+      });
       return true;
     } catch (error) {
       exchange.failed(errorOf(error));

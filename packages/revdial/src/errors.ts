@@ -109,7 +109,8 @@ export interface RevdialErrorOptions {
 /** The only error this library throws or rejects with. Match on `code`, never on the message. */
 export class RevdialError extends Error {
   readonly code: RevdialErrorCode;
-  readonly sent: RequestFate;
+  /** What became of the request; undefined where the error is not about the sending of one, such as a body read twice. */
+  readonly sent: RequestFate | undefined;
   readonly status: number | undefined;
   readonly retryAfterMs: number | undefined;
   readonly detail: string | undefined;
@@ -118,9 +119,19 @@ export class RevdialError extends Error {
     super(`${code}: ${message}`, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "RevdialError";
     this.code = code;
-    this.sent = options.sent ?? "not-sent";
+    this.sent = options.sent;
     this.status = options.status;
     this.retryAfterMs = options.retryAfterMs;
     this.detail = options.detail;
+  }
+}
+
+/** What comes before a request leaves: whatever it throws, nothing was sent. */
+export function beforeSending<Result>(run: () => Result): Result {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof RevdialError) (error as { sent: RequestFate | undefined }).sent ??= "not-sent";
+    throw error;
   }
 }

@@ -3,7 +3,7 @@ import { BodySource } from "./body-source.ts";
 import type { ChannelPort } from "./channel-end.ts";
 import type { Effect } from "./core-events.ts";
 import { checkOpen } from "./encode.ts";
-import { goawayCodeName, RevdialError } from "./errors.ts";
+import { beforeSending, goawayCodeName, RevdialError } from "./errors.ts";
 import { channelKinds, type OpenHead } from "./frame.ts";
 import { type HeaderList, takeLength, takeTraceparent, travellingHeaders } from "./head.ts";
 import type { Body, RequestHandler, TunnelEnd, TunnelRequest } from "./tunnel.ts";
@@ -47,7 +47,13 @@ export function checkTypes(request: TunnelRequest): void {
   checkCall(onInterim, "onInterim");
 }
 
-/** Errors, not sent: DEADLINE, ARGUMENT, HEAD_INVALID, BODY_LENGTH. */
+/** Error: CANCELLED. */
+export function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted)
+    throw new RevdialError("CANCELLED", "cancelled before it was sent", { cause: signal.reason });
+}
+
+/** Errors: CANCELLED, DEADLINE, ARGUMENT, HEAD_INVALID, BODY_LENGTH. */
 export function openHead(request: TunnelRequest): OpenHead {
   checkTypes(request);
   const { service, method, path, headers = [], deadlineMs, upgrade } = request;
@@ -55,6 +61,7 @@ export function openHead(request: TunnelRequest): OpenHead {
     throw new RevdialError("DEADLINE", "the deadline has passed");
   if (upgrade !== undefined && !isEmpty(request.body))
     throw new RevdialError("ARGUMENT", "an upgrade has no body: write to its socket");
+  checkAborted(request.signal);
   const fields = travellingHeaders(headers);
   const traced = takeTraceparent(fields);
   const said = takeLength(fields);
@@ -71,9 +78,9 @@ export function openHead(request: TunnelRequest): OpenHead {
   };
 }
 
-/** Throws what no tunnel would send, whatever its peer takes. The errors of `openHead` and of the codec. */
+/** Throws what no tunnel would send, whatever its peer takes. The errors of `openHead` and of the codec, not sent. */
 export function checkSendable(request: TunnelRequest): void {
-  checkOpen(openHead(request));
+  beforeSending(() => checkOpen(openHead(request)));
 }
 
 /**

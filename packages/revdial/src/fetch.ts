@@ -1,7 +1,7 @@
 /** A tunnel's service as a `fetch`-like function, so that an HTTP client written for fetch works through a tunnel. */
-import { RevdialError } from "./errors.ts";
+import { beforeSending, RevdialError } from "./errors.ts";
 import { type BodyInput, bodyOf, type HeaderInput, pairsOf } from "./fetch-input.ts";
-import type { Tunnel } from "./tunnel.ts";
+import type { Tunnel, TunnelRequest } from "./tunnel.ts";
 
 export interface TunnelFetchInit {
   method?: string | undefined;
@@ -24,23 +24,29 @@ const bodiless = new Set([101, 103, 204, 205, 304]);
  */
 export function tunnelFetch(tunnel: Pick<Tunnel, "request">, service: string): TunnelFetch {
   return async (input, init = {}) => {
-    const given = requestOf(input);
-    const method = (init.method ?? given?.method ?? "GET").toUpperCase();
-    const headers = pairsOf(init.headers ?? given?.headers);
-    const body = bodyOf(init.body ?? bodyOfRequest(given), headers);
-    const { deadlineMs } = init;
-    const signal = (init.signal === undefined ? given?.signal : init.signal) ?? undefined;
-    const path = requestPath(given?.url ?? (input as string | URL));
-    const reply = await tunnel.request({ service, method, path, headers, body, deadlineMs, signal });
-    const empty = bodiless.has(reply.status) || method === "HEAD";
+    const request = beforeSending(() => requestOf(service, input, init));
+    const reply = await tunnel.request(request);
+    const empty = bodiless.has(reply.status) || request.method === "HEAD";
     if (empty) await reply.body[Symbol.asyncIterator]().return?.();
     const fields = new Headers(reply.headers.map(([name, value]): [string, string] => [name, value]));
     return new Response(empty ? null : readable(reply.body), { status: reply.status, headers: fields });
   };
 }
 
+/** Error: ARGUMENT. */
+function requestOf(service: string, input: string | URL | Request, init: TunnelFetchInit): TunnelRequest {
+  const given = givenRequest(input);
+  const method = (init.method ?? given?.method ?? "GET").toUpperCase();
+  const headers = pairsOf(init.headers ?? given?.headers);
+  const body = bodyOf(init.body ?? bodyOfRequest(given), headers);
+  const { deadlineMs } = init;
+  const signal = (init.signal === undefined ? given?.signal : init.signal) ?? undefined;
+  const path = requestPath(given?.url ?? (input as string | URL));
+  return { service, method, path, headers, body, deadlineMs, signal };
+}
+
 /** Also the Request of another undici than this process's. */
-function requestOf(input: unknown): Request | undefined {
+function givenRequest(input: unknown): Request | undefined {
   if (typeof input === "string" || input instanceof URL) return undefined;
   if (typeof input === "object" && input !== null && typeof (input as Request).url === "string")
     return input as Request;

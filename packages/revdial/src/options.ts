@@ -1,8 +1,9 @@
 /** What programs may set: one table of names and bounds for each place where options come in, and the checks beyond numbers. */
 import { type Bounds, checkNumbers, TIMER_MS_MAX, U32_MAX } from "./bounds.ts";
+import type { CoreOptions } from "./core-events.ts";
 import type { DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
-import { limitsOf } from "./limits.ts";
+import { limitsOf, type TunnelLimits } from "./limits.ts";
 import type { CloseOptions, TunnelOptions } from "./tunnel.ts";
 
 type Table<Options> = Readonly<Partial<Record<keyof Options & string, Bounds>>>;
@@ -49,6 +50,13 @@ export function checkTunnelOptions(options: TunnelOptions): void {
     throw argument("the clock has no now and setTimer");
   if (onHandlerError !== undefined && typeof onHandlerError !== "function")
     throw argument("onHandlerError is no function");
+}
+
+/** What a tunnel's core is told, with the defaults of what its program left out. */
+export function coreOptionsOf(options: TunnelOptions, limits: TunnelLimits, dialled: boolean): CoreOptions {
+  const { agent = "revdial", incarnation = 0, features = [] } = options;
+  const { pingIntervalMs = 5000, deadAfterMs = 14_500 } = options;
+  return { limits, dialled, agent, incarnation: BigInt(incarnation), features, pingIntervalMs, deadAfterMs };
 }
 
 /** What would otherwise show up at the peer, as a violation. */

@@ -5,7 +5,7 @@
 import type { Duplex } from "node:stream";
 import { requestOf } from "./dispatch-end.ts";
 import type { DispatchController, DispatchHandler, DispatchOptions, Exchange } from "./dispatching.ts";
-import { RevdialError } from "./errors.ts";
+import { beforeSending, RevdialError } from "./errors.ts";
 import { checkSendable, warn } from "./exchange.ts";
 import type { Tunnel } from "./tunnel.ts";
 
@@ -49,7 +49,7 @@ export class SetExchange implements Exchange, DispatchHandler, DispatchControlle
     this.handler.onRequestStart?.(this, {});
     const { body, deadlineMs } = options;
     const replayable = !body || typeof body === "string" || body instanceof Uint8Array;
-    const check = () => checkSendable(requestOf(this.service, options));
+    const check = () => checkSendable(beforeSending(() => requestOf(this.service, options)));
     const call = { deadlineMs, signal: this.cancelled.signal, replayable, check };
     this.overMembers(call, (member, leftMs) =>
       this.over(member, leftMs === undefined ? options : { ...options, deadlineMs: leftMs }),

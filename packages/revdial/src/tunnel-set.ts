@@ -1,8 +1,8 @@
 /** Several tunnels to one peer as one: the least loaded is asked, and what was not sent is sent over another. */
 import { type Clock, systemClock } from "./clock.ts";
 import { TunnelDispatcher } from "./dispatcher.ts";
-import { RevdialError, type RevdialErrorCode } from "./errors.ts";
-import { checkHandler, checkSendable, checkTypes } from "./exchange.ts";
+import { beforeSending, RevdialError, type RevdialErrorCode } from "./errors.ts";
+import { checkAborted, checkHandler, checkSendable, checkTypes } from "./exchange.ts";
 import { checkListener, checkNotice } from "./notices.ts";
 import { checkCloseOptions } from "./options.ts";
 import { socketOf } from "./request-end.ts";
@@ -138,7 +138,7 @@ class Members implements TunnelSet {
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
-    checkTypes(request);
+    beforeSending(() => checkTypes(request));
     const { deadlineMs, signal, body } = request;
     const replayable = body === undefined || body instanceof Uint8Array;
     const check = () => checkSendable(request);
@@ -253,23 +253,19 @@ class Members implements TunnelSet {
   }
 
   private check({ signal, deadlineMs }: SetCall, deadlineAt: number | undefined): void {
-    if (signal?.aborted)
-      throw new RevdialError("CANCELLED", "cancelled before it was sent", { cause: signal.reason });
+    beforeSending(() => checkAborted(signal));
     // A deadline that was none from the start is the tunnel's to judge.
     if (deadlineAt !== undefined && (deadlineMs ?? 0) > 0 && this.clock.now() >= deadlineAt) throw late();
   }
 
   /** Until a member is ready; rejects with DEADLINE, CANCELLED, CLOSED or REFUSED, all not sent. */
   private async wait({ signal }: SetCall, deadlineAt: number | undefined): Promise<void> {
-    if (deadlineAt === undefined) throw new RevdialError("CLOSED", "no tunnel is up");
+    if (deadlineAt === undefined) throw unsent("CLOSED", "no tunnel is up");
     if (this.waiters.size >= this.waitersMax)
-      throw new RevdialError("REFUSED", `${this.waitersMax} requests wait for a tunnel already`);
+      throw unsent("REFUSED", `${this.waitersMax} requests wait for a tunnel already`);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter: Waiter = { wake: resolve, fail: reject };
-    const cancel = () =>
-      reject(
-        new RevdialError("CANCELLED", "cancelled while waiting for a tunnel", { cause: signal?.reason }),
-      );
+    const cancel = () => reject(unsent("CANCELLED", "cancelled while waiting for a tunnel", signal?.reason));
     const timer =
       deadlineAt === Number.POSITIVE_INFINITY
         ? undefined
@@ -291,5 +287,7 @@ function isRetryable(error: unknown): error is RevdialError {
 }
 
 const argument = (message: string) => new RevdialError("ARGUMENT", message);
-const closedError = () => new RevdialError("CLOSED", "the tunnel set is closed");
-const late = () => new RevdialError("DEADLINE", "no tunnel came up in time");
+const unsent = (code: RevdialErrorCode, message: string, cause?: unknown) =>
+  new RevdialError(code, message, { cause, sent: "not-sent" });
+const closedError = () => unsent("CLOSED", "the tunnel set is closed");
+const late = () => unsent("DEADLINE", "no tunnel came up in time");

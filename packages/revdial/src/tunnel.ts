@@ -188,7 +188,10 @@ export interface Tunnel {
   readonly load: number;
   /** Counters and gauges of now. Events are on the diagnostics channels "revdial:tunnel" and "revdial:channel". */
   readonly metrics: TunnelMetrics;
-  /** Resolves at the response head. Rejects with a RevdialError whose `sent` says whether it may have run. */
+  /**
+   * Resolves at the response head. Rejects with a RevdialError whose `sent` says whether it may have run. A body or trailers of
+   * the caller's that fail on the way are CANCELLED, with what was wrong as the `cause`.
+   */
   request(request: TunnelRequest): Promise<TunnelResponse>;
   /**
    * Opens a byte stream to a service of the far end. Rejects with a RevdialError; SOCKET_REFUSED (`status`, `detail`)
@@ -197,7 +200,8 @@ export interface Tunnel {
   connect(service: string, options?: ConnectOptions): Promise<Duplex>;
   /**
    * The service for undici and `fetch`: `fetch("http://any.host/path", { dispatcher })`. Its own options: `deadlineMs`.
-   * Failures reach the handler as RevdialErrors (in fetch: the `cause`). What differs from undici: TunnelDispatcher.
+   * Failures reach the handler as RevdialErrors (in fetch: the `cause`), as in `request`; what the handler or the body throws
+   * itself as it is, unless that is a RevdialError: it speaks of another exchange. What differs from undici: TunnelDispatcher.
    */
   dispatcher(service: string): TunnelDispatcher;
   /** Sets the one handler (a second is ARGUMENT); without it every request of the peer is refused with SERVICE_UNKNOWN. */
