@@ -27,7 +27,7 @@ export function tunnelFetch(tunnel: Pick<Tunnel, "request">, service: string): T
     const request = beforeSending(() => requestOf(service, input, init));
     const reply = await tunnel.request(request);
     const empty = bodiless.has(reply.status) || request.method === "HEAD";
-    if (empty) await reply.body[Symbol.asyncIterator]().return?.();
+    if (empty) void drain(reply.body);
     const fields = new Headers(reply.headers.map(([name, value]): [string, string] => [name, value]));
     return new Response(empty ? null : readable(reply.body), { status: reply.status, headers: fields });
   };
@@ -43,6 +43,15 @@ function requestOf(service: string, input: string | URL | Request, init: TunnelF
   const signal = (init.signal === undefined ? given?.signal : init.signal) ?? undefined;
   const path = requestPath(given?.url ?? (input as string | URL));
   return { service, method, path, headers, body, deadlineMs, signal };
+}
+
+/** To its end: to leave before it would tell the handler that nobody wants an answer which is all there. */
+async function drain(body: AsyncIterable<Uint8Array>): Promise<void> {
+  try {
+    for await (const _ of body);
+  } catch {
+    // The head said everything.
+  }
 }
 
 /** Also the Request of another undici than this process's. */

@@ -9,7 +9,7 @@ import {
   tunnelFetch,
 } from "../src/index.ts";
 import { type TunnelPair, tunnelPair } from "../src/testing/index.ts";
-import { collect, failure, signal, text } from "./support.ts";
+import { collect, failure, signal, text, until } from "./support.ts";
 
 interface Seen {
   headers: HeaderList;
@@ -209,6 +209,49 @@ describe("a dispatcher", () => {
       .dispatcher("web")
       .dispatch(undefined as never, { onResponseError: (_, error) => told.give(error) });
     expect(await told.seen).toMatchObject({ code: "ARGUMENT", sent: "not-sent" });
+  });
+});
+
+describe("tunnelFetch of an answer that has no body", () => {
+  it.each([
+    ["HEAD", 200],
+    ["GET", 204],
+    ["GET", 304],
+  ])("resolves at its head, and lets the handler end it (%s, %i)", async (method, status) => {
+    const { left, right, ready } = tunnelPair();
+    const [heard, ended] = [signal(), signal<unknown>()];
+    right.onNotice(() => heard.give());
+    right.serve(async (_request, reply) => {
+      reply.onClose(ended.give);
+      reply.head(status);
+      await heard.seen;
+      reply.end();
+    });
+    await ready;
+    const answer = await tunnelFetch(left, "web")("/", { method });
+    expect([answer.status, answer.body]).toEqual([status, null]);
+    // It overtakes nothing that has been said by now.
+    left.notify("resolved", new Uint8Array());
+    expect(await ended.seen).toBeUndefined();
+    expect(right.metrics.resets).toEqual({});
+    left.destroy();
+    await right.closed;
+  });
+
+  it("does not mind that the answer breaks off behind its head", async () => {
+    const { left, right, ready } = tunnelPair({ both: { onHandlerError: () => undefined } });
+    const resolved = signal();
+    right.serve(async (_request, reply) => {
+      reply.head(204);
+      await resolved.seen;
+      throw new Error("a handler failed");
+    });
+    await ready;
+    expect((await tunnelFetch(left, "web")("/")).status).toBe(204);
+    resolved.give();
+    await until(() => left.metrics.resets.HANDLER_FAILED === 1);
+    left.destroy();
+    await right.closed;
   });
 });
 
