@@ -33,6 +33,8 @@ export type LocalEvent =
   | { do: "goaway"; code: WireCodeName; retryAfterMs: number; reason: string }
   /** Time has passed. `heardAt`: when the last byte of the peer came, of a message that need not be whole. */
   | { do: "tick"; heardAt?: number | undefined }
+  /** The peer has sent a text message. */
+  | { do: "text" }
   /** The transport is gone or about to be: nothing comes out any more. */
   | { do: "stop" };
 
@@ -58,6 +60,8 @@ export type Effect =
   | { effect: "finished"; channel: number }
   | { effect: "notice"; notice: string; payload: Uint8Array }
   | { effect: "goaway"; code: number; retryAfterMs: number; reason: string; lastChannel: number }
+  /** We go away: no new channel is opened. */
+  | { effect: "leaving"; reason: string }
   | { effect: "rtt"; ms: number }
   /** The tunnel is over. One last `nextMessage` may hold a GOAWAY; after it there is nothing, whatever is put in. */
   | { effect: "close"; code: RevdialErrorCode; reason: string };

@@ -93,8 +93,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
         this.heardAt = this.clock.now();
       },
       message: (message) => this.contain(() => this.input(this.observer.received(message))),
-      foreign: (code, reason) =>
-        this.finishTunnel({ code, reason }, code === "MESSAGE_NOT_BINARY" ? 1003 : 1002),
+      text: () => this.contain(() => this.input({ do: "text" })),
+      foreign: (reason) => this.finishTunnel({ code: "PROTOCOL_VERSION", reason }, 1002),
       drain: () => this.contain(() => this.flush()),
       closed: (reason) => this.transportClosed(reason),
     });
@@ -224,7 +224,6 @@ class CoreTunnel implements Tunnel, ChannelPort {
       this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001),
     );
     this.input({ do: "goaway", code, retryAfterMs, reason });
-    this.milestones.goingAway.resolve({ code: "CLOSED", reason });
     return this.closed;
   }
 
@@ -330,6 +329,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
         this.peerGoaway = goawayEnd(effect);
         this.milestones.goingAway.resolve(this.peerGoaway);
         return;
+      case "leaving":
+        return this.milestones.goingAway.resolve({ code: "CLOSED", reason: effect.reason });
       case "rtt":
         this.rttMs = effect.ms;
         this.observer.answered();
@@ -352,7 +353,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
     if (code === "DEAD_PEER") return this.finishTunnel({ code, reason }, "terminate");
     const last = this.core.nextMessage(this.clock.now()).parts;
     if (last !== undefined && !this.transportGone) this.wire.send(last);
-    if (code !== "CLOSED") return this.finishTunnel({ code, reason }, 1002);
+    if (code !== "CLOSED")
+      return this.finishTunnel({ code, reason }, code === "MESSAGE_NOT_BINARY" ? 1003 : 1002);
     this.finishTunnel(this.orderlyEnd(reason), 1000);
   }
 

@@ -25,6 +25,10 @@ import { Scheduler } from "./scheduler.ts";
 
 const none: readonly Effect[] = [];
 const CHANNEL_ID_MAX = 0xffff_ffff;
+/** Numbers left, every second of them ours, at which the tunnel asks to be replaced (SPEC §6.1). */
+const CHANNEL_IDS_KEPT = 8192;
+/** Of one peer: each may fail channels, so each looks at all of them (SPEC §11.2). */
+const GOAWAYS_MAX = 16;
 
 export class Core {
   private readonly options: CoreOptions;
@@ -36,10 +40,14 @@ export class Core {
   private readonly helloBy: number;
   private peer: PeerHello | undefined;
   private liveness: Liveness | undefined;
+  /** The peer's highest OPEN, and the highest that was not refused because we go away: what a GOAWAY names. */
+  private lastPeerOpen = 0;
   private lastPeerChannel = 0;
   private nextChannel: number;
+  /** Our highest OPEN that has been handed to the transport. */
+  private lastOpen = 0;
   private goawaySent = false;
-  private goawayReceived = false;
+  private goawaysReceived = 0;
   private closing = false;
 
   /** Error: ARGUMENT for limits outside the bounds of SPEC §8. */
@@ -78,7 +86,10 @@ export class Core {
   nextMessage(now: number): { parts: Uint8Array[] | undefined; effects: readonly Effect[] } {
     this.now = now;
     this.grant();
+    if (this.nextChannel > CHANNEL_ID_MAX - CHANNEL_IDS_KEPT && !this.closing)
+      this.goAway("DRAINING", 0, "few channel numbers are left");
     const parts = this.scheduler.next(now, (channel, ended) => {
+      if (!channel.inbound && channel.id > this.lastOpen) this.lastOpen = channel.id;
       if (this.life.drained(channel)) this.effects.push({ effect: "drained", channel: channel.id });
       if (ended) this.life.localEnded(channel);
     });
@@ -113,7 +124,7 @@ export class Core {
   }
 
   get draining(): boolean {
-    return this.goawaySent || this.goawayReceived;
+    return this.goawaySent || this.goawaysReceived > 0;
   }
 
   /** Channels that are not closed. */
@@ -174,6 +185,8 @@ export class Core {
         return this.tick(event.heardAt);
       case "stop":
         return this.stop();
+      case "text":
+        return this.fail(new RevdialError("MESSAGE_NOT_BINARY", "a message is not binary"));
       case "open":
         return this.life.open(event.channel, event.head, event.end, this.now);
       case "handled":
@@ -208,6 +221,7 @@ export class Core {
       reason,
     };
     this.scheduler.pushHead(undefined, encodeFrame(goaway, this.limits), false);
+    this.effects.push({ effect: "leaving", reason });
   }
 
   private closeWhenDrained(): void {
@@ -314,7 +328,9 @@ export class Core {
     const { code, retryAfterMs, reason, lastChannel } = frame;
     const fatal = code >= FIRST_FATAL_CODE;
     const fate = fatal ? goawayCodeName(code) : "DRAINING";
-    this.goawayReceived = true;
+    this.goawaysReceived += 1;
+    if (this.goawaysReceived > GOAWAYS_MAX)
+      throw new RevdialError("CONTROL_FLOOD", `more than ${GOAWAYS_MAX} GOAWAYs`);
     this.effects.push({ effect: "goaway", code, retryAfterMs, reason, lastChannel });
     for (const channel of this.life.channels.list()) {
       // What has not left by now must not leave any more, whatever number the peer names.
@@ -326,9 +342,10 @@ export class Core {
 
   private peerOpens(frame: Frame & { type: "open" }): void {
     const { channel: id, end } = frame;
-    if (this.isOurs(id) || id <= this.lastPeerChannel) {
+    if (this.isOurs(id) || id <= this.lastPeerOpen) {
       throw new RevdialError("CHANNEL_ID", `the peer may not open channel ${id}`);
     }
+    this.lastPeerOpen = id;
     this.life.grants.opened();
     if (this.goawaySent) {
       // GOAWAY has named the last channel: what crossed it on the way is refused.
@@ -344,12 +361,10 @@ export class Core {
   }
 
   private channelFrame(frame: Frame & { channel: number }): void {
-    const channel = this.life.channels.get(frame.channel);
-    const opened = this.isOurs(frame.channel)
-      ? frame.channel < this.nextChannel && channel?.openSent !== false
-      : frame.channel <= this.lastPeerChannel || this.goawaySent;
-    if (!opened)
-      throw new RevdialError("CHANNEL_ID", `${frame.type} on channel ${frame.channel}, never opened`);
+    const { channel: id } = frame;
+    if (id > (this.isOurs(id) ? this.lastOpen : this.lastPeerOpen))
+      throw new RevdialError("CHANNEL_ID", `${frame.type} on channel ${id}, never opened`);
+    const channel = this.life.channels.get(id);
     // A closed one: this was sent before our reset or end reached the peer.
     if (channel !== undefined) this.life.receive(channel, frame);
   }

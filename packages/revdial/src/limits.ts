@@ -15,7 +15,10 @@ export interface TunnelLimits {
    * Default 100,000.
    */
   resetsPerWindowMax: number;
-  /** Time that a request of ours waits for a channel of the peer's; REFUSED after it. Default 2,000. */
+  /**
+   * Time that a request of ours waits until the peer grants a channel; REFUSED after it, and at once while all of the peer's
+   * `channelsMax` are in use by ours. Default 2,000.
+   */
   grantTimeoutMs: number;
   /** Payload bytes of an OPEN, HEAD or END frame. Default 32,768. */
   headBytesMax: number;

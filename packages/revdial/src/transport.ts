@@ -7,8 +7,10 @@ export interface TransportEvents {
   bytes(): void;
   /** Whole, or in the fragments it came in. */
   message(message: Message): void;
-  /** The peer does not speak this protocol: a message is not binary, or the subprotocol is another one. */
-  foreign(code: "MESSAGE_NOT_BINARY" | "PROTOCOL_VERSION", reason: string): void;
+  /** A text message. */
+  text(): void;
+  /** The peer does not speak this protocol: the subprotocol is another one. */
+  foreign(reason: string): void;
   /** Fewer bytes are waiting than before. */
   drain(): void;
   /** Called exactly once, also after `terminate`. */

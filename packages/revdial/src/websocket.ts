@@ -69,7 +69,7 @@ class WebSocketTransport implements Transport {
     socket.binaryType = "fragments";
     socket.on("message", (data, isBinary) => {
       if (isBinary) events.message(data as Buffer[]);
-      else events.foreign("MESSAGE_NOT_BINARY", "a message is not binary");
+      else events.text();
     });
     this.raw?.on("data", () => events.bytes());
     socket.on("error", (error) => this.closed(error.message));
@@ -77,7 +77,7 @@ class WebSocketTransport implements Transport {
     if (socket.readyState === WebSocket.CLOSED) queueMicrotask(() => this.closed("the WebSocket was closed"));
     // A server that chose no subprotocol lets a peer in that may speak anything.
     else if (socket.protocol !== REVDIAL_SUBPROTOCOL) {
-      events.foreign("PROTOCOL_VERSION", `the WebSocket's subprotocol is not ${REVDIAL_SUBPROTOCOL}`);
+      events.foreign(`the WebSocket's subprotocol is not ${REVDIAL_SUBPROTOCOL}`);
     }
   }
 

@@ -19,8 +19,12 @@ export const limits = {
   interimHeadsMax: 2,
 };
 
+/** SPEC §11.2. */
+const GOAWAYS_MAX = 16;
+
 /** One channel as SPEC §6 and §7 have it. */
 export interface Modelled {
+  id: number;
   ours: boolean;
   /** Ours, and the peer has granted no channel for it yet: it has never heard of it. */
   waits: boolean;
@@ -53,8 +57,10 @@ export class Model {
   readonly channels = new Map<number, Modelled>();
   lastPeer = 0;
   nextOurs = 2;
+  /** The highest of ours that has left. */
+  lastOurs = 0;
   goawaySent = false;
-  goawayReceived = false;
+  goawaysReceived = 0;
   /** OPENs of the peer, whatever became of them. */
   peerOpened = 0;
   /** Those that crossed our GOAWAY: refused, and not given back. */
@@ -65,6 +71,10 @@ export class Model {
 
   live(): Modelled[] {
     return [...this.channels.values()].filter(({ closed }) => !closed);
+  }
+
+  get goesAway(): boolean {
+    return this.goawaySent || this.goawaysReceived > 0;
   }
 
   get slots(): number {
@@ -91,6 +101,7 @@ export class Model {
     const voids = { refused: false, bodiless: false };
     const rest = { handled: false, headed: false, granted: PEER_WINDOW_BYTES, remoteEnded: !ours && end };
     this.channels.set(id, {
+      id,
       ours,
       socket,
       announced,
@@ -114,10 +125,8 @@ export class Model {
     if (frame.type === "grant") return this.peerGrants(frame.channels);
     if (!("channel" in frame)) return undefined;
     const { channel: id } = frame;
-    const ours = id % 2 === 0;
+    if (id > (id % 2 === 0 ? this.lastOurs : this.lastPeer)) return "CHANNEL_ID";
     const channel = this.channels.get(id);
-    const opened = ours ? id < this.nextOurs : id <= this.lastPeer || this.goawaySent;
-    if (!opened || (channel?.waits && !channel.closed)) return "CHANNEL_ID";
     if (channel === undefined || channel.closed) return undefined;
     return this.onChannel(channel, frame);
   }
@@ -137,12 +146,12 @@ export class Model {
     const { channel: id, end, kind, length } = frame;
     if (id % 2 === 0 || id <= this.lastPeer) return "CHANNEL_ID";
     if (this.peerLeft === 0) return "OPEN_FLOOD";
+    this.lastPeer = id;
     this.peerOpened += 1;
     if (this.goawaySent) {
       this.crossed += 1;
       return undefined;
     }
-    this.lastPeer = id;
     if (kind <= 1 && end && (length ?? 0) > 0) return "BODY_LENGTH";
     if (kind > 1 || (!end && !this.roomForWindow)) return undefined;
     this.add(id, false, end, kind === 1, length);
@@ -150,7 +159,8 @@ export class Model {
   }
 
   private peerGoesAway({ code, lastChannel }: Frame & { type: "goaway" }): RevdialErrorCode | undefined {
-    this.goawayReceived = true;
+    this.goawaysReceived += 1;
+    if (this.goawaysReceived > GOAWAYS_MAX) return "CONTROL_FLOOD";
     for (const [id, channel] of this.channels)
       if (channel.ours && (channel.waits || id > lastChannel)) channel.closed = true;
     return code >= 64 ? goawayCodeName(code) : undefined;
@@ -210,6 +220,7 @@ export class Model {
   flush(): void {
     for (const channel of this.live()) {
       if (channel.waits) continue;
+      if (channel.ours) this.lastOurs = Math.max(this.lastOurs, channel.id);
       const bytes = Math.min(channel.queued, channel.granted - channel.sent);
       channel.sent += bytes;
       channel.queued -= bytes;
@@ -218,7 +229,7 @@ export class Model {
       // Both directions are over; or a complete answer makes the rest of its request useless (SPEC §6.4).
       channel.closed = channel.remoteEnded || (!channel.ours && !channel.socket);
     }
-    if ((this.goawaySent || this.goawayReceived) && this.live().length === 0) this.over ??= "CLOSED";
+    if (this.goesAway && this.live().length === 0) this.over ??= "CLOSED";
   }
 
   /** Our GOAWAY: what the peer has never heard of will never leave. */

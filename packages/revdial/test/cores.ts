@@ -70,6 +70,11 @@ export function newCore(dialled: boolean, limits: Partial<TunnelLimits> = {}, no
   return new Core(options, now);
 }
 
+/** As if all channel numbers of its own below this one had been used. */
+export function skipTo(core: Core, nextChannel: number): void {
+  Object.assign(core, { nextChannel });
+}
+
 export function write(...frames: Frame[]): Uint8Array {
   return new Uint8Array(Buffer.concat(frames.map((frame) => encodeFrame(frame, unbounded))));
 }

@@ -47,7 +47,6 @@ describe("dialTunnel", () => {
         code: "DIAL_REFUSED",
         status,
         detail: '{"code":"no"}',
-        sent: "not-sent",
       });
     },
   );

@@ -217,7 +217,8 @@ type Ask = (request: TunnelRequest) => ReturnType<TunnelPair["right"]["request"]
 function lonely(clock: ManualClock): Pick<World, "left" | "right" | "link"> {
   const link = memoryTransportPair();
   const nothing = () => undefined;
-  link.left.start({ bytes: nothing, message: nothing, foreign: nothing, drain: nothing, closed: nothing });
+  const deaf = { bytes: nothing, message: nothing, text: nothing, foreign: nothing };
+  link.left.start({ ...deaf, drain: nothing, closed: nothing });
   return { link, right: createTunnel(link.right, false, { clock }) };
 }
 

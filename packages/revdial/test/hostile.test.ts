@@ -27,6 +27,7 @@ const violations: [name: string, frames: Frame[], code: keyof typeof wireCodes][
   ["RESET before OPEN", [reset(1)], "CHANNEL_ID"],
   ["CREDIT before OPEN", [credit(1, 1)], "CHANNEL_ID"],
   ["HEAD on a channel of ours that does not exist", [head(8)], "CHANNEL_ID"],
+  ["HEAD on a number above the one that we have opened", [head(4)], "CHANNEL_ID"],
   ["HEAD on its own channel", [open(1), head(1)], "CHANNEL_STATE"],
   ["DATA before HEAD", [data(2, 1)], "CHANNEL_STATE"],
   ["END before HEAD", [end(2)], "CHANNEL_STATE"],
@@ -261,6 +262,66 @@ describe("a hostile peer", () => {
     );
   });
 
+  it.each([
+    ["opens twice", [open(3), open(3)]],
+    ["opens below another", [open(5), open(3)]],
+    ["never opened", [open(3), data(5, 10)]],
+  ])("ends its tunnel with what it %s after our GOAWAY", (_name, frames) => {
+    const victim = new Victim();
+    victim.say(open(1));
+    victim.do({ do: "goaway", code: "DRAINING", retryAfterMs: 5, reason: "bye" });
+    expect(victim.say(...frames).at(-1)).toMatchObject({ effect: "close", code: "CHANNEL_ID" });
+  });
+
+  it("may write on a number that it left out, without effect", () => {
+    const victim = new Victim();
+    victim.say(open(5));
+    expect(victim.say(data(3, 10), end(3), reset(1), credit(1, 0))).toEqual([]);
+    expect(victim.core.live).toBe(1);
+  });
+
+  it.each([
+    [
+      "could not open",
+      (victim: Victim, channel: number) =>
+        expect(() =>
+          victim.do({ do: "open", channel, head: { ...requestHead, path: "no slash" }, end: true }),
+        ).toThrow("HEAD_INVALID"),
+    ],
+    [
+      "gave up before it left",
+      (victim: Victim, channel: number) => {
+        victim.do({ do: "open", channel, head: requestHead, end: true });
+        victim.do({ do: "reset", channel, code: "CANCELLED", reason: "" });
+      },
+    ],
+  ])("ends its tunnel with an answer to what we %s", (_name, fail) => {
+    const victim = new Victim();
+    fail(victim, victim.core.claimChannel());
+    victim.sent();
+    expect(victim.say(head(2)).at(-1)).toMatchObject({ effect: "close", code: "CHANNEL_ID" });
+  });
+
+  it("that goes away 49,000 times in one message is heard no more than 16 times, though 1,000 of our channels wait", () => {
+    const victim = new Victim();
+    for (let count = 0; count < 1000; count += 1)
+      victim.do({ do: "open", channel: victim.core.claimChannel(), head: requestHead, end: true });
+    victim.sent();
+    const goaways = Array.from(
+      { length: 49_000 },
+      (_, at): Frame => ({
+        type: "goaway",
+        lastChannel: 0xffff_ffff - at,
+        code: 32,
+        retryAfterMs: 0,
+        reason: "",
+      }),
+    );
+    const effects = victim.say(...goaways);
+    expect(effects.map(({ effect }) => effect)).toEqual([...Array(16).fill("goaway"), "close"]);
+    expect(effects.at(-1)).toMatchObject({ code: "CONTROL_FLOOD" });
+  });
+
   it("does not answer NOT_NEEDED before its answer is complete", () => {
     const victim = withOpenChannel();
     expect(victim.say(head(2), reset(2, wireCodes.NOT_NEEDED))).toContainEqual(
@@ -314,8 +375,8 @@ describe("a hostile peer of a whole tunnel", () => {
     link.inject("right", "text");
     expect(await inFlight).toMatchObject({ code: "MESSAGE_NOT_BINARY" });
     expect((await right.closed).code).toBe("MESSAGE_NOT_BINARY");
-    expect((await fromPeer).code).toBe("TRANSPORT_LOST");
-    expect((await left.closed).code).toBe("TRANSPORT_LOST");
+    expect((await fromPeer).code).toBe("MESSAGE_NOT_BINARY");
+    expect((await left.closed).code).toBe("MESSAGE_NOT_BINARY");
   });
 
   it("tells the peer why, and both ends know the code", async () => {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Core } from "../src/core.ts";
 import type { LocalEvent } from "../src/core-events.ts";
 import { decodeMessage } from "../src/decode.ts";
-import type { WireCodeName } from "../src/errors.ts";
+import type { RevdialError, WireCodeName } from "../src/errors.ts";
 import type { Frame, OpenHead } from "../src/frame.ts";
 import { defaultLimits, type TunnelLimits } from "../src/limits.ts";
 import { newCore } from "./cores.ts";
@@ -13,15 +13,19 @@ type PlainFrame = Record<string, unknown>;
 export interface Step {
   receive?: string;
   times?: number;
+  text?: true;
   passMs?: number;
   open?: OpenHead & { channel: number; end: boolean };
   head?: { channel: number; status: number; length?: number; end: boolean };
   data?: { channel: number; bytes: number };
   end?: { channel: number };
   reset?: { channel: number; code: WireCodeName };
+  read?: { channel: number; bytes: number };
+  notice?: { notice: string; bytes: number };
   handled?: { channel: number };
   goaway?: { code: WireCodeName; retryAfterMs: number };
   sent?: PlainFrame[];
+  sentAll?: PlainFrame[];
   closed?: string;
 }
 
@@ -38,13 +42,19 @@ export const sequences = (
   }
 ).sequences;
 
-/** A frame in the form of the vectors; bodies and reasons, which are free, only by their length and not at all. */
+/** What a frame says and nobody has to say in the same words. */
+const free: ReadonlySet<string> = new Set(["reason", "agent", "incarnation", "features"]);
+
+/** A frame in the form of the vectors, bodies by their length. */
 function plain(frame: Frame): PlainFrame {
-  const { reason: _, ...rest } = frame as Frame & { reason?: string };
-  return JSON.parse(
-    JSON.stringify(rest, (_key, value) => (typeof value === "bigint" ? value.toString() : value)),
-    (key, value) => (key === "bytes" && typeof value === "object" ? value.data.length : value),
-  ) as PlainFrame;
+  if (frame.type === "ping") return { type: frame.type };
+  const said = Object.entries(frame).filter(([name, value]) => !free.has(name) && value !== undefined);
+  return Object.fromEntries(said.map(([name, value]) => [name, plainValue(value)]));
+}
+
+function plainValue(value: unknown): unknown {
+  if (value instanceof Uint8Array) return value.byteLength;
+  return typeof value === "bigint" ? value.toString() : value;
 }
 
 /** Every step that says what must have happened, beside what has. */
@@ -55,7 +65,14 @@ export function play({ role, limits = {}, steps }: Sequence): { wanted: Step[]; 
   const put = (event: Parameters<Core["input"]>[0]) => {
     for (const effect of core.input(event, now)) if (effect.effect === "close") closed = effect.code;
   };
-  const sent = (): PlainFrame[] => {
+  const tell = ({ notice, bytes }: { notice: string; bytes: number }) => {
+    try {
+      put({ do: "notice", notice, payload: new Uint8Array(bytes) });
+    } catch (error) {
+      if ((error as RevdialError).code !== "NOTICE_DROPPED") throw error;
+    }
+  };
+  const sent = (all: boolean): PlainFrame[] => {
     const frames: PlainFrame[] = [];
     for (;;) {
       const { parts, effects } = core.nextMessage(now);
@@ -63,7 +80,7 @@ export function play({ role, limits = {}, steps }: Sequence): { wanted: Step[]; 
       if (parts === undefined) return frames;
       // Pings come by the clock and say nothing about the rest.
       for (const part of decodeMessage(new Uint8Array(Buffer.concat(parts)), defaultLimits))
-        if (part.type !== "ping" && part.type !== "hello") frames.push(plain(part));
+        if (all || (part.type !== "ping" && part.type !== "hello")) frames.push(plain(part));
     }
   };
   const wanted: Step[] = [];
@@ -79,9 +96,14 @@ export function play({ role, limits = {}, steps }: Sequence): { wanted: Step[]; 
     now = until;
     if (step.open && core.claimChannel() !== step.open.channel) throw new Error("another channel is next");
     for (const event of localEvents(step)) put(event);
+    if (step.notice) tell(step.notice);
     if (step.sent) {
       wanted.push({ sent: step.sent });
-      got.push({ sent: sent() });
+      got.push({ sent: sent(false) });
+    }
+    if (step.sentAll) {
+      wanted.push({ sentAll: step.sentAll });
+      got.push({ sentAll: sent(true) });
     }
     if (step.closed) {
       wanted.push({ closed: step.closed });
@@ -91,8 +113,10 @@ export function play({ role, limits = {}, steps }: Sequence): { wanted: Step[]; 
   return { wanted, got };
 }
 
-function localEvents({ open, head, data, end, reset, handled, goaway }: Step): LocalEvent[] {
+function localEvents(step: Step): LocalEvent[] {
+  const { text, open, head, data, end, reset, read, handled, goaway } = step;
   const events: LocalEvent[] = [];
+  if (text) events.push({ do: "text" });
   if (open) {
     const { channel, end: ended, ...more } = open;
     events.push({ do: "open", channel, head: more, end: ended });
@@ -101,6 +125,7 @@ function localEvents({ open, head, data, end, reset, handled, goaway }: Step): L
   if (data) events.push({ do: "data", channel: data.channel, bytes: new Uint8Array(data.bytes) });
   if (end) events.push({ do: "end", channel: end.channel, trailers: [] });
   if (reset) events.push({ do: "reset", reason: "", ...reset });
+  if (read) events.push({ do: "consumed", ...read });
   if (handled) events.push({ do: "handled", ...handled });
   if (goaway) events.push({ do: "goaway", reason: "", ...goaway });
   return events;

@@ -95,7 +95,7 @@ class MemoryTransport implements Transport {
       if (this.peer) this.peer.queuedBytes -= item.byteLength;
       this.events?.message(item);
       this.peer?.drained();
-    } else if (item === "text") this.events?.foreign("MESSAGE_NOT_BINARY", "a message is not binary");
+    } else if (item === "text") this.events?.text();
     else if (item !== undefined) this.endBoth(item.close);
     if (this.inbox.length > 0) this.schedule(1);
   }
