@@ -59,6 +59,5 @@ export function commonLimits(ours: TunnelLimits, theirs: HelloFrame): SendLimits
     headersMax: Math.min(ours.headersMax, theirs.headersMax),
     dataBytesMax: Math.min(ours.dataBytesMax, theirs.dataBytesMax),
     noticeBytesMax: Math.min(ours.noticeBytesMax, theirs.noticeBytesMax),
-    messageBytesMax: Math.min(ours.messageBytesMax, theirs.messageBytesMax),
   };
 }

@@ -45,7 +45,7 @@ describe("the scheduler", () => {
   });
 
   it("never sends a body before its own head, however many heads wait", () => {
-    const scheduler = new Scheduler({ ...limits, messageBytesMax: 40_000 });
+    const scheduler = new Scheduler(limits);
     const channels = Array.from({ length: 10 }, (_, index) => channel(index + 1));
     const fat = (id: number) =>
       encodeFrame(
@@ -159,7 +159,7 @@ describe("the scheduler", () => {
 
   it("never makes a message larger than the peer takes, even of one-byte chunks and the largest heads", () => {
     const messageBytesMax = limits.headBytesMax + 128 * 1024;
-    const scheduler = new Scheduler({ ...limits, messageBytesMax });
+    const scheduler = new Scheduler(limits);
     for (let id = 1; id < 41; id += 2) {
       const each = channel(id);
       const fat = [["x", "y".repeat(limits.headBytesMax - 20)]] as const;

@@ -21,7 +21,7 @@ const SMALL_SHARE_BYTES = 48 * 1024;
 /** What scheduling needs of the two ends' limits: the smaller of ours and the peer's, where the peer states one. */
 export type SendLimits = Pick<
   TunnelLimits,
-  "headBytesMax" | "headersMax" | "dataBytesMax" | "noticeBytesMax" | "noticesQueuedMax" | "messageBytesMax"
+  "headBytesMax" | "headersMax" | "dataBytesMax" | "noticeBytesMax" | "noticesQueuedMax"
 >;
 
 interface Head {
@@ -136,15 +136,12 @@ export class Scheduler {
     if (this.idle) return undefined;
     const parts: Uint8Array[] = [];
     let bytes = 0;
-    const roomFor = (frame: Uint8Array) =>
-      bytes === 0 ||
-      (bytes < MESSAGE_TARGET_BYTES && bytes + frame.byteLength <= this.limits.messageBytesMax);
-
     const takeWhile = <Item>(queue: Item[], frameOf: (item: Item) => Uint8Array): Item[] => {
       let count = 0;
       for (const item of queue) {
         const frame = frameOf(item);
-        if (!roomFor(frame)) break;
+        // With one frame more it is within `messageBytesMax`: both sides' are 128 KiB above their largest payload (SPEC §8).
+        if (bytes >= MESSAGE_TARGET_BYTES) break;
         parts.push(frame);
         bytes += frame.byteLength;
         count += 1;
