@@ -1,4 +1,5 @@
-/** The framing of the HTTP transport, byte by byte. */
+/** The framing of the HTTP transport against `vectors/records.json`, byte by byte. */
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
 import { closeRecord, RecordReader, recordOf } from "../src/http-wire.ts";
 
@@ -14,24 +15,64 @@ function reading(messageBytesMax = 1024): { reader: RecordReader; seen: string[]
   return { reader, seen };
 }
 
+interface RecordVector {
+  name: string;
+  hex: string;
+  messages: string[];
+  close?: number;
+  reason?: string;
+  malformed?: boolean;
+  whole: boolean;
+  written: boolean;
+}
+
+const { messageBytesMax, vectors } = JSON.parse(
+  readFileSync(new URL("../vectors/records.json", import.meta.url), "utf8"),
+) as { messageBytesMax: number; vectors: RecordVector[] };
+
+describe.each(vectors)("the records of the vectors: $name", (vector) => {
+  const { hex, messages, close, malformed, whole, written, reason = "" } = vector;
+  const stream = Buffer.from(hex, "hex");
+  const events = [...messages];
+  if (close !== undefined) events.push(`close ${close}`);
+  if (malformed) events.push("malformed");
+
+  it("are read as they are meant, in one piece, byte by byte and cut anywhere", () => {
+    const cuts = [[stream.byteLength], Array(stream.byteLength).fill(1)];
+    for (let at = 1; at < stream.byteLength; at += 1) cuts.push([at, stream.byteLength - at]);
+    for (const sizes of cuts) {
+      const { reader, seen } = reading(messageBytesMax);
+      let at = 0;
+      for (const size of sizes) {
+        reader.push(stream.subarray(at, at + size));
+        at += size;
+      }
+      expect(seen).toEqual(events);
+    }
+  });
+
+  it("are followed by another where they are whole and nothing is over", () => {
+    const { reader, seen } = reading(messageBytesMax);
+    reader.push(stream);
+    reader.push(recordOf([Buffer.from("z")]));
+    const goesOn = whole && close === undefined && !malformed;
+    expect(seen.slice(events.length).includes("7a")).toBe(goesOn);
+  });
+
+  if (written)
+    it("are what is written", () => {
+      const parts = messages.map((message) => recordOf([Buffer.from(message, "hex")]));
+      if (close !== undefined) parts.push(closeRecord(close, reason));
+      expect(Buffer.concat(parts).toString("hex")).toBe(hex);
+    });
+});
+
 describe("the records of SPEC §12.2", () => {
   it("are written as the example says", () => {
     expect(Buffer.from(recordOf([ping.subarray(0, 5), ping.subarray(5)])).toString("hex")).toBe(
       `00000012${ping.toString("hex")}`,
     );
     expect(Buffer.from(closeRecord(1000, "CLOSED")).toString("hex")).toBe("0000000003e806434c4f534544");
-  });
-
-  it.each([1, 2, 3, 5, 7, 64])("are read from pieces of %i bytes, and nothing after the last", (size) => {
-    const { reader, seen } = reading();
-    const stream = Buffer.concat([
-      recordOf([ping]),
-      recordOf([Buffer.from("a")]),
-      closeRecord(1001, "bye"),
-      Buffer.from("ffffffff", "hex"),
-    ]);
-    for (let at = 0; at < stream.byteLength; at += size) reader.push(stream.subarray(at, at + size));
-    expect(seen).toEqual([ping.toString("hex"), "61", "close 1001"]);
   });
 
   it("are refused above the limit before their bytes come, and nothing is read after", () => {
