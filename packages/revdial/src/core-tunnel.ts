@@ -134,7 +134,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     const { path = "/", protocol = "", ...more } = options;
     const method = protocol === "" ? "CONNECT" : "GET";
     const response = await this.request({ service, method, path, upgrade: protocol, ...more });
-    return socketOf(response);
+    return socketOf(response, this.clock);
   }
 
   dispatcher(service: string): TunnelDispatcher {

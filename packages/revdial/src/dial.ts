@@ -68,6 +68,11 @@ async function attempt(
   let tunnel: Tunnel | undefined;
   const abandon = connect(target, options, {
     failed: fail,
+    refused(refusal) {
+      const refused = refusal.then((error) => Promise.reject(error));
+      refused.catch(() => undefined); // It may come too late.
+      outcome.resolve(refused);
+    },
     opened(transport) {
       const opened = createTunnel(transport, true, options);
       tunnel = opened;

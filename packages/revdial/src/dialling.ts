@@ -1,16 +1,19 @@
 /** What both ways to dial share: their options, and how they report that it failed. */
 import type { IncomingMessage } from "node:http";
+import type { Clock } from "./clock.ts";
+import { readDetail } from "./detail.ts";
 import { RevdialError } from "./errors.ts";
 import type { Transport } from "./transport.ts";
 import type { RequestHandler, TunnelOptions } from "./tunnel.ts";
 
-const REFUSAL_BODY_BYTES_MAX = 4096;
 const RETRY_AFTER_MS_MAX = 86_400_000;
 
 /** Told by a way to dial how it went; `opened` before anything was read, so that nothing is lost. */
 export interface Connecting {
   opened(transport: Transport): void;
   failed(error: RevdialError): void;
+  /** Refused for good, though why is still being read: neither time nor the connection's end changes that. */
+  refused(refusal: Promise<RevdialError>): void;
 }
 
 export interface DialOptions extends TunnelOptions {
@@ -24,7 +27,10 @@ export interface DialOptions extends TunnelOptions {
   ca?: string;
   /** Accept any certificate. Default false. */
   insecure?: boolean;
-  /** Time for TCP, TLS, upgrade and HELLO together. Default 10,000 ms, from 1 to 2,147,483,647. */
+  /**
+   * Time for TCP, TLS, upgrade and HELLO together; the body of a refusal may take a second more. Default 10,000 ms, from 1 to
+   * 2,147,483,647.
+   */
   handshakeTimeoutMs?: number;
   /** Over what: "auto" tries the WebSocket first and HTTP when an intermediary is in its way. Default "websocket". */
   transport?: "auto" | "websocket" | "http";
@@ -47,21 +53,13 @@ export function networkReason(cause: Error): string {
   return cause.message;
 }
 
-export async function refusal(response: IncomingMessage, what: string): Promise<RevdialError> {
+export async function refusal(response: IncomingMessage, what: string, clock: Clock): Promise<RevdialError> {
   const status = response.statusCode ?? 0;
   const retryAfterMs = readRetryAfter(response);
-  let detail = Buffer.alloc(0);
-  try {
-    for await (const chunk of response) {
-      detail = Buffer.concat([detail, chunk as Buffer]);
-      if (detail.byteLength >= REFUSAL_BODY_BYTES_MAX) break;
-    }
-  } catch {
-    // A body cut short says nothing more than its status already does.
-  }
+  const detail = await readDetail(response, () => response.destroy(), clock);
   return new RevdialError("DIAL_REFUSED", `the ${what} was answered with status ${status}`, {
     status,
-    detail: detail.subarray(0, REFUSAL_BODY_BYTES_MAX).toString("utf8"),
+    detail,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   });
 }

@@ -42,7 +42,8 @@ export function connectHttp(target: URL, options: DialOptions, events: Connectin
   });
   request.on("response", (response) => {
     response.on("error", () => undefined); // `close` follows.
-    if (response.statusCode !== 200) return void refusal(response, "open request").then(events.failed);
+    if (response.statusCode !== 200)
+      return events.refused(refusal(response, "open request", options.clock ?? systemClock));
     const key = response.headers[TUNNEL_FIELD];
     const type = response.headers["content-type"];
     const plain = response.headers["content-encoding"] === undefined;

@@ -2,6 +2,8 @@
 import type { Duplex } from "node:stream";
 import { IncomingBody } from "./body.ts";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
+import type { Clock } from "./clock.ts";
+import { readDetail } from "./detail.ts";
 import { RevdialError } from "./errors.ts";
 import { BodySender, isEmpty } from "./exchange.ts";
 import type { HeaderList } from "./head.ts";
@@ -124,28 +126,17 @@ class Answer implements TunnelResponse {
 }
 
 /** What `connect` resolves to. An answer that is no socket is SOCKET_REFUSED, with its status and the beginning of its body. */
-export async function socketOf(response: TunnelResponse): Promise<Duplex> {
+export async function socketOf(response: TunnelResponse, clock: Clock): Promise<Duplex> {
   const { status, socket } = response;
   // The peer may have ended it in the same message.
   if (socket?.errored) throw socket.errored;
   if (socket) return socket;
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  try {
-    for await (const chunk of response.body) {
-      chunks.push(chunk);
-      bytes += chunk.byteLength;
-      if (bytes >= DETAIL_BYTES_MAX) break;
-    }
-  } catch {
-    // A body cut short says nothing more than its status already does.
-  }
-  const detail = Buffer.concat(chunks).subarray(0, DETAIL_BYTES_MAX).toString("utf8");
+  const chunks = response.body[Symbol.asyncIterator]();
+  const stop = () => void chunks.return?.();
+  const detail = await readDetail({ [Symbol.asyncIterator]: () => chunks }, stop, clock);
   throw new RevdialError("SOCKET_REFUSED", `the far end answered with status ${status}`, {
     status,
     detail,
     sent: "may-have-run",
   });
 }
-
-const DETAIL_BYTES_MAX = 4096;

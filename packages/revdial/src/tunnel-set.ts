@@ -185,7 +185,7 @@ class Members implements TunnelSet {
     const { path = "/", protocol = "", ...more } = options;
     const method = protocol === "" ? "CONNECT" : "GET";
     const response = await this.request({ service, method, path, upgrade: protocol, ...more });
-    return socketOf(response);
+    return socketOf(response, this.clock);
   }
 
   serve(handler: RequestHandler): void {

@@ -194,8 +194,8 @@ export interface Tunnel {
    */
   request(request: TunnelRequest): Promise<TunnelResponse>;
   /**
-   * Opens a byte stream to a service of the far end. Rejects with a RevdialError; SOCKET_REFUSED (`status`, `detail`)
-   * when the far end answered with something else than 101.
+   * Opens a byte stream to a service of the far end. Rejects with a RevdialError; SOCKET_REFUSED (`status`, `detail`: at
+   * most 4 KiB of what comes within a second) when the far end answered with something else than 101.
    */
   connect(service: string, options?: ConnectOptions): Promise<Duplex>;
   /**

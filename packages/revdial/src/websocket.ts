@@ -3,6 +3,7 @@
  */
 import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
+import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import { type Connecting, type DialOptions, networkReason, refusal } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
@@ -165,7 +166,7 @@ export function connectWebSocket(target: URL, options: DialOptions, events: Conn
     if (!opened) events.failed(new RevdialError("DIAL_FAILED", networkReason(cause), { cause }));
   });
   socket.once("unexpected-response", (_request, response) => {
-    void refusal(response, "upgrade").then(events.failed);
+    events.refused(refusal(response, "upgrade", options.clock ?? systemClock));
   });
   socket.once("open", () => {
     opened = true;

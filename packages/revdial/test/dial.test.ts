@@ -14,9 +14,10 @@ import {
   webSocketServerOptions,
 } from "../src/index.ts";
 import { defaultLimits } from "../src/limits.ts";
+import { ManualClock } from "../src/testing/index.ts";
 import { hello, open, write } from "./cores.ts";
 import { gateway, listen, stopServer } from "./gateway.ts";
-import { failure, get, signal, text } from "./support.ts";
+import { failure, get, signal, text, until } from "./support.ts";
 
 describe("dialTunnel", () => {
   let server: Server | undefined;
@@ -94,12 +95,46 @@ describe("dialTunnel", () => {
     expect((await failure(dialTunnel(url))).retryAfterMs).toBe(retryAfterMs);
   });
 
-  it("does not wait longer than its time for the body of a refusal", async () => {
-    const url = await answering((_request, response) => {
-      response.writeHead(403);
-      response.write("and then nothing");
-    });
-    expect((await failure(dialTunnel(url, { handshakeTimeoutMs: 50 }))).code).toBe("DIAL_TIMEOUT");
+  it.each([
+    ["websocket", 403],
+    ["http", 403],
+    ["auto", 401],
+  ] as const)(
+    "waits a second for the rest of a refusal, and knows its status then, whatever its own time is (%s, %i)",
+    async (transport, status) => {
+      const clock = new ManualClock();
+      let asked = 0;
+      const url = await answering((_request, response) => {
+        asked += 1;
+        response.writeHead(status, { "retry-after": "7" });
+        response.write("and then nothing");
+      });
+      let settled = false;
+      const refused = failure(dialTunnel(url, { transport, handshakeTimeoutMs: 50, clock })).finally(() => {
+        settled = true;
+      });
+      await until(() => clock.pending === 2);
+      await clock.advance(999);
+      expect(settled).toBe(false);
+      await clock.advance(1);
+      expect(await refused).toMatchObject({
+        code: "DIAL_REFUSED",
+        status,
+        retryAfterMs: 7000,
+        detail: "and then nothing",
+      });
+      expect([asked, clock.pending]).toEqual([1, 0]);
+    },
+  );
+
+  it("knows the status of a refusal that comes just before its time is over", async () => {
+    const clock = new ManualClock();
+    const url = await answering((_request, response) => void response.writeHead(403).flushHeaders());
+    const refused = failure(dialTunnel(url, { clock }));
+    await clock.advance(9990);
+    await until(() => clock.pending === 2);
+    await clock.advance(1000);
+    expect(await refused).toMatchObject({ code: "DIAL_REFUSED", status: 403, detail: "" });
   });
 
   it("reports a refusal whose body is cut short", async () => {

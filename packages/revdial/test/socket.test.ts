@@ -4,9 +4,9 @@ import type { Duplex } from "node:stream";
 import { describe, expect, it } from "@jest/globals";
 import { wireCodes } from "../src/errors.ts";
 import { createTunnelSet, type Tunnel, type TunnelSet } from "../src/index.ts";
-import { tunnelPair } from "../src/testing/index.ts";
+import { ManualClock, type TunnelPair, tunnelPair } from "../src/testing/index.ts";
 import { write } from "./cores.ts";
-import { failure, get } from "./support.ts";
+import { failure, get, signal, text, until, untilAborted } from "./support.ts";
 
 /** A peer's answer to the first request of the dialling side: 101 and the end of it, in one message. */
 const acceptedAndReset = write(
@@ -61,5 +61,52 @@ describe("a socket whose error nobody listens to", () => {
     await closed;
     expect(sockets[side].errored).toMatchObject({ code: "DESTROYED" });
     await Promise.all([pair.left.closed, pair.right.closed]);
+  });
+});
+
+describe("connect that is answered with an ordinary response which does not end", () => {
+  it.each([
+    ["a tunnel", ({ right }: TunnelPair) => right],
+    [
+      "a set",
+      ({ right }: TunnelPair, clock: ManualClock) => {
+        const set = createTunnelSet({ clock });
+        set.add(right);
+        return set;
+      },
+    ],
+  ])("waits a second for the rest, tells status and detail, and cancels it (%s)", async (_name, of) => {
+    const clock = new ManualClock();
+    const pair = tunnelPair({ both: { clock } });
+    const cancelled = signal<unknown>();
+    pair.left.serve((request) => {
+      async function* body(): AsyncIterable<Uint8Array> {
+        yield text.encode("no");
+        await untilAborted(request.signal).catch(cancelled.give);
+      }
+      return { status: 403, body: body() };
+    });
+    await pair.ready;
+    const caller = of(pair, clock);
+    await clock.advance(0);
+    const timers = clock.pending;
+    let settled = false;
+    const refused = failure(caller.connect("shell")).finally(() => {
+      settled = true;
+    });
+    await until(() => clock.pending > timers);
+    await clock.advance(999);
+    expect(settled).toBe(false);
+    await clock.advance(1);
+    expect(await refused).toMatchObject({
+      code: "SOCKET_REFUSED",
+      status: 403,
+      detail: "no",
+      sent: "may-have-run",
+    });
+    expect(await cancelled.seen).toMatchObject({ code: "CANCELLED" });
+    expect(clock.pending).toBe(timers);
+    pair.left.destroy();
+    await pair.right.closed;
   });
 });

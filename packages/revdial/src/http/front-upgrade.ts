@@ -16,7 +16,7 @@ import { joinSockets } from "./join.ts";
 /** Bytes that a client may say before it knows the answer; with more it has to wait. */
 const EARLY_BYTES_MAX = 64 * 1024;
 /** Milliseconds of silence after a refusal until its connection is cut. */
-const LINGER_MS = 5000;
+const LINGER_MS = 1000;
 /** Of a head that is said once more. Whoever read it first had a limit of its own, and the tunnel has one. */
 const HEAD_BYTES_MAX = 64 * 1024;
 
