@@ -92,7 +92,7 @@ export class ChannelLife {
 
   /** Errors, with nothing changed: REFUSED, and what the codec says of the head. */
   open(id: number, head: OpenHead, end: boolean, now: number): void {
-    const channel = this.create(id, false, head, now);
+    const channel = this.create(id, false, head);
     if (end) ended(channel.toSend);
     const frame = encodeOpen(id, head, end, this.scheduler.limits);
     if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
@@ -111,15 +111,10 @@ export class ChannelLife {
   private launch(channel: Channel, frame: Uint8Array, end: boolean): void {
     this.opensLeft -= 1;
     this.scheduler.pushHead(channel, frame, end);
-    const bytes = this.windows.headStart(channel);
-    if (bytes === 0) return;
-    // Behind the OPEN: a control frame would overtake it.
-    const credit = encodeFrame({ type: "credit", channel: channel.id, bytes }, this.limits);
-    this.scheduler.pushHead(channel, credit, false);
   }
 
-  private create(id: number, inbound: boolean, head: OpenHead, now: number): Channel {
-    return newChannel(id, inbound, head, this.peerWindowBytes, this.limits.windowInitialBytes, now);
+  private create(id: number, inbound: boolean, head: OpenHead): Channel {
+    return newChannel(id, inbound, head, this.peerWindowBytes, this.limits.windowInitialBytes);
   }
 
   /** The peer's HELLO has come: what has waited for it may leave, as far as the peer takes it. */
@@ -268,15 +263,11 @@ export class ChannelLife {
       this.door.answer({ type: "reset", channel: id, code: wireCodes[code], reason });
     };
     if (head.kind > channelKinds.socket) return refuse("KIND_UNSUPPORTED", "only requests and sockets");
-    const channel = this.create(id, true, head, now);
+    const channel = this.create(id, true, head);
     if (end) ended(channel.toReceive);
     if (!end && !this.windows.admit(channel)) return refuse("REFUSED", "no free memory");
     this.channels.add(channel, head.deadlineMs, now);
     if (end) this.step(channel, "remoteEnd");
-    else {
-      const bytes = this.windows.headStart(channel);
-      if (bytes > 0 && !this.door.answer({ type: "credit", channel: id, bytes })) return;
-    }
     this.door.emit({ effect: "incoming", channel: id, head, end });
   }
 

@@ -82,9 +82,9 @@ export interface Channel {
   committedBytes: number;
   /** Inbound only: the handler has stopped, the slot is free once the channel is closed. */
   released: boolean;
-  /** Bytes consumed since the window was last grown, and when that count began: the measure for growth. */
+  /** Bytes consumed since the window was last grown, and when that count began: the measure for growth. The first begins with them. */
   grownSinceBytes: number;
-  grownSinceAt: number;
+  grownSinceAt: number | undefined;
   /** What of ours is void: a body where none may be, or all we had to say on a socket that was refused (SPEC §6.2, §6.5). */
   muted: "body" | "all" | undefined;
   /** Heads below 200 so far, of whichever side answers. */
@@ -115,7 +115,6 @@ export function newChannel(
   { kind, method, length }: Pick<OpenHead, "kind" | "method" | "length">,
   sendCredit: number,
   windowBytes: number,
-  now: number,
 ): Channel {
   return {
     id,
@@ -135,7 +134,7 @@ export function newChannel(
     committedBytes: 0,
     released: !inbound,
     grownSinceBytes: 0,
-    grownSinceAt: now,
+    grownSinceAt: undefined,
     muted: undefined,
     interimHeads: 0,
     blockedSince: undefined,

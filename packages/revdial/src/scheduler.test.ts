@@ -11,7 +11,7 @@ const requestHead = { kind: 0, method: "GET" };
 const limits = defaultLimits;
 
 function channel(id: number, credit = 1 << 30): Channel {
-  const made = newChannel(id, true, requestHead, credit, limits.windowInitialBytes, 0);
+  const made = newChannel(id, true, requestHead, credit, limits.windowInitialBytes);
   made.state = "open";
   return made;
 }

@@ -8,9 +8,16 @@ const requestHead = { kind: 0, method: "GET" };
 const limits = { windowInitialBytes: 1000, windowMaxBytes: 8000, receiveBudgetBytes: 20_000 };
 
 function admitted(windows: Windows): Channel {
-  const channel = newChannel(1, true, requestHead, 0, limits.windowInitialBytes, 0);
+  const channel = newChannel(1, true, requestHead, 0, limits.windowInitialBytes);
   expect(windows.admit(channel)).toBe(true);
   return channel;
+}
+
+/** The peer fills half of the window and the reader takes it, at once. */
+function halfTurn(windows: Windows, channel: Channel, now: number): void {
+  const bytes = channel.windowBytes / 2;
+  windows.received(channel, bytes);
+  windows.consumed(channel, bytes, false, now);
 }
 
 /** The peer fills the window and the reader takes it, at once; returns the credit given back. */
@@ -49,7 +56,7 @@ describe("a receive window", () => {
     const windows = new Windows(limits);
     windows.measured(50);
     const channel = admitted(windows);
-    for (let now = 300; now <= 3000; now += 300) turn(windows, channel, now);
+    for (let now = 300; now <= 3000; now += 150) halfTurn(windows, channel, now);
     expect(channel.windowBytes).toBe(1000);
   });
 
@@ -66,7 +73,7 @@ describe("a receive window", () => {
     windows.measured(10);
     windows.measured(500); // A full queue: not yet believed.
     const channel = admitted(windows);
-    turn(windows, channel, 300);
+    for (const now of [100, 300]) halfTurn(windows, channel, now);
     expect(channel.windowBytes).toBe(1000);
     for (let ping = 0; ping < 100; ping += 1) windows.measured(500);
     turn(windows, channel, 600);
@@ -79,7 +86,7 @@ describe("a receive window", () => {
   it("tells of progress in steps of at most 512 KiB, however large the window", () => {
     const windows = new Windows(defaultLimits);
     windows.measured(50);
-    const channel = newChannel(1, true, requestHead, 0, 4 * 1024 * 1024, 0);
+    const channel = newChannel(1, true, requestHead, 0, 4 * 1024 * 1024);
     expect(windows.admit(channel)).toBe(true);
     windows.received(channel, 1024 * 1024);
     expect(windows.consumed(channel, 512 * 1024 - 1, false, 1)).toBe(0);
@@ -93,7 +100,7 @@ describe("a receive window", () => {
       const windows = new Windows(defaultLimits);
       windows.measured(0.3);
       const open = () => {
-        const channel = newChannel(1, true, requestHead, 0, defaultLimits.windowInitialBytes, 0);
+        const channel = newChannel(1, true, requestHead, 0, defaultLimits.windowInitialBytes);
         expect(windows.admit(channel)).toBe(true);
         return channel;
       };
@@ -138,38 +145,66 @@ describe("a receive window", () => {
     });
   });
 
-  it("gives a new channel a head start on a long path, once another has shown what the path takes", () => {
+  it("grants a channel nothing beyond its first window until that was consumed, whatever others have reached", () => {
     const windows = new Windows(limits);
     windows.measured(50);
     const first = admitted(windows);
-    expect(windows.headStart(first)).toBe(0);
-    turn(windows, first, 100);
+    for (let now = 100; now <= 200; now += 100) turn(windows, first, now);
+    expect(first.windowBytes).toBe(8000);
+    windows.release(first);
+    const idle = [admitted(windows), admitted(windows)];
+    windows.received(idle[0] as Channel, 999);
+    expect(windows.consumed(idle[0] as Channel, 999, false, 300)).toBe(999);
+    expect(windows.budgetUsedBytes).toBe(2000);
+  });
+
+  it("leaps to what others have reached with its first whole window on a long path, however late that begins", () => {
+    const windows = new Windows(limits);
+    windows.measured(50);
+    const first = admitted(windows);
+    for (let now = 100; now <= 200; now += 100) turn(windows, first, now);
     windows.release(first);
     const next = admitted(windows);
-    expect(windows.headStart(next)).toBe(3000);
-    expect(next).toMatchObject({ windowBytes: 4000, receiveCredit: 4000, committedBytes: 4000 });
-    windows.received(next, 4000);
+    expect(turn(windows, next, 90_000)).toBe(1000 + 6500);
+    expect(next).toMatchObject({ windowBytes: 7500, receiveCredit: 7500, committedBytes: 7500 });
+    windows.received(next, 7500);
     expect(() => windows.received(next, 1)).toThrow("WINDOW_EXCEEDED");
   });
 
-  it("gives head starts while less than three eighths of the budget are in use, and none on a short path or after pressure", () => {
+  it("leaps out of three eighths of the budget, and not when its first window took long", () => {
     const windows = new Windows(limits);
     windows.measured(50);
     const first = admitted(windows);
-    turn(windows, first, 100);
+    for (let now = 100; now <= 200; now += 100) turn(windows, first, now);
     windows.release(first);
-    expect([1, 2, 3].map(() => windows.headStart(admitted(windows)))).toEqual([3000, 2500, 0]);
-    expect(windows.budgetUsedBytes).toBe(8500);
-    for (let more = 0; more < 11; more += 1) admitted(windows);
-    const last = windows.budgetUsedBytes;
-    const pressed = newChannel(1, true, requestHead, 0, 0, 0);
-    windows.consumed(pressed, 0, false, 200);
-    expect(windows.budgetUsedBytes).toBe(last);
-    expect(windows.headStart(pressed)).toBe(0);
+    const [slow, quick, late] = [admitted(windows), admitted(windows), admitted(windows)];
+    for (const now of [300, 450]) halfTurn(windows, slow, now);
+    for (const channel of [quick, late]) turn(windows, channel, 500);
+    // 7,500 in all, then what is left of the half within which any window grows.
+    expect([slow, quick, late].map(({ windowBytes }) => windowBytes)).toEqual([1000, 5500, 3500]);
+    expect(windows.budgetUsedBytes).toBe(10_000);
+  });
+
+  it("does not leap on a short path, nor after pressure", () => {
     const short = new Windows(limits);
     short.measured(4);
-    turn(short, admitted(short), 1);
-    expect(short.headStart(admitted(short))).toBe(0);
+    const first = admitted(short);
+    for (let now = 1; now <= 3; now += 1) turn(short, first, now);
+    expect(first.windowBytes).toBe(8000);
+    short.release(first);
+    const next = admitted(short);
+    turn(short, next, 4);
+    expect(next.windowBytes).toBe(2000);
+    const pressed = new Windows(limits);
+    pressed.measured(50);
+    const grown = admitted(pressed);
+    for (let now = 100; now <= 200; now += 100) turn(pressed, grown, now);
+    const others = Array.from({ length: 8 }, () => admitted(pressed));
+    turn(pressed, grown, 300);
+    for (const other of others.slice(1)) pressed.release(other);
+    pressed.release(grown);
+    turn(pressed, others[0] as Channel, 400);
+    expect(others[0]?.windowBytes).toBe(4000);
   });
 
   it("gives back what it has grown by when other channels need the budget", () => {
@@ -212,7 +247,7 @@ describe("a receive window", () => {
     const windows = new Windows({ ...limits, receiveBudgetBytes: 2500 });
     admitted(windows);
     const second = admitted(windows);
-    expect(windows.admit(newChannel(5, true, requestHead, 0, 1000, 0))).toBe(false);
+    expect(windows.admit(newChannel(5, true, requestHead, 0, 1000))).toBe(false);
     windows.release(second);
     admitted(windows);
   });

@@ -31,8 +31,8 @@ const GROWTH_FACTOR = 2;
 const GROWTH_FACTOR_ON_LONG_PATH = 4;
 /** Windows grow while less than this share of the budget is in use: the rest stays for the first windows of channels to come. */
 const GROWTH_SHARE = 1 / 2;
-/** Of the budget: as long as less is in use, a channel may be granted the rest before it has shown that it uses it. */
-const HEAD_STARTS_SHARE = 3 / 8;
+/** Of the budget: as long as less is in use, a channel may leap to what another has grown to. */
+const LEAP_SHARE = 3 / 8;
 
 export class Windows {
   /** The shortest round trip of late; until there is one, a window grows as if the path were long. */
@@ -66,21 +66,6 @@ export class Windows {
     return true;
   }
 
-  /**
-   * Credit for a new channel on a long path where others have shown what it takes: they paid a round trip for each step, this one
-   * does not have to. 0 where there is nothing to gain.
-   */
-  headStart(channel: Channel): number {
-    if (!this.isLong) return 0;
-    const { reachedBytes, committedBytes, limits } = this;
-    const left = Math.floor(limits.receiveBudgetBytes * HEAD_STARTS_SHARE) - committedBytes;
-    const bytes = Math.min(reachedBytes - channel.windowBytes, left);
-    if (bytes <= 0) return 0;
-    channel.receiveCredit += bytes;
-    this.resize(channel, channel.windowBytes + bytes);
-    return bytes;
-  }
-
   /** Bytes of the peer for one channel. Error: WINDOW_EXCEEDED, with nothing changed. */
   received(channel: Channel, bytes: number): void {
     if (bytes > channel.receiveCredit) {
@@ -97,6 +82,7 @@ export class Windows {
       this.commit(channel, channel.unreadBytes);
       return 0;
     }
+    channel.grownSinceAt ??= now;
     channel.consumedBytes += bytes;
     channel.grownSinceBytes += bytes;
     if (channel.consumedBytes < Math.min(channel.windowBytes / 2, CREDIT_BYTES_MAX)) return 0;
@@ -154,19 +140,30 @@ export class Windows {
     return (this.pathMs ?? PATH_MS_UNKNOWN) >= LONG_PATH_MS_MIN;
   }
 
+  /**
+   * From the first window, on a long path, to what others have shown that it takes: they paid a round trip for each step. Not
+   * before that window was consumed: what an idle stream has been granted is missing to all others for as long as it lives.
+   */
+  private leap(channel: Channel): number {
+    const { windowInitialBytes, receiveBudgetBytes } = this.limits;
+    if (!this.isLong || channel.windowBytes > windowInitialBytes) return 0;
+    const left = Math.floor(receiveBudgetBytes * LEAP_SHARE) - this.committedBytes;
+    return Math.min(this.reachedBytes - channel.windowBytes, left);
+  }
+
   /** Multiplies a window that was consumed whole within two round trips; negative where it is above its ceiling. */
   private growth(channel: Channel, now: number): number {
     const ceiling = this.ceiling(channel);
     if (channel.windowBytes > ceiling) return -Math.min(channel.consumedBytes, channel.windowBytes - ceiling);
     if (channel.grownSinceBytes < channel.windowBytes) return 0;
     const { pathMs = PATH_MS_UNKNOWN } = this;
-    const quick = now - channel.grownSinceAt <= Math.max(QUICK_ROUND_TRIPS * pathMs, QUICK_MS_MIN);
+    const quick = now - (channel.grownSinceAt ?? now) <= Math.max(QUICK_ROUND_TRIPS * pathMs, QUICK_MS_MIN);
     channel.grownSinceBytes = 0;
     channel.grownSinceAt = now;
     if (!quick) return 0;
     const factor = this.isLong ? GROWTH_FACTOR_ON_LONG_PATH : GROWTH_FACTOR;
-    const step = (factor - 1) * channel.windowBytes;
-    const growth = Math.min(step, ceiling - channel.windowBytes, this.room);
+    const step = Math.min((factor - 1) * channel.windowBytes, this.room);
+    const growth = Math.min(Math.max(step, this.leap(channel)), ceiling - channel.windowBytes);
     this.reachedBytes = Math.max(this.reachedBytes, channel.windowBytes + growth);
     return growth;
   }

@@ -8,7 +8,7 @@ export const foundSeeds: readonly (readonly [seed: number, sentence: string])[] 
   [181, "a side that stands still hears of the other's drain when the link is cut already"],
   [
     378,
-    "a head start holds part of the budget until its channel ends, and fewer first windows fit beside it",
+    "a grown window holds part of the budget until its channel ends, and fewer first windows fit beside it",
   ],
   [1236, "a stalled upload is given up before the silent link is found dead"],
   [2118, "a link that breaks while the tunnel is probed excuses what the probe meets"],
