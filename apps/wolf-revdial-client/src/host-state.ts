@@ -1,10 +1,22 @@
 /**
- * What outlives one process of the agent on its host: the number of its last boot, and the seat at Wolf's events. One
- * folder per wolf, for its owner alone.
+ * What outlives one process of the agent on its host: the number of its last boot, in a folder per name of a wolf, and the
+ * seat at Wolf's events, in a folder per Wolf; both for their owner alone.
  */
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
-import { type Seat, takeSeat } from "./seat.ts";
+import type { Clock } from "./clock.ts";
+import type { Log } from "./logger.ts";
+import { OtherWolfId, SEAT_FOLDER_BYTES_MAX, type Seat, takeSeat } from "./seat.ts";
+import type { Target } from "./target.ts";
 
 export interface HostState {
   /** Higher than that of every agent of this wolf before on this host. */
@@ -16,6 +28,10 @@ export interface HostState {
 export interface HostStateOptions {
   folder: string;
   wolfId: string;
+  /** The Wolf whose events they are, by whatever name. */
+  wolf: Target;
+  clock: Clock;
+  log: Log;
   /** Milliseconds since 1970. */
   nowMs: number;
   /** Ends the waiting for the seat. */
@@ -27,19 +43,56 @@ export class StateFolderUnusable extends Error {
   override readonly name = "StateFolderUnusable";
 }
 
-/** Rejects with StateFolderUnusable. */
+/** Rejects with StateFolderUnusable, or with OtherWolfId when an agent with another name is at this Wolf. */
 export async function openHostState(options: HostStateOptions): Promise<HostState> {
-  const { folder, wolfId, nowMs, signal } = options;
+  const { folder, wolfId, wolf, nowMs, clock, log, signal } = options;
   const own = path.join(folder, wolfId);
+  // No wolf's name begins with a dot.
+  const seats = path.join(
+    folder,
+    `.seat-${createHash("sha256").update(placeOf(wolf)).digest("hex").slice(0, 10)}`,
+  );
   try {
-    mkdirSync(own, { recursive: true, mode: 0o700 });
-    // The folder around may be everybody's, such as a volume of a pod.
-    chmodSync(own, 0o700);
+    const tooLong = Buffer.byteLength(seats) - SEAT_FOLDER_BYTES_MAX;
+    if (tooLong > 0) throw new Error(`its path is ${tooLong} bytes too long for the Unix sockets in it`);
+    for (const made of [own, seats]) {
+      makeFolder(made);
+      // The folder around may be everybody's, such as a volume of a pod.
+      chmodSync(made, 0o700);
+    }
     const incarnation = nextIncarnation(path.join(own, "incarnation"), nowMs);
-    return { incarnation, seat: await takeSeat(path.join(own, "events.sock"), signal) };
+    return { incarnation, seat: await takeSeat({ folder: seats, wolfId, clock, log, signal }) };
   } catch (cause) {
+    if (cause instanceof OtherWolfId) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new StateFolderUnusable(`${folder} cannot be used: ${why}`, { cause });
+  }
+}
+
+/** One Wolf under one name, also before its socket is there, and through links such as /var/run. */
+function placeOf(wolf: Target): string {
+  if (!("socketPath" in wolf)) {
+    const loopback = /^(localhost|127(\.\d{1,3}){3}|::1)$/i.test(wolf.host);
+    return `${loopback ? "localhost" : wolf.host.toLowerCase()}:${wolf.port}`;
+  }
+  let there = path.resolve(wolf.socketPath);
+  let rest = "";
+  while (!existsSync(there) && there !== "/") {
+    rest = path.join(path.basename(there), rest);
+    there = path.dirname(there);
+  }
+  return path.join(realpathSync(there), rest);
+}
+
+/** mkdirSync's own way through missing parents never ends below /proc. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(path.dirname(folder));
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    // Another agent of this host was as quick.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }
 }
 

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { wolfGenerations, wolfSchemaText } from "@wolfpack/wolf-api/emulator";
 import { systemClock } from "./clock.ts";
 import { createLogger } from "./logger.ts";
-import { type WolfWatch, watchWolf } from "./wolf-watch.ts";
+import { type WolfWatch, type WolfWatchOptions, watchWolf } from "./wolf-watch.ts";
 
 type Notice = { type: string; payload: Record<string, unknown> };
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
@@ -55,8 +55,9 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-function start(): void {
+function start(more: Pick<WolfWatchOptions, "eventsFree"> = {}): void {
   watch = watchWolf({
+    ...more,
     wolf: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
     log: createLogger("silent"),
     random: () => 0,
@@ -193,6 +194,21 @@ describe("Wolf's events", () => {
     await until(() => subscriptions === 2 && relists().length > 0);
     expect(relists()).toEqual([{ reason: "stream-was-down" }]);
   });
+
+  it.each([true, false])(
+    "that another agent may have had before us (%s) make the lobbies be listed once we hear of more",
+    async (waited) => {
+      const { promise, resolve } = Promise.withResolvers<boolean>();
+      start({ eventsFree: promise });
+      await until(() => notices.some(({ type }) => type === "heartbeat"));
+      expect(open).toEqual([]);
+      resolve(waited);
+      await until(() => open.length === 1);
+      say({ lobby_id: "a" });
+      await until(() => told().length > 0);
+      expect(notices.filter(({ type }) => type === "relist")).toHaveLength(waited ? 1 : 0);
+    },
+  );
 
   it("without a tunnel are made up for when there is one", async () => {
     takes = false;

@@ -23,8 +23,8 @@ export interface WolfWatchOptions {
   signal: AbortSignal;
   /** Sends a notice up; false when it was dropped. */
   notify: (type: string, payload: unknown) => boolean;
-  /** Wolf's events are subscribed to after this. Default: at once. */
-  eventsFree?: Promise<void>;
+  /** Wolf's events are subscribed to after this; it tells whether another agent may have heard of some. Default: at once. */
+  eventsFree?: Promise<boolean>;
   /** Hears of every probe, and adds to every heartbeat. */
   host?: Pick<HostWatch, "saw" | "beat"> | undefined;
   /** Hears of starts, lists of lobbies and events. */
@@ -76,8 +76,9 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
   }
 
   async function watchEvents(): Promise<void> {
-    if (eventsFree !== undefined) await untilAborted(eventsFree, signal);
-    for (let attempt = 0, streams = 0; !signal.aborted; attempt += 1) {
+    /** What happened until now may be known to nobody. */
+    let missed = (await untilAborted(eventsFree, signal)) === true;
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
       const ended = new AbortController();
       let learning: Promise<unknown> = Promise.resolve();
       try {
@@ -86,9 +87,8 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
         lookNow();
         const there = AbortSignal.any([signal, ended.signal]);
         learning = Promise.all([capabilities.learn(there), images?.watch(there)]);
-        streams += 1;
         // Only now: what changes from here on is told by an event.
-        if (streams > 1) events.lose("stream-was-down");
+        if (missed) events.lose("stream-was-down");
         for await (const item of parseEventStream(stream as AsyncIterable<Uint8Array>)) {
           attempt = 0;
           const event = "event" in item ? events.take(item.event, item.data) : undefined;
@@ -97,6 +97,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
       } catch (error) {
         if (!signal.aborted) log.debug({ err: error }, "Wolf's event stream ended");
       }
+      missed = true;
       ended.abort();
       await learning;
       lookNow(); // Wolf may have gone.
@@ -171,10 +172,14 @@ function subscribe(wolf: Target, signal: AbortSignal): Promise<IncomingMessage> 
   });
 }
 
-function untilAborted(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+/** Undefined when the signal aborted first. */
+function untilAborted(
+  promise: Promise<boolean> | undefined,
+  signal: AbortSignal,
+): Promise<boolean | undefined> {
   return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
+    if (signal.aborted || promise === undefined) return resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
     void promise.then(resolve);
   });
 }

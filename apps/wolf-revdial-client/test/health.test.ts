@@ -117,6 +117,41 @@ describe("the agent's life on its host", () => {
     expect((await run("status", "--health-listen", health, "--json")).code).toBeLessThanOrEqual(1);
   });
 
+  it("is followed by one at a time of those that wait when it is killed, and each has the lobbies listed again", async () => {
+    const subscriptions = () => wolf.requests.filter((request) => request.path === "/api/v1/events").length;
+    const relists = () => plane.notices.filter(({ type }) => type === "relist").length;
+    const first = agent();
+    await first.said(/subscribed to Wolf/);
+    expect(relists()).toBe(0);
+    const waiting = [agent(), agent()];
+    await Promise.all(waiting.map(({ said }) => said(/waits for Wolf's events/)));
+    await Promise.all(waiting.map(({ said }) => said(/tunnel up/)));
+    for (let holder = first, had = 1; waiting.length > 0; had += 1) {
+      holder.process.kill("SIGKILL");
+      await holder.exit;
+      holder = await Promise.race(waiting.map((one) => one.said(/subscribed to Wolf/).then(() => one)));
+      waiting.splice(waiting.indexOf(holder), 1);
+      await plane.notice(() => relists() === had);
+      expect(subscriptions()).toBe(had + 1);
+    }
+  });
+
+  it("does not begin beside one of the same Wolf with another name, and begins when that one has ended", async () => {
+    const old = agent(["--wolf-id", "old-name"]);
+    await old.said(/tunnel up/);
+    const early = agent(["--wolf-id", "new-name"]);
+    expect(await early.exit).toBe(2);
+    expect(early.output()).toMatch(
+      /^--wolf-id \(WOLF_ID\) is new-name, but an agent of this host serves the same Wolf as old-name: .*\nusage/,
+    );
+    expect(plane.registrations).toMatchObject([{ name: "old-name" }]);
+    old.process.kill("SIGTERM");
+    expect(await old.exit).toBe(0);
+    const renamed = agent(["--wolf-id", "new-name"]);
+    await renamed.said(/subscribed to Wolf/);
+    expect(renamed.output()).not.toContain("waits for");
+  });
+
   it("goes on, with a warning, when an agent of another host takes its name", async () => {
     const { said, process: child } = agent();
     const tunnel = await plane.nextTunnel();
@@ -132,6 +167,9 @@ describe("the agent's life on its host", () => {
     const { exit, output } = agent(["--state-dir", path.join(folder, "file")]);
     expect(await exit).toBe(2);
     expect(output()).toMatch(/--state-dir \(WOLFPACK_STATE_DIR, STATE_DIRECTORY\): .*file cannot be used/);
+    // Node's own way through missing folders never ends there.
+    const endless = agent(["--state-dir", "/proc/nowhere"]);
+    expect(await endless.exit).toBe(2);
   });
 
   it("is told to systemd by systemd-notify: ready with the tunnel, stopping at the end", async () => {

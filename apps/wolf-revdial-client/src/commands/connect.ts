@@ -8,6 +8,7 @@ import { serveHealth } from "../health.ts";
 import { type HostState, openHostState, StateFolderUnusable } from "../host-state.ts";
 import { createLogger, type Log } from "../logger.ts";
 import { createMetrics } from "../metrics.ts";
+import { OtherWolfId } from "../seat.ts";
 import { createServiceManager } from "../service-manager.ts";
 import { describeSetting, type Flags, settingNames } from "../settings.ts";
 import { addSettings } from "./settings-options.ts";
@@ -77,7 +78,7 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
 }
 
 async function hostStateOf(
-  { stateDir, wolfId, sessionId }: AgentConfig,
+  { stateDir, wolfId, sessionId, wolf }: AgentConfig,
   log: Log,
   signal: AbortSignal,
 ): Promise<HostState> {
@@ -85,8 +86,21 @@ async function hostStateOf(
   // Inside a sandbox there is no Wolf whose events two agents could want.
   if (sessionId !== undefined) return { incarnation: nowMs, seat: undefined };
   try {
-    return await openHostState({ folder: stateDir.path, wolfId, nowMs, signal });
+    return await openHostState({
+      folder: stateDir.path,
+      wolfId,
+      wolf,
+      nowMs,
+      clock: systemClock,
+      log,
+      signal,
+    });
   } catch (error) {
+    if (error instanceof OtherWolfId)
+      throw new ConfigError(
+        `${describeSetting("wolfId")} is ${wolfId}, but ${error.message}: end that one first, then this one can be the same Wolf by its new name.`,
+        { cause: error },
+      );
     if (!(error instanceof StateFolderUnusable)) throw error;
     if (stateDir.given)
       throw new ConfigError(`${describeSetting("stateDir")}: ${error.message}.`, { cause: error });
