@@ -94,6 +94,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     renderNode: config.renderNode,
     startTimeoutMs: config.sessionStartTimeoutMs,
     settleMs: config.lobbySettleMs,
+    strayGraceMs: config.lobbyGraceMs,
   });
 
   const doctors = createDoctorTunnels({ clock, log });

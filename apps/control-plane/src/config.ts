@@ -44,6 +44,7 @@ export const environment = z.object({
   WOLFPACK_RECONCILE_INTERVAL_SECONDS: seconds(30, 3600),
   WOLFPACK_SESSION_START_TIMEOUT_SECONDS: seconds(60, 600),
   WOLFPACK_LOBBY_SETTLE_SECONDS: seconds(10, 300),
+  WOLFPACK_LOBBY_GRACE_SECONDS: seconds(10, 3600),
   WOLFPACK_BODY_BYTES_MAX: z.coerce.number().int().min(1024).max(1_048_576).default(65_536),
 });
 
@@ -65,6 +66,7 @@ export interface Config {
   reconcileIntervalMs: number;
   sessionStartTimeoutMs: number;
   lobbySettleMs: number;
+  lobbyGraceMs: number;
   bodyBytesMax: number;
 }
 
@@ -103,6 +105,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     reconcileIntervalMs: ms(e.WOLFPACK_RECONCILE_INTERVAL_SECONDS),
     sessionStartTimeoutMs: ms(e.WOLFPACK_SESSION_START_TIMEOUT_SECONDS),
     lobbySettleMs: ms(e.WOLFPACK_LOBBY_SETTLE_SECONDS),
+    lobbyGraceMs: ms(e.WOLFPACK_LOBBY_GRACE_SECONDS),
     bodyBytesMax: e.WOLFPACK_BODY_BYTES_MAX,
   };
 }

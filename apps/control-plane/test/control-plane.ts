@@ -42,6 +42,7 @@ export async function startControlPlane(
     reconcileIntervalMs: 30_000,
     sessionStartTimeoutMs: 60_000,
     lobbySettleMs: 10_000,
+    lobbyGraceMs: 30_000,
     bodyBytesMax: 65_536,
     ...overrides,
   };

@@ -12,6 +12,7 @@ beforeEach(async () => {
   plane = await startControlPlane({
     reconcileIntervalMs: 40,
     lobbySettleMs: 300,
+    lobbyGraceMs: 200,
     sessionStartTimeoutMs: 5000,
     tunnelLostAfterMs: 200,
   });

@@ -34,7 +34,7 @@ const lobby = (n: number, tag: string | null = idOf(n)): Lobby => ({
   runner: { type: "docker", env: tag === null ? [] : [`WOLFPACK_SESSION_ID=${tag}`] },
 });
 
-const decide = (sessions: Session[], lobbies: Lobby[], changes: Partial<ReconcileInput> = {}) =>
+const judge = (sessions: Session[], lobbies: Lobby[], changes: Partial<ReconcileInput> = {}) =>
   reconcile({
     sessions,
     lobbies,
@@ -45,6 +45,7 @@ const decide = (sessions: Session[], lobbies: Lobby[], changes: Partial<Reconcil
     creating: new Set(),
     ...changes,
   });
+const decide = (...input: Parameters<typeof judge>) => judge(...input).actions;
 
 describe("reconciliation", () => {
   it("leaves what matches alone", () => {
@@ -86,7 +87,7 @@ describe("reconciliation", () => {
   it("does not touch a session whose creation is in flight, nor its lobby", () => {
     const creating = new Set([idOf(1)]);
     expect(decide([session(1, { status: "placed", lobbyId: null })], [lobby(1)], { creating })).toEqual([]);
-    expect(decide([], [lobby(1)], { creating })).toEqual([]);
+    expect(judge([], [lobby(1)], { creating })).toEqual({ actions: [], strays: [] });
   });
 
   it("stops the lobby of a stopping session and then ends it; ends it at once when the lobby is gone", () => {
@@ -98,17 +99,23 @@ describe("reconciliation", () => {
     ]);
   });
 
-  it("stops a tagged lobby that no live session owns, and never one without the tag", () => {
-    expect(decide([], [lobby(1), lobby(2, null)])).toEqual([{ action: "stopLobby", lobbyId: "lobby-1" }]);
-    expect(decide([], [lobby(3, "ses_nonsense"), lobby(4, "")])).toEqual([]);
+  it("names a tagged lobby that no session of the wolf has, never one without the tag, and stops neither", () => {
+    expect(judge([], [lobby(1), lobby(2, null)])).toEqual({
+      actions: [],
+      strays: [{ lobbyId: "lobby-1", sessionId: idOf(1) }],
+    });
+    expect(judge([], [lobby(3, "ses_nonsense"), lobby(4, "")])).toEqual({ actions: [], strays: [] });
   });
 
-  it("stops a second lobby with the tag of a session that has another", () => {
+  it("names a second lobby with the tag of a session that has another", () => {
     const twin = { ...lobby(1), id: "twin" };
-    expect(decide([session(1)], [lobby(1), twin])).toEqual([{ action: "stopLobby", lobbyId: "twin" }]);
+    expect(judge([session(1)], [lobby(1), twin])).toEqual({
+      actions: [],
+      strays: [{ lobbyId: "twin", sessionId: idOf(1) }],
+    });
   });
 
-  it("never stops an untagged lobby, never acts twice on a session, never fails what is listed", () => {
+  it("never stops or names an untagged lobby, never acts twice on a session, never fails what is listed", () => {
     const statuses = fc.constantFrom(
       "placed" as const,
       "starting" as const,
@@ -134,13 +141,16 @@ describe("reconciliation", () => {
           session(n, { status, lobbyId: known ? `lobby-${n}` : null, updatedAt: at(120 - age) }),
         );
         const found = listed.map(({ n, tagged }) => lobby(n, tagged ? idOf(n) : null));
-        const actions = decide(rows, found, { listedAt: at(119), now: at(120) });
+        const { actions, strays } = judge(rows, found, { listedAt: at(119), now: at(120) });
         const stopped = actions.flatMap((action) => (action.action === "stopLobby" ? [action.lobbyId] : []));
         for (const id of stopped) {
-          const owner = rows.find((row) => row.lobbyId === id);
-          const tagged = sessionOf(found.find((one) => one.id === id) as Lobby) !== undefined;
-          expect(tagged || owner !== undefined).toBe(true);
-          if (owner) expect(owner.status).toBe("stopping");
+          const tag = sessionOf(found.find((one) => one.id === id) as Lobby);
+          const owner = rows.find((row) => row.lobbyId === id || row.id === tag);
+          expect(owner?.status).toBe("stopping");
+        }
+        for (const { lobbyId, sessionId } of strays) {
+          expect(sessionOf(found.find((one) => one.id === lobbyId) as Lobby)).toBe(sessionId);
+          expect(rows.some((row) => row.lobbyId === lobbyId)).toBe(false);
         }
         const touched = actions.flatMap((action) =>
           "sessionId" in action ? [action.sessionId] : "thenEnd" in action ? [action.thenEnd] : [],

@@ -1,10 +1,11 @@
 /**
- * What Wolf really runs against what PostgreSQL expects there: a pure decision. Adopt what matches, stop what nobody owns,
- * fail what vanished; lobbies without our tag belong to somebody else and are never touched.
+ * What Wolf really runs against what PostgreSQL expects there: a pure decision. Adopt what matches, fail what vanished, name
+ * what no session of this wolf has; lobbies without our tag belong to somebody else and are never touched.
  */
 import type { Lobby } from "@wolfpack/wolf-api";
 import type { Failure, Session } from "./session-store.ts";
 import { sessionOf } from "./session-tag.ts";
+import type { Stray } from "./stray-lobbies.ts";
 
 export type ReconcileAction =
   | { action: "adopt"; sessionId: string; lobbyId: string }
@@ -39,7 +40,7 @@ export const startTimeout: Failure = {
   reason: "The sandbox was not created in time.",
 };
 
-export function reconcile(input: ReconcileInput): ReconcileAction[] {
+export function reconcile(input: ReconcileInput): { actions: ReconcileAction[]; strays: Stray[] } {
   const { sessions, lobbies, creating } = input;
   const byId = new Map(lobbies.map((lobby) => [lobby.id, lobby]));
   const byTag = new Map(
@@ -52,12 +53,12 @@ export function reconcile(input: ReconcileInput): ReconcileAction[] {
     if (lobby) owned.add(lobby.id);
     if (!creating.has(session.id)) actions.push(...decide(session, lobby, input));
   }
-  for (const lobby of lobbies) {
+  const strays = lobbies.flatMap((lobby): Stray[] => {
     const tag = sessionOf(lobby);
-    if (tag !== undefined && !owned.has(lobby.id) && !creating.has(tag))
-      actions.push({ action: "stopLobby", lobbyId: lobby.id });
-  }
-  return actions;
+    const ours = tag !== undefined && !owned.has(lobby.id) && !creating.has(tag);
+    return ours ? [{ lobbyId: lobby.id, sessionId: tag }] : [];
+  });
+  return { actions, strays };
 }
 
 function decide(

@@ -13,6 +13,7 @@ import { LobbyEvents } from "./lobby-events.ts";
 import { type ReconcileAction, reconcile, startTimeout } from "./reconcile.ts";
 import type { Session, SessionOutcome, SessionStore } from "./session-store.ts";
 import { lobbyRequest, SOFTWARE_NODE } from "./session-tag.ts";
+import { type Stray, StrayLobbies } from "./stray-lobbies.ts";
 import type { Waiters } from "./waiters.ts";
 
 export interface SessionKeeperOptions {
@@ -24,6 +25,7 @@ export interface SessionKeeperOptions {
   renderNode: string;
   startTimeoutMs: number;
   settleMs: number;
+  strayGraceMs: number;
 }
 
 /** Between two looks at a wolf's lobbies that its events ask for: a flood of them costs one look each. */
@@ -38,6 +40,7 @@ export class SessionKeeper {
   private readonly options: SessionKeeperOptions;
   private readonly creating = new Set<string>();
   private readonly lobbyEvents = new LobbyEvents();
+  private readonly strayLobbies: StrayLobbies;
   /** Lobbies that were seen to start, by wolf and epoch of the tunnel that told: written together, one statement at a time. */
   private readonly starts = new Map<string, Set<string>>();
   /** Wolves that were looked at for an event a moment ago; true when another event came since. */
@@ -49,6 +52,7 @@ export class SessionKeeper {
 
   constructor(options: SessionKeeperOptions) {
     this.options = options;
+    this.strayLobbies = new StrayLobbies(options.strayGraceMs);
     options.tunnels.onWolfConnected((wolfId) => void this.reconcileWolf(wolfId));
     options.tunnels.onWolfEvent((from, event) => this.wolfEvent(from, event));
     options.tunnels.onWolfRelist((wolfId) => this.look(wolfId));
@@ -178,7 +182,7 @@ export class SessionKeeper {
         !listed.some((lobby) => lobby.id === lobbyId),
     );
     if (unsure) this.later(LOOK_AGAIN_MS, () => void this.reconcileWolf(wolfId));
-    const actions = reconcile({
+    const { actions, strays } = reconcile({
       sessions,
       lobbies: listed,
       listedAt,
@@ -188,7 +192,7 @@ export class SessionKeeper {
       creating: this.creating,
       endOf: (lobbyId) => this.lobbyEvents.endOf(wolfId, lobbyId),
     });
-    for (const action of actions) {
+    for (const action of [...actions, ...(await this.judge(wolfId, strays))]) {
       this.options.log.info({ wolf_id: wolfId, ...action }, "reconciled");
       try {
         await this.perform(action, lobbies);
@@ -198,6 +202,20 @@ export class SessionKeeper {
         if (err instanceof WolfApiError && err.code !== "WOLF_REFUSED") return;
       }
     }
+  }
+
+  /** What to do with lobbies that no session of their wolf has. */
+  private async judge(wolfId: string, strays: readonly Stray[]): Promise<ReconcileAction[]> {
+    const { store, clock, log, strayGraceMs } = this.options;
+    const owners = strays.length === 0 ? [] : await store.listOwners(strays);
+    const { stop, fresh, foreign } = this.strayLobbies.judge(wolfId, strays, owners, clock.now());
+    for (const { lobbyId, ownerId, ownerWolfId } of foreign)
+      log.warn(
+        { wolf_id: wolfId, lobby_id: lobbyId, session_id: ownerId, owner_wolf_id: ownerWolfId },
+        "a lobby is that of another wolf's session and is left alone: is one Wolf connected under two names?",
+      );
+    if (fresh.length > 0) this.later(strayGraceMs, () => void this.reconcileWolf(wolfId));
+    return stop.map(({ lobbyId }) => ({ action: "stopLobby", lobbyId }));
   }
 
   private async perform(

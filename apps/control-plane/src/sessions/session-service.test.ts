@@ -21,6 +21,7 @@ type Answer = (request: IncomingRequest, body: string) => OutgoingResponse | Pro
 
 const SETTLE_MS = 10_000;
 const START_TIMEOUT_MS = 60_000;
+const STRAY_GRACE_MS = 30_000;
 const LOBBY = "136a065d-0000-4000-8000-000000000001";
 const principal: UserPrincipal = { kind: "user", userId: newId("usr"), role: "user", apiKeyId: newId("key") };
 const wish: CreateSessionRequest = {
@@ -69,6 +70,7 @@ const aService = (): SessionService =>
     renderNode: "/dev/dri/renderD128",
     startTimeoutMs: START_TIMEOUT_MS,
     settleMs: SETTLE_MS,
+    strayGraceMs: STRAY_GRACE_MS,
   });
 
 afterEach(async () => {
@@ -349,10 +351,47 @@ describe("reconciliation", () => {
       headers: [[refusedHeader, "upstream-timeout"]],
     }));
     await service.reconcileAll([wolfId]);
-    expect(asked.filter((line) => line.includes("/stop"))).toHaveLength(1);
+    expect(asked.filter((line) => line.includes("/stop"))).toEqual([]);
+    clock.advance(STRAY_GRACE_MS);
+    await eventually(
+      () => asked.filter((line) => line.includes("/stop")).length,
+      (stops) => stops === 1,
+    );
+    await service.reconcileAll([]);
     answers.set("/api/v1/lobbies/stop", () => reply({ success: false, error: "Invalid PIN" }, 500));
     await service.reconcileAll([wolfId]);
     expect(asked.filter((line) => line.includes("/stop"))).toHaveLength(4);
+  });
+
+  it("never stops the lobby of a session that runs, when its Wolf is connected by a second name", async () => {
+    const old = await wolf("old-name");
+    answers.set("/api/v1/lobbies/create", () => created());
+    const { id } = await create();
+    await statusBecomes(id, "starting");
+    const listed = { success: true, lobbies: [{ id: LOBBY, name: id, runner: { type: "docker", env: [] } }] };
+    const renamed = await wolf("new-name");
+    for (const name of ["old-name", "new-name"]) answers.set(`${name} /api/v1/lobbies`, () => reply(listed));
+    for (let look = 0; look < 4; look += 1) {
+      clock.advance(STRAY_GRACE_MS);
+      await service.reconcileAll([old, renamed]);
+    }
+    expect(asked.filter((line) => line.includes("/stop"))).toEqual([]);
+    expect(await store.get(id)).toMatchObject({ status: "running", wolfId: old, lobbyId: LOBBY });
+    const said = lines.filter((line) => line.includes("two names"));
+    expect(said.map((line) => JSON.parse(line))).toMatchObject([
+      { level: 40, wolf_id: renamed, lobby_id: LOBBY, session_id: id, owner_wolf_id: old },
+    ]);
+    // Only when that session is over is it nobody's, and then after the grace.
+    await store.end(id, { status: "failed", failure: { code: "x", reason: "y" } }, clock.now());
+    answers.set("/api/v1/lobbies/stop", () => {
+      answers.set("new-name /api/v1/lobbies", () => reply({ success: true, lobbies: [] }));
+      return reply({ success: true });
+    });
+    await service.reconcileAll([renamed]);
+    expect(asked.filter((line) => line.includes("/stop"))).toEqual([]);
+    clock.advance(STRAY_GRACE_MS);
+    await service.reconcileAll([renamed]);
+    expect(asked.filter((line) => line.includes("new-name POST /api/v1/lobbies/stop"))).toHaveLength(1);
   });
 
   it("notices a lobby that vanishes in the very moment its session begins to run", async () => {

@@ -24,6 +24,8 @@ export interface SessionServiceOptions {
   startTimeoutMs: number;
   /** A lobby that is still listed after this time runs, even without a container event. */
   settleMs: number;
+  /** From seeing a lobby with our tag that no live session has to stopping it. */
+  strayGraceMs: number;
 }
 
 export type SessionService = ReturnType<typeof createSessionService>;
@@ -45,6 +47,7 @@ export function createSessionService(options: SessionServiceOptions) {
     renderNode: options.renderNode,
     startTimeoutMs: options.startTimeoutMs,
     settleMs: options.settleMs,
+    strayGraceMs: options.strayGraceMs,
   });
   let placing: Promise<unknown> = Promise.resolve();
 

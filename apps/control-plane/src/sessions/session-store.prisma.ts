@@ -69,6 +69,20 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
       return rows.map(toSession);
     },
 
+    async listOwners(lobbies) {
+      const rows = await prisma.session.findMany({
+        where: {
+          ended_at: null,
+          OR: [
+            { id: { in: lobbies.map(({ sessionId }) => sessionId) } },
+            { lobby_id: { in: lobbies.map(({ lobbyId }) => lobbyId) } },
+          ],
+        },
+        select: { id: true, lobby_id: true, wolf_instance_id: true },
+      });
+      return rows.map((row) => ({ id: row.id, lobbyId: row.lobby_id, wolfId: row.wolf_instance_id }));
+    },
+
     async listOverdue(before) {
       const rows = await prisma.session.findMany({
         where: { status: { in: ["placed", "starting"] }, updated_at: { lt: before } },

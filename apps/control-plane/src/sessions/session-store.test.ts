@@ -162,4 +162,20 @@ describe("lists", () => {
       (await store.list({ limit: 10, after: undefined, status: "failed" })).map(({ failure }) => failure),
     ).toEqual([{ code: "x", reason: "y" }]);
   });
+
+  it("find the live owners of lobbies by lobby or by name, of any wolf, and nobody for what has ended", async () => {
+    const [byLobby, byName, ended] = [await claim(), await claim(), await claim()];
+    await store.lobbyCreated(byLobby?.id ?? "", "lobby", now);
+    await store.end(ended?.id ?? "", { status: "failed", failure: { code: "x", reason: "y" } }, now);
+    const owners = await store.listOwners([
+      { lobbyId: "lobby", sessionId: newId("ses") },
+      { lobbyId: "elsewhere", sessionId: byName?.id ?? "" },
+      { lobbyId: "nobody's", sessionId: ended?.id ?? "" },
+    ]);
+    expect(owners.toSorted((a, b) => (a.id < b.id ? -1 : 1))).toEqual([
+      { id: byLobby?.id, lobbyId: "lobby", wolfId: wolf.id },
+      { id: byName?.id, lobbyId: null, wolfId: wolf.id },
+    ]);
+    expect(await store.listOwners([{ lobbyId: "' OR 1=1", sessionId: "" }])).toEqual([]);
+  });
 });

@@ -1,5 +1,6 @@
 /** Sessions as the rest of the program sees them. A slot is taken with the row and given back exactly once, in one statement each. */
 import type { PlacementExplanation, SessionSpec, SessionStatus } from "@wolfpack/api-contract";
+import type { Owner, Stray } from "./stray-lobbies.ts";
 
 export interface Session {
   id: string;
@@ -47,6 +48,8 @@ export interface SessionStore {
   list(filter: SessionFilter): Promise<Session[]>;
   /** Sessions that have not ended, of one wolf. */
   listLive(wolfId: string): Promise<Session[]>;
+  /** Live sessions of any wolf that have one of these lobbies, or are named by one. */
+  listOwners(lobbies: readonly Stray[]): Promise<Owner[]>;
   /** Sessions that are placed or starting and have not changed since `before`. */
   listOverdue(before: Date): Promise<Session[]>;
   /** placed → starting, with the lobby's id. */

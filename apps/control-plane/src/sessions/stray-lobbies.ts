@@ -1,0 +1,64 @@
+/**
+ * Lobbies with our tag that no session of their wolf has: what is seen of them, and which are to be stopped. One that a live
+ * session has anywhere is a Wolf that is known by two names, and is never stopped; another only after a grace.
+ */
+import type { Session } from "./session-store.ts";
+
+export interface Stray {
+  lobbyId: string;
+  /** The session in its tag. */
+  sessionId: string;
+}
+
+/** A live session, of whatever wolf. */
+export type Owner = Pick<Session, "id" | "lobbyId" | "wolfId">;
+
+export interface Judgement {
+  /** Seen without an owner at least twice, the grace apart. */
+  stop: Stray[];
+  /** Seen without an owner for the first time. */
+  fresh: Stray[];
+  /** Of a session of another wolf; named once. */
+  foreign: (Stray & { ownerId: string; ownerWolfId: string | null })[];
+}
+
+export class StrayLobbies {
+  private readonly graceMs: number;
+  /** By wolf, then by lobby: when it was first seen without an owner, or that it has one. */
+  private readonly seen = new Map<string, ReadonlyMap<string, Date | "owned">>();
+
+  constructor(graceMs: number) {
+    this.graceMs = graceMs;
+  }
+
+  /** `strays`: all of the wolf, as listed now. `owners`: the live sessions with one of their tags or ids. */
+  judge(wolfId: string, strays: readonly Stray[], owners: readonly Owner[], now: Date): Judgement {
+    const before = this.seen.get(wolfId);
+    const after = new Map<string, Date | "owned">();
+    const judgement: Judgement = { stop: [], fresh: [], foreign: [] };
+    for (const stray of strays) {
+      const { lobbyId } = stray;
+      const known = before?.get(lobbyId);
+      const owner = owners.find((one) => owns(one, stray, wolfId));
+      if (owner !== undefined) {
+        after.set(lobbyId, "owned");
+        if (known !== "owned" && owner.wolfId !== wolfId)
+          judgement.foreign.push({ ...stray, ownerId: owner.id, ownerWolfId: owner.wolfId });
+        continue;
+      }
+      const since = known instanceof Date ? known : now;
+      after.set(lobbyId, since);
+      if (since === now) judgement.fresh.push(stray);
+      else if (now.getTime() - since.getTime() >= this.graceMs) judgement.stop.push(stray);
+    }
+    if (after.size > 0) this.seen.set(wolfId, after);
+    else this.seen.delete(wolfId);
+    return judgement;
+  }
+}
+
+/** A session has one lobby: a second one with its tag on its own wolf is nobody's. */
+function owns(owner: Owner, { lobbyId, sessionId }: Stray, wolfId: string): boolean {
+  if (owner.lobbyId === lobbyId) return true;
+  return owner.id === sessionId && (owner.wolfId !== wolfId || owner.lobbyId === null);
+}
