@@ -588,6 +588,7 @@ describe("access", () => {
   it.each([
     "sessions?limit=0",
     "sessions?cursor=%00",
+    "sessions?cursor=zzz",
     "sessions?status=dead",
     "sessions?limit=1&limit=2",
     "sessions?owner=1",

@@ -278,16 +278,12 @@ const Limit = z
       Object.assign(jsonSchema, { type: "integer", minimum: 1, maximum: 200, default: 100 });
     },
   });
-const Cursor = z
-  .string()
-  .max(200)
-  .regex(/^[A-Za-z0-9_-]+$/)
-  .optional();
-export const PageQuery = z.strictObject({ limit: Limit, cursor: Cursor });
-export type PageQuery = z.infer<typeof PageQuery>;
+/** A cursor is the id of the last item of the page before. */
+export const ListUsersQuery = z.strictObject({ limit: Limit, cursor: UserId.optional() });
+export const ListApiKeysQuery = z.strictObject({ limit: Limit, cursor: ApiKeyId.optional() });
 export const ListWolvesQuery = z.strictObject({
   limit: Limit,
-  cursor: Cursor,
+  cursor: WolfId.optional(),
   status: WolfStatus.optional(),
   gpu_type: GpuType.optional(),
   name: WolfName.optional(),
@@ -295,7 +291,7 @@ export const ListWolvesQuery = z.strictObject({
 export type ListWolvesQuery = z.infer<typeof ListWolvesQuery>;
 export const DiskHistoryQuery = z.strictObject({
   limit: Limit,
-  cursor: Cursor,
+  cursor: DiskSampleId.optional(),
   mount: Mount.optional(),
   since: instant.optional(),
   until: instant.optional(),
@@ -303,7 +299,7 @@ export const DiskHistoryQuery = z.strictObject({
 export type DiskHistoryQuery = z.infer<typeof DiskHistoryQuery>;
 export const ListSessionsQuery = z.strictObject({
   limit: Limit,
-  cursor: Cursor,
+  cursor: SessionId.optional(),
   status: SessionStatus.optional(),
   wolf_instance_id: WolfId.optional(),
   owner_id: UserId.optional(),

@@ -4,7 +4,8 @@ import {
   ApiKeyId,
   CreateApiKeyRequest,
   CreateUserRequest,
-  PageQuery,
+  ListApiKeysQuery,
+  ListUsersQuery,
   type User,
 } from "@wolfpack/api-contract";
 import { Router } from "express";
@@ -48,7 +49,7 @@ export function identityRoutes(identity: IdentityService): Router {
   });
 
   router.get("/users", admin, async (req, res) => {
-    const { limit, cursor } = parseQuery(PageQuery, req);
+    const { limit, cursor } = parseQuery(ListUsersQuery, req);
     const users = await identity.users({ limit: limit + 1, after: cursor });
     sendPage(req, res, users.map(toUserResponse), limit);
   });
@@ -63,7 +64,7 @@ export function identityRoutes(identity: IdentityService): Router {
   });
 
   router.get("/api-keys", user, async (req, res) => {
-    const { limit, cursor } = parseQuery(PageQuery, req);
+    const { limit, cursor } = parseQuery(ListApiKeysQuery, req);
     const keys = await identity.apiKeys(userOf(res), { limit: limit + 1, after: cursor });
     sendPage(req, res, keys.map(toKeyResponse), limit);
   });

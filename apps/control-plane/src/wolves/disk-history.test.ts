@@ -150,6 +150,8 @@ describe("GET /wolf-instances/{id}/disk-history", () => {
     "?mount=%2F%00",
     "?since=yesterday",
     "?cursor=%27",
+    "?cursor=zzz",
+    "?cursor=wlf_01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "?x=1",
   ])("refuses %s", async (query) => {
     expect((await get(query).expect(400)).body.code).toBe("invalid-request");

@@ -226,6 +226,8 @@ describe("GET /wolf-instances", () => {
     "name=a%20b",
     "sort=id",
     "cursor=%27",
+    "cursor=zzz",
+    "cursor=ses_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   ])("with ?%s is refused", async (query) => {
     expect((await get(`?${query}`).expect(400)).body.code).toBe("invalid-request");
   });
