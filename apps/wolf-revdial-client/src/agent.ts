@@ -13,7 +13,6 @@ import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { printableWithout } from "./printable.ts";
-import { onlyScreenOf } from "./sandbox.ts";
 import { sentence } from "./sentence.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { startWatches, type Watches } from "./watches.ts";
@@ -236,15 +235,15 @@ function inventoryOf(config: AgentConfig, version: string): AgentInventory {
 }
 
 function handlerOf(config: AgentConfig, { log, metrics }: AgentEdges, line: WolfLine): RequestHandler {
-  const forward = createForwarder({
+  return createForwarder({
     wolf: line.ask,
     screen: config.screen,
     log,
     metrics,
     policy: config.policy,
+    sessionId: config.sessionId,
     createsMax: Math.max(1, availableParallelism() - 1),
   });
-  return config.sessionId === undefined ? forward : onlyScreenOf(config.sessionId, forward);
 }
 
 function endingOf(error: unknown): Ending {

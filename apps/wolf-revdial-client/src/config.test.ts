@@ -199,6 +199,10 @@ describe("inside a sandbox", () => {
     [{ wolfId: "wolf-1" }, {}, "--wolf-id (WOLF_ID)"],
     [{ local: "localhost:1" }, {}, "--local (WOLFPACK_LOCAL)"],
     [{ label: ["a=b"] }, {}, "--label (WOLFPACK_LABELS)"],
+    [{ disk: ["/data"] }, {}, "--disk (WOLFPACK_DISKS)"],
+    [{}, { WOLFPACK_DISK_WARNING_PERCENT: "1" }, "--disk-warning-percent (WOLFPACK_DISK_WARNING_PERCENT)"],
+    [{}, { WOLFPACK_DISK_CRITICAL_PERCENT: "9" }, "--disk-critical-percent (WOLFPACK_DISK_CRITICAL_PERCENT)"],
+    [{ diskFreeMinGib: "1" }, {}, "--disk-free-min-gib (WOLFPACK_DISK_FREE_MIN_GIB)"],
     [{}, { GPU_TYPE: "nvidia" }, "--gpu-type (GPU_TYPE)"],
     [{}, { WOLFPACK_MAX_SANDBOXES: "3" }, "--max-sandboxes (WOLFPACK_MAX_SANDBOXES)"],
   ])("what describes a host with a Wolf is refused by name: %j %j", (more, moreEnv, name) => {

@@ -11,9 +11,10 @@ import {
   WOLF_BODY_BYTES_MAX,
   type WolfPolicy,
 } from "@wolfpack/wolf-api";
-import type { IncomingRequest, OutgoingResponse, RequestHandler } from "revdial";
+import type { IncomingRequest, OutgoingResponse, Reply, RequestHandler } from "revdial";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
+import { screenPlaces } from "./screen-places.ts";
 import type { Target } from "./target.ts";
 import { askUpstream, UpstreamError, type UpstreamErrorCode } from "./upstream.ts";
 
@@ -23,12 +24,15 @@ export interface ForwardOptions {
   log: Log;
   metrics: Metrics;
   policy: WolfPolicy;
+  /** Inside a sandbox: its session, whose screen is served and nothing else. */
+  sessionId?: string | undefined;
   /** Lobby creations at once: each holds one of Wolf's threads for up to 20 s. */
   createsMax: number;
 }
 
 const SCREEN_TIMEOUT_MS = 10_000;
 const IMAGE_BYTES_MAX = 20 * 1024 * 1024;
+const CLIPBOARD_REPLY_BYTES_MAX = 256 * 1024;
 const LOGGED_PATH_CHARACTERS_MAX = 200;
 
 const upstreamStatus: Record<UpstreamErrorCode, number> = {
@@ -39,7 +43,8 @@ const upstreamStatus: Record<UpstreamErrorCode, number> = {
 };
 
 export function createForwarder(options: ForwardOptions): RequestHandler {
-  const { wolf, screen, log, metrics, policy, createsMax } = options;
+  const { wolf, screen, log, metrics, policy, createsMax, sessionId: onlySession } = options;
+  const places = screenPlaces();
   const guard = createWolfGuard({
     ask: wolf,
     policy,
@@ -90,9 +95,9 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     });
   }
 
-  async function serveScreen(request: IncomingRequest): Promise<OutgoingResponse> {
+  async function serveScreen(request: IncomingRequest, answer: Reply): Promise<OutgoingResponse> {
     const no = (status: number, code: string, detail: string) => refuse(request, { status, code, detail });
-    const [, sessionId, what] = /^\/([^/]+)\/(screenshot|clipboard)$/.exec(request.path) ?? [];
+    const [, sessionId = "", what] = /^\/([^/]+)\/(screenshot|clipboard)$/.exec(request.path) ?? [];
     if (what === undefined || !SessionId.safeParse(sessionId).success)
       return no(404, "route-unknown", "The screen service has no such path.");
     if (screen === undefined)
@@ -103,14 +108,21 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     const body = await boundedBody(request.body, WOLF_BODY_BYTES_MAX);
     if (body === undefined)
       return no(413, "body-too-large", `The body has more than ${WOLF_BODY_BYTES_MAX} bytes.`);
+    const leave = await places.take(sessionId, signal);
+    if (leave === undefined)
+      return signal.aborted
+        ? no(upstreamStatus.cancelled, "cancelled", "The caller gave up.")
+        : no(503, "queue-full", "Too many calls of this kind are waiting on this host.");
+    // The answer stays in memory until it has gone.
+    answer.onClose(leave);
     try {
       const reply = await askUpstream({
-        target: screen(sessionId as string),
+        target: screen(sessionId),
         method,
         path: `/${what}`,
         ...(method === "POST" ? { body } : {}),
         timeoutMs: SCREEN_TIMEOUT_MS,
-        replyBytesMax: IMAGE_BYTES_MAX,
+        replyBytesMax: what === "screenshot" ? IMAGE_BYTES_MAX : CLIPBOARD_REPLY_BYTES_MAX,
         signal,
       });
       return served(request, {
@@ -125,9 +137,16 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     }
   }
 
-  return async (request) => {
-    if (request.service === "wolf") return serveWolf(request);
-    if (request.service === "screen") return serveScreen(request);
+  return async (request, answer) => {
+    const { service, path } = request;
+    if (onlySession !== undefined && !(service === "screen" && path.startsWith(`/${onlySession}/`)))
+      return refuse(request, {
+        status: 404,
+        code: "service-unknown",
+        detail: "A sandbox serves its own screen and nothing else.",
+      });
+    if (service === "wolf") return serveWolf(request);
+    if (service === "screen") return serveScreen(request, answer);
     return refuse(request, {
       status: 404,
       code: "service-unknown",

@@ -1,6 +1,5 @@
-/** The agent inside a sandbox: it serves the screen of its own session through a tunnel of its own, and nothing of a Wolf. */
+/** The configuration of an agent inside a sandbox, which serves the screen of its own session and nothing of a Wolf. */
 import { SessionId } from "@wolfpack/api-contract";
-import type { RequestHandler } from "revdial";
 import type { SettingName } from "./settings.ts";
 
 /** Settings of a host with a Wolf; without meaning inside a sandbox. */
@@ -14,6 +13,10 @@ const wolfSettings = [
   "label",
   "costPerHour",
   "address",
+  "disk",
+  "diskWarningPercent",
+  "diskCriticalPercent",
+  "diskFreeMinGib",
 ] as const satisfies readonly SettingName[];
 
 interface Given {
@@ -32,12 +35,4 @@ export function checkSession(text: string | undefined, { isGiven, wrong }: Given
     throw wrong(foreign, "describes a host with a Wolf: leave it out together with --session-id");
   if (!isGiven("service")) throw wrong("service", "is missing: a sandbox serves screen=<target>");
   return text;
-}
-
-/** Passes requests for the screen of this session on; for the caller, everything else does not exist. */
-export function onlyScreenOf(sessionId: string, handler: RequestHandler): RequestHandler {
-  return (request, reply) =>
-    request.service === "screen" && request.path.startsWith(`/${sessionId}/`)
-      ? handler(request, reply)
-      : { status: 404, headers: [["content-type", "text/plain"]], body: Buffer.from("not served here\n") };
 }

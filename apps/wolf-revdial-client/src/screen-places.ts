@@ -1,0 +1,57 @@
+/**
+ * How many screens are looked at at once: each answer is whole in memory until it has gone, and a sandbox decides how large
+ * it is. A place is taken of the session and of the host.
+ */
+import { Semaphore } from "@wolfpack/wolf-api";
+
+export const screenLimits = {
+  sessionMax: 2,
+  sessionWaitingMax: 16,
+  hostMax: 8,
+  hostWaitingMax: 32,
+  /** As long as an answer may take. */
+  waitMs: 10_000,
+} as const;
+
+export interface ScreenPlaces {
+  /** The way to give the place back; undefined when too many wait, for too long, or the caller gave up. */
+  take(sessionId: string, signal: AbortSignal): Promise<(() => void) | undefined>;
+}
+
+export function screenPlaces(): ScreenPlaces {
+  const host = new Semaphore(screenLimits.hostMax, screenLimits.hostWaitingMax);
+  /** Only those in use. */
+  const sessions = new Map<string, { places: Semaphore; users: number }>();
+
+  function enter(sessionId: string) {
+    const { sessionMax, sessionWaitingMax } = screenLimits;
+    const session = sessions.get(sessionId) ?? {
+      places: new Semaphore(sessionMax, sessionWaitingMax),
+      users: 0,
+    };
+    session.users += 1;
+    sessions.set(sessionId, session);
+    const leave = () => {
+      session.users -= 1;
+      if (session.users === 0) sessions.delete(sessionId);
+    };
+    return { places: session.places, leave };
+  }
+
+  return {
+    async take(sessionId, signal) {
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(screenLimits.waitMs)]);
+      const session = enter(sessionId);
+      const ofSession = await session.places.take(patience);
+      const ofHost = ofSession && (await host.take(patience));
+      const giveBack = () => {
+        ofHost?.();
+        ofSession?.();
+        session.leave();
+      };
+      if (ofHost !== undefined) return giveBack;
+      giveBack();
+      return undefined;
+    },
+  };
+}
