@@ -16,8 +16,9 @@ const TRANSPORTS: ReadonlySet<unknown> = new Set(["auto", "websocket", "http"]);
 
 /** What only a server says that has read the request: another transport would hear the same. */
 const SERVER_STATUSES = new Set([401, 409, 429, 503]);
-/** To an upgrade, filters say these too; over HTTP, the server itself. */
-const SERVER_STATUSES_OVER_HTTP = new Set([...SERVER_STATUSES, 403, 404]);
+/** To an upgrade, filters say these too, though not with a problem of RFC 9457; over HTTP, the server itself. */
+const FILTER_STATUSES = new Set([403, 404]);
+const SERVER_STATUSES_OVER_HTTP = new Set([...SERVER_STATUSES, ...FILTER_STATUSES]);
 /** A connection that stood and broke. All other network errors, of DNS, TCP or certificates, would meet HTTP as well. */
 const BROKEN_CONNECTION = /^(ECONNRESET|EPIPE|ECONNABORTED|HPE_.*|WS_ERR_.*)$/;
 
@@ -125,7 +126,7 @@ function isRefusal({ code, status = 0 }: RevdialError, statuses: ReadonlySet<num
 function blamesIntermediary(error: RevdialError): boolean {
   switch (error.code) {
     case "DIAL_REFUSED":
-      return !isRefusal(error, SERVER_STATUSES);
+      return !isRefusal(error, SERVER_STATUSES) && !(isRefusal(error, FILTER_STATUSES) && isProblem(error));
     case "DIAL_FAILED": {
       const { cause } = error;
       const code = typeof cause === "object" && cause !== null && "code" in cause ? cause.code : undefined;
@@ -139,6 +140,22 @@ function blamesIntermediary(error: RevdialError): boolean {
       return true;
     default:
       return false;
+  }
+}
+
+/** RFC 9457 section 3.1: a body that names the status it came with. */
+function isProblem({ status, detail = "" }: RevdialError): boolean {
+  try {
+    const body: unknown = JSON.parse(detail);
+    return (
+      typeof body === "object" &&
+      body !== null &&
+      "type" in body &&
+      "status" in body &&
+      body.status === status
+    );
+  } catch {
+    return false;
   }
 }
 

@@ -31,6 +31,8 @@ async function dial(through: BadProxy, options: DialOptions = {}): Promise<Tunne
   return tunnel;
 }
 
+const problem = (status: number) =>
+  JSON.stringify({ type: "/problems/session-not-found", title: "No", status });
 const accepted = () => current?.tunnels.at(-1) as Tunnel;
 const big = Buffer.alloc(3 * 1024 * 1024, "0123456789abcdef!");
 
@@ -45,6 +47,11 @@ describe("dialling with the fallback", () => {
     ["refuses the upgrade with 400", { status: 400 }, "DIAL_REFUSED"],
     ["refuses the upgrade with 403, as filters do", { status: 403 }, "DIAL_REFUSED"],
     ["refuses the upgrade with 404", { status: 404 }, "DIAL_REFUSED"],
+    ["refuses the upgrade with 404 and a page", { status: 404, body: "<title>404</title>" }, "DIAL_REFUSED"],
+    ["refuses the upgrade with 403 and JSON", { status: 403, body: '{"status":403}' }, "DIAL_REFUSED"],
+    ["refuses the upgrade with 404 and null", { status: 404, body: "null" }, "DIAL_REFUSED"],
+    ["passes on a problem as 403", { status: 403, body: problem(404) }, "DIAL_REFUSED"],
+    ["lets a server refuse what is no upgrade", { status: 426, body: problem(426) }, "DIAL_REFUSED"],
     ["refuses the upgrade with 426", { status: 426 }, "DIAL_REFUSED"],
     ["refuses the upgrade with 502", { status: 502 }, "DIAL_REFUSED"],
     ["strips the upgrade", "strip", "DIAL_REFUSED"],
@@ -88,6 +95,16 @@ describe("dialling with the fallback", () => {
       const error = await failure(dial(through));
       expect(error).toMatchObject({ code: "DIAL_REFUSED", status });
       expect(current?.tunnels).toEqual([]);
+    },
+  );
+
+  it.each([403, 404])(
+    "takes an upgrade refused with %i for an answer of the server when its body is a problem",
+    async (status) => {
+      const through = await behind({ upgrade: { status, body: problem(status) } });
+      const error = await failure(dial(through));
+      expect(error).toMatchObject({ code: "DIAL_REFUSED", status, detail: problem(status) });
+      expect(through.posts).toBe(0);
     },
   );
 

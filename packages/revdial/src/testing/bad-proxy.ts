@@ -9,7 +9,15 @@ export interface BadProxyModes {
    * What becomes of an upgrade: "hang" never answers, "cut" ends the connection, "strip" passes an ordinary GET on. The
    * last three pass upgrade and answer on, and then nothing, or one direction only. Default "pass".
    */
-  upgrade?: "pass" | "hang" | "cut" | "strip" | "swallow" | "up-only" | "down-only" | { status: number };
+  upgrade?:
+    | "pass"
+    | "hang"
+    | "cut"
+    | "strip"
+    | "swallow"
+    | "up-only"
+    | "down-only"
+    | { status: number; body?: string };
   /** What an open request over HTTP is answered with, instead of being passed on. */
   open?: { status: number; headers?: Record<string, string> };
   /** Bodies and the bytes of WebSockets are passed on in pieces of this many bytes, each in a turn of its own. */
@@ -109,7 +117,9 @@ function upgrade(
   if (mode === "hang") return;
   if (mode === "cut") return void socket.destroy();
   if (typeof mode === "object") {
-    return void socket.end(`HTTP/1.1 ${mode.status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+    const { status, body = "" } = mode;
+    const head = `HTTP/1.1 ${status} No\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`;
+    return void socket.end(`${head}${body}`);
   }
   const upstream = connect({ port, host: "127.0.0.1", noDelay: true });
   sockets.add(upstream);
