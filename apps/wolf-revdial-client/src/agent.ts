@@ -13,12 +13,12 @@ import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { printableWithout } from "./printable.ts";
-import { sentence } from "./sentence.ts";
+import { problemOf, sentence } from "./sentence.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { startWatches, type Watches } from "./watches.ts";
 import { type WolfLine, wolfLine } from "./wolf-line.ts";
 
-/** Exit code 3: the credential was refused before it ever worked. */
+/** Exit code 3: what this agent is was refused before it ever worked. The message says why and what to do. */
 export class CredentialRefused extends Error {
   override readonly name = "CredentialRefused";
 }
@@ -184,8 +184,10 @@ class Agent {
     const ending = endingOf(error);
     const message = printableWithout(this.config.token, sentence(error));
     condition.ended(error instanceof RevdialError ? error.code : "REGISTRATION_FAILED", message);
-    log.warn({ err: message, kind: ending.kind }, "not connected");
-    if (this.nextTry(ending, attempt) === "give-up") throw new CredentialRefused(message, { cause: error });
+    const advice = adviceOf(ending, this.config);
+    if (this.nextTry(ending, attempt) === "give-up")
+      throw new CredentialRefused(`${message}\n${advice}`, { cause: error });
+    log.warn({ err: message, kind: ending.kind, advice }, "not connected");
     return ending;
   }
 
@@ -249,5 +251,17 @@ function handlerOf(config: AgentConfig, { log, metrics }: AgentEdges, line: Wolf
 function endingOf(error: unknown): Ending {
   if (!(error instanceof RegistrationFailed || error instanceof RevdialError)) return { kind: "lost" };
   const { status, retryAfterMs } = error;
+  if (problemOf(error)?.code === "session-not-found") return { kind: "session", retryAfterMs };
   return { kind: status === 401 || status === 403 ? "credential" : "lost", retryAfterMs };
+}
+
+/** What whoever reads of a refusal can do. */
+function adviceOf({ kind }: Ending, { sessionId }: AgentConfig): string | undefined {
+  if (kind !== "credential" && kind !== "session") return undefined;
+  if (sessionId === undefined)
+    return "Check RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN.";
+  const key = "that the token is an API key of the session's owner";
+  return kind === "credential"
+    ? `Check ${key}.`
+    : `Check --session-id, and ${key}; a session that has ended does not come back.`;
 }

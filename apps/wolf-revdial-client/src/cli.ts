@@ -62,9 +62,7 @@ async function main(): Promise<number> {
       return exitCodes.usage;
     }
     if (error instanceof CredentialRefused) {
-      process.stderr.write(
-        `The control plane refused this agent's token: ${error.message}\nCheck RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN; with --session-id it has to be an API key of the session's owner.\n`,
-      );
+      process.stderr.write(`The control plane refused this agent: ${error.message}\n`);
       return exitCodes.credential;
     }
     process.stderr.write(`wolf-revdial-client: ${error instanceof Error ? error.message : String(error)}\n`);

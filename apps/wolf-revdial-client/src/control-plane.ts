@@ -15,8 +15,8 @@ export class RegistrationFailed extends Error {
   /** The server's wish, from `Retry-After`. */
   readonly retryAfterMs: number | undefined;
 
-  constructor({ message, status, cause }: WolfpackApiError, retryAfterMs: number | undefined) {
-    super(message, { cause });
+  constructor({ message, status, problem, cause }: WolfpackApiError, retryAfterMs: number | undefined) {
+    super(problem?.detail ?? message, { cause });
     this.name = "RegistrationFailed";
     this.status = status;
     this.retryAfterMs = retryAfterMs;

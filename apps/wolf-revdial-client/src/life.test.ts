@@ -50,12 +50,13 @@ describe("the wait before the next try", () => {
     expect(readRetryAfter(new Headers({ "retry-after": value, ...(date ? { date } : {}) }))).toBe(ms);
   });
 
-  it("is none for a credential that never worked, and long for one that did", () => {
-    expect(nextTry({ kind: "credential" }, { attempt: 0, everReady: false }, backoff)).toBe("give-up");
-    expect(nextTry({ kind: "credential" }, { attempt: 0, everReady: true }, backoff)).toBeGreaterThanOrEqual(
-      60_000,
-    );
-  });
+  it.each(["credential", "session"] as const)(
+    "is none for a %s that never worked, and long for one that did",
+    (kind) => {
+      expect(nextTry({ kind }, { attempt: 0, everReady: false }, backoff)).toBe("give-up");
+      expect(nextTry({ kind }, { attempt: 0, everReady: true }, backoff)).toBeGreaterThanOrEqual(60_000);
+    },
+  );
 
   it("is long after another agent of the same wolf took over, so that two do not fight", () => {
     expect(nextTry({ kind: "replaced" }, { attempt: 0, everReady: true }, backoff)).toBeGreaterThanOrEqual(

@@ -16,8 +16,11 @@ export const lifeTransitions: Record<LifeState, Partial<Record<LifeEvent, LifeSt
 
 /** How a try, or a tunnel, ended. */
 export interface Ending {
-  /** `credential`: 401 or 403. `replaced`: another agent of this wolf took over. `lost`: everything else. */
-  kind: "credential" | "replaced" | "lost";
+  /**
+   * `credential`: 401 or 403. `session`: the control plane knows no such session. `replaced`: another agent of this wolf took
+   * over. `lost`: everything else.
+   */
+  kind: "credential" | "session" | "replaced" | "lost";
   /** The server's wish. */
   retryAfterMs?: number | undefined;
 }
@@ -28,8 +31,8 @@ export interface Retry {
   everReady: boolean;
 }
 
-/** A refused credential is tried again this rarely once it had worked: it may be on its way to being rotated. */
-const CREDENTIAL_WAIT_MS = 60_000;
+/** What was refused is tried again this rarely once it had worked: a credential may be on its way to being rotated. */
+const REFUSED_WAIT_MS = 60_000;
 /** A longer wish is a mistake; and a timer above 2^31 - 1 ms would fire at once. */
 export const RETRY_AFTER_MS_MAX = 3_600_000;
 /** A tunnel that lasted this long proves the server well: the count of failures starts anew. */
@@ -41,10 +44,9 @@ export function nextTry(
   { attempt, everReady }: Retry,
   backoff: BackoffOptions,
 ): number | "give-up" {
-  if (kind === "credential")
+  if (kind === "credential" || kind === "session")
     return everReady
-      ? CREDENTIAL_WAIT_MS +
-          backoffMs(0, { ...backoff, baseMs: CREDENTIAL_WAIT_MS, capMs: CREDENTIAL_WAIT_MS })
+      ? REFUSED_WAIT_MS + backoffMs(0, { ...backoff, baseMs: REFUSED_WAIT_MS, capMs: REFUSED_WAIT_MS })
       : "give-up";
   // Two agents with one name would throw each other out at full speed.
   if (kind === "replaced") return backoff.capMs / 2 + backoffMs(0, { ...backoff, baseMs: backoff.capMs / 2 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { RevdialError } from "revdial";
 import { printableWithout } from "./printable.ts";
-import { sentence } from "./sentence.ts";
+import { problemOf, sentence } from "./sentence.ts";
 
 describe("an error as a sentence", () => {
   it("has the outermost message and the innermost reason, which is what a person needs to see", () => {
@@ -27,6 +27,41 @@ describe("an error as a sentence", () => {
     expect(sentence(refused)).toBe("DIAL_REFUSED: status 403 no such wolf");
     const page = new RevdialError("DIAL_REFUSED", "status 502", { detail: "x".repeat(4096) });
     expect(sentence(page).length).toBeLessThan(350);
+  });
+
+  it("is what the control plane says in a problem, and nothing beside it", () => {
+    const problem = {
+      type: "/problems/session-not-found",
+      status: 404,
+      code: "session-not-found",
+      detail: "Gone.",
+    };
+    const refused = (detail: string) =>
+      new RevdialError("DIAL_REFUSED", "status 404", { detail, cause: new Error("the upgrade too") });
+    expect(sentence(refused(JSON.stringify(problem)))).toBe("Gone.");
+    expect(problemOf(refused(JSON.stringify(problem)))).toEqual({
+      code: "session-not-found",
+      detail: "Gone.",
+    });
+    const long = { ...problem, detail: "x".repeat(3000) };
+    expect(sentence(refused(JSON.stringify(long))).length).toBe(300);
+  });
+
+  it.each([
+    "",
+    "null",
+    "3",
+    '"a"',
+    "[]",
+    "{}",
+    '{"code":"x"}',
+    '{"detail":"x"}',
+    '{"code":1,"detail":"x"}',
+    "{",
+  ])("takes %j for no problem", (detail) => {
+    const refused = new RevdialError("DIAL_REFUSED", "status 404", { detail });
+    expect(problemOf(refused)).toBeUndefined();
+    expect(sentence(refused)).toContain("DIAL_REFUSED: status 404");
   });
 
   it("takes whatever was thrown, even an error that is its own cause", () => {

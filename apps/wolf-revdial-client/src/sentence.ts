@@ -9,10 +9,23 @@ const CAUSES_MAX = 8;
 /** Not yet fit to print: others may have written parts of it. */
 export function sentence(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  const problem = problemOf(error);
+  if (problem !== undefined) return problem.detail.slice(0, DETAIL_CHARACTERS_MAX);
   const own = wordsOf(error);
   const reason = wordsOf(innermost(error));
   const detail = error instanceof RevdialError && error.detail ? ` ${error.detail}` : "";
   return `${own.includes(reason) ? own : `${own} (${reason})`}${detail.slice(0, DETAIL_CHARACTERS_MAX)}`;
+}
+
+/** What the control plane itself said of its refusal of a tunnel (RFC 9457); undefined for what somebody else said. */
+export function problemOf(error: unknown): { code: string; detail: string } | undefined {
+  if (!(error instanceof RevdialError) || error.detail === undefined) return undefined;
+  try {
+    const { code, detail } = (JSON.parse(error.detail) ?? {}) as Record<string, unknown>;
+    return typeof code === "string" && typeof detail === "string" ? { code, detail } : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function innermost(error: Error): Error {

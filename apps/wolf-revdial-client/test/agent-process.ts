@@ -17,7 +17,10 @@ export interface AgentProcess {
 
 export interface AgentProcessOptions {
   apiUrl: string;
-  wolfSocket: string;
+  /** Beside a Wolf. */
+  wolfSocket?: string;
+  /** Inside a sandbox. */
+  sessionId?: string;
   flags?: readonly string[];
   env?: Record<string, string>;
   file?: string;
@@ -25,17 +28,18 @@ export interface AgentProcessOptions {
 }
 
 export function startAgent(options: AgentProcessOptions): AgentProcess {
-  const { apiUrl, wolfSocket, flags = [], file = bundle, node = process.execPath } = options;
+  const { apiUrl, wolfSocket, sessionId, flags = [], file = bundle, node = process.execPath } = options;
   const env: Record<string, string> = { ...options.env };
   const defaults = {
     "--api-url": apiUrl,
-    "--wolf-id": "wolf-1",
-    "--local": `unix://${wolfSocket}`,
-    "--gpu-type": "nvidia",
     "--reconnect": "1",
+    ...(sessionId === undefined ? {} : { "--session-id": sessionId }),
+    ...(wolfSocket === undefined
+      ? {}
+      : { "--wolf-id": "wolf-1", "--local": `unix://${wolfSocket}`, "--gpu-type": "nvidia" }),
   };
   // A directory beside Wolf's socket, so that no test writes into the host's.
-  env.WOLFPACK_STATE_DIR ??= path.join(path.dirname(wolfSocket), "state");
+  if (wolfSocket !== undefined) env.WOLFPACK_STATE_DIR ??= path.join(path.dirname(wolfSocket), "state");
   const child = spawn(node, [file, ...Object.entries(defaults).flat(), ...flags], {
     env: { PATH: process.env.PATH ?? "", RUNNER_TOKEN: TOKEN, ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -383,6 +383,7 @@ describe("the agent's command line", () => {
     tunnel.destroy();
     // One to two minutes.
     await said(/"kind":"credential".*"wait_ms":(?:[6-9]\d|1[01]\d)\d{3}\D/s);
+    await said(/"advice":"Check RUNNER_TOKEN or --token-file/);
     expect(agents[0]?.process.exitCode).toBeNull();
   });
 
