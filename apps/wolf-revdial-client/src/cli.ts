@@ -6,6 +6,7 @@ import { connectCommand } from "./commands/connect.ts";
 import { NotServing, statusCommand } from "./commands/status.ts";
 import { ConfigError } from "./config.ts";
 import { DoctorEnd, doctorCommand } from "./doctor/command.ts";
+import { modernise } from "./spelling.ts";
 
 /** Set by the bundler from package.json. */
 declare const AGENT_VERSION: string | undefined;
@@ -16,32 +17,21 @@ const version =
         .version;
 
 const exitCodes = { failed: 1, usage: 2, credential: 3 } as const;
-/** Spellings of the original agent. */
-const singleDash = new Map(
-  ["api-url", "wolf-id", "token", "local", "reconnect", "insecure"].map((name) => [`-${name}`, `--${name}`]),
-);
-
-/** `-api-url=x` and `-api-url x` as their long forms. */
-export function modernise(argv: readonly string[]): string[] {
-  return argv.map((argument) => {
-    const [name = "", ...value] = argument.split("=");
-    const modern = singleDash.get(name);
-    return modern === undefined ? argument : [modern, ...value].join("=");
-  });
-}
 
 async function main(): Promise<number> {
   const edges = { version, env: process.env, exit: (code: number) => process.exit(code) };
+  const connect = connectCommand(edges);
   const program = new Command("wolf-revdial-client")
     .description(
       "The agent beside a Wolf: dials out to the control plane and serves Wolf's API through the tunnel",
     )
     .version(version)
-    .addCommand(connectCommand(edges), { isDefault: true })
+    .addCommand(connect, { isDefault: true })
     .addCommand(
       doctorCommand({ version, env: process.env, print: (text) => void process.stdout.write(text) }),
     )
     .addCommand(statusCommand(edges))
+    .addHelpText("after", () => `\nWithout a command it is connect:\n\n${connect.helpInformation()}`)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text) });
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(see --help)");

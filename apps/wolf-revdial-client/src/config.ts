@@ -150,7 +150,7 @@ export function readConfig({
   const isOn = (name: SettingName): boolean => {
     const value = (fromEnv(name) ?? "0").toLowerCase();
     if (!["0", "1", "false", "true"].includes(value)) throw wrong(name, "has to be 1, true, 0 or false");
-    return flags[name] === true || ["1", "true"].includes(value);
+    return typeof flags[name] === "boolean" ? flags[name] : ["1", "true"].includes(value);
   };
   const insecure = isOn("insecure");
   if (insecure)

@@ -394,6 +394,7 @@ describe("the agent's command line", () => {
     [["--unknown"], "--unknown"],
     [["surplus"], "argument"],
     [["--gpu-type", "voodoo"], "--gpu-type"],
+    [["-insecure=maybe"], "--insecure"],
   ])("exits with 2 for %j and names it", async (flags, named) => {
     const { exit, output } = agent(flags);
     expect(await exit).toBe(2);
@@ -412,23 +413,43 @@ describe("the agent's command line", () => {
     writeFileSync(file, `${TOKEN}\n`);
     const child = spawn(
       process.execPath,
-      [bundle, "-api-url", plane.url, "-wolf-id=wolf-2", "-local", `unix://${folder}/wolf.sock`],
+      [
+        bundle,
+        "-api-url",
+        plane.url,
+        "-wolf-id=wolf-2",
+        "-local",
+        `unix://${folder}/wolf.sock`,
+        "-insecure=false",
+        "-reconnect=1",
+      ],
       {
-        env: { PATH: process.env.PATH ?? "", RUNNER_TOKEN_FILE: file, STATE_DIRECTORY: `${folder}/state` },
-        stdio: "ignore",
+        env: {
+          PATH: process.env.PATH ?? "",
+          RUNNER_TOKEN_FILE: file,
+          STATE_DIRECTORY: `${folder}/state`,
+          WOLFPACK_INSECURE: "1",
+        },
+        stdio: ["ignore", "ignore", "pipe"],
       },
     );
+    let text = "";
+    child.stderr.setEncoding("utf8").on("data", (more: string) => (text += more));
     agents.push({
       process: child,
       exit: once(child, "close").then(([code]) => code as number | null),
     });
     await plane.nextTunnel();
     expect(plane.registrations).toMatchObject([{ name: "wolf-2" }]);
+    // The flag wins.
+    expect(text).not.toContain("certificates are not checked");
   });
 
   it("shows help and version on stdout with 0", async () => {
     for (const [flag, expected] of [
       ["--help", "connect"],
+      ["--help", "--wolf-id <name>"],
+      ["--help", "WOLF_ID"],
       ["--version", "0.1.0"],
     ] as const) {
       const child = spawn(process.execPath, [bundle, flag], { stdio: ["ignore", "pipe", "ignore"] });

@@ -97,6 +97,14 @@ describe("the health listener", () => {
     expect(err).toMatch(/^No agent answers at 127\.0\.0\.1:\d+: .*ECONNREFUSED.*\n$/);
     expect(await run("status")).toMatchObject({ code: 2 });
   });
+
+  it("is asked by status on a port that browsers never ask, too", async () => {
+    // An address of its own in 127.0.0.0/8, so that nobody else has the port there.
+    const odd = `127.${1 + (process.pid % 250)}.${1 + (Math.floor(process.pid / 250) % 250)}.1:6000`;
+    agent(["--health-listen", odd]);
+    await plane.notice((type) => type === "heartbeat");
+    expect(await run("status", "--health-listen", odd, "--alive")).toMatchObject({ code: 0, err: "" });
+  });
 });
 
 describe("the agent's life on its host", () => {

@@ -3,7 +3,9 @@ import { Command, Option } from "commander";
 import { z } from "zod";
 import type { ConditionReport } from "../condition.ts";
 import { ConfigError, readHealthListen } from "../config.ts";
+import { trustingFetch } from "../control-plane.ts";
 import { printable } from "../printable.ts";
+import { sentence } from "../sentence.ts";
 import { describeSetting, type Flags } from "../settings.ts";
 import type { CommandEdges } from "./connect.ts";
 import { addSettings } from "./settings-options.ts";
@@ -56,14 +58,15 @@ async function status(
   const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
   let report: ConditionReport;
   try {
-    const reply = await fetch(`http://${host}:${listen.port}/readyz`, {
-      signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
-    });
+    // Not the built-in fetch, which has ports that it never asks.
+    const reply = await trustingFetch({ ca: undefined, insecure: false })(
+      `http://${host}:${listen.port}/readyz`,
+      { signal: AbortSignal.timeout(ASK_TIMEOUT_MS) },
+    );
     report = Report.parse(await reply.json()) as ConditionReport;
   } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     const why =
-      cause instanceof z.ZodError || cause instanceof SyntaxError ? "it is no agent" : String(cause);
+      error instanceof z.ZodError || error instanceof SyntaxError ? "it is no agent" : sentence(error);
     throw new NotServing(`No agent answers at ${host}:${listen.port}: ${why}`);
   }
   process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : statusText(report));
