@@ -38,25 +38,34 @@ const tunnel = {
 } as const satisfies Partial<Operation>;
 const link = { Link: '`rel="next"` leads to the next page; absent on the last.' };
 
+const screenProblems = [
+  "session-not-found",
+  "session-not-running",
+  "screen-failed",
+  "screen-busy",
+  "wolf-unreachable",
+  "wolf-timeout",
+] as const;
+
 const screenshot = {
   method: "GET",
   auth: "user",
   responses: { 200: "image" },
   headers: { "Cache-Control": "`no-store`" },
-  problems: ["session-not-found", "session-not-running", "screen-failed", "wolf-unreachable", "wolf-timeout"],
+  problems: screenProblems,
 } as const satisfies Partial<Operation>;
 const readClipboard = {
   method: "GET",
   auth: "user",
   responses: { 200: s.ClipboardContent },
-  problems: ["session-not-found", "session-not-running", "screen-failed", "wolf-unreachable", "wolf-timeout"],
+  problems: screenProblems,
 } as const satisfies Partial<Operation>;
 const writeClipboard = {
   method: "POST",
   auth: "user",
   body: s.ClipboardContent,
   responses: { 204: null },
-  problems: ["session-not-found", "session-not-running", "screen-failed", "wolf-unreachable", "wolf-timeout"],
+  problems: screenProblems,
 } as const satisfies Partial<Operation>;
 
 export const operations = {

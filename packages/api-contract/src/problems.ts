@@ -117,6 +117,12 @@ export const problems = {
     title: "Screen failed",
     meaning: "The sandbox's screen service answered with an error or something that is no image.",
   },
+  "screen-busy": {
+    status: 503,
+    title: "Screen busy",
+    meaning: "Too many look at the screens of this host already.",
+    retry: true,
+  },
   "no-capacity": {
     status: 503,
     title: "No capacity",

@@ -56,6 +56,8 @@ export function createScreen(tunnels: Tunnels): Screen {
         const refusal = reply.headers.get(refusedHeader);
         if (refusal === "upstream-timeout")
           throw new ApiError("wolf-timeout", "The sandbox did not answer in time.");
+        if (refusal === "queue-full")
+          throw new ApiError("screen-busy", "Too many look at the screens of this host already.");
         throw screenFailed(`The sandbox's screen service answered with status ${reply.status}.`);
       }
       return bytes;

@@ -451,6 +451,7 @@ describe("a screen", () => {
   it.each([
     ["upstream-timeout", "wolf-timeout"],
     ["upstream-unreachable", "screen-failed"],
+    ["queue-full", "screen-busy"],
   ])("that the agent refuses with %s is %s", async (refusal, code) => {
     const { session, path, screen } = await runningSession();
     answers.set(path, () => ({ ...reply({}, 502), headers: [[refusedHeader, refusal]] }));
