@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { parseWolfJson } from "./json.ts";
+import { classLimits } from "./routes.ts";
 import {
   CreateLobbyReply,
   CreateLobbyRequest,
@@ -52,9 +53,9 @@ export interface WolfClientOptions {
   fetch: FetchLike;
   /** Default "http://wolf": the transport knows where it leads. */
   baseUrl?: string;
-  /** For lobby creation, which Wolf answers after up to 20 s. Default 25,000 ms. */
+  /** For lobby creation, which Wolf answers after up to 20 s. Default 30,000 ms. */
   createTimeoutMs?: number;
-  /** For everything else. Default 10,000 ms. */
+  /** For everything else. Default 15,000 ms. */
   timeoutMs?: number;
 }
 
@@ -66,6 +67,8 @@ export interface WolfClient {
   openApiSchema(signal?: AbortSignal): Promise<Record<string, unknown>>;
 }
 
+/** More than the agent gives Wolf: its own word on a Wolf that does not answer has to arrive first. */
+const AGENT_SLACK_MS = 5000;
 const REPLY_BYTES_MAX = 4 * 1024 * 1024;
 const WOLF_MESSAGE_CHARACTERS_MAX = 300;
 
@@ -77,7 +80,12 @@ export const refusedHeader = "x-wolfpack-refused";
  * mistake and rejects with a ZodError before anything is sent. Timeouts count per attempt.
  */
 export function wolfClient(options: WolfClientOptions): WolfClient {
-  const { fetch, baseUrl = "http://wolf", createTimeoutMs = 25_000, timeoutMs = 10_000 } = options;
+  const {
+    fetch,
+    baseUrl = "http://wolf",
+    createTimeoutMs = classLimits.create.timeoutMs + AGENT_SLACK_MS,
+    timeoutMs = Math.max(classLimits.read.timeoutMs, classLimits.change.timeoutMs) + AGENT_SLACK_MS,
+  } = options;
 
   async function once<T>(
     method: "GET" | "POST",

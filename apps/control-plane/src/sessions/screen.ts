@@ -18,7 +18,8 @@ export interface Screen {
   writeClipboard(session: Session, content: ClipboardContent): Promise<void>;
 }
 
-const TIMEOUT_MS = 10_000;
+/** The agent gives a screen service 10 s; its word on one that does not answer has to arrive first. */
+const TIMEOUT_MS = 15_000;
 const IMAGE_BYTES_MAX = 20 * 1024 * 1024;
 const JSON_BYTES_MAX = 256 * 1024;
 const signatures: readonly { type: Image["type"]; bytes: readonly number[] }[] = [
