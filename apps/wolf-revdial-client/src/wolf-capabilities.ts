@@ -11,7 +11,8 @@ const TIMEOUT_MS = 5000;
 const SCHEMA_BYTES_MAX = 1024 * 1024;
 /** Wolf corrupts some replies above 64 KiB, and this one is near that. */
 const TRIES_MAX = 3;
-
+/** `probeCapabilities` takes no longer. */
+export const CAPABILITIES_MS_MAX = TRIES_MAX * TIMEOUT_MS;
 /** A Wolf that could not say what it can do is asked again. */
 const RETRY_MS = 60_000;
 
@@ -75,8 +76,8 @@ export function watchCapabilities(options: CapabilityWatchOptions): CapabilityWa
   };
 }
 
-/** Never rejects. */
-async function probeCapabilities(wolf: Target, signal: AbortSignal): Promise<AgentCapabilities> {
+/** Never rejects: all empty and no hash is unknown. */
+export async function probeCapabilities(wolf: Target, signal: AbortSignal): Promise<AgentCapabilities> {
   for (let tries = 0; tries < TRIES_MAX && !signal.aborted; tries += 1) {
     try {
       const { status, body } = await askUpstream({

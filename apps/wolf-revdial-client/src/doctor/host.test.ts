@@ -1,9 +1,10 @@
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { startWolfEmulator } from "@wolfpack/wolf-api/emulator";
+import { startWolfEmulator, wolfGenerations, wolfSchemaText } from "@wolfpack/wolf-api/emulator";
 import { type HostOptions, hostChecks } from "./host.ts";
 
 const GIB = 2 ** 30;
@@ -44,10 +45,33 @@ async function serving(body: string, status = 200): Promise<Server> {
 }
 
 describe("the doctor's look at Wolf", () => {
-  it("knows a Wolf by its routes", async () => {
+  it("finds a Wolf that answers", async () => {
     const wolf = await startWolfEmulator({ listen: { unixSocket: socketPath }, stateFolder: folder });
     expect(await find("D15")).toBe(`ok: ${socketPath} answers (status 200)`);
-    expect(await find("D16")).toMatch(/^ok: generation [0-9a-f]{8}, \d+ routes/);
+    await wolf.close();
+  });
+
+  it.each(wolfGenerations)(
+    "names the build and the features of %s as the agent would",
+    async (generation) => {
+      const wolf = await startWolfEmulator({ listen: { unixSocket: socketPath }, generation });
+      const hash = createHash("sha256").update(wolfSchemaText(generation)).digest("hex");
+      const said = await find("D16");
+      await wolf.close();
+      expect(said).toContain(`schema_hash ${hash}`);
+      expect(said).toMatch(
+        generation === "2025-07-25"
+          ? /^failed: it lacks GET \/api\/v1\/lobbies, POST \/api\/v1\/lobbies\/create,/
+          : /^ok: .*: lobbies, lobby-join, .*events/,
+      );
+    },
+  );
+
+  it("warns of a Wolf that does not describe itself, and gets sessions all the same", async () => {
+    const wolf = await startWolfEmulator({ listen: { unixSocket: socketPath }, generation: "none" });
+    expect(await find("D16")).toBe(
+      "warning: it lists its lobbies, but does not say what else it can do (/api/v1/openapi-schema)",
+    );
     await wolf.close();
   });
 
@@ -56,9 +80,9 @@ describe("the doctor's look at Wolf", () => {
   });
 
   it.each([
-    ['{"paths":{"/api/v1/apps":{}}}', 200, /^failed: generation \w+ lacks \/api\/v1\/lobbies,/],
-    ["<html>", 200, /^failed: .* is not JSON/],
-    ["null", 200, /^failed: /],
+    ['{"paths":{"/api/v1/apps":{}}}', 200, /^failed: .* something else than lobbies/],
+    ["<html>", 200, /^failed: .* something else than lobbies/],
+    ["null", 200, /^failed: .* something else than lobbies/],
     ["{}", 404, /^failed: .* status 404/],
   ])("fails at what is no Wolf: %s", async (body, status, text) => {
     const server = await serving(body, status);

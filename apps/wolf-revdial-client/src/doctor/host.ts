@@ -1,12 +1,12 @@
 /** This host: Wolf, graphics, disks. Wolf is asked only what it answers without harm, one request per connection. */
-import { createHash } from "node:crypto";
 import { accessSync, constants, readdirSync } from "node:fs";
 import path from "node:path";
-import type { DiskLevel, GpuType } from "@wolfpack/api-contract";
-import { parseWolfJson, wolfRoutes } from "@wolfpack/wolf-api";
+import type { AgentCapabilities, DiskLevel, GpuType } from "@wolfpack/api-contract";
+import { parseWolfJson } from "@wolfpack/wolf-api";
 import type { AgentConfig } from "../config.ts";
 import { type DiskWatchOptions, diskWatch, usedPercent } from "../inventory/disks.ts";
 import { askUpstream, UpstreamError, type UpstreamReply } from "../upstream.ts";
+import { CAPABILITIES_MS_MAX, probeCapabilities } from "../wolf-capabilities.ts";
 import { type Check, type Finding, failed, ok, warning } from "./run.ts";
 
 export interface HostOptions {
@@ -20,6 +20,7 @@ export interface HostOptions {
 }
 
 const REPLY_BYTES_MAX = 4 * 1024 * 1024;
+const LOBBIES = "/api/v1/lobbies";
 const GIB = 2 ** 30;
 
 export function hostChecks(options: HostOptions): Check[] {
@@ -40,7 +41,7 @@ export function hostChecks(options: HostOptions): Check[] {
       timeoutMs: timeoutMs + 1000,
       async run(signal) {
         try {
-          const { status } = await ask("/api/v1/lobbies", signal);
+          const { status } = await ask(LOBBIES, signal);
           return ok(`${at} answers (status ${status})`);
         } catch (error) {
           if (!(error instanceof UpstreamError)) throw error;
@@ -51,29 +52,37 @@ export function hostChecks(options: HostOptions): Check[] {
     {
       code: "D16",
       needs: ["D15"],
-      timeoutMs: timeoutMs + 1000,
-      run: async (signal) => api(await ask("/api/v1/openapi-schema", signal)),
+      timeoutMs: CAPABILITIES_MS_MAX + timeoutMs,
+      async run(signal) {
+        const known = await probeCapabilities(config.wolf, signal);
+        return known.schema_hash === null ? undescribed(await ask(LOBBIES, signal)) : described(known);
+      },
     },
     { code: "D17", timeoutMs, run: async () => gpu(options) },
     { code: "D18", timeoutMs, run: () => disks(options) },
   ];
 }
 
-/** Wolf has no version: its routes are what it can be known by. */
-function api({ status, body }: UpstreamReply): Finding {
-  if (status !== 200) return failed(`/api/v1/openapi-schema was answered with status ${status}`);
-  let routes: string[];
+/** As the control plane judges it, and with its words: this Wolf gets sessions, or none. */
+function described({ schema_hash, features, missing }: AgentCapabilities): Finding {
+  if (missing.length > 0)
+    return failed(
+      `it lacks ${missing.join(", ")}: no session can be placed here (schema_hash ${schema_hash})`,
+    );
+  return ok(`schema_hash ${schema_hash}: ${features.join(", ")}`);
+}
+
+/** What is not known is not refused; but without a list of lobbies nothing can be placed there. */
+function undescribed({ status, body }: UpstreamReply): Finding {
+  if (status !== 200) return failed(`${LOBBIES} was answered with status ${status}: is that Wolf?`);
   try {
-    const { paths } = parseWolfJson(body.toString("utf8")) as { paths?: Record<string, unknown> };
-    routes = Object.keys(paths ?? {}).sort();
+    const { lobbies } = parseWolfJson(body.toString("utf8")) as { lobbies?: unknown };
+    if (Array.isArray(lobbies))
+      return warning("it lists its lobbies, but does not say what else it can do (/api/v1/openapi-schema)");
   } catch {
-    return failed("/api/v1/openapi-schema is not JSON");
+    // Another server, as below.
   }
-  const needed = wolfRoutes.filter(({ closed }) => closed === undefined).map((route) => route.path);
-  const missing = needed.filter((route) => !routes.includes(route));
-  const generation = createHash("sha256").update(routes.join("\n")).digest("hex").slice(0, 8);
-  if (missing.length > 0) return failed(`generation ${generation} lacks ${missing.join(", ")}`);
-  return ok(`generation ${generation}, ${routes.length} routes, all that sandboxes need`);
+  return failed(`${LOBBIES} was answered with something else than lobbies: is that Wolf?`);
 }
 
 function gpu({ config, detectGpu, dri }: HostOptions): Finding {
