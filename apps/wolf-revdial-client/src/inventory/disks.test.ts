@@ -1,5 +1,5 @@
 /** Mounts, levels and restarts of Wolf: which are watched, when a level changes, and when it does not. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
 import { DiskUsage, type HostUsage } from "@wolfpack/api-contract";
 import fc from "fast-check";
@@ -10,33 +10,52 @@ import { RESTART_RECENT_MS, restartWatch } from "./wolf-restarts.ts";
 const fixture = (name: string) =>
   readFileSync(new URL(`../../test/inventory/mounts/${name}`, import.meta.url), "utf8");
 const GIB = 2 ** 30;
+/** What Docker and Kubernetes mount as files. */
+const files = [
+  "/dev/termination-log",
+  "/etc/hostname",
+  "/etc/hosts",
+  "/etc/resolv.conf",
+  "/run/secrets/runner-token",
+];
+const mountsIn = (mountinfo: string) => localMounts(mountinfo, (mount) => !files.includes(mount));
 const thresholds = { warningPercent: 85, criticalPercent: 95, freeBytesMin: 5 * GIB };
 
 describe("the mounts that are watched", () => {
   it("are a host's local disks, each once, without boot loaders, images, layers and network", () => {
-    expect(localMounts(fixture("host.mountinfo"))).toEqual([
-      "/",
-      "/games",
-      "/mnt/My Disk",
-      "/var/lib/docker",
-    ]);
+    expect(mountsIn(fixture("host.mountinfo"))).toEqual(["/", "/games", "/mnt/My Disk", "/var/lib/docker"]);
   });
 
-  it("are in a container its root and the disks that are mounted into it", () => {
-    expect(localMounts(fixture("container.mountinfo"))).toEqual(["/", "/etc/wolf"]);
+  it("are in a container its root, for the disk of its layers, and other disks of which a folder is mounted", () => {
+    expect(mountsIn(fixture("container.mountinfo"))).toEqual(["/", "/etc/wolf"]);
+    expect(mountsIn(fixture("pod.mountinfo"))).toEqual(["/"]);
+  });
+
+  it("are never files, so that a disk goes by a name of which one learns something", () => {
+    const [, ...withoutRoot] = fixture("container.mountinfo").split("\n");
+    expect(mountsIn(withoutRoot.join("\n"))).toEqual(["/etc/wolf", "/run/wolf"]);
+    const onlyFiles = withoutRoot.filter(
+      (line) => /resolv|host|token/.test(line) && !line.includes("/run/wolf"),
+    );
+    expect(mountsIn(onlyFiles.join("\n"))).toEqual([]);
+    expect(localMounts("1 1 8:1 / /no/such/mount rw - ext4 /dev/a rw", () => false)).toEqual([]);
+  });
+
+  it("are found on this machine to be folders", () => {
+    for (const mount of readMounts()) expect(statSync(mount).isDirectory()).toBe(true);
   });
 
   it("are at most 32, and none where the kernel does not say", () => {
     const many = Array.from({ length: 100 }, (_, i) => `${i} 1 8:${i} / /m${i} rw - ext4 /dev/x rw`).join(
       "\n",
     );
-    expect(localMounts(many)).toHaveLength(32);
+    expect(mountsIn(many)).toHaveLength(32);
     expect(readMounts("/no/such/file")).toEqual([]);
-    expect(localMounts("1 1 8:1 / /a\\012b rw - ext4 /dev/a rw\n\n - \nx")).toEqual([]);
+    expect(mountsIn("1 1 8:1 / /a\\012b rw - ext4 /dev/a rw\n\n - \nx")).toEqual([]);
   });
 
   it("of any text throw nothing", () => {
-    fc.assert(fc.property(fc.string(), (text) => void localMounts(text)));
+    fc.assert(fc.property(fc.string(), (text) => void mountsIn(text)));
   });
 });
 

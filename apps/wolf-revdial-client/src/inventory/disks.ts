@@ -1,5 +1,5 @@
 /** Which mounts are watched, how full they are, and when that is a warning or worse. */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { type DiskLevel, type DiskUsage, hostLimits } from "@wolfpack/api-contract";
 
@@ -21,41 +21,59 @@ const MOUNT_CHARACTERS_MAX = 255;
 const HYSTERESIS_POINTS = 2;
 const FREE_HYSTERESIS = 1.1;
 
-/** Mounts of local disks in /proc/self/mountinfo (proc_pid_mountinfo(5)), each disk once, by its shortest path. */
-export function localMounts(mountinfo: string): string[] {
-  const byDevice = new Map<string, string>();
-  for (const line of mountinfo.split("\n")) {
-    const [fields = "", origin = ""] = line.split(" - ", 2);
-    const [, , device, , escaped = ""] = fields.split(" ");
-    const [type = "", source = ""] = origin.split(" ");
-    // Space, tab, newline and backslash are written in octal.
-    const mount = escaped.replace(/\\([0-7]{3})/g, (_, octal) =>
-      String.fromCharCode(Number.parseInt(octal, 8)),
-    );
-    const usable =
-      device !== undefined &&
-      localTypes.has(type) &&
-      mount.startsWith("/") &&
-      mount.length <= MOUNT_CHARACTERS_MAX &&
-      !/\p{Cc}/u.test(mount) &&
-      mount.isWellFormed() &&
-      !bootMounts.test(mount) &&
-      // Layers of containers are the disk below them; only the agent's own root is of interest.
-      (type !== "overlay" || mount === "/");
-    if (!usable) continue;
-    // Subvolumes of btrfs have device numbers of their own, but share the disk.
-    const key = type === "btrfs" ? source : device;
-    const before = byDevice.get(key);
-    if (before === undefined || mount.length < before.length) byDevice.set(key, mount);
+/**
+ * Mounts of local disks in /proc/self/mountinfo (proc_pid_mountinfo(5)), each disk once, by its shortest path. Files that
+ * are mounted, as Docker does with /etc/hosts, are none: `isFolder` tells them apart.
+ */
+export function localMounts(mountinfo: string, isFolder: (mount: string) => boolean): string[] {
+  const mounts = mountinfo.split("\n").flatMap((line) => readLine(line) ?? []);
+  // A container's runtime takes this file from the disk on which it keeps the layers: that disk is the container's root.
+  const layers = mounts.find(({ mount }) => mount === "/etc/resolv.conf")?.disk;
+  const byDisk = new Map<string, string>();
+  for (const { mount, type, disk } of mounts) {
+    const key = type === "overlay" ? (layers ?? disk) : disk;
+    const before = byDisk.get(key);
+    if ((before === undefined || mount.length < before.length) && isFolder(mount)) byDisk.set(key, mount);
   }
-  return [...byDevice.values()].sort().slice(0, hostLimits.disksMax);
+  return [...byDisk.values()].sort().slice(0, hostLimits.disksMax);
+}
+
+function readLine(line: string): { mount: string; type: string; disk: string } | undefined {
+  const [fields = "", origin = ""] = line.split(" - ", 2);
+  const [, , device, , escaped = ""] = fields.split(" ");
+  const [type = "", source = ""] = origin.split(" ");
+  // Space, tab, newline and backslash are written in octal.
+  const mount = escaped.replace(/\\([0-7]{3})/g, (_, octal) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+  const usable =
+    device !== undefined &&
+    localTypes.has(type) &&
+    mount.startsWith("/") &&
+    mount.length <= MOUNT_CHARACTERS_MAX &&
+    !/\p{Cc}/u.test(mount) &&
+    mount.isWellFormed() &&
+    !bootMounts.test(mount) &&
+    // Layers of containers are the disk below them; only the agent's own root is of interest.
+    (type !== "overlay" || mount === "/");
+  // Subvolumes of btrfs have device numbers of their own, but share the disk.
+  return usable ? { mount, type, disk: type === "btrfs" ? source : device } : undefined;
 }
 
 export function readMounts(file = "/proc/self/mountinfo"): string[] {
   try {
-    return localMounts(readFileSync(file, "utf8"));
+    return localMounts(readFileSync(file, "utf8"), isFolder);
   } catch {
     return [];
+  }
+}
+
+/** Of the root of a mount, whose inode the kernel has in memory: a disk that does not answer is not asked. */
+function isFolder(mount: string): boolean {
+  try {
+    return statSync(mount).isDirectory();
+  } catch {
+    return false;
   }
 }
 
