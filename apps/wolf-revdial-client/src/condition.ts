@@ -33,7 +33,7 @@ export interface ConditionReport {
   tunnels: number;
   /** Tries and tunnels that ended, by their cause. */
   endings: Record<string, number>;
-  wolf: "ok" | "slow" | "unreachable" | "unknown";
+  wolf: "ok" | "slow" | "stuck" | "unreachable" | "unknown";
   /** Why the last try or tunnel ended. */
   last_problem: string | null;
 }

@@ -15,7 +15,7 @@ interface Family {
   samples: readonly Omit<Sample, "name">[];
 }
 
-const wolfStates = ["ok", "slow", "unreachable", "unknown"] as const;
+const wolfStates = ["ok", "slow", "stuck", "unreachable", "unknown"] as const;
 
 export function metricsText(
   report: ConditionReport,

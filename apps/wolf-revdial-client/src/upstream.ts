@@ -4,6 +4,7 @@
  */
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
 import { UpstreamError, type UpstreamErrorCode } from "@wolfpack/wolf-api";
+import { type Clock, systemClock } from "./clock.ts";
 import type { Target } from "./target.ts";
 
 export { UpstreamError, type UpstreamErrorCode };
@@ -17,6 +18,8 @@ export interface UpstreamRequest {
   timeoutMs: number;
   replyBytesMax: number;
   signal?: AbortSignal;
+  /** Default: the system's. */
+  clock?: Clock;
 }
 
 export interface UpstreamReply {
@@ -40,6 +43,7 @@ export function askUpstream({
   timeoutMs,
   replyBytesMax,
   signal,
+  clock = systemClock,
 }: UpstreamRequest): Promise<UpstreamReply> {
   return new Promise((resolve, reject) => {
     let connected = false;
@@ -59,7 +63,7 @@ export function askUpstream({
       maxHeaderSize: 16 * 1024,
     });
     const finish = (settle: () => void) => {
-      clearTimeout(timer);
+      timer.cancel();
       signal?.removeEventListener("abort", cancel);
       settle();
       request.destroy();
@@ -67,9 +71,8 @@ export function askUpstream({
     const fail = (code: UpstreamErrorCode, message: string, cause?: unknown) =>
       finish(() => reject(new UpstreamError(code, message, { cause })));
     const cancel = () => fail("cancelled", "the caller gave up");
-    const timer = setTimeout(
-      () => fail("upstream-timeout", `no complete reply within ${timeoutMs} ms`),
-      timeoutMs,
+    const timer = clock.setTimer(timeoutMs, () =>
+      fail("upstream-timeout", `no complete reply within ${timeoutMs} ms`),
     );
     request.on("socket", (socket) => socket.once("connect", () => (connected = true)));
     request.on("error", (error) =>

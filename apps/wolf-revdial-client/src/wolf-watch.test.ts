@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { wolfGenerations, wolfSchemaText } from "@wolfpack/wolf-api/emulator";
+import { ManualClock } from "revdial/testing";
 import { systemClock } from "./clock.ts";
 import { createLogger } from "./logger.ts";
 import { type WolfWatch, type WolfWatchOptions, watchWolf } from "./wolf-watch.ts";
@@ -55,13 +56,13 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-function start(more: Pick<WolfWatchOptions, "eventsFree"> = {}): void {
+function start(more: Partial<Pick<WolfWatchOptions, "eventsFree" | "clock">> = {}): void {
   watch = watchWolf({
-    ...more,
     wolf: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
     log: createLogger("silent"),
     random: () => 0,
     clock: systemClock,
+    ...more,
     signal: stop.signal,
     notify(type, payload) {
       notices.push({ type, payload: payload as Record<string, unknown> });
@@ -114,6 +115,82 @@ describe("what the agent says of Wolf's state", () => {
     lobbies = (_request, response) => void response.writeHead(500).end();
     open[0]?.destroy();
     await until(() => beats().at(-1) === "unreachable");
+  });
+
+  describe("when Wolf takes the question and does not answer", () => {
+    let clock: ManualClock;
+    let asked: ServerResponse[];
+    let waiting: number;
+    const holds: Answer = (_request, response) => {
+      asked.push(response);
+      waiting += 1;
+      response.on("close", () => (waiting -= 1));
+    };
+    const details = () => notices.flatMap(({ payload }) => payload.detail ?? []);
+
+    beforeEach(() => {
+      [clock, asked, waiting] = [new ManualClock(), [], 0];
+      lobbies = (request, response) =>
+        request.url === "/api/v1/lobbies" ? holds(request, response) : lists(request, response);
+      start({ clock });
+    });
+
+    it("is slow after 3 s and stuck after 25 s, until it answers in time; and it is asked once at a time", async () => {
+      await until(() => asked.length === 1 && open.length === 1);
+      await clock.advance(2999);
+      expect(beats()).toEqual([]);
+      await clock.advance(1);
+      expect(beats()).toEqual(["slow"]);
+      await clock.advance(21_999);
+      expect(beats()).toEqual(["slow"]);
+      await clock.advance(1);
+      expect(beats()).toEqual(["slow", "stuck"]);
+      for (let again = 2; again < 5; again += 1) {
+        await clock.advance(10_000);
+        await until(() => asked.length >= again && waiting === 1);
+        await clock.advance(25_000);
+      }
+      expect(new Set(beats().slice(1))).toEqual(new Set(["stuck"]));
+      // Each answer was waited for before the next question.
+      expect(asked.length).toBeLessThanOrEqual(5);
+      lobbies = lists;
+      await clock.advance(35_000);
+      await until(() => beats().at(-1) === "ok");
+    });
+
+    it("is slow, not stuck, when the answer comes late", async () => {
+      await until(() => asked.length === 1);
+      await clock.advance(24_000);
+      asked[0]?.end(LOBBIES);
+      await until(() => beats().length === 2);
+      expect([beats(), details()]).toEqual([
+        ["slow", "slow"],
+        ["no answer within 3 s", "answered after 24 s"],
+      ]);
+    });
+
+    it("is stuck when the answer begins and does not end", async () => {
+      await until(() => asked.length === 1);
+      asked[0]?.writeHead(200).write("{");
+      await clock.advance(25_000);
+      await until(() => beats().at(-1) === "stuck");
+    });
+
+    it("is stuck whether its events go on or not, and says which", async () => {
+      await until(() => asked.length === 1 && open.length === 1);
+      await clock.advance(10_000);
+      open[0]?.write(":keepalive\n\n");
+      say({ lobby_id: "a" });
+      await until(() => told().length === 1);
+      await clock.advance(15_000);
+      await clock.advance(10_000);
+      await until(() => asked.length === 2);
+      await clock.advance(25_000);
+      expect(details().slice(1)).toEqual([
+        "no answer within 25 s, though its event stream is alive",
+        "no answer within 25 s, and its event stream is silent",
+      ]);
+    });
   });
 
   it("is ok after one broken reply, which is asked for again", async () => {

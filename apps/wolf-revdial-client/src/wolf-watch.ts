@@ -1,6 +1,6 @@
 /**
  * What the agent sees of Wolf: exactly one /events subscription for its whole life (a second one that leaves can crash Wolf), and
- * a small probe that tells answering, slow and gone apart.
+ * a small probe, one at a time.
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { type AgentHeartbeat, agentNoticeTypes } from "@wolfpack/api-contract";
@@ -12,8 +12,9 @@ import type { HostWatch } from "./inventory/host-watch.ts";
 import type { ImageWatch } from "./inventory/images.ts";
 import type { Log } from "./logger.ts";
 import type { Target } from "./target.ts";
-import { askUpstream, requestOptions, UpstreamError } from "./upstream.ts";
+import { requestOptions } from "./upstream.ts";
 import { watchCapabilities } from "./wolf-capabilities.ts";
+import { probeWolf } from "./wolf-probe.ts";
 
 export interface WolfWatchOptions {
   wolf: Target;
@@ -39,17 +40,18 @@ export interface WolfWatch {
 }
 
 const PROBE_INTERVAL_MS = 10_000;
-const PROBE_TIMEOUT_MS = 3000;
 const LOBBIES = "GET /api/v1/lobbies";
 /** Wolf sends a keepalive every 15 s; silence for three of them means that the stream is dead. */
 const EVENTS_SILENCE_MS = 45_000;
-const REPLY_BYTES_MAX = 4 * 1024 * 1024;
+const EVENTS_ALIVE_MS = 20_000;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
 export function watchWolf(options: WolfWatchOptions): WolfWatch {
   const { wolf, log, random, clock, signal, notify, eventsFree, host, images } = options;
   /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
   let state: AgentHeartbeat | undefined;
+  /** When the event stream last said anything, keepalives included. */
+  let heardAt = Number.NEGATIVE_INFINITY;
   let nap = new AbortController();
   const lookNow = () => nap.abort();
   const events = eventRelay({ clock, log, signal, notify });
@@ -59,17 +61,40 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
     if (state !== undefined) notify(agentNoticeTypes.heartbeat, { ...state, ...host?.beat() });
   };
 
+  function become(found: AgentHeartbeat): void {
+    const before = state?.wolf ?? "ok";
+    state = found;
+    if (found.wolf !== before) log.warn({ ...found, before }, "Wolf's state changed");
+    beat();
+  }
+
+  /** The I/O thread of a Wolf whose other threads hang still sends keepalives: it tells one hang from another, and excuses none. */
+  const withEvents = (found: AgentHeartbeat): AgentHeartbeat => {
+    if (found.wolf !== "stuck") return found;
+    const alive = clock.now() - heardAt <= EVENTS_ALIVE_MS;
+    return {
+      ...found,
+      detail: `${found.detail}, ${alive ? "though its event stream is alive" : "and its event stream is silent"}`,
+    };
+  };
+
   async function watchHealth(): Promise<void> {
     while (!signal.aborted) {
-      const before = state?.wolf ?? "ok";
       nap = new AbortController();
-      const { reply, ...found } = await probe(wolf, signal, capabilities.lacks(LOBBIES));
+      const { reply, ...found } = await probeWolf({
+        wolf,
+        clock,
+        signal,
+        noLobbies: capabilities.lacks(LOBBIES),
+        onSlow(slow) {
+          // A stuck Wolf stays so until it answers.
+          if (state?.wolf !== "stuck") become(slow);
+        },
+      });
       if (signal.aborted) return;
-      state = found;
-      host?.saw(found.wolf === "ok", reply);
+      host?.saw(reply !== undefined || found.wolf === "ok", reply);
       if (reply !== undefined) images?.saw(reply);
-      if (state.wolf !== before) log.warn({ ...state, before }, "Wolf's state changed");
-      beat();
+      become(withEvents(found));
       events.sayLost();
       await pause(PROBE_INTERVAL_MS, clock, AbortSignal.any([signal, nap.signal]));
     }
@@ -91,6 +116,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
         if (missed) events.lose("stream-was-down");
         for await (const item of parseEventStream(stream as AsyncIterable<Uint8Array>)) {
           attempt = 0;
+          heardAt = clock.now();
           const event = "event" in item ? events.take(item.event, item.data) : undefined;
           if (event !== undefined) images?.heard(event.event, event.data);
         }
@@ -113,40 +139,6 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
     },
     done: Promise.all([watchHealth(), watchEvents()]).then(() => undefined),
   };
-}
-
-type Probed = AgentHeartbeat & {
-  /** The list of lobbies. */
-  reply?: Buffer;
-};
-
-/** Never rejects. `noLobbies`: this Wolf is known to have no list of lobbies, so that its 404 is an answer. */
-async function probe(wolf: Target, signal: AbortSignal, noLobbies: boolean): Promise<Probed> {
-  const ask = () =>
-    askUpstream({
-      target: wolf,
-      method: "GET",
-      path: "/api/v1/lobbies",
-      timeoutMs: PROBE_TIMEOUT_MS,
-      replyBytesMax: REPLY_BYTES_MAX,
-      signal,
-    });
-  try {
-    // Wolf corrupts some long replies, so that one broken reply says nothing yet.
-    const { status, body } = await ask().catch((error: unknown) => {
-      if (error instanceof UpstreamError && error.code === "upstream-reply-broken") return ask();
-      throw error;
-    });
-    if (status === 200) return { wolf: "ok", reply: body };
-    if (status === 404 && noLobbies) return { wolf: "ok" };
-    // Something else may listen there, or Wolf is out of order: neither can take a lobby.
-    return { wolf: "unreachable", detail: `the list of lobbies is answered with status ${status}` };
-  } catch (error) {
-    const [code, why] =
-      error instanceof UpstreamError ? [error.code, error.message] : ["upstream-unreachable", "unknown"];
-    const detail = `${code}: ${why}`.slice(0, 200);
-    return { wolf: code === "upstream-timeout" ? "slow" : "unreachable", detail };
-  }
 }
 
 function subscribe(wolf: Target, signal: AbortSignal): Promise<IncomingMessage> {

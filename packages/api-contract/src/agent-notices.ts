@@ -18,9 +18,13 @@ export const AgentInventory = RegisterWolfRequest.omit({ name: true, address: tr
   .extend({ host: HostFacts.optional() });
 export type AgentInventory = z.infer<typeof AgentInventory>;
 
-/** Every ten seconds, and at once when `wolf` changes: how Wolf answers the agent's probe, and how the host does. */
+/**
+ * Every ten seconds, more rarely while Wolf does not answer, and at once when `wolf` changes: how Wolf answers the agent's
+ * probe, and how the host does.
+ */
 export const AgentHeartbeat = z.strictObject({
-  wolf: z.enum(["ok", "slow", "unreachable"]),
+  /** `slow`: no answer for 3 s. `stuck`: none for 25 s. */
+  wolf: z.enum(["ok", "slow", "stuck", "unreachable"]),
   detail: z.string().max(200).optional(),
   usage: HostUsage.optional(),
   /** Restarts of Wolf since the agent started, and whether the last is so recent that it may not be over. */

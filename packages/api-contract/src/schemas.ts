@@ -20,7 +20,15 @@ export const Health = z.enum(["ok", "degraded", "failed"]);
 export type Health = z.infer<typeof Health>;
 /** Why a wolf is not ok; docs/operations/health.md says what to do. */
 export const HealthReasonCode = z
-  .enum(["wolf-slow", "wolf-unreachable", "wolf-restarted", "gpu-missing", "gpu-unknown", "disk-critical"])
+  .enum([
+    "wolf-slow",
+    "wolf-stuck",
+    "wolf-unreachable",
+    "wolf-restarted",
+    "gpu-missing",
+    "gpu-unknown",
+    "disk-critical",
+  ])
   .meta({ id: "HealthReasonCode" });
 export type HealthReasonCode = z.infer<typeof HealthReasonCode>;
 export const HealthReason = z

@@ -37,6 +37,30 @@ describe("a wolf's health", () => {
     expect(codes({ wolf: "ok" })).toEqual(["ok"]);
   });
 
+  it("is failed by a Wolf that is stuck until it answers in time, and degraded until it does so again", () => {
+    expect(judge({ wolf: "stuck", detail: "no answer within 25 s" })).toEqual({
+      health: "failed",
+      reasons: [
+        { code: "wolf-stuck", detail: "Wolf takes requests and does not answer: no answer within 25 s" },
+      ],
+    });
+    // A late answer is no sign that a session would get one.
+    expect(codes({ wolf: "slow" })).toEqual(["failed", "wolf-stuck"]);
+    expect(codes({ wolf: "stuck" })).toEqual(["failed", "wolf-stuck"]);
+    expect(judge({ wolf: "ok" })).toEqual({
+      health: "degraded",
+      reasons: [{ code: "wolf-slow", detail: "Wolf answers again after it was stuck" }],
+    });
+    expect(codes({ wolf: "ok" })).toEqual(["ok"]);
+  });
+
+  it("forgets that Wolf was stuck when it is gone: the next one is another process", () => {
+    judge({ wolf: "stuck" });
+    expect(codes({ wolf: "unreachable" })).toEqual(["failed", "wolf-unreachable"]);
+    expect(codes({ wolf: "ok" })).toEqual(["ok"]);
+    expect(codes({ wolf: "slow" })).toEqual(["degraded", "wolf-slow"]);
+  });
+
   it("is degraded by a recent restart, a GPU that is gone or silent, and a disk that is almost full", () => {
     expect(codes({ wolf: "ok", restarts: { count: 1, recent: true } })).toEqual([
       "degraded",

@@ -18,25 +18,47 @@ const DETAIL_CHARACTERS_MAX = 300;
 
 /** Hears the heartbeats of one tunnel in their order. */
 export function healthJudge(): (beat: AgentHeartbeat) => HealthState {
-  let slow: { reason: HealthReason; oksLeft: number } | undefined;
+  const wolf = wolfJudge();
 
-  return ({ wolf, detail, usage, restarts }) => {
-    const reasons: HealthReason[] = [];
+  return (beat) => {
+    const reasons = wolf(beat);
+    const failed = reasons.some(({ code }) => failing.has(code));
+    if (beat.restarts?.recent)
+      reasons.push(reason("wolf-restarted", "Wolf has restarted a short time ago: its lobbies are gone"));
+    if (beat.usage !== undefined) reasons.push(...ofHost(beat.usage));
+    return { health: failed ? "failed" : reasons.length === 0 ? "ok" : "degraded", reasons };
+  };
+}
+
+/** With these, a session that is placed there would wait for nothing. */
+const failing: ReadonlySet<HealthReasonCode> = new Set(["wolf-unreachable", "wolf-stuck"]);
+
+/** What the way Wolf answers says: one reason, or none. */
+function wolfJudge(): (beat: AgentHeartbeat) => HealthReason[] {
+  let stuck: HealthReason | undefined;
+  let slow: { reason: HealthReason; oksLeft: number } | undefined;
+  const slowed = (what: string, detail?: string) => {
+    slow = { reason: reason("wolf-slow", what, detail), oksLeft: OKS_AFTER_SLOW };
+  };
+
+  return ({ wolf, detail }) => {
     if (wolf === "unreachable") {
-      slow = undefined;
-      reasons.push(reason("wolf-unreachable", "Wolf does not answer its agent", detail));
-    } else if (wolf === "slow") {
-      slow = { reason: reason("wolf-slow", "Wolf answers slowly", detail), oksLeft: OKS_AFTER_SLOW };
-    } else if (slow !== undefined) {
+      [stuck, slow] = [undefined, undefined];
+      return [reason("wolf-unreachable", "Wolf does not answer its agent", detail)];
+    }
+    if (wolf === "stuck") stuck = reason("wolf-stuck", "Wolf takes requests and does not answer", detail);
+    else if (wolf === "slow") slowed("Wolf answers slowly", detail);
+    else if (stuck !== undefined) {
+      // Only an answer in time shows that it has come round; the first one may be luck.
+      stuck = undefined;
+      slowed("Wolf answers again after it was stuck");
+    }
+    if (stuck !== undefined) return [stuck];
+    if (wolf === "ok" && slow !== undefined) {
       slow.oksLeft -= 1;
       if (slow.oksLeft === 0) slow = undefined;
     }
-    if (slow !== undefined) reasons.push(slow.reason);
-    if (restarts?.recent)
-      reasons.push(reason("wolf-restarted", "Wolf has restarted a short time ago: its lobbies are gone"));
-    if (usage !== undefined) reasons.push(...ofHost(usage));
-    if (wolf === "unreachable") return { health: "failed", reasons };
-    return { health: reasons.length === 0 ? "ok" : "degraded", reasons };
+    return slow === undefined ? [] : [slow.reason];
   };
 }
 

@@ -42,7 +42,7 @@ const Report = z.object({
   rtt_ms: z.number().nullable(),
   tunnels: z.number(),
   endings: z.record(z.string(), z.number()),
-  wolf: z.enum(["ok", "slow", "unreachable", "unknown"]),
+  wolf: z.enum(["ok", "slow", "stuck", "unreachable", "unknown"]),
   last_problem: z.string().nullable(),
 });
 
@@ -96,6 +96,7 @@ export function statusText(report: ConditionReport): string {
 const wolfWords: Record<ConditionReport["wolf"], string> = {
   ok: "answers",
   slow: "answers slowly",
+  stuck: "takes connections and does not answer",
   unreachable: "does not answer",
   unknown: "not asked yet",
 };
