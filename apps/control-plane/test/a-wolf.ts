@@ -45,6 +45,7 @@ export function aUsage(overrides: Partial<HostUsage> = {}): HostUsage {
     gpu_detail: null,
     gpus: [],
     disks: [aDisk("/")],
+    disk_detail: null,
     ...overrides,
   };
 }

@@ -33,6 +33,7 @@ export function startWatches({ config, edges, inventory, line, notify, signal }:
   };
   const host = watchHost({
     wolf: config.wolf,
+    gpuType: config.gpuType,
     mounts: config.disks,
     thresholds: config.diskThresholds,
     path,

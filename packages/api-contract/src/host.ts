@@ -77,7 +77,10 @@ export const GpuUsage = z
   .meta({ id: "GpuUsage" });
 export type GpuUsage = z.infer<typeof GpuUsage>;
 
-/** `unknown`: the vendor's tool is there but says nothing, or only zeros. `missing`: one that was there is gone. */
+/**
+ * `unknown`: the vendor's tool is there but says nothing, or only zeros. `missing`: one that was there is gone, or none is
+ * of the type that the agent was told.
+ */
 export const GpuState = z.enum(["ok", "unknown", "missing"]).meta({ id: "GpuState" });
 export type GpuState = z.infer<typeof GpuState>;
 
@@ -90,10 +93,16 @@ export const HostUsage = z
       .nullable()
       .meta({ description: "Runnable tasks, mean of one minute." }),
     memory_available_bytes: bytes,
-    gpu_state: GpuState,
+    gpu_state: GpuState.nullable().meta({
+      description: "`missing` and `unknown` degrade the wolf. Null: not read yet since the agent started.",
+    }),
     gpu_detail: line(200).nullable(),
     gpus: listOf(GpuUsage, GPUS_MAX, ({ id }) => id),
     disks: listOf(DiskUsage, DISKS_MAX, ({ mount }) => mount),
+    disk_detail: line(200)
+      .nullable()
+      .default(null)
+      .meta({ description: "Disks that could not be read for 3 minutes, and why; they are not in `disks`." }),
   })
   .meta({ id: "HostUsage", description: "How busy the host is. Null is unknown." });
 export type HostUsage = z.infer<typeof HostUsage>;

@@ -28,6 +28,7 @@ export const HealthReasonCode = z
     "gpu-missing",
     "gpu-unknown",
     "disk-critical",
+    "disk-unknown",
   ])
   .meta({ id: "HealthReasonCode" });
 export type HealthReasonCode = z.infer<typeof HealthReasonCode>;

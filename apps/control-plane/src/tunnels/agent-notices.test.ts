@@ -120,6 +120,26 @@ describe("notices of an agent", () => {
     ]);
   });
 
+  it("do not make a wolf well that was degraded before, until they describe its host", async () => {
+    notices.open(sink, [{ code: "disk-critical", detail: "Almost full: /" }]);
+    say("heartbeat", { wolf: "ok" });
+    await settle();
+    say("heartbeat", { wolf: "ok", usage: aUsage() });
+    await settle();
+    expect(health).toEqual([
+      { health: "degraded", reasons: [{ code: "disk-critical", detail: "Almost full: /" }] },
+      { health: "ok", reasons: [] },
+    ]);
+  });
+
+  it("of an agent of before, whose usage has fewer fields, are taken", async () => {
+    notices.open(sink);
+    const { disk_detail, ...usage } = aUsage();
+    say("heartbeat", { wolf: "ok", usage });
+    await settle();
+    expect(usages).toMatchObject([{ usage: { ...usage, disk_detail } }]);
+  });
+
   it("write a host's figures every thirty seconds at most, and judge all of them at once", async () => {
     notices.open(sink);
     const beat = (cpu_load: number, level: "ok" | "critical") =>

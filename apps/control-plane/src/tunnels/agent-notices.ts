@@ -10,6 +10,7 @@ import {
   AgentRelist,
   AgentWolfEvent,
   agentNoticeTypes,
+  type HealthReason,
   type HostFacts,
   type WolfCapabilities,
   type WolfImage,
@@ -38,8 +39,11 @@ export interface NoticeSink {
 export interface AgentNotices {
   /** One notice as it came. Until `open`, a few are kept. */
   hear(type: string, payload: Uint8Array): void;
-  /** The tunnel is accepted: those kept are read, and all later ones as they come. */
-  open(sink: NoticeSink): void;
+  /**
+   * The tunnel is accepted: those kept are read, and all later ones as they come. `before`: the wolf's reasons until
+   * now; default none.
+   */
+  open(sink: NoticeSink, before?: readonly HealthReason[]): void;
   /** The tunnel has ended: nothing is read or written any more. */
   close(): void;
 }
@@ -74,7 +78,7 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
       early.push([type, payload]);
     },
 
-    open(sink) {
+    open(sink, before) {
       if (closed) return;
       const writer = <Value>(what: string, write: (value: Value) => Promise<unknown>) =>
         newestWrite({
@@ -95,7 +99,7 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
         report.stop();
         usage.stop();
       };
-      const judge = healthJudge();
+      const judge = healthJudge(before);
       let usageAt = Number.NEGATIVE_INFINITY;
       const takeUsage = (beat: AgentHeartbeat) => {
         const now = clock.now().getTime();

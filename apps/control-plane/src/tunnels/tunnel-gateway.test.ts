@@ -364,6 +364,15 @@ describe("what an agent says", () => {
     expect(lines.filter((line) => line.includes("a listener's mistake"))).toHaveLength(2);
   });
 
+  it("does not make a wolf well by being new: reasons of before stay until its host is described", async () => {
+    const before = [{ code: "disk-critical" as const, detail: "Almost full: /" }];
+    openTunnel = async () => ({ ...wolf, epoch: 1, health: "degraded", healthReasons: before });
+    const { agent } = await connect();
+    say(agent, "heartbeat", { wolf: "ok" });
+    await settle();
+    expect(writes).toEqual([["health", "wlf_a", 1, "degraded", before, expect.any(Date)]]);
+  });
+
   it("wrongly, closes nothing", async () => {
     const { agent } = await connect();
     agent.notify("heartbeat", Buffer.from([0xff, 0x00]));

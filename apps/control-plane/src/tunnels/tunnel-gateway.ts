@@ -8,7 +8,7 @@ import type { Clock } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import type { HealthMonitor } from "../wolves/health-monitor.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
-import { agentNotices } from "./agent-notices.ts";
+import { agentNotices, type NoticeSink } from "./agent-notices.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
 
 /** Who tells of an event. */
@@ -176,7 +176,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       const { transport, peer } = tunnel;
       const incarnation = peer?.incarnation ?? 0n;
       const isLive = () => wolves.get(id)?.epoch === epoch;
-      notices.open({
+      const sink: NoticeSink = {
         health: ({ health, reasons }) => store.changeHealth(id, epoch, health, reasons, clock.now()),
         report: (report) => store.changeReport(id, epoch, report, clock.now()),
         usage: (report) => store.changeUsage(id, epoch, report, clock.now()),
@@ -185,7 +185,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         // A tunnel that was replaced may still speak; the newest one's word counts.
         event: (event) => void (isLive() && tell(events, { wolfId: id, epoch, incarnation }, event)),
         relist: () => void (isLive() && tell(relists, id)),
-      });
+      };
+      notices.open(sink, opened.healthReasons);
       log.info({ wolf_id: id, name, epoch, transport, agent: peer?.agent }, "tunnel up");
       tell(connected, id);
       if (draining) void goAway(tunnel);

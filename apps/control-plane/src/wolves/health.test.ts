@@ -81,6 +81,50 @@ describe("a wolf's health", () => {
     });
   });
 
+  it("is degraded by a disk that is not known any more, which may be full", () => {
+    const usage = aUsage({ disks: [], disk_detail: "/d (no answer within 3 s)" });
+    expect(judge({ wolf: "ok", usage })).toEqual({
+      health: "degraded",
+      reasons: [{ code: "disk-unknown", detail: "A disk cannot be read: /d (no answer within 3 s)" }],
+    });
+  });
+
+  it("of a wolf that was degraded stays so until its agent, which has just started, knows better", () => {
+    const reasons = (["wolf-slow", "wolf-restarted", "gpu-missing", "disk-critical"] as const).map(
+      (code) => ({
+        code,
+        detail: "",
+      }),
+    );
+    judge = healthJudge(reasons);
+    expect(codes({ wolf: "ok" })).toEqual(["degraded", "gpu-missing", "disk-critical"]);
+    expect(codes({ wolf: "unreachable" })).toEqual([
+      "failed",
+      "wolf-unreachable",
+      "gpu-missing",
+      "disk-critical",
+    ]);
+    expect(codes({ wolf: "ok", usage: aUsage({ gpu_state: null }) })).toEqual(["degraded", "gpu-missing"]);
+    expect(codes({ wolf: "ok", usage: aUsage() })).toEqual(["ok"]);
+    expect(codes({ wolf: "ok", usage: aUsage({ gpu_state: null }) })).toEqual(["ok"]);
+  });
+
+  it("of a wolf whose Wolf was stuck stays failed over a new agent, until Wolf answers in time", () => {
+    judge = healthJudge([{ code: "wolf-stuck", detail: "x" }]);
+    expect(judge({ wolf: "slow" })).toEqual({
+      health: "failed",
+      reasons: [{ code: "wolf-stuck", detail: "x" }],
+    });
+    expect(codes({ wolf: "ok" })).toEqual(["degraded", "wolf-slow"]);
+    expect(codes({ wolf: "ok" })).toEqual(["ok"]);
+  });
+
+  it("does not wait for ever for an agent that never describes its host", () => {
+    judge = healthJudge([{ code: "disk-critical", detail: "" }]);
+    const said = Array.from({ length: 19 }, () => codes({ wolf: "ok" })[0]);
+    expect([said.indexOf("ok"), said.length]).toEqual([18, 19]);
+  });
+
   it("is not touched by a disk that is only filling", () => {
     expect(codes({ wolf: "ok", usage: aUsage({ disks: [aDisk("/", { level: "warning" })] }) })).toEqual([
       "ok",

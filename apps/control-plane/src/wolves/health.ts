@@ -16,16 +16,23 @@ export interface HealthState {
 const OKS_AFTER_SLOW = 2;
 const DETAIL_CHARACTERS_MAX = 300;
 
-/** Hears the heartbeats of one tunnel in their order. */
-export function healthJudge(): (beat: AgentHeartbeat) => HealthState {
-  const wolf = wolfJudge();
+/** An agent of before does not describe its host; any other does within half a minute. At a heartbeat every 10 s, three minutes. */
+const BEATS_WITHOUT_HOST_MAX = 18;
+
+/**
+ * Hears the heartbeats of one tunnel in their order. `before`: the reasons of the tunnel before. Those that an agent which
+ * has just started cannot know yet stay until it does.
+ */
+export function healthJudge(before: readonly HealthReason[] = []): (beat: AgentHeartbeat) => HealthState {
+  const wolf = wolfJudge(before);
+  const host = hostJudge(before);
 
   return (beat) => {
     const reasons = wolf(beat);
     const failed = reasons.some(({ code }) => failing.has(code));
     if (beat.restarts?.recent)
       reasons.push(reason("wolf-restarted", "Wolf has restarted a short time ago: its lobbies are gone"));
-    if (beat.usage !== undefined) reasons.push(...ofHost(beat.usage));
+    reasons.push(...host(beat.usage));
     return { health: failed ? "failed" : reasons.length === 0 ? "ok" : "degraded", reasons };
   };
 }
@@ -34,8 +41,8 @@ export function healthJudge(): (beat: AgentHeartbeat) => HealthState {
 const failing: ReadonlySet<HealthReasonCode> = new Set(["wolf-unreachable", "wolf-stuck"]);
 
 /** What the way Wolf answers says: one reason, or none. */
-function wolfJudge(): (beat: AgentHeartbeat) => HealthReason[] {
-  let stuck: HealthReason | undefined;
+function wolfJudge(before: readonly HealthReason[]): (beat: AgentHeartbeat) => HealthReason[] {
+  let stuck = before.find(({ code }) => code === "wolf-stuck");
   let slow: { reason: HealthReason; oksLeft: number } | undefined;
   const slowed = (what: string, detail?: string) => {
     slow = { reason: reason("wolf-slow", what, detail), oksLeft: OKS_AFTER_SLOW };
@@ -63,14 +70,35 @@ function wolfJudge(): (beat: AgentHeartbeat) => HealthReason[] {
 }
 
 /** Levels and states have their hysteresis from the agent, which sees every figure. */
-function ofHost({ gpu_state, gpu_detail, disks }: HostUsage): HealthReason[] {
+function hostJudge(before: readonly HealthReason[]): (usage: HostUsage | undefined) => HealthReason[] {
+  let gpus = before.filter(({ code }) => code.startsWith("gpu-"));
+  let disks = before.filter(({ code }) => code.startsWith("disk-"));
+  let beatsLeft = BEATS_WITHOUT_HOST_MAX;
+
+  return (usage) => {
+    if (usage === undefined) {
+      if (beatsLeft === 0) [gpus, disks] = [[], []];
+      else beatsLeft -= 1;
+    } else {
+      beatsLeft = BEATS_WITHOUT_HOST_MAX;
+      disks = ofDisks(usage);
+      if (usage.gpu_state !== null) gpus = ofGpus(usage);
+    }
+    return [...gpus, ...disks];
+  };
+}
+
+function ofGpus({ gpu_state, gpu_detail }: HostUsage): HealthReason[] {
+  if (gpu_state === "missing") return [reason("gpu-missing", "A GPU is not there", gpu_detail)];
+  if (gpu_state === "unknown") return [reason("gpu-unknown", "The GPU's figures are unknown", gpu_detail)];
+  return [];
+}
+
+function ofDisks({ disks, disk_detail }: HostUsage): HealthReason[] {
   const reasons: HealthReason[] = [];
-  if (gpu_state === "missing")
-    reasons.push(reason("gpu-missing", "A GPU that was there is gone", gpu_detail));
-  if (gpu_state === "unknown")
-    reasons.push(reason("gpu-unknown", "The GPU's figures are unknown", gpu_detail));
   const full = disks.filter(({ level }) => level === "critical").map(({ mount }) => mount);
   if (full.length > 0) reasons.push(reason("disk-critical", "Almost full", full.join(", ")));
+  if (disk_detail !== null) reasons.push(reason("disk-unknown", "A disk cannot be read", disk_detail));
   return reasons;
 }
 

@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { startWolfEmulator, wolfGenerations, wolfSchemaText } from "@wolfpack/wolf-api/emulator";
+import type { Clock } from "../clock.ts";
 import { type HostOptions, hostChecks } from "./host.ts";
 
 const GIB = 2 ** 30;
@@ -148,11 +149,28 @@ describe("the doctor's look at the host", () => {
     expect(await find("D18", { config: aConfig({ disks: [folder] }) })).toMatch(
       new RegExp(`^\\w+: ${folder} \\w+, \\d+ % used, [\\d.]+ GiB free$`),
     );
-    expect(await find("D18", { config: aConfig({ disks: [gone] }) })).toBe(`warning: ${gone} cannot be read`);
+    expect(await find("D18", { config: aConfig({ disks: [gone] }) })).toBe(
+      `warning: ${gone} cannot be read (ENOENT)`,
+    );
     const { stat } = full(96);
-    const both = (mount: string) => (mount === gone ? Promise.reject(new Error("EIO")) : stat());
+    const both = (mount: string) =>
+      mount === gone ? Promise.reject(Object.assign(new Error(), { code: "EIO" })) : stat();
     expect(await find("D18", { config: aConfig({ disks: ["/", gone] }), disks: { stat: both } })).toBe(
-      `failed: / critical, 96 % used, 4.0 GiB free; ${gone} cannot be read`,
+      `failed: / critical, 96 % used, 4.0 GiB free; ${gone} cannot be read (EIO)`,
+    );
+  });
+
+  it("warns of a disk that does not answer, without waiting for it", async () => {
+    const stat = (mount: string) => (mount === "/dead" ? new Promise<never>(() => {}) : full(10).stat());
+    const clock: Clock = {
+      now: () => 0,
+      setTimer(_ms, run) {
+        const soon = setImmediate(run);
+        return { cancel: () => clearImmediate(soon) };
+      },
+    };
+    expect(await find("D18", { disks: { list: () => ["/", "/dead"], stat, clock } })).toBe(
+      "warning: / ok, 10 % used, 90.0 GiB free; /dead cannot be read (no answer within 3 s)",
     );
   });
 

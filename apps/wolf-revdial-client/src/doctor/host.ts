@@ -3,6 +3,7 @@ import { accessSync, constants, readdirSync } from "node:fs";
 import path from "node:path";
 import type { AgentCapabilities, DiskLevel, GpuType } from "@wolfpack/api-contract";
 import { parseWolfJson } from "@wolfpack/wolf-api";
+import { systemClock } from "../clock.ts";
 import type { AgentConfig } from "../config.ts";
 import { type DiskWatchOptions, diskWatch, usedPercent } from "../inventory/disks.ts";
 import { askUpstream, UpstreamError, type UpstreamReply } from "../upstream.ts";
@@ -16,7 +17,7 @@ export interface HostOptions {
   /** Folder of render nodes. */
   dri: string;
   /** How disks are read. Default: of this host. */
-  disks?: Pick<DiskWatchOptions, "list" | "stat">;
+  disks?: Partial<Pick<DiskWatchOptions, "list" | "stat" | "clock">>;
 }
 
 const REPLY_BYTES_MAX = 4 * 1024 * 1024;
@@ -59,7 +60,7 @@ export function hostChecks(options: HostOptions): Check[] {
       },
     },
     { code: "D17", timeoutMs, run: async () => gpu(options) },
-    { code: "D18", timeoutMs, run: () => disks(options) },
+    { code: "D18", timeoutMs, run: (signal) => disks(options, signal) },
   ];
 }
 
@@ -119,18 +120,26 @@ function isOpen(file: string): boolean {
 const findingOf: Record<DiskLevel, (detail: string) => Finding> = { ok, warning, critical: failed };
 
 /** The disks that the agent would watch, by the levels it would report. */
-async function disks({ config, disks: how }: HostOptions): Promise<Finding> {
-  const found = await diskWatch({ mounts: config.disks, thresholds: config.diskThresholds, ...how })();
-  const unread = (config.disks ?? []).filter((mount) => !found.some((disk) => disk.mount === mount));
+async function disks({ config, disks: how }: HostOptions, signal: AbortSignal): Promise<Finding> {
+  const { disks: mounts, diskThresholds: thresholds } = config;
+  const { disks: found, unread } = await diskWatch({
+    mounts,
+    thresholds,
+    clock: systemClock,
+    signal,
+    ...how,
+  })();
+  // Of those that nobody named, some cannot be read by this user.
+  const missed = unread.filter(({ hangs }) => hangs || mounts !== undefined);
   const texts = found.map((disk) => {
     const free = (disk.available_bytes / GIB).toFixed(1);
     return `${disk.mount} ${disk.level}, ${Math.floor(usedPercent(disk))} % used, ${free} GiB free`;
   });
-  const text = [...texts, ...unread.map((mount) => `${mount} cannot be read`)].join("; ");
+  const text = [...texts, ...missed.map(({ mount, why }) => `${mount} cannot be read (${why})`)].join("; ");
   const worst = (["critical", "warning"] as const).find((level) =>
     found.some((disk) => disk.level === level),
   );
-  if (worst !== "critical" && unread.length > 0) return warning(text);
+  if (worst !== "critical" && missed.length > 0) return warning(text);
   if (found.length === 0) return warning("no local disk is visible here: --disk names what to watch");
   return findingOf[worst ?? "ok"](text);
 }

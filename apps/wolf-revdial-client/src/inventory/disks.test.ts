@@ -3,7 +3,18 @@ import { readFileSync, statSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
 import { DiskUsage, type HostUsage } from "@wolfpack/api-contract";
 import fc from "fast-check";
-import { diskLevel, diskWatch, figuresOf, localMounts, readMounts, usedPercent } from "./disks.ts";
+import { ManualClock } from "revdial/testing";
+import { systemClock } from "../clock.ts";
+import {
+  DISK_KEPT_MS,
+  type DiskReading,
+  diskLevel,
+  diskWatch,
+  figuresOf,
+  localMounts,
+  readMounts,
+  usedPercent,
+} from "./disks.ts";
 import { fitting } from "./host-watch.ts";
 import { RESTART_RECENT_MS, restartWatch } from "./wolf-restarts.ts";
 
@@ -140,26 +151,135 @@ describe("a mount's level", () => {
 });
 
 describe("watching disks", () => {
+  const { signal } = new AbortController();
+  const stats = (available: bigint) => ({
+    bsize: BigInt(GIB),
+    blocks: 100n,
+    bfree: available,
+    bavail: available,
+  });
+  const seen = ({ disks }: DiskReading) => disks.map(({ mount, level }) => [mount, level]);
+  const never = new Promise<never>(() => undefined);
+
   it("remembers levels, and leaves out what cannot be read", async () => {
-    let bavail = 4n;
+    let available = 4n;
     const read = diskWatch({
       mounts: ["/a", "/gone"],
       thresholds,
+      clock: new ManualClock(),
+      signal,
       stat: async (mount) => {
-        if (mount === "/gone") throw new Error("ENOENT");
-        return { bsize: BigInt(GIB), blocks: 100n, bfree: bavail, bavail };
+        if (mount === "/gone") throw Object.assign(new Error(), { code: "ENOENT" });
+        return stats(available);
       },
     });
-    expect((await read()).map(({ mount, level }) => [mount, level])).toEqual([["/a", "critical"]]);
-    bavail = 6n;
-    expect((await read())[0]?.level).toBe("critical");
-    bavail = 20n;
-    expect((await read())[0]?.level).toBe("ok");
+    const { disks, unread } = await read();
+    expect(seen({ disks, unread })).toEqual([["/a", "critical"]]);
+    expect(unread).toEqual([{ mount: "/gone", why: "ENOENT", hangs: false, lost: false }]);
+    available = 6n;
+    expect((await read()).disks[0]?.level).toBe("critical");
+    available = 20n;
+    expect((await read()).disks[0]?.level).toBe("ok");
+  });
+
+  it("waits 3 s for a disk that does not answer, asks it no second time, and reads the others", async () => {
+    const clock = new ManualClock();
+    const asked: string[] = [];
+    let answer = () => {};
+    const read = diskWatch({
+      mounts: ["/dead", "/a"],
+      thresholds,
+      clock,
+      signal,
+      stat(mount) {
+        asked.push(mount);
+        if (mount === "/a" || asked.length > 3) return Promise.resolve(stats(50n));
+        return new Promise((resolve) => (answer = () => resolve(stats(50n))));
+      },
+    });
+    const first = read();
+    await clock.advance(2999);
+    expect(asked).toEqual(["/dead"]);
+    await clock.advance(1);
+    const dead = { mount: "/dead", why: "no answer within 3 s", hangs: true };
+    expect(await first).toMatchObject({ disks: [{ mount: "/a" }], unread: [{ ...dead, lost: false }] });
+    await clock.advance(DISK_KEPT_MS);
+    expect(await read()).toMatchObject({ disks: [{ mount: "/a" }], unread: [{ ...dead, lost: true }] });
+    expect(asked).toEqual(["/dead", "/a", "/a"]);
+    answer();
+    await clock.advance(0);
+    expect(seen(await read())).toEqual([
+      ["/dead", "ok"],
+      ["/a", "ok"],
+    ]);
+  });
+
+  it("keeps the figures of a disk that fails for 3 minutes, then calls them lost", async () => {
+    const clock = new ManualClock();
+    let fails = false;
+    const read = diskWatch({
+      mounts: ["/a"],
+      thresholds,
+      clock,
+      signal,
+      stat: async () => {
+        if (fails) throw Object.assign(new Error(), { code: "EIO" });
+        return stats(2n);
+      },
+    });
+    await read();
+    fails = true;
+    await clock.advance(DISK_KEPT_MS - 1);
+    expect(await read()).toMatchObject({
+      disks: [{ mount: "/a", level: "critical" }],
+      unread: [{ why: "EIO", lost: false }],
+    });
+    await clock.advance(1);
+    expect(await read()).toEqual({
+      disks: [],
+      unread: [{ mount: "/a", why: "EIO", hangs: false, lost: true }],
+    });
+  });
+
+  it("asks no more disks while two do not answer, which would hold all threads", async () => {
+    const clock = new ManualClock();
+    const asked: string[] = [];
+    const mounts = ["/1", "/2", "/3", "/4"];
+    const read = diskWatch({
+      mounts,
+      thresholds,
+      clock,
+      signal,
+      stat(mount) {
+        asked.push(mount);
+        return never;
+      },
+    });
+    const first = read();
+    await clock.advance(10_000);
+    expect((await first).unread.map(({ why }) => why.slice(0, 9))).toEqual([
+      "no answer",
+      "no answer",
+      "not asked",
+      "not asked",
+    ]);
+    expect(asked).toEqual(["/1", "/2"]);
+  });
+
+  it("ends with its caller, also while a disk does not answer", async () => {
+    const ended = new AbortController();
+    const clock = new ManualClock();
+    const read = diskWatch({ mounts: ["/a"], thresholds, clock, signal: ended.signal, stat: () => never });
+    const reading = read();
+    ended.abort();
+    expect((await reading).disks).toEqual([]);
+    expect(clock.pending).toBe(0);
   });
 
   it("of this machine gives what fits the contract", async () => {
-    for (const disk of await diskWatch({ mounts: ["/"], thresholds })()) DiskUsage.parse(disk);
-    await diskWatch({ mounts: undefined, thresholds })();
+    const how = { thresholds, clock: systemClock, signal };
+    for (const disk of (await diskWatch({ mounts: ["/"], ...how })()).disks) DiskUsage.parse(disk);
+    await diskWatch({ mounts: undefined, ...how })();
   });
 
   it("cuts the last mounts when their names do not fit into a notice", () => {
@@ -177,6 +297,7 @@ describe("watching disks", () => {
       gpu_detail: null,
       gpus: [],
       disks,
+      disk_detail: null,
     };
     const cut = fitting(usage);
     expect(Buffer.byteLength(JSON.stringify(cut))).toBeLessThanOrEqual(14 * 1024);

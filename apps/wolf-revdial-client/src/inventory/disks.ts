@@ -2,6 +2,8 @@
 import { readFileSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { type DiskLevel, type DiskUsage, hostLimits } from "@wolfpack/api-contract";
+import type { Clock } from "../clock.ts";
+import { type BoundedSource, boundedSource } from "./bounded.ts";
 
 export interface DiskThresholds {
   warningPercent: number;
@@ -124,30 +126,81 @@ export interface DiskWatchOptions {
   /** Undefined: every local disk. */
   mounts: readonly string[] | undefined;
   thresholds: DiskThresholds;
+  clock: Clock;
+  /** Ends the waiting for a disk. */
+  signal: AbortSignal;
   list?: () => string[];
   stat?: (mount: string) => Promise<StatFs>;
 }
 
-/** Remembers levels between two readings. A mount that cannot be read is left out. */
-export function diskWatch(options: DiskWatchOptions): () => Promise<DiskUsage[]> {
-  const {
-    mounts,
-    thresholds,
-    list = readMounts,
-    stat = (mount) => statfs(mount, { bigint: true }),
-  } = options;
-  let levels = new Map<string, DiskLevel>();
+export interface DiskReading {
+  /** Figures that are not older than `DISK_KEPT_MS`. */
+  disks: DiskUsage[];
+  unread: UnreadDisk[];
+}
+
+export interface UnreadDisk {
+  mount: string;
+  why: string;
+  hangs: boolean;
+  /** It was read before, or hangs, and has given no figures for `DISK_KEPT_MS`: nothing is known of it. */
+  lost: boolean;
+}
+
+/** Figures outlive one reading that fails, and are no news after three of them. */
+export const DISK_KEPT_MS = 3 * 60_000;
+export const DISK_DEADLINE_MS = 3000;
+/** Each holds one of the four threads that Node also resolves names with. */
+const HANGING_MAX = 2;
+
+interface Watched {
+  source: BoundedSource<StatFs>;
+  usage: DiskUsage | undefined;
+  /** When the figures were read; until then, when they were first asked for. */
+  at: number;
+}
+
+/** Remembers figures and levels between two readings. One disk after the other, so that few can hang at once. */
+export function diskWatch(options: DiskWatchOptions): () => Promise<DiskReading> {
+  const { mounts, thresholds, clock, signal, list = readMounts } = options;
+  const { stat = (mount: string) => statfs(mount, { bigint: true }) } = options;
+  let watched = new Map<string, Watched>();
+
+  const begin = (mount: string): Watched => ({
+    source: boundedSource(() => stat(mount), { clock, signal, deadlineMs: DISK_DEADLINE_MS }),
+    usage: undefined,
+    at: clock.now(),
+  });
+
+  /** Why there are no new figures. */
+  async function look(mount: string, disk: Watched): Promise<string | undefined> {
+    const hanging = [...watched.values()].filter(({ source }) => source.hangs).length;
+    if (hanging >= HANGING_MAX && !disk.source.hangs) return "not asked while others do not answer";
+    const reading = await disk.source.read();
+    if (reading.outcome === "hangs") return `no answer within ${DISK_DEADLINE_MS / 1000} s`;
+    if (reading.outcome === "failed") return (reading.error as NodeJS.ErrnoException).code ?? "failed";
+    const figures = figuresOf(reading.value);
+    if (figures === undefined) return "no figures of a disk";
+    disk.usage = { mount, ...figures, level: diskLevel(figures, disk.usage?.level ?? "ok", thresholds) };
+    disk.at = clock.now();
+    return undefined;
+  }
+
   return async () => {
     const wanted = mounts ?? list();
-    const found = await Promise.all(
-      wanted.map(async (mount): Promise<DiskUsage | undefined> => {
-        const figures = await stat(mount).then(figuresOf, () => undefined);
-        if (figures === undefined) return undefined;
-        return { mount, ...figures, level: diskLevel(figures, levels.get(mount) ?? "ok", thresholds) };
-      }),
-    );
-    const disks = found.filter((disk) => disk !== undefined);
-    levels = new Map(disks.map(({ mount, level }) => [mount, level]));
-    return disks;
+    const kept = [...watched].filter(([mount, { source }]) => wanted.includes(mount) || source.hangs);
+    watched = new Map(kept);
+    const reading: DiskReading = { disks: [], unread: [] };
+    for (const mount of wanted) {
+      const disk = watched.get(mount) ?? begin(mount);
+      watched.set(mount, disk);
+      const why = await look(mount, disk);
+      const old = clock.now() - disk.at >= DISK_KEPT_MS;
+      const { hangs } = disk.source;
+      if (disk.usage !== undefined && !old) reading.disks.push(disk.usage);
+      if (why !== undefined)
+        reading.unread.push({ mount, why, hangs, lost: old && (hangs || disk.usage !== undefined) });
+    }
+    return reading;
   };
 }

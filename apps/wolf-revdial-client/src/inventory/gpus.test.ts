@@ -3,10 +3,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { Gpu, GpuUsage } from "@wolfpack/api-contract";
+import { Gpu, type GpuType, GpuUsage } from "@wolfpack/api-contract";
 import fc from "fast-check";
 import { type Card, readCards } from "./drm.ts";
-import { askNvidia, type GpuReading, readGpus, steadyState } from "./gpus.ts";
+import { askNvidia, type GpuReading, gpuWatch, type KnownGpus, readGpus, steadyState } from "./gpus.ts";
 import { nvidiaQueries, parseNvidia } from "./nvidia.ts";
 import { runTool, type ToolResult } from "./tool.ts";
 
@@ -195,11 +195,17 @@ describe("the state of the GPUs", () => {
     cards: parseNvidia(fixture(name), newFields),
     trouble: undefined,
   });
-  const none = new Set<string>();
+  const of = (
+    cards: Card[],
+    nvidia: { cards: Card[]; trouble: string | undefined } | undefined,
+    wanted?: GpuType,
+    known: Partial<KnownGpus> = {},
+  ) => readGpus({ cards, nvidia, wanted }, { sysfs: new Set(), tool: new Map(), ...known });
+  const failing = (trouble = "nvidia-smi ended with 9: NVIDIA-SMI has failed") => ({ cards: [], trouble });
 
   it("joins what both sources know of one card", () => {
     card("card0", { ...geforce, "drm/renderD128/dev": "226:128" });
-    const { gpus, usage, state } = readGpus(readCards(drm), tool("two-gpus.csv"), none);
+    const { gpus, usage, state } = of(readCards(drm), tool("two-gpus.csv"));
     expect(gpus.map(({ id, model, render_node }) => [id, model, render_node])).toEqual([
       ["0000:01:00.0", "NVIDIA GeForce RTX 4090", "/dev/dri/renderD128"],
       ["0000:41:00.0", "NVIDIA RTX A4000", null],
@@ -208,9 +214,9 @@ describe("the state of the GPUs", () => {
   });
 
   it("is ok without tool or card, and with a card whose tool is not installed", () => {
-    expect(readGpus([], undefined, none)).toEqual({ gpus: [], usage: [], state: "ok", detail: null });
+    expect(of([], undefined)).toEqual({ gpus: [], usage: [], state: "ok", detail: null });
     card("card0", geforce);
-    expect(readGpus(readCards(drm), undefined, none)).toMatchObject({
+    expect(of(readCards(drm), undefined)).toMatchObject({
       usage: [{ utilisation_percent: null }],
       state: "ok",
     });
@@ -218,26 +224,76 @@ describe("the state of the GPUs", () => {
 
   it("is unknown when the tool is there and says nothing, or only zeros", () => {
     card("card0", geforce);
-    expect(readGpus(readCards(drm), tool("all-zero.csv"), none)).toMatchObject({
+    expect(of(readCards(drm), tool("all-zero.csv"))).toMatchObject({
       state: "unknown",
       detail: "no figures, or only zeros: 0000:01:00.0",
     });
     const trouble = `nvidia-smi ended with 9: ${"x".repeat(400)}`;
-    const { state, detail } = readGpus(readCards(drm), { cards: [], trouble }, none);
+    const { state, detail } = of(readCards(drm), failing(trouble));
     expect([state, detail?.length]).toEqual(["unknown", 200]);
   });
 
-  it("is no trouble of a host without an NVIDIA card that has the tool", () => {
-    card("card0", radeon);
-    expect(readGpus(readCards(drm), { cards: [], trouble: "No devices were found" }, none).state).toBe("ok");
+  it("is unknown from the first reading when the driver was not loaded as the agent started", () => {
+    expect(of([], failing(), "nvidia")).toMatchObject({ state: "unknown", detail: failing().trouble });
+    expect(of([], failing())).toMatchObject({ state: "unknown" });
+    const watch = gpuWatch("nvidia");
+    expect(watch({ cards: [], nvidia: failing() }).state).toBe("unknown");
   });
 
-  it("is missing when a card that was there is gone", () => {
-    const known = new Set(["0000:01:00.0", "0000:03:00.0"]);
+  it("is no trouble of a host whose operator says that it has no NVIDIA card", () => {
     card("card0", radeon);
-    expect(readGpus(readCards(drm), undefined, known)).toMatchObject({
+    for (const wanted of ["amd", "none"] as const)
+      expect(of(readCards(drm), failing("No devices were found"), wanted).state).toBe("ok");
+    expect(of(readCards(drm), failing("No devices were found")).state).toBe("unknown");
+    card("card1", geforce);
+    expect(of(readCards(drm), failing(), "amd").state).toBe("unknown");
+  });
+
+  it.each(["nvidia", "amd", "intel"] as const)(
+    "is missing when no GPU is of the type %s that was said",
+    (type) => {
+      if (type !== "amd") card("card0", radeon);
+      expect(of(readCards(drm), undefined, type)).toMatchObject({
+        state: "missing",
+        detail: `none of type ${type}, as --gpu-type says`,
+      });
+    },
+  );
+
+  it("is missing when a card that was there is gone", () => {
+    const watch = gpuWatch(undefined);
+    card("card0", radeon);
+    card("card1", geforce);
+    expect(watch({ cards: readCards(drm), nvidia: undefined }).state).toBe("ok");
+    rmSync(path.join(drm, "card1"), { recursive: true });
+    for (const expected of ["ok", "missing"])
+      expect(watch({ cards: readCards(drm), nvidia: undefined }).state).toBe(expected);
+    expect(watch({ cards: readCards(drm), nvidia: failing() })).toMatchObject({
       state: "missing",
       detail: "0000:01:00.0",
+    });
+  });
+
+  it("is unknown, not missing, when the tool that alone knows a card hangs, fails or is gone; the card stays", () => {
+    for (const trouble of [failing("nvidia-smi: no answer within 10000 ms"), failing(), undefined]) {
+      const watch = gpuWatch("nvidia");
+      expect(watch({ cards: [], nvidia: tool("two-gpus.csv") })).toMatchObject({ state: "ok" });
+      watch({ cards: [], nvidia: trouble });
+      const { state, gpus, usage } = watch({ cards: [], nvidia: trouble });
+      expect(state).toBe("unknown");
+      expect(gpus.map(({ model }) => model)).toEqual(["NVIDIA GeForce RTX 4090", "NVIDIA RTX A4000"]);
+      expect(usage.map(({ vram_used_bytes }) => vram_used_bytes)).toEqual([null, null]);
+    }
+  });
+
+  it("is missing when the tool is well and does not name a card any more", () => {
+    const watch = gpuWatch(undefined);
+    const [first, ...others] = tool("two-gpus.csv").cards;
+    watch({ cards: [], nvidia: { cards: [first as Card, ...others], trouble: undefined } });
+    watch({ cards: [], nvidia: { cards: others, trouble: undefined } });
+    expect(watch({ cards: [], nvidia: { cards: others, trouble: undefined } })).toMatchObject({
+      state: "missing",
+      detail: first?.gpu.id,
     });
   });
 

@@ -1,5 +1,5 @@
 /** All of a host's GPUs out of sysfs and the vendor's tool, and whether their figures can be believed. */
-import { type Gpu, type GpuState, type GpuUsage, hostLimits } from "@wolfpack/api-contract";
+import { type Gpu, type GpuState, type GpuType, type GpuUsage, hostLimits } from "@wolfpack/api-contract";
 import { printable } from "../printable.ts";
 import type { Card } from "./drm.ts";
 import { isUnknownField, nothingKnown, nvidiaArguments, nvidiaQueries, parseNvidia } from "./nvidia.ts";
@@ -39,29 +39,62 @@ export async function askNvidia(
   return { cards: [], trouble: "nvidia-smi knows none of the fields" };
 }
 
-/** `known`: ids of GPUs that were there earlier. */
-export function readGpus(
-  cards: readonly Card[],
-  nvidia: NvidiaAnswer | undefined,
-  known: ReadonlySet<string>,
-): GpuReading {
+/** What was seen since the agent started. */
+export interface KnownGpus {
+  /** Ids in sysfs. */
+  sysfs: Set<string>;
+  /** What the tool said of them, by id. */
+  tool: Map<string, Gpu>;
+}
+
+export interface GpuSources {
+  /** Of sysfs. */
+  cards: readonly Card[];
+  /** Undefined: there is no such tool. */
+  nvidia: NvidiaAnswer | undefined;
+  /** `--gpu-type`; undefined: nobody said. */
+  wanted: GpuType | undefined;
+}
+
+/** A source in trouble says nothing of what is there: what is known of it stays, without figures. */
+export function readGpus({ cards, nvidia, wanted }: GpuSources, known: KnownGpus): GpuReading {
   const merged = new Map(cards.map((card) => [card.gpu.id, card]));
-  for (const { gpu, usage } of nvidia?.cards ?? []) {
-    const render_node = merged.get(gpu.id)?.gpu.render_node ?? null;
-    merged.set(gpu.id, { gpu: { ...gpu, render_node }, usage });
-  }
+  const trouble =
+    nvidia === undefined && known.tool.size > 0 ? "nvidia-smi is not there any more" : nvidia?.trouble;
+  const join = (gpu: Gpu, usage: GpuUsage) =>
+    merged.set(gpu.id, { gpu: { ...gpu, render_node: merged.get(gpu.id)?.gpu.render_node ?? null }, usage });
+  if (trouble !== undefined)
+    for (const [id, gpu] of known.tool)
+      if (merged.has(id) || !known.sysfs.has(id)) join(gpu, nothingKnown(id));
+  for (const { gpu, usage } of nvidia?.cards ?? []) join(gpu, usage);
   const found = [...merged.values()].slice(0, hostLimits.gpusMax);
   const reading = { gpus: found.map(({ gpu }) => gpu), usage: found.map(({ usage }) => usage) };
-  const gone = [...known].filter((id) => !merged.has(id));
-  if (gone.length > 0) return { ...reading, state: "missing", detail: cut(gone.join(", ")) };
-  const silent = found.filter(({ gpu, usage }) => gpu.vendor === "nvidia" && isSilent(usage));
-  if (nvidia?.trouble !== undefined && (silent.length > 0 || known.size > 0))
-    return { ...reading, state: "unknown", detail: cut(nvidia.trouble) };
-  if (nvidia !== undefined && silent.length > 0) {
-    const ids = silent.map(({ gpu }) => gpu.id).join(", ");
-    return { ...reading, state: "unknown", detail: cut(`no figures, or only zeros: ${ids}`) };
-  }
+  const is = (state: GpuState, detail: string): GpuReading => ({ ...reading, state, detail: cut(detail) });
+
+  const gone = [...known.sysfs, ...known.tool.keys()].filter((id) => !merged.has(id));
+  if (gone.length > 0) return is("missing", [...new Set(gone)].join(", "));
+  const ofNvidia = found.filter(({ gpu }) => gpu.vendor === "nvidia");
+  // A host of another kind may have the tool and nothing for it; only its operator can say so.
+  const concerned = wanted === undefined || wanted === "nvidia" || ofNvidia.length > 0;
+  if (trouble !== undefined && concerned) return is("unknown", trouble);
+  const silent = ofNvidia.filter(({ usage }) => isSilent(usage));
+  if (nvidia !== undefined && silent.length > 0)
+    return is("unknown", `no figures, or only zeros: ${silent.map(({ gpu }) => gpu.id).join(", ")}`);
+  if (wanted !== undefined && wanted !== "none" && !found.some(({ gpu }) => gpu.vendor === wanted))
+    return is("missing", `none of type ${wanted}, as --gpu-type says`);
   return { ...reading, state: "ok", detail: null };
+}
+
+/** Remembers cards and states between two readings. */
+export function gpuWatch(wanted: GpuType | undefined): (sources: Omit<GpuSources, "wanted">) => GpuReading {
+  const known: KnownGpus = { sysfs: new Set(), tool: new Map() };
+  const steady = steadyState();
+  return ({ cards, nvidia }) => {
+    const reading = steady(readGpus({ cards, nvidia, wanted }, known));
+    for (const { gpu } of cards) known.sysfs.add(gpu.id);
+    for (const { gpu } of nvidia?.cards ?? []) known.tool.set(gpu.id, gpu);
+    return reading;
+  };
 }
 
 /** A state that differs from the last one has to be seen twice before it counts. */

@@ -1,18 +1,21 @@
 /** Reads the host again and again: facts for the inventory, figures for the heartbeat. Whatever cannot be read is left unknown. */
 import { cpus, freemem, loadavg, totalmem } from "node:os";
-import type { AgentHeartbeat, HostFacts, HostUsage } from "@wolfpack/api-contract";
+import type { AgentHeartbeat, GpuType, HostFacts, HostUsage } from "@wolfpack/api-contract";
 import { type Clock, pause } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import { printable } from "../printable.ts";
 import type { Target } from "../target.ts";
-import { type DiskThresholds, diskWatch } from "./disks.ts";
+import { boundedSource } from "./bounded.ts";
+import { type DiskThresholds, type DiskWatchOptions, diskWatch } from "./disks.ts";
 import { readCards } from "./drm.ts";
-import { askNvidia, readGpus, steadyState } from "./gpus.ts";
+import { askNvidia, gpuWatch, type NvidiaAnswer } from "./gpus.ts";
 import { runTool } from "./tool.ts";
 import { restartWatch, socketIdentity } from "./wolf-restarts.ts";
 
 export interface HostWatchOptions {
   wolf: Target;
+  /** `--gpu-type`; undefined: nobody said. */
+  gpuType: GpuType | undefined;
   /** Undefined: every local disk. */
   mounts: readonly string[] | undefined;
   thresholds: DiskThresholds;
@@ -24,6 +27,10 @@ export interface HostWatchOptions {
   /** The facts are others than before. */
   onFacts: (facts: HostFacts) => void;
   drm?: string;
+  /** How disks are read. Default: of this host. */
+  disks?: Pick<DiskWatchOptions, "list" | "stat">;
+  /** How the tool of NVIDIA is asked. Default: it is run. */
+  nvidia?: () => Promise<NvidiaAnswer | undefined>;
 }
 
 export interface HostWatch {
@@ -31,70 +38,85 @@ export interface HostWatch {
   readonly facts: HostFacts | undefined;
   /** What is known of Wolf after a probe. */
   saw(answers: boolean, reply: Buffer | undefined): void;
-  /** For the next heartbeat. */
+  /** For the next heartbeat; no `usage` until the disks were read, and no state of GPUs until the tool was asked. */
   beat(): Pick<AgentHeartbeat, "usage" | "restarts">;
-  readonly done: Promise<void>;
+  readonly done: Promise<unknown>;
 }
 
 const READ_INTERVAL_MS = 60_000;
 const TOOL_TIMEOUT_MS = 10_000;
+/** A tool that is killed after its time does not end while its driver hangs. Above two runs of one that is slow. */
+const TOOL_DEADLINE_MS = 22_000;
 const TOOL_OUTPUT_BYTES_MAX = 64 * 1024;
 /** Leaves room in the notice for the rest of a heartbeat. */
 const USAGE_BYTES_MAX = 14 * 1024;
+const DETAIL_CHARACTERS_MAX = 200;
+
+type GpuFigures = Pick<HostUsage, "gpu_state" | "gpu_detail" | "gpus">;
+type DiskFigures = Pick<HostUsage, "disks" | "disk_detail">;
 
 export function watchHost(options: HostWatchOptions): HostWatch {
-  const { wolf, mounts, thresholds, path, clock, log, signal, onFacts, drm } = options;
-  const readDisks = diskWatch({ mounts, thresholds });
-  const steady = steadyState();
+  const { wolf, gpuType, mounts, thresholds, path, clock, log, signal, onFacts, drm } = options;
+  const readDisks = diskWatch({ mounts, thresholds, clock, signal, ...options.disks });
+  const judgeGpus = gpuWatch(gpuType);
   const restarts = restartWatch();
-  const known = new Set<string>();
   let facts: HostFacts | undefined;
-  let usage: HostUsage | undefined;
+  let gpus: GpuFigures = { gpu_state: null, gpu_detail: null, gpus: [] };
+  let disks: DiskFigures | undefined;
 
-  const nvidia = (args: string[]) =>
+  const run = (args: string[]) =>
     runTool("nvidia-smi", args, {
       path,
       timeoutMs: TOOL_TIMEOUT_MS,
       outputBytesMax: TOOL_OUTPUT_BYTES_MAX,
       signal,
     });
+  const tool = boundedSource(options.nvidia ?? (() => askNvidia(run)), {
+    clock,
+    signal,
+    deadlineMs: TOOL_DEADLINE_MS,
+  });
 
-  async function read(): Promise<void> {
-    const [answer, disks] = await Promise.all([askNvidia(nvidia), readDisks()]);
+  async function takeGpus(): Promise<void> {
+    const reading = await tool.read();
     if (signal.aborted) return;
-    const { gpus, usage: gpuUsage, state, detail } = steady(readGpus(readCards(drm), answer, known));
-    for (const { id } of gpus) known.add(id);
-    const processors = cpus();
-    const found: HostFacts = {
-      cpu_model:
-        printable(processors[0]?.model ?? "")
-          .trim()
-          .slice(0, 127) || null,
-      cpu_count: Math.max(1, processors.length),
-      memory_bytes: totalmem(),
-      gpus,
-    };
-    usage = fitting({
-      cpu_load: loadavg()[0] ?? null,
-      memory_available_bytes: freemem(),
-      gpu_state: state,
-      gpu_detail: detail,
-      gpus: gpuUsage,
-      disks,
-    });
-    if (JSON.stringify(found) === JSON.stringify(facts)) return;
-    facts = found;
-    onFacts(found);
+    const nvidia =
+      reading.outcome === "read"
+        ? reading.value
+        : { cards: [], trouble: `nvidia-smi: it does not end (${TOOL_DEADLINE_MS / 1000} s)` };
+    const { state, detail, ...found } = judgeGpus({ cards: readCards(drm), nvidia });
+    gpus = { gpu_state: state, gpu_detail: detail, gpus: found.usage };
+    const now = factsOf(found.gpus);
+    if (JSON.stringify(now) === JSON.stringify(facts)) return;
+    facts = now;
+    onFacts(now);
   }
 
-  async function watch(): Promise<void> {
+  async function takeDisks(): Promise<void> {
+    const reading = await readDisks();
+    const lost = reading.unread.filter((disk) => disk.lost).map(({ mount, why }) => `${mount} (${why})`);
+    const detail = lost.join(", ").slice(0, DETAIL_CHARACTERS_MAX).toWellFormed();
+    disks = { disks: reading.disks, disk_detail: detail === "" ? null : detail };
+  }
+
+  /** Each source has its own loop: none waits for another. */
+  async function watch(take: () => Promise<void>): Promise<void> {
     while (!signal.aborted) {
-      await read().catch((err: unknown) => log.warn({ err }, "the host could not be read"));
+      await take().catch((err: unknown) => log.warn({ err }, "the host could not be read"));
       await pause(READ_INTERVAL_MS, clock, signal);
     }
   }
 
-  const done = watch();
+  const usage = (): HostUsage | undefined =>
+    disks &&
+    fitting({
+      cpu_load: loadavg()[0] ?? null,
+      memory_available_bytes: freemem(),
+      ...gpus,
+      ...disks,
+    });
+
+  const done = Promise.all([watch(takeGpus), watch(takeDisks)]);
   return {
     get facts() {
       return facts;
@@ -106,8 +128,22 @@ export function watchHost(options: HostWatchOptions): HostWatch {
       const { count } = restarts.restarts(now);
       if (count > before) log.warn({ restarts: count }, "Wolf has restarted: its lobbies are gone");
     },
-    beat: () => ({ ...(usage === undefined ? {} : { usage }), restarts: restarts.restarts(clock.now()) }),
+    beat() {
+      const now = usage();
+      return { ...(now === undefined ? {} : { usage: now }), restarts: restarts.restarts(clock.now()) };
+    },
     done,
+  };
+}
+
+function factsOf(gpus: HostFacts["gpus"]): HostFacts {
+  const processors = cpus();
+  const model = printable(processors[0]?.model ?? "");
+  return {
+    cpu_model: model.trim().slice(0, 127) || null,
+    cpu_count: Math.max(1, processors.length),
+    memory_bytes: totalmem(),
+    gpus,
   };
 }
 
