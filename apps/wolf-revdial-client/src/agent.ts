@@ -227,7 +227,7 @@ class Agent {
 /** What does not change while the agent runs. */
 function inventoryOf(config: AgentConfig, version: string): AgentInventory {
   return {
-    gpu_type: config.gpuType ?? gpuTypeOf(readCards().map(({ gpu }) => gpu)),
+    gpu_type: config.gpuType ?? gpuTypeOf(readCards(config.gpuFolder).map(({ gpu }) => gpu)),
     max_sandboxes: config.maxSandboxes,
     labels: config.labels,
     agent_version: version,

@@ -42,6 +42,7 @@ describe("the agent's configuration", () => {
       wolf: { host: "localhost", port: 8080 },
       maxSandboxes: 12,
       gpuType: undefined,
+      gpuFolder: "/sys/class/drm",
       screen: undefined,
       labels: {},
       reconnectMaxMs: 30_000,

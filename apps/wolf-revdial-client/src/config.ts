@@ -30,6 +30,8 @@ export interface AgentConfig {
   policy: WolfPolicy;
   /** Undefined: detect. */
   gpuType: GpuType | undefined;
+  /** As /sys/class/drm. */
+  gpuFolder: string;
   maxSandboxes: number;
   region: string | undefined;
   labels: Record<string, string>;
@@ -169,6 +171,7 @@ export function readConfig({
     screen: readScreen(texts("service"), (why) => wrong("service", why)),
     policy: readPolicy(text("policyFile")),
     gpuType: gpu?.data,
+    gpuFolder: required("gpuFolder"),
     maxSandboxes: number("maxSandboxes", z.number().int().min(1).max(1000)) ?? 12,
     region: text("region"),
     labels: readLabels(texts("label"), (why) => wrong("label", why)),

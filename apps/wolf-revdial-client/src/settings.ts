@@ -57,6 +57,12 @@ export const settings = {
     env: ["GPU_TYPE"],
     meaning: "nvidia, amd, intel or none; detected when not given",
   },
+  gpuFolder: {
+    flag: "--gpu-folder <path>",
+    env: ["WOLFPACK_GPU_FOLDER"],
+    meaning: "Where the kernel's graphics cards are looked for",
+    default: "/sys/class/drm",
+  },
   maxSandboxes: {
     flag: "--max-sandboxes <n>",
     env: ["WOLFPACK_MAX_SANDBOXES"],

@@ -34,6 +34,7 @@ export function startWatches({ config, edges, inventory, line, notify, signal }:
   const host = watchHost({
     wolf: config.wolf,
     gpuType: config.gpuType,
+    drm: config.gpuFolder,
     mounts: config.disks,
     thresholds: config.diskThresholds,
     path,

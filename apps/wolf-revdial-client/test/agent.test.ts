@@ -1,7 +1,7 @@
 /** The bundled agent as a process, between a control plane in this process and real Wolf emulators. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
@@ -59,7 +59,10 @@ const ask = async (tunnel: Tunnel, method: string, target: string, body?: string
 
 describe("the agent", () => {
   it("registers what the host offers, connects, and serves Wolf's lobbies", async () => {
-    agent(["--max-sandboxes", "7", "--label", "zone=a"]);
+    const device = path.join(folder, "drm", "card0", "device");
+    mkdirSync(device, { recursive: true });
+    writeFileSync(path.join(device, "vendor"), "0x10de\n");
+    agent(["--max-sandboxes", "7", "--label", "zone=a", "--gpu-folder", path.join(folder, "drm")]);
     const tunnel = await plane.nextTunnel();
     expect(plane.registrations).toMatchObject([
       { name: "wolf-1", gpu_type: "nvidia", max_sandboxes: 7, labels: { zone: "a" }, agent_version: "0.1.0" },
@@ -75,7 +78,9 @@ describe("the agent", () => {
     expect(await plane.notice((type) => type === "heartbeat")).toMatchObject({ wolf: "ok" });
     // Whatever this host has: what can be read is told, and nothing is an error.
     const { host } = await plane.notice((type, json) => type === "inventory" && json.host !== undefined);
-    expect(HostFacts.parse(host)).toMatchObject({ cpu_count: os.cpus().length, memory_bytes: os.totalmem() });
+    const facts = HostFacts.parse(host);
+    expect(facts).toMatchObject({ cpu_count: os.cpus().length, memory_bytes: os.totalmem() });
+    expect(facts.gpus).toContainEqual(expect.objectContaining({ id: "card0", vendor: "nvidia" }));
     const { usage, restarts } = await plane.notice(
       (type, json) => type === "heartbeat" && json.usage !== undefined,
     );

@@ -47,7 +47,7 @@ export class Child {
   private constructor({ name, command, env, logFile }: ChildOptions) {
     this.name = name;
     this.log = createWriteStream(logFile, { flags: "a", mode: 0o600 });
-    this.process = spawn("sh", ["-c", WATCHDOG, "wolfpack-child", ...command], {
+    this.process = spawn("/bin/sh", ["-c", WATCHDOG, "wolfpack-child", ...command], {
       detached: true,
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, ...env },

@@ -1,5 +1,5 @@
 /** The whole fleet as real processes: a control plane with its own PostgreSQL, three emulated Wolfs, an agent beside each. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
@@ -162,6 +162,7 @@ export class Stack {
       "--local": `unix://${socketPath}`,
       "--service": `screen=unix://${folder}/wolfpack/{session}/screen.sock`,
       "--gpu-type": plan.gpu,
+      "--gpu-folder": cardOf(plan, folder),
       "--max-sandboxes": String(plan.maxSandboxes),
       "--reconnect": "2",
       "--state-dir": path.join(folder, "state"),
@@ -169,7 +170,8 @@ export class Stack {
     const agent = await Child.start({
       name: `agent of ${plan.name}`,
       command: [process.execPath, YOUNG_SPACE, agentBundle, "connect", ...Object.entries(flags).flat()],
-      env: { RUNNER_TOKEN: this.runnerToken() },
+      // An emulated host has the tools of this machine no more than its graphics cards.
+      env: { RUNNER_TOKEN: this.runnerToken(), PATH: folder },
       // Whether it is connected, the API says.
       logFile: path.join(this.logFolder, `${plan.name}.agent.log`),
     });
@@ -238,4 +240,18 @@ export class Stack {
     await this.controlPlane.stop();
     rmSync(this.runFolder, { recursive: true, force: true });
   }
+}
+
+/** PCI vendor ids. */
+const vendors = { nvidia: "0x10de", amd: "0x1002", intel: "0x8086" } as const;
+
+/** The host's graphics card as sysfs would show it; its folder. */
+function cardOf({ gpu }: HostPlan, folder: string): string {
+  const drm = path.join(folder, "drm");
+  if (gpu === "none") return drm;
+  const device = path.join(drm, "card0", "device");
+  mkdirSync(device, { recursive: true });
+  writeFileSync(path.join(device, "vendor"), `${vendors[gpu]}\n`);
+  writeFileSync(path.join(device, "uevent"), "PCI_SLOT_NAME=0000:01:00.0\n");
+  return drm;
 }

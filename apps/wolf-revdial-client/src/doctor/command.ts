@@ -32,6 +32,7 @@ const names = [
   "local",
   "policyFile",
   "gpuType",
+  "gpuFolder",
   "disk",
   "diskWarningPercent",
   "diskCriticalPercent",
@@ -109,7 +110,7 @@ async function examine(
     ...hostChecks({
       config,
       timeoutMs: CHECK_TIMEOUT_MS,
-      detectGpu: () => gpuTypeOf(readCards().map(({ gpu }) => gpu)),
+      detectGpu: () => gpuTypeOf(readCards(config.gpuFolder).map(({ gpu }) => gpu)),
       dri: "/dev/dri",
     }),
   ].sort((a, b) => (a.code < b.code ? -1 : 1));
