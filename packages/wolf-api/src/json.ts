@@ -8,16 +8,11 @@ const DEPTH_MAX = 64;
  */
 export function parseWolfJson(text: string): unknown {
   if (nestsDeeperThan(text, DEPTH_MAX)) throw new SyntaxError(`nested deeper than ${DEPTH_MAX} levels`);
-  // Shorter integers are exact in a double, and a reviver costs more than the whole parse.
-  if (!/[0-9]{16}/.test(text)) return JSON.parse(text);
-  return JSON.parse(text, (_key, value: unknown, context?: { source?: string }) => {
-    if (typeof value !== "number" || Number.isSafeInteger(value)) return value;
-    const digits = context?.source;
-    return digits !== undefined && /^-?[0-9]+$/.test(digits) ? digits : value;
-  });
+  return JSON.parse(/[0-9]{16}/.test(text) ? quoteLongIntegers(text) : text);
 }
 
 const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+const [ZERO, NINE, MINUS] = [0x30, 0x39, 0x2d];
 const [OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 /** Counts brackets outside strings; on text that is no JSON the answer does not matter. */
@@ -36,4 +31,47 @@ function nestsDeeperThan(text: string, depthMax: number): boolean {
     } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth -= 1;
   }
   return false;
+}
+
+/** From a digit, or a minus sign, to the number's end as RFC 8259 section 6 has it. */
+const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+const BEFORE_COLON = /[ \t\n\r]*:/y;
+
+/**
+ * The text with quotes around integers that a double cannot hold. A reviver's access to the source would do the same, but
+ * Node has that only from 21 on. What is no JSON stays none: an integer in a name's place keeps its bareness.
+ */
+function quoteLongIntegers(text: string): string {
+  let quoted = "";
+  let copied = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(text, at);
+    else if (code === MINUS || (code >= ZERO && code <= NINE)) {
+      NUMBER.lastIndex = at;
+      const number = NUMBER.exec(text)?.[0];
+      if (number === undefined) continue;
+      const end = at + number.length;
+      BEFORE_COLON.lastIndex = end;
+      if (isLongInteger(number) && !BEFORE_COLON.test(text)) {
+        quoted += `${text.slice(copied, at)}"${number}"`;
+        copied = end;
+      }
+      at = end - 1;
+    }
+  }
+  return quoted + text.slice(copied);
+}
+
+const isLongInteger = (number: string) =>
+  number.length >= 16 && /^-?[0-9]+$/.test(number) && !Number.isSafeInteger(Number(number));
+
+/** The place of the quote that ends the string which begins at `start`, or the text's length. */
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at += 1) {
+    const code = text.charCodeAt(at);
+    if (code === BACKSLASH) at += 1;
+    else if (code === QUOTE) return at;
+  }
+  return text.length;
 }
