@@ -108,7 +108,7 @@ const lobby = (runner: object = {}, more: object = {}) =>
       video_producer_buffer_caps: "video/x-raw",
     },
     audio_settings: { channel_count: 2 },
-    runner_state_folder: "a",
+    runner_state_folder: "wolfpack/a",
     runner: { type: "docker", name: "d", image: "x", mounts: [], env: [], devices: [], ports: [], ...runner },
     ...more,
   });
@@ -327,6 +327,30 @@ describe("a request that betrays the host", () => {
     expect(agents[0]?.output()).toMatch(
       /"request_id":"req-of-this-test".*"code":"runner-refused".*"refused"/,
     );
+  });
+
+  it.each([
+    ["Wolf's own files", "cfg"],
+    ["Wolf's own files", "wolfpack/../cfg"],
+    ["a mount of the caller's choice", "cfg:/data"],
+    ["a folder in another sandbox", "wolfpack/a/link"],
+  ])("H10: %s are not mounted by a state folder like %s", async (what, folder) => {
+    const body = lobby({}, { runner_state_folder: folder });
+    await straight("POST", "/api/v1/lobbies/create", lobby());
+    await straight("POST", "/api/v1/lobbies/create", body);
+    expect(bare.harms).toMatchObject([{ hazard: "H10", what: expect.stringContaining(what) }]);
+    const open = [POST("clients/settings")];
+    const tunnel = await through({ open });
+    expect((await ask(tunnel, "POST", "/api/v1/lobbies/create", lobby())).status).toBe(200);
+    const settings = JSON.stringify({ client_id: "10594003729173467913", app_state_folder: folder });
+    for (const [name, sent] of [
+      ["lobbies/create", body],
+      ["clients/settings", settings],
+    ] as const)
+      expect(await ask(tunnel, "POST", `/api/v1/${name}`, sent)).toMatchObject({
+        refused: /^[a-z/]+$/.test(folder) ? "state-folder-refused" : "body-invalid",
+      });
+    await stands(tunnel);
   });
 
   it("H11: keys and PINs stay on the host, unless the policy lets them go", async () => {

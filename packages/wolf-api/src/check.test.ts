@@ -265,6 +265,19 @@ describe("a body", () => {
     ["an absolute state folder", { ...lobby, runner_state_folder: "/etc" }],
     ["a state folder with dot segments", { ...lobby, runner_state_folder: "a/../../etc" }],
     ["an empty state folder", { ...lobby, runner_state_folder: "" }],
+    ...[
+      "a:/etc",
+      "wolfpack/a:ro",
+      "c\\fg",
+      "wolfpack/a\n",
+      "wolfpack/",
+      "wolfpack//a",
+      "wolfpack/.a",
+      "ä",
+    ].map((folder): [string, object] => [
+      `a state folder like ${JSON.stringify(folder)}`,
+      { ...lobby, runner_state_folder: folder },
+    ]),
     ["an icon at an absolute path", { ...lobby, icon_png_path: "/etc/shadow" }],
     ["an icon behind dot segments", { ...lobby, icon_png_path: "a/../../etc/shadow" }],
     ["an icon that is a URL", { ...lobby, icon_png_path: "http://169.254.169.254/" }],
@@ -356,6 +369,56 @@ describe("a mount", () => {
     const mounts = ["/srv:/data", "/srv/shared/x:/x:ro", "/games/a:/b"];
     expect(create(withRunner({ mounts }), { mount_folders: ["/srv", "/games/"] }).ok).toBe(true);
   });
+});
+
+describe("a state folder", () => {
+  const refused = { status: 403, code: "state-folder-refused" };
+  const folder = (runner_state_folder: string, rules = {}) =>
+    create({ ...lobby, runner_state_folder }, rules);
+
+  it.each(["cfg", "cfg/key.pem", "wolfpack", "wolfpack/a/b", "wolfpack2/a", "profile-data/user/x", "a"])(
+    "like %s is refused: it is not exactly one name below the control plane's",
+    (name) => {
+      expect(refusalOf(folder(name))).toEqual(refused);
+    },
+  );
+
+  it("is one name below any of the policy's, and below no other", () => {
+    const rules = { state_folders: ["profile-data/user", "x"] };
+    for (const name of ["profile-data/user/a", "x/a"]) expect(folder(name, rules).ok).toBe(true);
+    for (const name of ["wolfpack/a", "profile-data/user", "profile-data/a", "x/a/b"])
+      expect(refusalOf(folder(name, rules))).toEqual(refused);
+  });
+
+  it("of a client is one of the policy's itself, since Wolf mounts what a title names in it", () => {
+    const settings = (app_state_folder: string) =>
+      check(
+        "POST",
+        "/api/v1/clients/settings",
+        { client_id: "1", app_state_folder },
+        { open: ["POST /api/v1/clients/settings"], state_folders: ["x/y"] },
+      );
+    expect(settings("x/y").ok).toBe(true);
+    for (const name of ["cfg", "x", "x/y/z", "wolfpack"]) expect(refusalOf(settings(name))).toEqual(refused);
+    for (const name of ["", "x/y/", "/etc", "x/../cfg", "x/y:ro"])
+      expect(refusalOf(settings(name))).toEqual({ status: 400, code: "body-invalid" });
+  });
+
+  it.each(["", ".", "..", "../cfg", "/root", "a/b", "a\\b", "a:ro", ".ssh"])(
+    "is not led elsewhere by an app's title or a profile's id like %j",
+    (name) => {
+      const open = ["POST /api/v1/apps/add", "POST /api/v1/profiles/add"];
+      const profile = { name: "p", id: "p", icon_png_path: "", apps: [app] };
+      const invalid = { status: 400, code: "body-invalid" };
+      const post = (path: string, body: object) => check("POST", `/api/v1/${path}`, body, { open });
+      expect(post("profiles/add", { ...profile, apps: [{ ...app, title: "Wolf UI, 2. é" }] }).ok).toBe(true);
+      expect(refusalOf(post("apps/add", { ...app, title: name }))).toEqual(invalid);
+      expect(refusalOf(post("profiles/add", { ...profile, apps: [{ ...app, title: name }] }))).toEqual(
+        invalid,
+      );
+      expect(refusalOf(post("profiles/add", { ...profile, id: name }))).toEqual(invalid);
+    },
+  );
 });
 
 const processLobby = { ...lobby, runner: { type: "process", run_cmd: "id" } };

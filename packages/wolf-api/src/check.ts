@@ -18,6 +18,7 @@ export interface WolfRefusal {
     | "body-invalid"
     | "body-unexpected"
     | "mount-refused"
+    | "state-folder-refused"
     | "runner-refused"
     | "image-refused"
     | "pipeline-refused"
@@ -152,6 +153,8 @@ interface GuardedBody {
   runner?: Runner;
   apps?: GuardedBody[];
   image_name?: string;
+  runner_state_folder?: string;
+  app_state_folder?: string;
   [pipeline: string]: unknown;
 }
 
@@ -163,6 +166,11 @@ function against(policy: WolfPolicy, body: GuardedBody): WolfCheck | undefined {
     const refused = app.runner && runnerAgainst(policy, app.runner);
     if (refused) return refused;
   }
+  const { runner_state_folder: mounted, app_state_folder: parent } = body;
+  // Of a client's folder Wolf mounts what the app's title names in it.
+  if (parent !== undefined && !policy.state_folders.includes(parent)) return stateFolderRefused();
+  if (mounted !== undefined && !policy.state_folders.includes(mounted.slice(0, mounted.lastIndexOf("/"))))
+    return stateFolderRefused();
   return body.image_name === undefined || imageAllowed(policy, body.image_name) ? undefined : imageRefused();
 }
 
@@ -188,6 +196,14 @@ const imageAllowed = ({ image_prefixes: prefixes }: WolfPolicy, image: string) =
   prefixes === null || prefixes.some((prefix) => image.startsWith(prefix));
 const imageRefused = () =>
   refusal(403, "image-refused", "Image refused", "The image is not among those this host allows.");
+
+const stateFolderRefused = () =>
+  refusal(
+    403,
+    "state-folder-refused",
+    "State folder refused",
+    "What a sandbox mounts lies exactly one name below a state folder that this host allows.",
+  );
 
 function mountAllowed(entry: string, folders: readonly string[]): boolean {
   const host = `${entry.slice(0, entry.indexOf(":"))}/`;

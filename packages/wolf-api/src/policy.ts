@@ -11,6 +11,7 @@ import {
   type WolfRoute,
   wolfRoutes,
 } from "./routes.ts";
+import { StateFolder } from "./schemas.ts";
 
 const openable = new Set(wolfRoutes.filter((route) => route.closed && !route.never).map(routeName));
 const closable = new Set(wolfRoutes.filter((route) => !route.closed).map(routeName));
@@ -27,6 +28,12 @@ const folder = z
     "is not an absolute folder without dot segments",
   );
 
+/** Wolf's configuration and its key lie in cfg; fake-udev runs as root in every sandbox. */
+const stateFolder = StateFolder.refine(
+  (path) => !/^(cfg|fake-udev)(\/|$)/.test(path),
+  "holds what Wolf itself trusts",
+);
+
 export const WolfPolicy = z.strictObject({
   /** Routes to open, as "POST /api/v1/lobbies/join". */
   open: routesAmong(openable, "is not a route that a policy can open"),
@@ -34,6 +41,19 @@ export const WolfPolicy = z.strictObject({
   close: routesAmong(closable, "is not a route that is open without a policy"),
   /** Host folders that a sandbox may mount something from. */
   mount_folders: z.array(folder).max(64).default([]),
+  /**
+   * Folders below Wolf's state folder, as "wolfpack". A sandbox mounts, writable, a folder exactly one name below one of
+   * them. None lies below another: there a sandbox could plant a symbolic link for the next mount to follow.
+   */
+  state_folders: z
+    .array(stateFolder)
+    .min(1)
+    .max(64)
+    .refine(
+      (folders) => !folders.some((inner) => folders.some((outer) => inner.startsWith(`${outer}/`))),
+      "has a folder below another",
+    )
+    .default(["wolfpack"]),
   /** How the names of images have to begin. Null: any image. */
   image_prefixes: z.array(z.string().min(1).max(255)).max(64).nullable().default(null),
   /** Commands as root in Wolf's container. */

@@ -55,8 +55,10 @@ export const pipelineFields = [
   "av1_gst_pipeline",
   "opus_gst_pipeline",
 ] as const;
+/** Wolf appends it to a folder and mounts that: a slash or dot segments would lead elsewhere, a colon ends the folder. */
+const FolderName = text(128).regex(/^[^./\\:][^/\\:]*$/, "is not the plain name of a folder");
 const App = z.strictObject({
-  title: text(128).min(1),
+  title: FolderName,
   id: text(64).min(1),
   support_hdr: z.boolean(),
   icon_png_path: RelativePath.optional(),
@@ -73,7 +75,7 @@ export const AddApp = App;
 export const ById = z.strictObject({ id: text(64).min(1) });
 export const AddProfile = z.strictObject({
   name: text(128).min(1),
-  id: text(64).min(1),
+  id: FolderName.max(64),
   icon_png_path: RelativePath,
   pin: Pin.optional(),
   apps: z.array(App).max(64),

@@ -131,14 +131,8 @@ export const ClientSettings = z.strictObject({
 });
 export const Pin = z.array(z.int().min(0).max(9)).min(1).max(16);
 
-/** A folder below Wolf's state folder: relative, no dot segments. */
-export const StateFolder = text(255).refine(
-  (folder) =>
-    folder !== "" &&
-    !folder.startsWith("/") &&
-    folder.split("/").every((part) => part !== "" && part !== "." && part !== ".."),
-  "is not a relative folder",
-);
+/** A folder below Wolf's state folder, plain throughout: a colon would end it where Docker reads the mount. */
+export const StateFolder = RelativePath.min(1);
 
 /** Only docker runners: a process runner is a command as root in Wolf's own container. */
 export const CreateLobbyRequest = z.strictObject({

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import type { Lobby } from "@wolfpack/wolf-api";
+import { checkWolfRequest, type Lobby } from "@wolfpack/wolf-api";
 import fc from "fast-check";
 import { type ReconcileInput, reconcile } from "./reconcile.ts";
 import { sessionTransitions, statusesBefore } from "./session-lifecycle.ts";
@@ -174,6 +174,11 @@ describe("the tag", () => {
       idOf(1),
     );
     expect(request.runner_state_folder).toBe(`wolfpack/${idOf(1)}`);
+  });
+
+  it("is on a request that the guard of an agent without a policy file lets through", () => {
+    const bodyText = JSON.stringify(lobbyRequest(session(1), "/dev/dri/renderD128"));
+    expect(checkWolfRequest({ method: "POST", path: "/api/v1/lobbies/create", bodyText }).ok).toBe(true);
   });
 
   it.each(["", "ses_", "ses_../../etc", "wolfpack", `${idOf(1)}x`])(

@@ -60,6 +60,7 @@ describe("the policy that the doctor prints", () => {
     expect(open).not.toContain("POST /api/v1/lobbies/stop");
     for (const { route } of policy.closed) expect(closed).toContain(route);
     expect(flat).toContain("process_runners: false");
+    expect(flat).toMatch(/state_folders: \[ ?"wolfpack" ?\]/);
     expect(flat.replaceAll(" ", "")).toContain(folders[0]);
   });
 });

@@ -3,6 +3,7 @@
  * a guard is proved by an upstream that would fall over without it.
  */
 import { readFileSync } from "node:fs";
+import { posix } from "node:path";
 import { type Reader, readBody } from "./reader.ts";
 import * as shapes from "./shapes.ts";
 import type { WireReply, WireRequest } from "./wire.ts";
@@ -55,7 +56,32 @@ export function harmsOf(route: string, request: WireRequest, world: World): Harm
   }
   const runnerReader = runnerReaders[route];
   const read = runnerReader && readBody(request.body, runnerReader);
-  return read?.ok ? runnersOf(read.value as Holder).flatMap(runnerHarms) : [];
+  const runners = read?.ok ? runnersOf(read.value as Holder).flatMap(runnerHarms) : [];
+  return [...runners, ...folderOf(route, request).flatMap((folder) => folderHarms(folder, world))];
+}
+
+/** What below its state folder Wolf would mount, writable, into a container. */
+function folderOf(route: string, { body }: WireRequest): string[] {
+  if (route === "POST /api/v1/lobbies/create") {
+    const read = readBody(body, shapes.createLobby);
+    return read.ok ? [read.value.runner_state_folder] : [];
+  }
+  if (route !== "POST /api/v1/clients/settings") return [];
+  const read = readBody(body, shapes.clientSettings);
+  const folder = read.ok ? read.value.app_state_folder : undefined;
+  return folder === undefined ? [] : [`${folder}/title`];
+}
+
+/** H10: a container that may write what Wolf trusts, or through whose links the next mount leads anywhere. */
+function folderHarms(folder: string, world: World): Harm[] {
+  const path = posix.join("/etc/wolf", folder);
+  const harm = (what: string): Harm[] => [{ hazard: "H10", what, fatal: false }];
+  if (folder.includes(":")) return harm(`a mount of the caller's choice: ${folder}`);
+  if (!/^\/etc\/wolf\/(?!cfg(\/|$))[^/]/.test(path)) return harm(`Wolf's own files, writable: ${path}`);
+  const within = [...world.lobbies.values()].some(({ request }) =>
+    path.startsWith(`${posix.join("/etc/wolf", request.runner_state_folder)}/`),
+  );
+  return within ? harm(`a folder in another sandbox, which may be a link: ${path}`) : [];
 }
 
 interface Holder {
