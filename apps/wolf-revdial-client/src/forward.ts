@@ -58,9 +58,12 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     const { status, code, detail, title = "Refused by the agent" } = refusal;
     const about = aboutOf(request);
     const requestId = about.request_id;
-    metrics.count("refusals", { code });
-    // Users leave, and callers give up: nothing to look after.
-    log[code === "cancelled" ? "debug" : "warn"]({ ...about, code, detail }, "refused");
+    // Users leave, and callers give up: nothing was refused, and nobody reads the answer.
+    if (code === "cancelled") log.debug(about, "the caller gave up");
+    else {
+      metrics.count("refusals", { code });
+      log.warn({ ...about, code, detail }, "refused");
+    }
     const problem = { type: `/problems/${code}`, title, status, detail, instance: requestId, code };
     return {
       status,
