@@ -1,6 +1,6 @@
 /**
- * Wolf's events on their way up: bounded, in order, and no faster than a control plane takes them. What says nothing of a
- * lobby's life gives way first; once something of a lobby was dropped, the control plane has to list the lobbies again.
+ * Wolf's events on their way up: bounded, and no faster than a control plane takes them. Those of a lobby's life go first, in
+ * their order, and give way last; once one of them was dropped, the control plane has to list the lobbies again.
  */
 import type { AgentWolfEvent } from "@wolfpack/api-contract";
 import { wolfEventPrefix } from "@wolfpack/wolf-api";
@@ -11,25 +11,41 @@ export const EVENTS_QUEUED_MAX = 256;
 export const EVENTS_BURST_MAX = 200;
 export const EVENTS_PER_SECOND_MAX = 50;
 
+const prefixed = (...names: string[]) => names.map((name) => `${wolfEventPrefix}${name}`);
+
 /** What changes which lobbies there are, or whether one runs. */
 const lobbyEvents = new Set(
-  ["CreateLobbyEvent", "StopLobbyEvent", "DockerContainerCreated", "DockerContainerStopped"].map(
-    (name) => `${wolfEventPrefix}${name}`,
-  ),
+  prefixed("CreateLobbyEvent", "StopLobbyEvent", "DockerContainerCreated", "DockerContainerStopped"),
 );
+const otherEvents = new Set([
+  ...prefixed("JoinLobbyEvent", "LeaveLobbyEvent"),
+  ...prefixed("StreamSession", "PauseStreamEvent", "ResumeStreamEvent", "StopStreamEvent"),
+  "DockerPullImageStartEvent",
+  "DockerPullImageEndEvent",
+]);
+
+/**
+ * Whether an event goes up at all. The rest is of use to no one there, may come with every packet, and some of it is secret
+ * (a ping's payload is what Wolf knows a stream by).
+ */
+export const goesUp = (event: string): boolean => lobbyEvents.has(event) || otherEvents.has(event);
+
+/** Numbered when it goes: what gives way, or is overtaken, leaves no gap in the numbers. */
+export type WaitingEvent = Omit<AgentWolfEvent, "seq">;
 
 export interface EventQueue {
-  push(event: AgentWolfEvent): void;
-  /** The next event that may go now. */
-  take(nowMs: number): AgentWolfEvent | undefined;
-  /** Milliseconds until `take` gives one; undefined when none waits. */
+  push(event: WaitingEvent): void;
+  /** An event of a lobby could not be read. */
+  lose(): void;
+  /** What may go now: the next event, or the word that events of lobbies were lost, once and after all events. */
+  take(nowMs: number): WaitingEvent | "gap" | undefined;
+  /** Milliseconds until `take` gives something; undefined when nothing waits. */
   waitMs(nowMs: number): number | undefined;
-  /** True once after events of lobbies were dropped and all others have gone. */
-  takeGap(): boolean;
 }
 
 export function eventQueue(nowMs: number): EventQueue {
-  const queue: AgentWolfEvent[] = [];
+  const ofLobbies: WaitingEvent[] = [];
+  const others: WaitingEvent[] = [];
   let gap = false;
   let tokens = EVENTS_BURST_MAX;
   let filledAt = nowMs;
@@ -40,39 +56,45 @@ export function eventQueue(nowMs: number): EventQueue {
     filledAt = now;
   }
 
+  function next(): WaitingEvent | "gap" | undefined {
+    const event = ofLobbies.shift() ?? others.shift();
+    if (event !== undefined || !gap) return event;
+    gap = false;
+    return "gap";
+  }
+
   return {
     push(event) {
+      const ofLobby = lobbyEvents.has(event.event);
       // A stop tells of itself twice; nothing is learned from the second.
-      if (lobbyEvents.has(event.event) && queue.some((waiting) => saysTheSame(waiting, event))) return;
-      queue.push(event);
-      if (queue.length <= EVENTS_QUEUED_MAX) return;
-      const idle = queue.findIndex(({ event: name }) => !lobbyEvents.has(name));
-      if (idle < 0) gap = true;
-      queue.splice(Math.max(0, idle), 1);
+      if (ofLobby && ofLobbies.some((waiting) => saysTheSame(waiting, event))) return;
+      (ofLobby ? ofLobbies : others).push(event);
+      if (ofLobbies.length + others.length <= EVENTS_QUEUED_MAX) return;
+      if (others.shift() !== undefined) return;
+      ofLobbies.shift();
+      gap = true;
+    },
+
+    lose() {
+      gap = true;
     },
 
     take(now) {
       fill(now);
       if (tokens < 1) return undefined;
-      const event = queue.shift();
-      if (event !== undefined) tokens -= 1;
-      return event;
+      const taken = next();
+      if (taken !== undefined) tokens -= 1;
+      return taken;
     },
 
     waitMs(now) {
-      if (queue.length === 0) return undefined;
+      if (ofLobbies.length + others.length === 0 && !gap) return undefined;
       fill(now);
       return tokens >= 1 ? 0 : Math.ceil(((1 - tokens) / EVENTS_PER_SECOND_MAX) * 1000);
-    },
-
-    takeGap() {
-      if (!gap || queue.length > 0) return false;
-      gap = false;
-      return true;
     },
   };
 }
 
-const lobbyOf = ({ data }: AgentWolfEvent) => data.lobby_id ?? data.session_id ?? data.id;
-const saysTheSame = (a: AgentWolfEvent, b: AgentWolfEvent) =>
+const lobbyOf = ({ data }: WaitingEvent) => data.lobby_id ?? data.session_id ?? data.id;
+const saysTheSame = (a: WaitingEvent, b: WaitingEvent) =>
   a.event === b.event && typeof lobbyOf(a) === "string" && lobbyOf(a) === lobbyOf(b);

@@ -9,7 +9,7 @@ import { watchWolf } from "./wolf-watch.ts";
 
 export interface WatchesOptions {
   config: AgentConfig;
-  edges: Pick<AgentEdges, "log" | "random" | "clock" | "condition" | "path" | "host">;
+  edges: Pick<AgentEdges, "log" | "metrics" | "random" | "clock" | "condition" | "path" | "host">;
   /** What does not change while the agent runs. */
   inventory: AgentInventory;
   line: WolfLine;
@@ -26,7 +26,7 @@ export interface Watches {
 }
 
 export function startWatches({ config, edges, inventory, line, notify, signal }: WatchesOptions): Watches {
-  const { log, random, clock, condition, path, host: state } = edges;
+  const { log, metrics, random, clock, condition, path, host: state } = edges;
   const tellInventory = () => {
     const { facts } = host;
     notify(agentNoticeTypes.inventory, { ...inventory, ...(facts === undefined ? {} : { host: facts }) });
@@ -54,6 +54,7 @@ export function startWatches({ config, edges, inventory, line, notify, signal }:
     images,
     wolf: config.wolf,
     log,
+    metrics,
     random,
     clock,
     notify(type, payload) {

@@ -8,6 +8,7 @@ import { wolfGenerations, wolfSchemaText } from "@wolfpack/wolf-api/emulator";
 import { ManualClock } from "revdial/testing";
 import { systemClock } from "./clock.ts";
 import { createLogger } from "./logger.ts";
+import { createMetrics } from "./metrics.ts";
 import { type WolfWatch, type WolfWatchOptions, watchWolf } from "./wolf-watch.ts";
 
 type Notice = { type: string; payload: Record<string, unknown> };
@@ -60,6 +61,7 @@ function start(more: Partial<Pick<WolfWatchOptions, "eventsFree" | "clock">> = {
   watch = watchWolf({
     wolf: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
     log: createLogger("silent"),
+    metrics: createMetrics(),
     random: () => 0,
     clock: systemClock,
     ...more,
@@ -332,15 +334,16 @@ describe("Wolf's events", () => {
     expect(subscriptions).toBe(1);
   });
 
-  it("that are no JSON objects are counted, not told, and end nothing", async () => {
+  it("that are no JSON objects are not told, and end nothing; the lobbies are listed instead", async () => {
     start();
     await until(() => open.length > 0);
     for (const data of ["{", "[]", "null", '"text"', "1", "[".repeat(5000)])
-      open[0]?.write(`data: ${data}\n\n`);
+      open[0]?.write(`event: wolf::core::events::StopLobbyEvent\ndata: ${data}\n\n`);
     say({ lobby_id: "a", pin: [1, 2] });
     await until(() => told().length === 1);
-    expect(told()).toMatchObject([{ seq: 7, data: { lobby_id: "a" } }]);
+    expect(told()).toMatchObject([{ seq: 1, data: { lobby_id: "a" } }]);
     expect(JSON.stringify(told())).not.toContain("pin");
+    expect(notices.filter(({ type }) => type === "relist")).not.toEqual([]);
     expect(subscriptions).toBe(1);
   });
 });

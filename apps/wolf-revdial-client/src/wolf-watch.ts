@@ -11,6 +11,7 @@ import { eventRelay } from "./event-relay.ts";
 import type { HostWatch } from "./inventory/host-watch.ts";
 import type { ImageWatch } from "./inventory/images.ts";
 import type { Log } from "./logger.ts";
+import type { Metrics } from "./metrics.ts";
 import type { Target } from "./target.ts";
 import { requestOptions } from "./upstream.ts";
 import { watchCapabilities } from "./wolf-capabilities.ts";
@@ -19,6 +20,7 @@ import { probeWolf } from "./wolf-probe.ts";
 export interface WolfWatchOptions {
   wolf: Target;
   log: Log;
+  metrics: Metrics;
   random: () => number;
   clock: Clock;
   signal: AbortSignal;
@@ -47,14 +49,14 @@ const EVENTS_ALIVE_MS = 20_000;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
 export function watchWolf(options: WolfWatchOptions): WolfWatch {
-  const { wolf, log, random, clock, signal, notify, eventsFree, host, images } = options;
+  const { wolf, log, metrics, random, clock, signal, notify, eventsFree, host, images } = options;
   /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
   let state: AgentHeartbeat | undefined;
   /** When the event stream last said anything, keepalives included. */
   let heardAt = Number.NEGATIVE_INFINITY;
   let nap = new AbortController();
   const lookNow = () => nap.abort();
-  const events = eventRelay({ clock, log, signal, notify });
+  const events = eventRelay({ clock, log, metrics, signal, notify });
   const capabilities = watchCapabilities({ wolf, clock, log, notify, onMissing: lookNow });
 
   const beat = () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { EventStreamError, parseEventStream, redactWolfEvent, type StreamItem } from "./events.ts";
+import { EventStreamError, maySecret, parseEventStream, redactWolfEvent, type StreamItem } from "./events.ts";
 
 const utf8 = new TextEncoder();
 
@@ -160,7 +160,10 @@ describe("an event stream", () => {
 });
 
 describe("redaction", () => {
-  const secrets = { pin: [1, 2, 3, 4], aes_key: "K", aes_iv: "I", rtp_secret_payload: [1], AES_KEY: "K" };
+  const secrets = {
+    ...{ pin: [1, 2, 3, 4], aes_key: "K", aes_iv: "I", AES_KEY: "K" },
+    ...{ rtp_secret_payload: [1], payload: "P" },
+  };
 
   it("removes keys and PINs at every depth, in arrays as well, and keeps the rest", () => {
     const event = {
@@ -182,6 +185,13 @@ describe("redaction", () => {
         expect(JSON.stringify(redactWolfEvent({ event: "e", data: { data } }))).not.toContain("SECRET");
       }),
     );
+  });
+
+  it("is needed for every text with a secret's name in it, plain or escaped, and not for a list of lobbies", () => {
+    for (const name of Object.keys(secrets))
+      expect(maySecret(JSON.stringify({ a: [{ [name]: 1 }] }))).toBe(true);
+    expect(maySecret('{"\\u0070in":1}')).toBe(true);
+    expect(maySecret('{"lobbies":[{"id":"a","pin_required":true}]}')).toBe(false);
   });
 
   it("does not let a field named __proto__ become a prototype", () => {

@@ -114,11 +114,17 @@ const secretFields = new Set([
   "aes_key",
   "aes_iv",
   "rtp_secret_payload",
+  // The same, in pings.
+  "payload",
   "pair_secret",
   "client_cert",
   "input_packet_hex",
 ]);
 const DEPTH_MAX = 32;
+const mayHold = new RegExp(`(${[...secretFields].join("|")})"|\\\\u`, "i");
+
+/** False when no name in the JSON can be a secret's: Wolf writes names plainly, and one may hide behind an escape. */
+export const maySecret = (jsonText: string): boolean => mayHold.test(jsonText);
 
 /** Any JSON without keys and PINs, at every depth; what nests deeper than 32 levels is cut off. */
 export function withoutSecrets(value: unknown, depth = 0): unknown {

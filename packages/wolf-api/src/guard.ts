@@ -11,7 +11,7 @@ import {
   type WolfCheck,
   type WolfRefusal,
 } from "./check.ts";
-import { withoutSecrets } from "./events.ts";
+import { maySecret, withoutSecrets } from "./events.ts";
 import { parseWolfJson } from "./json.ts";
 import type { WolfPolicy } from "./policy.ts";
 import { type ClassLimits, classLimits, type RouteClass, type WolfRoute } from "./routes.ts";
@@ -202,9 +202,6 @@ const json = (status: number, value: unknown): WolfReply => ({
   body: encoder.encode(JSON.stringify(value)),
 });
 
-/** Wolf writes field names plainly; where an escape stands, the name may hide behind it. */
-const maySecret = /pin"|aes_|rtp_secret|pair_secret|client_cert|input_packet|\\u/i;
-
 /** Throws an UpstreamError for what was cut or corrupted. */
 export function checkReply(route: WolfRoute, reply: WolfReply, policy: WolfPolicy): WolfReply {
   if (route.reply === "bytes") return reply;
@@ -219,7 +216,7 @@ export function checkReply(route: WolfRoute, reply: WolfReply, policy: WolfPolic
       if (last?.success !== true) throw new Error("it does not end in success");
       return { ...reply, contentType: "application/x-ndjson" };
     }
-    if (route.reply === "schema" || policy.secrets || !maySecret.test(text)) {
+    if (route.reply === "schema" || policy.secrets || !maySecret(text)) {
       JSON.parse(text);
       return { ...reply, contentType };
     }
