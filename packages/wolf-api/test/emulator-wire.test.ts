@@ -42,6 +42,24 @@ describe("the emulator's HTTP", () => {
     expect(wolf.emulator.requests).toEqual([{ method, path: "/api/v1/lobbies", body: "" }]);
   });
 
+  it("counts requests by route as they came, and all that are of none together", async () => {
+    for (const target of [
+      "GET /api/v1/lobbies?a=b",
+      "GET /api/v1/lobbies",
+      "HEAD /api/v1/lobbies",
+      "GET /a",
+      "PUT /b",
+    ])
+      await wolf.raw(`${target} HTTP/1.1\r\n\r\n`);
+    const events = await wolf.subscribe();
+    expect(Object.fromEntries(wolf.emulator.counts.requests)).toEqual({
+      "GET /api/v1/lobbies": 2,
+      "GET /api/v1/events": 1,
+      other: 3,
+    });
+    events.socket.destroy();
+  });
+
   it.each(["PUT", "DELETE"])("knows %s, and no route for it", async (method) => {
     expect((await wolf.raw(`${method} /api/v1/lobbies HTTP/1.1\r\n\r\n`)).toString()).toMatch(
       /^HTTP\/1\.0 404 OK/,
@@ -202,6 +220,7 @@ describe("the emulator's HTTP", () => {
   it("keeps the last 1,000 requests", async () => {
     for (let index = 0; index < 1003; index += 1) await wolf.get(`/${index}`);
     expect(wolf.emulator.requests).toHaveLength(1000);
+    expect(Object.fromEntries(wolf.emulator.counts.requests)).toEqual({ other: 1003 });
     expect(wolf.emulator.requests[0]).toEqual({ method: "GET", path: "/3", body: "" });
   });
 

@@ -93,15 +93,19 @@ async function playSeed(
   const outcome = await Promise.race([Promise.all(Array.from({ length: AT_ONCE }, worker)), stuck.promise]);
   clearTimeout(alarm);
   if (outcome === "stuck") faults.push(`no end within ${STUCK_MS} ms`);
-  for (const { hazard, what } of wolf.harms) if (hazard !== "H6") faults.push(`${hazard}: ${what}`);
+  for (const [hazard, times] of wolf.counts.harms) {
+    const { what = "unknown" } = wolf.harms.find((harm) => harm.hazard === hazard) ?? {};
+    if (hazard !== "H6") faults.push(`${hazard}, ${times} times: ${what}`);
+  }
   if (died) faults.push("Wolf has died");
   else if (!(await answers(target))) faults.push("Wolf has stalled");
   const open = new Set(effectivePolicy(policy).open);
-  for (const { method, path: seen } of wolf.requests) {
-    if (!open.has(`${method} ${seen.split("?")[0]}`))
-      faults.push(`Wolf has seen ${method} ${JSON.stringify(seen)}`);
+  let passed = 0;
+  for (const [route, times] of wolf.counts.requests) {
+    passed += times;
+    if (!open.has(route)) faults.push(`Wolf has seen ${route}, ${times} times`);
   }
-  return { seed, requests: requests - left, passed: wolf.requests.length, faults };
+  return { seed, requests: requests - left, passed, faults };
 }
 
 async function answers(target: { socketPath: string }): Promise<boolean> {

@@ -38,6 +38,12 @@ export interface WolfEmulator {
   readonly address: string;
   /** The last requests, oldest first; at most 1,000, and 16 MiB of bodies. */
   readonly requests: readonly { method: string; path: string; body: string }[];
+  /** All since the start. */
+  readonly counts: {
+    /** By "METHOD path" as they came, without query; "other" for what is no route of this Wolf. */
+    readonly requests: ReadonlyMap<string, number>;
+    readonly harms: ReadonlyMap<Harm["hazard"], number>;
+  };
   lobbies(): { id: string; name: string; state: "starting" | "running" }[];
   /** What was done to it in hazard mode, oldest first; at most 1,000. */
   readonly harms: readonly Harm[];
@@ -72,6 +78,7 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
   const subscribers = new Set<Socket>();
   const stalled = new Set<NodeJS.Timeout>();
   const requests: { method: string; path: string; body: string }[] = [];
+  const counts = { requests: new Map<string, number>(), harms: new Map<Harm["hazard"], number>() };
   const ended = Promise.withResolvers<"closed" | "died">();
   const { hazards = false } = options;
   const harms: Harm[] = [];
@@ -80,6 +87,7 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
   const sandboxes = screenSandboxes(stateFolder, now);
 
   function suffer(harm: Harm): void {
+    count(counts.harms, harm.hazard);
     if (harms.length < HARMS_KEPT_MAX) harms.push(harm);
     if (harm.fatal) void stop("died");
   }
@@ -159,6 +167,8 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
     const route = `${method} ${request.path}`;
     const target = request.query === undefined ? request.path : `${request.path}?${request.query}`;
     if (request.lengthInvalid && !hazards) return void socket.destroy();
+    const written = `${request.method} ${request.path}`;
+    count(counts.requests, written === EVENTS || Object.hasOwn(table, written) ? written : "other");
     remember(request.method, target, request.body);
     if (request.chunked)
       return writeReply(socket, {
@@ -236,6 +246,7 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
   return {
     address: addressOf(server, listen),
     requests,
+    counts,
     lobbies: () =>
       [...world.lobbies.values()].map(({ id, request, state }) => ({ id, name: request.name, state })),
     harms,
@@ -245,6 +256,8 @@ export async function startWolfEmulator(options: WolfEmulatorOptions): Promise<W
     close: () => stop("closed"),
   };
 }
+
+const count = <Key>(counts: Map<Key, number>, key: Key) => void counts.set(key, (counts.get(key) ?? 0) + 1);
 
 async function listenOn(server: Server, listen: WolfEmulatorOptions["listen"]): Promise<void> {
   if ("unixSocket" in listen) {
