@@ -93,10 +93,6 @@ const hostile: readonly unknown[] = [
   "18446744073709551616",
   "9".repeat(40),
   "/srv",
-  "cfg",
-  "wolfpack/ses_1/x",
-  "wolfpack/../cfg",
-  "wolfpack/a:/etc",
   "a:b",
   ":",
   "::",
@@ -131,6 +127,16 @@ const hostile: readonly unknown[] = [
   { ...docker, devices: ["/dev/dri"] },
   { ...docker, base_create_json: "{}" },
   { type: "Process" },
+];
+/** Too many values hurt elsewhere for these to be met often enough at their place. */
+const folders = [
+  "cfg",
+  "cfg/key.pem",
+  "wolfpack/ses_1/x",
+  "wolfpack/../cfg",
+  "wolfpack/a:/etc",
+  "..",
+  "wolfpack",
 ];
 const names = [
   "session_id",
@@ -221,6 +227,7 @@ function mutate(json: unknown, dice: () => number): unknown {
   }
   const key = pick(keys);
   if (kind < 0.2) delete holder[key];
+  else if (key.endsWith("_state_folder") && dice() < 0.7) holder[key] = pick(folders);
   else holder[key] = mutate(typeof holder[key] === "object" && dice() < 0.7 ? holder[key] : undefined, dice);
   return json;
 }
