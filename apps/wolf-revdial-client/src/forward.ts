@@ -30,6 +30,7 @@ export interface ForwardOptions {
   createsMax: number;
 }
 
+const nothing: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
 const SCREEN_TIMEOUT_MS = 10_000;
 const IMAGE_BYTES_MAX = 20 * 1024 * 1024;
 const CLIPBOARD_REPLY_BYTES_MAX = 256 * 1024;
@@ -77,16 +78,17 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
   }
 
   function served(request: IncomingRequest, reply: OutgoingResponse): OutgoingResponse {
-    log.debug({ ...aboutOf(request), status: reply.status }, "served");
+    if (log.isLevelEnabled("debug")) log.debug({ ...aboutOf(request), status: reply.status }, "served");
     return reply;
   }
 
   async function serveWolf(request: IncomingRequest): Promise<OutgoingResponse> {
-    const { method, path, body, signal } = request;
+    const { method, path, signal } = request;
     const reply = await guard({
       method,
       path,
-      body,
+      // A stream is made only when it is asked for.
+      body: request.hasBody ? request.body : nothing,
       signal,
       contentLength: header(request, "content-length"),
     });

@@ -69,13 +69,13 @@ async function main(): Promise<void> {
     const result = await benchCore({ rounds, quick });
     return print(json ? undefined : coreTable(result), result);
   }
-  if (what === "guard") {
-    const result = await benchGuard({ rounds, quick });
-    return print(json ? undefined : guardTable(result), result);
-  }
   const stopped = interrupted().then((signal) => {
     throw new Interrupted(signal);
   });
+  if (what === "guard") {
+    const result = await benchGuard({ rounds, quick }, stopped);
+    return print(json ? undefined : guardTable(result), result);
+  }
   const options = {
     rounds,
     seconds: quick ? 1 : 4,

@@ -172,6 +172,20 @@ describe("npm run bench", () => {
     expect(at(JSON.parse(stdout), "exchange.microsecondsPerExchange")).toBeGreaterThan(0);
   });
 
+  it("gives what the agent's guard costs as one JSON document", async () => {
+    const { code, stdout } = await bench("guard", "--quick", "--json");
+    expect(code).toBe(0);
+    const figures = [
+      "get.bare",
+      "get.guarded",
+      "get.ratio",
+      "get.pairs.median",
+      "create.bare",
+      "create.addedMicros",
+    ];
+    expect(figures.filter((key) => typeof at(JSON.parse(stdout), key) !== "number")).toEqual([]);
+  }, 60_000);
+
   it("gives every line of the tunnel's table in one JSON document", async () => {
     const { code, stdout } = await bench("tunnel", "--quick", "--json", "--tunnels", "50");
     expect(code).toBe(0);

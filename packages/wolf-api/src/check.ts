@@ -91,7 +91,7 @@ export function checkWolfBody(routed: RoutedRequest, bodyText: string, policy: W
       ? { ...routed, bodyText }
       : refusal(400, "body-unexpected", "Unexpected body", "This route takes no body.");
   }
-  if (new TextEncoder().encode(bodyText).byteLength > WOLF_BODY_BYTES_MAX) return bodyTooLarge();
+  if (isTooLarge(bodyText)) return bodyTooLarge();
   let json: unknown;
   try {
     json = parseWolfJson(bodyText);
@@ -102,6 +102,10 @@ export function checkWolfBody(routed: RoutedRequest, bodyText: string, policy: W
   if (!parsed.success) return refusal(400, "body-invalid", "Invalid body", firstIssue(parsed.error));
   return against(policy, parsed.data as GuardedBody) ?? { ...routed, bodyText: JSON.stringify(parsed.data) };
 }
+
+/** Bytes are counted only where three for each unit of UTF-16, the most there are, would be too many. */
+const isTooLarge = (text: string) =>
+  text.length * 3 > WOLF_BODY_BYTES_MAX && new TextEncoder().encode(text).byteLength > WOLF_BODY_BYTES_MAX;
 
 export const bodyTooLarge = () =>
   refusal(413, "body-too-large", "Body too large", `More than ${WOLF_BODY_BYTES_MAX} bytes.`);

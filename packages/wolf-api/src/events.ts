@@ -121,7 +121,7 @@ const secretFields = new Set([
   "input_packet_hex",
 ]);
 const DEPTH_MAX = 32;
-const mayHold = new RegExp(`(${[...secretFields].join("|")})"|\\\\u`, "i");
+const mayHold = new RegExp(`"(?:${[...secretFields].join("|")})"|\\\\u`, "i");
 
 /** False when no name in the JSON can be a secret's: Wolf writes names plainly, and one may hide behind an escape. */
 export const maySecret = (jsonText: string): boolean => mayHold.test(jsonText);

@@ -354,6 +354,17 @@ describe("a reply", () => {
     expect(await answered(stop(), wolf)).toMatchObject(refused("upstream-reply-broken", 502));
   });
 
+  it("above 32 KiB is read to its end: Wolf corrupts what is behind 64 KiB", async () => {
+    const long = (filled: string) => reply(`{"a":"${"x".repeat(33_000)}"${filled}}`);
+    expect(textOf(await answered(list(), long(',"b":\u0000')))).toBe(LIST);
+    expect(await answered(stop(), long(","))).toMatchObject(refused("upstream-reply-broken", 502));
+    expect(await answered(stop(), long(""))).toMatchObject({ ok: true });
+  });
+
+  it.each([" {} \r\n", "[]", '"text"', "null"])("that is JSON like %j passes as it came", async (text) => {
+    expect(textOf(await answered(stop(), reply(text)))).toBe(text);
+  });
+
   it("of 404 without a body is Wolf's word for a route it does not have", async () => {
     expect(await answered(list(), reply("", 404))).toMatchObject({ ok: true, status: 404 });
   });

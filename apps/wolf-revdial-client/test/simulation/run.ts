@@ -6,7 +6,7 @@ import { effectivePolicy, WolfPolicy, wolfRoutes } from "@wolfpack/wolf-api";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
 import { seededRandom } from "revdial/testing";
 import { createForwarder } from "../../src/forward.ts";
-import type { Log } from "../../src/logger.ts";
+import { createLogger } from "../../src/logger.ts";
 import { createMetrics } from "../../src/metrics.ts";
 import { askUpstream } from "../../src/upstream.ts";
 import { wolfLine } from "../../src/wolf-line.ts";
@@ -25,7 +25,7 @@ const AT_ONCE = 16;
 const STALL_MS = 20;
 /** Longer than any guarded call may take: a class's timeout, its queue, and a busy machine. */
 const STUCK_MS = 120_000;
-const quiet = { warn() {}, info() {}, error() {}, debug() {} } as unknown as Log;
+const quiet = createLogger("silent");
 
 /** Even seeds run under the default policy, odd ones with every route open that can be. */
 const policyOf = (seed: number): WolfPolicy =>
