@@ -6,6 +6,7 @@ import type { Duplex } from "node:stream";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { ChannelEnds } from "./channel-ends.ts";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
+import { connectOver } from "./connect.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
 import { DispatchEnd } from "./dispatch-end.ts";
@@ -20,7 +21,7 @@ import { Milestones } from "./milestones.ts";
 import { checkNotice, type NoticeListener, NoticeListeners } from "./notices.ts";
 import { Observer, type TunnelMetrics } from "./observe.ts";
 import { checkCloseOptions, checkTunnelOptions } from "./options.ts";
-import { RequestEnd, socketOf } from "./request-end.ts";
+import { RequestEnd } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
 import type { Transport } from "./transport.ts";
 import type {
@@ -139,15 +140,12 @@ class CoreTunnel implements Tunnel, ChannelPort {
     return end.answer;
   }
 
-  async connect(service: string, options: ConnectOptions = {}): Promise<Duplex> {
-    const { path = "/", protocol = "", ...more } = options;
-    const method = protocol === "" ? "CONNECT" : "GET";
-    const response = await this.request({ service, method, path, upgrade: protocol, ...more });
-    return socketOf(response);
+  connect(service: string, options?: ConnectOptions): Promise<Duplex> {
+    return connectOver(this, service, options);
   }
 
   dispatcher(service: string): TunnelDispatcher {
-    return new TunnelDispatcher((handler) => new DispatchEnd(this, service, handler));
+    return new TunnelDispatcher(service, (handler) => new DispatchEnd(this, service, handler));
   }
 
   /** Opens a channel of ours; its number. Errors, all not sent: CLOSED, DRAINING, REFUSED, and the codec's. */

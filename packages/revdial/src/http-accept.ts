@@ -1,7 +1,6 @@
 /** The accepting side of the HTTP transport (SPEC §12): a response that never ends, and POSTs taken once each, in order. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { checkNumbers } from "./bounds.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import {
   closeRecord,
@@ -14,7 +13,7 @@ import {
   TUNNEL_KEY_FORM,
 } from "./http-wire.ts";
 import { limitsOf } from "./limits.ts";
-import { acceptorBounds, checkTunnelOptions } from "./options.ts";
+import { checkAcceptorOptions, checkTunnelOptions } from "./options.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
@@ -42,7 +41,7 @@ export interface HttpAcceptor {
 
 /** Error: ARGUMENT. */
 export function createHttpAcceptor(options: HttpAcceptorOptions = {}): HttpAcceptor {
-  checkNumbers(options, acceptorBounds);
+  checkAcceptorOptions(options);
   return new Acceptor(options.tunnelsMax ?? 1024);
 }
 

@@ -149,13 +149,19 @@ function fragmentsOf(parts: readonly Uint8Array[]): Uint8Array[] {
  * Serves as the accepting side of an open WebSocket, of a server with `webSocketServerOptions`. One of any other server must be
  * accepted in the turn in which it was upgraded, or what the peer says until then is lost. The caller has authenticated the peer and refused any `Origin`. Never
  * throws for what the peer did: a wrong subprotocol ends the tunnel with PROTOCOL_VERSION. Error: ARGUMENT, for what is no
- * WebSocket of `ws` and for options out of range.
+ * WebSocket of `ws`, for one that carries a tunnel already, and for options out of range.
  */
 export function acceptTunnel(webSocket: WebSocket, options: TunnelOptions = {}): Tunnel {
   if (typeof webSocket?.on !== "function" || typeof webSocket.send !== "function")
     throw new RevdialError("ARGUMENT", "only a WebSocket of ws can be accepted");
-  return createTunnel(new WebSocketTransport(webSocket), false, options);
+  if (accepted.has(webSocket)) throw new RevdialError("ARGUMENT", "the WebSocket carries a tunnel already");
+  const tunnel = createTunnel(new WebSocketTransport(webSocket), false, options);
+  accepted.add(webSocket);
+  return tunnel;
 }
+
+/** Two tunnels on one WebSocket would both speak, and the peer would end them. */
+const accepted = new WeakSet<WebSocket>();
 
 /** Sends the upgrade; `opened` is told in the turn in which it was answered, before any message is read. */
 export function connectWebSocket(target: URL, options: DialOptions, events: Connecting): () => void {

@@ -1,0 +1,16 @@
+/** A byte stream as tunnels and sets of them open one: a request whose answer is a socket. */
+import type { Duplex } from "node:stream";
+import { checkObject } from "./checks.ts";
+import { socketOf } from "./request-end.ts";
+import type { ConnectOptions, Tunnel } from "./tunnel.ts";
+
+export async function connectOver(
+  asked: Pick<Tunnel, "request">,
+  service: string,
+  options: ConnectOptions = {},
+): Promise<Duplex> {
+  checkObject(options);
+  const { path = "/", protocol = "", ...more } = options;
+  const method = protocol === "" ? "CONNECT" : "GET";
+  return socketOf(await asked.request({ service, method, path, upgrade: protocol, ...more }));
+}
