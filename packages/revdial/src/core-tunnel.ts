@@ -23,6 +23,7 @@ import { Observer, type TunnelMetrics } from "./observe.ts";
 import { checkCloseOptions, checkTunnelOptions } from "./options.ts";
 import { RequestEnd } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
+import { Summary } from "./summary.ts";
 import type { Transport } from "./transport.ts";
 import type {
   CloseOptions,
@@ -47,7 +48,8 @@ export function createTunnel(transport: Transport, dialled: boolean, options: Tu
   return new CoreTunnel(transport, dialled, options);
 }
 
-class CoreTunnel implements Tunnel, ChannelPort {
+class CoreTunnel extends Summary implements Tunnel, ChannelPort {
+  readonly transport: string;
   peer: PeerHello | undefined;
   rttMs: number | undefined;
   private readonly milestones = new Milestones();
@@ -81,7 +83,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private transportGone = false;
 
   constructor(transport: Transport, dialled: boolean, options: TunnelOptions) {
+    super();
     this.wire = transport;
+    this.transport = transport.transport;
     this.clock = options.clock ?? systemClock;
     this.limits = limitsOf(options.limits);
     this.report = guarded(options.onHandlerError ?? warn);
@@ -112,10 +116,6 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.wake.set(this.core.wakeAt);
   }
 
-  get transport(): string {
-    return this.wire.transport;
-  }
-
   get draining(): boolean {
     return this.core.draining || this.over !== undefined;
   }
@@ -125,9 +125,13 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   get metrics(): TunnelMetrics {
-    const { load: active, rttMs } = this;
-    const { creditStalls } = this.core;
-    return this.observer.snapshot({ active, rttMs, creditStalls, queuedBytes: this.wire.queuedBytes });
+    return this.observer.snapshot(this.core, this.wire.queuedBytes);
+  }
+
+  toJSON() {
+    const { transport, load } = this;
+    const state = this.over ? "ended" : this.draining ? "draining" : this.peer ? "ready" : "opening";
+    return { transport, state, load };
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
@@ -236,11 +240,8 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   destroy(reason?: Error): void {
-    this.finishTunnel(
-      { code: "DESTROYED", reason: reason?.message ?? "destroyed here" },
-      "terminate",
-      reason,
-    );
+    const end: TunnelEnd = { code: "DESTROYED", reason: reason?.message ?? "destroyed here" };
+    this.finishTunnel(end, "terminate", reason);
   }
 
   private input(event: Message | LocalEvent): void {
@@ -296,7 +297,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.report(error);
     const { channel } = effect;
     const end = this.ends.get(channel);
-    if (end === undefined) return;
+    if (!end) return;
     const code = end instanceof ServeEnd ? "HANDLER_FAILED" : "CANCELLED";
     const reason = "a listener of the exchange failed";
     // At once: it must not hear what else the message brings.

@@ -3,6 +3,7 @@
  * nothing while nobody subscribes.
  */
 import { channel as diagnosticsChannel } from "node:diagnostics_channel";
+import type { Core } from "./core.ts";
 import type { RevdialErrorCode } from "./errors.ts";
 import type { Message } from "./frame.ts";
 import type { Tunnel, TunnelEnd } from "./tunnel.ts";
@@ -112,7 +113,7 @@ export class Observer {
     return message;
   }
 
-  snapshot(gauges: Pick<TunnelMetrics, "active" | "queuedBytes" | "creditStalls" | "rttMs">): TunnelMetrics {
+  snapshot(core: Pick<Core, "live" | "creditStalls">, queuedBytes: number): TunnelMetrics {
     const { openedOutbound, openedInbound, bytesSent, bytesReceived, pingsAnswered, resets } = this;
     return {
       openedOutbound,
@@ -121,7 +122,10 @@ export class Observer {
       bytesReceived,
       pingsAnswered,
       resets: { ...resets },
-      ...gauges,
+      queuedBytes,
+      active: core.live,
+      creditStalls: core.creditStalls,
+      rttMs: this.tunnel.rttMs,
     };
   }
 

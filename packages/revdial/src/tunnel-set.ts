@@ -8,6 +8,7 @@ import { checkHandler, checkSendable, checkTypes, nothingServed } from "./exchan
 import { checkListener, checkNotice, type NoticeListener } from "./notices.ts";
 import { checkCloseOptions, checkSetOptions } from "./options.ts";
 import { type OverMembers, type SetCall, SetExchange } from "./set-exchange.ts";
+import { Summary } from "./summary.ts";
 import type {
   CloseOptions,
   ConnectOptions,
@@ -81,7 +82,7 @@ export function createTunnelSet(options: TunnelSetOptions = {}): TunnelSet {
 }
 
 /** A set, and what `dialTunnelSet` needs of it besides. */
-export class Members implements TunnelSet {
+export class Members extends Summary implements TunnelSet {
   readonly ready: Promise<void>;
   readonly closed: Promise<TunnelEnd>;
   private readonly attemptsMax: number;
@@ -100,6 +101,7 @@ export class Members implements TunnelSet {
 
   /** `onEnd`: told when `close` or `destroy` is called, before members hear of it. */
   constructor(options: TunnelSetOptions, onEnd: () => void = () => undefined) {
+    super();
     checkSetOptions(options);
     const { attemptsMax = 3, waitersMax = 64, clock = systemClock } = options;
     this.onEnd = onEnd;
@@ -109,6 +111,10 @@ export class Members implements TunnelSet {
     this.ready = this.settleReady.promise;
     this.ready.catch(() => undefined); // Those who do not wait for it watch `closed`.
     this.closed = this.settleClosed.promise;
+  }
+
+  toJSON() {
+    return { members: this.all.length, load: this.load };
   }
 
   get members(): readonly Tunnel[] {

@@ -7,6 +7,7 @@ import { createTunnel } from "./core-tunnel.ts";
 import { type Connecting, type DialOptions, networkReason, refusal } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { defaultLimits, limitsOf } from "./limits.ts";
+import { Summary } from "./summary.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
@@ -50,21 +51,22 @@ export const webSocketServerOptions = {
     offered.has(REVDIAL_SUBPROTOCOL) ? REVDIAL_SUBPROTOCOL : false,
 } as const;
 
-class WebSocketTransport implements Transport {
+class WebSocketTransport extends Summary implements Transport {
   readonly transport = "websocket";
   queuedBytes = 0;
-  private readonly socket: WebSocket;
+  readonly #socket: WebSocket;
   private events: TransportEvents | undefined;
   private lost = false;
   private gathering = false;
 
   constructor(socket: WebSocket) {
-    this.socket = socket;
+    super();
+    this.#socket = socket;
   }
 
   start(events: TransportEvents): void {
     this.events = events;
-    const { socket } = this;
+    const socket = this.#socket;
     // As they came: putting fragments together would copy bodies that their sender did not copy.
     socket.binaryType = "fragments";
     socket.on("message", (data, isBinary) => {
@@ -89,7 +91,7 @@ class WebSocketTransport implements Transport {
   }
 
   send(parts: readonly Uint8Array[]): void {
-    if (this.socket.readyState !== WebSocket.OPEN) return;
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
     const fragments = fragmentsOf(parts);
     let bytes = 0;
     for (const fragment of fragments) bytes += fragment.byteLength;
@@ -97,8 +99,8 @@ class WebSocketTransport implements Transport {
     this.gather();
     const last = fragments.length - 1;
     for (let i = 0; i < last; i += 1)
-      this.socket.send(fragments[i] as Uint8Array, { binary: true, fin: false });
-    this.socket.send(fragments[last] as Uint8Array, { binary: true }, () => {
+      this.#socket.send(fragments[i] as Uint8Array, { binary: true, fin: false });
+    this.#socket.send(fragments[last] as Uint8Array, { binary: true }, () => {
       this.queuedBytes -= bytes;
       this.events?.drain();
     });
@@ -106,7 +108,7 @@ class WebSocketTransport implements Transport {
 
   /** `ws` has kept its socket under this name since its first version. */
   private get raw(): Duplex | undefined {
-    return (this.socket as unknown as { _socket?: Duplex })._socket;
+    return (this.#socket as unknown as { _socket?: Duplex })._socket;
   }
 
   /** What is sent in one turn leaves in one system call: each wakes the receiver, which costs more than the bytes. */
@@ -121,12 +123,17 @@ class WebSocketTransport implements Transport {
     });
   }
 
+  toJSON() {
+    const { transport, queuedBytes } = this;
+    return { transport, queuedBytes };
+  }
+
   close(code: number, reason: string): void {
-    this.socket.close(code, reason);
+    this.#socket.close(code, reason);
   }
 
   terminate(): void {
-    this.socket.terminate();
+    this.#socket.terminate();
   }
 }
 
