@@ -235,6 +235,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
       this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001),
     );
     this.input({ do: "goaway", code, retryAfterMs, reason });
+    this.contain(() => this.flush()); // A short drain must not end before the peer has been told.
     this.milestones.goingAway.resolve({ code: "CLOSED", reason });
     return this.closed;
   }

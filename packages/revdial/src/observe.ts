@@ -14,6 +14,8 @@ export interface TunnelMetrics {
   readonly openedOutbound: number;
   /** Counter: channels opened by the peer and taken up. */
   readonly openedInbound: number;
+  /** Counter: channels opened by the peer and refused before they were any: no memory, an unknown kind, or we go away. */
+  readonly refusedInbound: number;
   /** Gauge: channels in use, of both sides. */
   readonly active: number;
   /** Counter by code: channels that ended before their time, by either side. */
@@ -22,7 +24,9 @@ export interface TunnelMetrics {
   readonly bytesSent: number;
   /** Counter: bytes of messages received. */
   readonly bytesReceived: number;
-  /** Gauge: bytes handed to the transport and not yet written. */
+  /** Gauge: bytes of bodies that wait in this process for the peer's credit, or for their turn. */
+  readonly waitingBytes: number;
+  /** Gauge: bytes handed to the transport and not yet written; those of bodies wait before (`waitingBytes`). */
   readonly queuedBytes: number;
   /** Counter: times a channel had more to send than its peer had granted. */
   readonly creditStalls: number;
@@ -51,6 +55,8 @@ export interface ChannelDiagnostic {
   service?: string;
   traceparent?: string;
 }
+
+type CoreMetrics = Pick<Core, "live" | "creditStalls" | "opensRefused" | "bodyBytes">;
 
 const tunnels = diagnosticsChannel("revdial:tunnel");
 const channels = diagnosticsChannel("revdial:channel");
@@ -113,7 +119,7 @@ export class Observer {
     return message;
   }
 
-  snapshot(core: Pick<Core, "live" | "creditStalls">, queuedBytes: number): TunnelMetrics {
+  snapshot(core: CoreMetrics, queuedBytes: number): TunnelMetrics {
     const { openedOutbound, openedInbound, bytesSent, bytesReceived, pingsAnswered, resets } = this;
     return {
       openedOutbound,
@@ -122,6 +128,8 @@ export class Observer {
       bytesReceived,
       pingsAnswered,
       resets: { ...resets },
+      refusedInbound: core.opensRefused,
+      waitingBytes: core.bodyBytes,
       queuedBytes,
       active: core.live,
       creditStalls: core.creditStalls,
