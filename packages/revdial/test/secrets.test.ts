@@ -80,10 +80,10 @@ describe.each(["websocket", "http"] as const)("a tunnel over %s", (transport) =>
       tunnel: { transport, state: "ready", load: 1 },
     });
     expect(JSON.parse(JSON.stringify(set))).toEqual({ members: 1, load: 1 });
-    hold.give();
-    await asked;
     void dialled.close();
     expect(inspect(dialled)).toContain("draining");
+    hold.give();
+    await asked;
     await dialled.closed;
     expect(logged(dialled)).toContain("ended");
     unsubscribe("revdial:tunnel", listener);
