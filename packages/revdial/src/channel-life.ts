@@ -52,7 +52,6 @@ export class ChannelLife {
   readonly windows: Windows;
   readonly channels: Channels;
   readonly grants: Grants;
-  /** OPENs of the peer that got no channel. */
   opensRefused = 0;
   /** What the peer's HELLO states; 0 until then. */
   private peerChannelsMax = 0;

@@ -1,5 +1,4 @@
 /** A byte stream as tunnels and sets of them open one: a request whose answer is a socket. */
-import type { Duplex } from "node:stream";
 import { checkObject } from "./checks.ts";
 import { socketOf } from "./request-end.ts";
 import type { ConnectOptions, Tunnel } from "./tunnel.ts";
@@ -8,7 +7,7 @@ export async function connectOver(
   asked: Pick<Tunnel, "request">,
   service: string,
   options: ConnectOptions = {},
-): Promise<Duplex> {
+): ReturnType<Tunnel["connect"]> {
   checkObject(options);
   const { path = "/", protocol = "", ...more } = options;
   const method = protocol === "" ? "CONNECT" : "GET";
