@@ -231,11 +231,11 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     if (this.over || this.closeReason !== undefined) return this.closed;
     const { retryAfterMs = 0, drainMs = 30_000, code = "DRAINING", reason = "closing" } = options;
     this.closeReason = reason;
-    this.drainTimer = this.clock.setTimer(drainMs, () =>
-      this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001),
-    );
+    this.drainTimer = this.clock.setTimer(drainMs, () => {
+      this.contain(() => this.flush()); // The time may be shorter than a turn, and the GOAWAY still here.
+      this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001);
+    });
     this.input({ do: "goaway", code, retryAfterMs, reason });
-    this.contain(() => this.flush()); // A short drain must not end before the peer has been told.
     this.milestones.goingAway.resolve({ code: "CLOSED", reason });
     return this.closed;
   }
