@@ -64,10 +64,12 @@ server.on("upgrade", (request, socket, head) => {
   });
 });
 
-process.once("SIGINT", async () => {
+let draining = false;
+process.on("SIGINT", async () => {
+  if (draining) process.exit(1);
+  draining = true;
   console.log(`draining ${tunnels.size} tunnels, Ctrl-C again ends`);
   server.close();
-  process.once("SIGINT", () => process.exit(1));
   await Promise.all([...tunnels].map((tunnel) => tunnel.close({ retryAfterMs: 1000 })));
   server.closeAllConnections();
 });
