@@ -42,6 +42,7 @@ type Totals = Pick<
   TunnelMetrics,
   | "openedOutbound"
   | "openedInbound"
+  | "refusedInbound"
   | "bytesSent"
   | "bytesReceived"
   | "pingsAnswered"
@@ -153,6 +154,7 @@ const seconds = (ms: number) => Math.floor(ms / 1000);
 const noTotals: Totals = {
   openedOutbound: 0,
   openedInbound: 0,
+  refusedInbound: 0,
   bytesSent: 0,
   bytesReceived: 0,
   pingsAnswered: 0,
@@ -166,6 +168,7 @@ function sum(a: Totals, b: Totals): Totals {
   return {
     openedOutbound: a.openedOutbound + b.openedOutbound,
     openedInbound: a.openedInbound + b.openedInbound,
+    refusedInbound: a.refusedInbound + b.refusedInbound,
     bytesSent: a.bytesSent + b.bytesSent,
     bytesReceived: a.bytesReceived + b.bytesReceived,
     pingsAnswered: a.pingsAnswered + b.pingsAnswered,

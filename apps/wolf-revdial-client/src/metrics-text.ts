@@ -58,6 +58,11 @@ export function metricsText(
     counter("tunnels", "Tunnels that came up.", one(report.tunnels)),
     counter("endings", "Tries and tunnels that ended, by cause.", by("cause", report.endings)),
     counter("requests", "Requests of the control plane.", one(totals.openedInbound)),
+    counter(
+      "requests_refused",
+      "Requests refused before they began: no memory, or on the way out.",
+      one(totals.refusedInbound),
+    ),
     counter("request_resets", "Requests that ended before their time, by code.", by("code", totals.resets)),
     counter("tunnel_sent_bytes", "Bytes of messages sent.", one(totals.bytesSent)),
     counter("tunnel_received_bytes", "Bytes of messages received.", one(totals.bytesReceived)),

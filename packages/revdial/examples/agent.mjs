@@ -17,7 +17,11 @@ const tunnels = dialTunnelSet(new URL(`/connect/${name}`, url), {
   agent: "example-agent/1",
   headers: { authorization: `Bearer ${token}` },
   onMember: () => console.log("connected"),
-  onDown: (error) => console.log(`not connected: ${error.code}`),
+  onDown(error) {
+    console.log(`not connected: ${error.code}`);
+    // Two of one name would replace each other for ever.
+    if (error.code === "REPLACED") void tunnels.close();
+  },
 });
 tunnels.serve(forwardTo({ host: "127.0.0.1", port: Number(port) }));
 

@@ -1,25 +1,27 @@
-// A server that reaches hosts behind NAT: each agent that dials in appears as http://127.0.0.1:PORT/<name>/...
+// A server that reaches hosts behind NAT: each agent that dials in appears as http://ADDRESS:PORT/<name>/...
 import { createServer } from "node:http";
+import { isIP } from "node:net";
 import { acceptTunnel, webSocketServerOptions } from "revdial";
 import { httpFront } from "revdial/http";
 import { WebSocketServer } from "ws";
 
 const port = Number(process.argv[2] ?? 8090);
+const address = process.argv[3] ?? "127.0.0.1";
 const token = process.env.TOKEN;
-if (!Number.isInteger(port) || port < 0 || port > 65_535 || !token) {
-  console.error("usage: TOKEN=secret node server.mjs [port]");
+if (!Number.isInteger(port) || port < 0 || port > 65_535 || isIP(address) === 0 || !token) {
+  console.error("usage: TOKEN=secret node server.mjs [port] [address to listen on]");
   process.exit(2);
 }
 
-/** By the names agents give themselves. */
-const fronts = new Map();
+/** The tunnel and its front, by the names agents give themselves. */
+const agents = new Map();
 const tunnels = new Set();
 const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
 
 /** The front of the agent that the path names, and the path without it. */
 function route(request) {
   const [, name = "", rest = ""] = /^(?:https?:\/\/[^/?]+)?\/([^/?]+)(.*)$/i.exec(request.url ?? "") ?? [];
-  const front = fronts.get(name);
+  const front = agents.get(name)?.front;
   if (front) request.url = rest.startsWith("/") ? rest : `/${rest}`;
   return front;
 }
@@ -47,19 +49,26 @@ server.on("upgrade", (request, socket, head) => {
     const tunnel = acceptTunnel(webSocket, { agent: "example-server/1" });
     // No `deadlineMs`: event streams may last.
     const front = httpFront(tunnel.dispatcher("web"));
-    fronts.set(name, front);
+    // One agent of a name: an older one is told that it has been replaced, and finishes what is in flight.
+    const older = agents.get(name)?.tunnel;
+    agents.set(name, { front, tunnel });
     tunnels.add(tunnel);
     console.log(`${name} is connected`);
+    void older?.close({ code: "REPLACED", reason: `another ${name} has connected` });
     tunnel.closed.then(({ code }) => {
       tunnels.delete(tunnel);
       // Its successor may have come before it was known to be gone.
-      if (fronts.get(name) === front) fronts.delete(name);
+      if (agents.get(name)?.tunnel === tunnel) agents.delete(name);
       console.log(`${name} is gone: ${code}`);
     });
   });
 });
 
-process.once("SIGINT", async () => {
+let draining = false;
+process.on("SIGINT", async () => {
+  if (draining) process.exit(1);
+  draining = true;
+  console.log(`draining ${tunnels.size} tunnels, Ctrl-C again ends`);
   server.close();
   await Promise.all([...tunnels].map((tunnel) => tunnel.close({ retryAfterMs: 1000 })));
   server.closeAllConnections();
@@ -69,4 +78,5 @@ server.on("error", (error) => {
   console.error(error.message);
   process.exitCode = 1;
 });
-server.listen(port, "127.0.0.1", () => console.log(`listening on http://127.0.0.1:${server.address().port}`));
+const host = isIP(address) === 6 ? `[${address}]` : address;
+server.listen(port, address, () => console.log(`listening on http://${host}:${server.address().port}`));

@@ -52,6 +52,7 @@ export class ChannelLife {
   readonly windows: Windows;
   readonly channels: Channels;
   readonly grants: Grants;
+  opensRefused = 0;
   /** What the peer's HELLO states; 0 until then. */
   private peerChannelsMax = 0;
   private peerWindowBytes = 0;
@@ -260,6 +261,7 @@ export class ChannelLife {
   accept(id: number, head: OpenHead, end: boolean, now: number): void {
     const refuse = (code: WireCodeName, reason: string) => {
       this.grants.slotFree();
+      this.opensRefused += 1;
       this.door.answer({ type: "reset", channel: id, code: wireCodes[code], reason });
     };
     if (head.kind > channelKinds.socket) return refuse("KIND_UNSUPPORTED", "only requests and sockets");

@@ -6,6 +6,7 @@ import type { Duplex } from "node:stream";
 import type { ChannelEnd, ChannelPort } from "./channel-end.ts";
 import { ChannelEnds } from "./channel-ends.ts";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
+import { connectOver } from "./connect.ts";
 import { Core } from "./core.ts";
 import type { Effect, LocalEvent, PeerHello } from "./core-events.ts";
 import { DispatchEnd } from "./dispatch-end.ts";
@@ -20,8 +21,9 @@ import { Milestones } from "./milestones.ts";
 import { checkNotice, type NoticeListener, NoticeListeners } from "./notices.ts";
 import { Observer, type TunnelMetrics } from "./observe.ts";
 import { checkCloseOptions, checkTunnelOptions, coreOptionsOf } from "./options.ts";
-import { RequestEnd, socketOf } from "./request-end.ts";
+import { RequestEnd } from "./request-end.ts";
 import { ServeEnd } from "./serve-end.ts";
+import { Summary } from "./summary.ts";
 import type { Transport } from "./transport.ts";
 import type {
   CloseOptions,
@@ -46,7 +48,8 @@ export function createTunnel(transport: Transport, dialled: boolean, options: Tu
   return new CoreTunnel(transport, dialled, options);
 }
 
-class CoreTunnel implements Tunnel, ChannelPort {
+class CoreTunnel extends Summary implements Tunnel, ChannelPort {
+  readonly transport: string;
   peer: PeerHello | undefined;
   rttMs: number | undefined;
   private readonly milestones = new Milestones();
@@ -80,7 +83,9 @@ class CoreTunnel implements Tunnel, ChannelPort {
   private transportGone = false;
 
   constructor(transport: Transport, dialled: boolean, options: TunnelOptions) {
+    super();
     this.wire = transport;
+    this.transport = transport.transport;
     this.clock = options.clock ?? systemClock;
     this.limits = limitsOf(options.limits);
     this.report = guarded(options.onHandlerError ?? warn);
@@ -102,10 +107,6 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.wake.set(this.core.wakeAt);
   }
 
-  get transport(): string {
-    return this.wire.transport;
-  }
-
   get draining(): boolean {
     return this.core.draining || this.over !== undefined;
   }
@@ -115,9 +116,13 @@ class CoreTunnel implements Tunnel, ChannelPort {
   }
 
   get metrics(): TunnelMetrics {
-    const { load: active, rttMs } = this;
-    const { creditStalls } = this.core;
-    return this.observer.snapshot({ active, rttMs, creditStalls, queuedBytes: this.wire.queuedBytes });
+    return this.observer.snapshot(this.core, this.wire.queuedBytes);
+  }
+
+  toJSON() {
+    const { transport, load } = this;
+    const state = this.over ? "ended" : this.draining ? "draining" : this.peer ? "ready" : "opening";
+    return { transport, state, load };
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
@@ -130,15 +135,12 @@ class CoreTunnel implements Tunnel, ChannelPort {
     return end.answer;
   }
 
-  async connect(service: string, options: ConnectOptions = {}): Promise<Duplex> {
-    const { path = "/", protocol = "", ...more } = options;
-    const method = protocol === "" ? "CONNECT" : "GET";
-    const response = await this.request({ service, method, path, upgrade: protocol, ...more });
-    return socketOf(response, this.clock);
+  connect(service: string, options?: ConnectOptions): Promise<Duplex> {
+    return connectOver(this, this.clock, service, options);
   }
 
   dispatcher(service: string): TunnelDispatcher {
-    return new TunnelDispatcher((handler) => new DispatchEnd(this, service, handler));
+    return new TunnelDispatcher(service, (handler) => new DispatchEnd(this, service, handler));
   }
 
   /** Opens a channel of ours; its number. Errors, all not sent: CLOSED, DRAINING, REFUSED, and the codec's. */
@@ -220,19 +222,17 @@ class CoreTunnel implements Tunnel, ChannelPort {
     if (this.over || this.closeReason !== undefined) return this.closed;
     const { retryAfterMs = 0, drainMs = 30_000, code = "DRAINING", reason = "closing" } = options;
     this.closeReason = reason;
-    this.drainTimer = this.clock.setTimer(drainMs, () =>
-      this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001),
-    );
+    this.drainTimer = this.clock.setTimer(drainMs, () => {
+      this.contain(() => this.flush()); // The time may be shorter than a turn, and the GOAWAY still here.
+      this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001);
+    });
     this.input({ do: "goaway", code, retryAfterMs, reason });
     return this.closed;
   }
 
   destroy(reason?: Error): void {
-    this.finishTunnel(
-      { code: "DESTROYED", reason: reason?.message ?? "destroyed here" },
-      "terminate",
-      reason,
-    );
+    const end: TunnelEnd = { code: "DESTROYED", reason: reason?.message ?? "destroyed here" };
+    this.finishTunnel(end, "terminate", reason);
   }
 
   private input(event: Message | LocalEvent): void {
@@ -288,7 +288,7 @@ class CoreTunnel implements Tunnel, ChannelPort {
     this.report(error);
     const { channel } = effect;
     const end = this.ends.get(channel);
-    if (end === undefined) return;
+    if (!end) return;
     const code = end instanceof ServeEnd ? "HANDLER_FAILED" : "CANCELLED";
     const reason = "a listener of the exchange failed";
     // At once: it must not hear what else the message brings.

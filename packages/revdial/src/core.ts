@@ -137,6 +137,16 @@ export class Core {
     return this.scheduler.creditStalls;
   }
 
+  /** OPENs of the peer that got no channel. */
+  get opensRefused(): number {
+    return this.life.opensRefused;
+  }
+
+  /** Body bytes that wait for credit or for their turn. */
+  get bodyBytes(): number {
+    return this.scheduler.bodyBytes;
+  }
+
   /** What memory depends on, for tests and metrics. */
   get size(): ChannelsSize {
     return this.life.channels.size;
@@ -349,6 +359,7 @@ export class Core {
     this.life.grants.opened();
     if (this.goawaySent) {
       // GOAWAY has named the last channel: what crossed it on the way is refused.
+      this.life.opensRefused += 1;
       this.answer({ type: "reset", channel: id, code: wireCodes.DRAINING, reason: "going away" });
       return;
     }

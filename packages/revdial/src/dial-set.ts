@@ -1,17 +1,15 @@
 /** Keeps several tunnels to one server up. */
 import { type BackoffLimits, backoffMs } from "./backoff.ts";
-import { checkNumbers } from "./bounds.ts";
 import { type Clock, pause, systemClock } from "./clock.ts";
 import { dialTarget, dialTunnel } from "./dial.ts";
 import type { DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
-import { guarded, warn } from "./exchange.ts";
+import { tell } from "./exchange.ts";
 import { moveBack } from "./move-back.ts";
-import { checkDialOptions, dialSetBounds } from "./options.ts";
-import type { RequestHandler, Tunnel, TunnelEnd } from "./tunnel.ts";
-import { createTunnelSet, type TunnelSet, type TunnelSetOptions } from "./tunnel-set.ts";
+import { checkDialSetOptions } from "./options.ts";
+import type { Tunnel, TunnelEnd } from "./tunnel.ts";
+import { Members, type TunnelSet, type TunnelSetOptions } from "./tunnel-set.ts";
 
-export const CONNECTIONS_MAX = 16;
 /** A tunnel that lives shorter has failed: a server that accepts and drops must not be dialled in a tight loop. */
 const STABLE_MS = 10_000;
 
@@ -19,9 +17,9 @@ export interface DialSetOptions
   extends Omit<DialOptions, "handler">,
     Omit<TunnelSetOptions, "clock">,
     Partial<BackoffLimits> {
-  /** Tunnels to keep up, 1 to 16. */
+  /** Tunnels to keep up, from 1 to 16. */
   connections: number;
-  /** Uniform in [0, 1). Default `Math.random`. */
+  /** Uniform in [0, 1). Default `Math.random`. What is below counts as 0; what is above, no number or thrown, as 1. */
   random?: () => number;
   /**
    * With the transport "auto", from one try of a WebSocket to the next while a member is over HTTP. Default 60,000 ms, from 0 to
@@ -38,49 +36,24 @@ export interface DialSetOptions
 
 /** `signal` ends the dialling; tunnels that are up stay. `close` and `destroy` end both. Error: ARGUMENT. */
 export function dialTunnelSet(url: string | URL, options: DialSetOptions): TunnelSet {
-  if (typeof options !== "object" || options === null) throw new RevdialError("ARGUMENT", "no options");
-  const { connections, backoffMinMs = 250, backoffMaxMs = 30_000 } = options;
+  checkDialSetOptions(options);
   // What cannot be dialled now never can. What `dial` makes of a URL is its own business.
   if (options.dial === undefined) dialTarget(url, options);
-  if (!Number.isInteger(connections) || connections < 1 || connections > CONNECTIONS_MAX)
-    throw new RevdialError("ARGUMENT", `connections is no integer from 1 to ${CONNECTIONS_MAX}`);
-  if (!(backoffMinMs > 0 && backoffMinMs <= backoffMaxMs && Number.isFinite(backoffMaxMs)))
-    throw new RevdialError("ARGUMENT", "the backoff is no range of positive milliseconds");
-  checkDialOptions(options);
-  checkNumbers(options, dialSetBounds);
-  const set = createTunnelSet(options);
+  const { connections, backoffMinMs = 250, backoffMaxMs = 30_000 } = options;
   const stopped = new AbortController();
+  const set = new Members(options, () => stopped.abort());
   const signal = options.signal ? AbortSignal.any([options.signal, stopped.signal]) : stopped.signal;
-  let handler: RequestHandler | undefined;
-  const handle: RequestHandler = (request, reply) => {
-    if (handler) return handler(request, reply);
-    throw new RevdialError("SERVICE_UNKNOWN", "nothing is served here");
-  };
-  const { serve, close, destroy } = set;
-  set.serve = (given) => {
-    serve.call(set, given);
-    handler = given;
-  };
-  set.close = (how) => {
-    stopped.abort();
-    return close.call(set, how);
-  };
-  set.destroy = (reason) => {
-    stopped.abort();
-    destroy.call(set, reason);
-  };
   const slotOptions = { ...options, backoffMinMs, backoffMaxMs };
   for (let slot = 0; slot < connections; slot += 1)
-    void new Slot({ url, options: slotOptions, set, signal, handle, slot }).keepUp();
+    void new Slot({ url, options: slotOptions, set, signal, slot }).keepUp();
   return set;
 }
 
 interface SlotOptions {
   url: string | URL;
   options: DialSetOptions & BackoffLimits;
-  set: TunnelSet;
+  set: Members;
   signal: AbortSignal;
-  handle: RequestHandler;
   slot: number;
 }
 
@@ -98,7 +71,6 @@ class Slot {
 
   async keepUp(): Promise<void> {
     const { options, signal } = this.given;
-    const { random = Math.random } = options;
     let failures = 0;
     while (!signal.aborted) {
       let error: RevdialError;
@@ -118,7 +90,7 @@ class Slot {
       }
       if (signal.aborted) return;
       failures += 1;
-      const delayMs = backoffMs(failures, random(), options, error);
+      const delayMs = backoffMs(failures, this.dice(), options, error);
       this.tell(() => options.onDown?.(error, this.given.slot));
       await pause(delayMs, this.clock, signal);
       if (newest === undefined) continue;
@@ -128,9 +100,9 @@ class Slot {
   }
 
   private dial(signal: AbortSignal, transport = this.given.options.transport): Promise<Tunnel> {
-    const { url, options, handle } = this.given;
+    const { url, options, set } = this.given;
     const { dial = dialTunnel } = options;
-    return dial(url, { ...options, ...(transport && { transport }), handler: handle, signal });
+    return dial(url, { ...options, ...(transport && { transport }), handler: set.handle, signal });
   }
 
   /** Until nothing here takes requests any more: what was dialled over HTTP goes on over a WebSocket once one gets through. */
@@ -180,11 +152,17 @@ class Slot {
   }
 
   private tell(listener: () => void): void {
-    try {
-      listener();
-    } catch (thrown) {
-      guarded(this.given.options.onHandlerError ?? warn)(thrown);
-    }
+    tell(listener, this.given.options.onHandlerError);
+  }
+
+  /** Dice that fail must not end the dialling: then it waits for as long as ever. */
+  private dice(): number {
+    const { random = Math.random } = this.given.options;
+    let dice = 1;
+    this.tell(() => {
+      dice = random();
+    });
+    return dice;
   }
 }
 

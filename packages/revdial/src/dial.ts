@@ -4,6 +4,7 @@ import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import type { Connecting, DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
+import { tell } from "./exchange.ts";
 import { connectHttp } from "./http-dial.ts";
 import { checkDialOptions } from "./options.ts";
 import type { Tunnel } from "./tunnel.ts";
@@ -11,8 +12,6 @@ import { connectWebSocket } from "./websocket.ts";
 
 /** Returns how to give up. */
 type Connect = (target: URL, options: DialOptions, events: Connecting) => () => void;
-
-const TRANSPORTS: ReadonlySet<unknown> = new Set(["auto", "websocket", "http"]);
 
 /** What only a server says that has read the request: another transport would hear the same. */
 const SERVER_STATUSES = new Set([401, 409, 429, 503]);
@@ -44,7 +43,7 @@ export async function dialTunnel(url: string | URL, options: DialOptions = {}): 
   } catch (error) {
     const leftMs = handshakeTimeoutMs - (clock.now() - begun);
     if (!(error instanceof RevdialError) || !blamesIntermediary(error) || leftMs <= 0) throw error;
-    options.onFallback?.(error);
+    tell(() => options.onFallback?.(error), options.onHandlerError);
     return await attempt(connectHttp, plain, options, leftMs, "ready").catch((overHttp: unknown) => {
       if (options.signal?.aborted || !(overHttp instanceof RevdialError)) throw overHttp;
       throw isRefusal(overHttp, SERVER_STATUSES_OVER_HTTP)
@@ -100,12 +99,10 @@ async function attempt(
 }
 
 /** The URL, where it and the options can be used at all. Error: ARGUMENT. */
-export function dialTarget(url: string | URL, { transport, headers = {} }: DialOptions): URL {
+export function dialTarget(url: string | URL, { headers = {} }: DialOptions): URL {
   const target = URL.canParse(String(url)) ? new URL(url) : undefined;
   if (target?.protocol !== "ws:" && target?.protocol !== "wss:")
     throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
-  if (transport !== undefined && !TRANSPORTS.has(transport))
-    throw new RevdialError("ARGUMENT", "the transport is neither auto, websocket nor http");
   try {
     if (Symbol.iterator in headers) throw new TypeError("the headers are an object: name to value");
     for (const [name, value] of Object.entries(headers)) {

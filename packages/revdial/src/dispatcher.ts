@@ -4,6 +4,7 @@
  */
 import { type DispatchHandler, type DispatchOptions, type Exchange, errorOf } from "./dispatching.ts";
 import { beforeSending, RevdialError } from "./errors.ts";
+import { checkService } from "./head.ts";
 import { fromLegacy, isLegacy } from "./legacy-handler.ts";
 
 /** A method's type, as undici's is: options and handlers of the one may then be given to the other. */
@@ -54,8 +55,10 @@ export class TunnelDispatcher extends UndiciMembers {
   destroyed = false;
   private readonly exchange: (handler: DispatchHandler) => Exchange;
 
-  constructor(exchange: (handler: DispatchHandler) => Exchange) {
+  /** Error: ARGUMENT, HEAD_INVALID for what cannot be a service. */
+  constructor(service: string, exchange: (handler: DispatchHandler) => Exchange) {
     super();
+    checkService(service);
     this.exchange = exchange;
   }
 

@@ -1,6 +1,7 @@
 /** What a request must look like to be sent, and what every kind of exchange shares. */
 import { BodySource } from "./body-source.ts";
 import type { ChannelPort } from "./channel-end.ts";
+import { checkCall } from "./checks.ts";
 import type { Effect } from "./core-events.ts";
 import { checkOpen } from "./encode.ts";
 import { beforeSending, goawayCodeName, RevdialError } from "./errors.ts";
@@ -27,11 +28,6 @@ export function checkBody(body: (Body & { locked?: unknown }) | undefined): void
 
 export function checkUnread(body: { locked?: unknown }): void {
   if (body.locked === true) throw new RevdialError("ARGUMENT", "the body is read already, or was");
-}
-
-function checkCall(call: unknown, name: string): void {
-  if (call !== undefined && typeof call !== "function")
-    throw new RevdialError("ARGUMENT", `${name} is no function`);
 }
 
 /** What the types promise and JavaScript does not. What goes into the head as a text is the codec's to look at. Error: ARGUMENT. */
@@ -144,6 +140,15 @@ export function guarded(report: (error: unknown) => void): (error: unknown) => v
       warn(fault);
     }
   };
+}
+
+/** Calls a listener whose mistakes must not cost what it is told of. */
+export function tell(listener: () => void, report: (error: unknown) => void = warn): void {
+  try {
+    listener();
+  } catch (thrown) {
+    guarded(report)(thrown);
+  }
 }
 
 export function warn(error: unknown): void {

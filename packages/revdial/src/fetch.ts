@@ -1,6 +1,8 @@
 /** A tunnel's service as a `fetch`-like function, so that an HTTP client written for fetch works through a tunnel. */
+import { checkObject, checkTunnel } from "./checks.ts";
 import { beforeSending, RevdialError } from "./errors.ts";
 import { type BodyInput, bodyOf, type HeaderInput, pairsOf } from "./fetch-input.ts";
+import { checkService } from "./head.ts";
 import type { Tunnel, TunnelRequest } from "./tunnel.ts";
 
 export interface TunnelFetchInit {
@@ -21,10 +23,14 @@ const bodiless = new Set([101, 103, 204, 205, 304]);
 /**
  * The URL's host is ignored: `service` says where the request goes. A redirect is an answer, and is not followed. As with fetch, what
  * `init` says wins over what a Request says. Rejects with a RevdialError; ARGUMENT when the body of a Request has been read.
+ * Errors, thrown at once: ARGUMENT, HEAD_INVALID for what cannot be a service.
  */
 export function tunnelFetch(tunnel: Pick<Tunnel, "request">, service: string): TunnelFetch {
-  return async (input, init = {}) => {
-    const request = beforeSending(() => requestOf(service, input, init));
+  checkTunnel(tunnel, "what is asked");
+  checkService(service);
+  return async (input, init) => {
+    // As fetch, which takes null for none.
+    const request = beforeSending(() => requestOf(service, input, init ?? {}));
     const reply = await tunnel.request(request);
     const empty = bodiless.has(reply.status) || request.method === "HEAD";
     if (empty) void drain(reply.body);
@@ -35,6 +41,7 @@ export function tunnelFetch(tunnel: Pick<Tunnel, "request">, service: string): T
 
 /** Error: ARGUMENT. */
 function requestOf(service: string, input: string | URL | Request, init: TunnelFetchInit): TunnelRequest {
+  checkObject(init);
   const given = givenRequest(input);
   const method = (init.method ?? given?.method ?? "GET").toUpperCase();
   const headers = pairsOf(init.headers ?? given?.headers);

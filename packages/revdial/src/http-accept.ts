@@ -1,7 +1,6 @@
 /** The accepting side of the HTTP transport (SPEC §12): a response that never ends, and POSTs taken once each, in order. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { checkNumbers } from "./bounds.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import {
   closeRecord,
@@ -14,7 +13,8 @@ import {
   TUNNEL_KEY_FORM,
 } from "./http-wire.ts";
 import { limitsOf } from "./limits.ts";
-import { acceptorBounds, checkTunnelOptions } from "./options.ts";
+import { checkAcceptorOptions, checkTunnelOptions } from "./options.ts";
+import { Summary } from "./summary.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
@@ -42,18 +42,23 @@ export interface HttpAcceptor {
 
 /** Error: ARGUMENT. */
 export function createHttpAcceptor(options: HttpAcceptorOptions = {}): HttpAcceptor {
-  checkNumbers(options, acceptorBounds);
+  checkAcceptorOptions(options);
   return new Acceptor(options.tunnelsMax ?? 1024);
 }
 
-class Acceptor implements HttpAcceptor {
+class Acceptor extends Summary implements HttpAcceptor {
   private readonly tunnelsMax: number;
   /** By the digest of their keys: a look-up that takes a little longer tells nothing about a key. */
   private readonly transports = new Map<string, { digest: Buffer; transport: HttpAcceptTransport }>();
   private closed = false;
 
   constructor(tunnelsMax: number) {
+    super();
     this.tunnelsMax = tunnelsMax;
+  }
+
+  toJSON() {
+    return { tunnels: this.transports.size, tunnelsMax: this.tunnelsMax };
   }
 
   kindOf(request: IncomingMessage): "open" | "post" | undefined {
@@ -105,23 +110,24 @@ class Acceptor implements HttpAcceptor {
   }
 }
 
-class HttpAcceptTransport implements Transport {
+class HttpAcceptTransport extends Summary implements Transport {
   readonly transport = "http";
   queuedBytes = 0;
-  private readonly response: ServerResponse;
-  private readonly key: string;
+  readonly #response: ServerResponse;
+  readonly #key: string;
   private readonly reader: RecordReader;
   private readonly forget: () => void;
   private events: TransportEvents | undefined;
   private taken = 0;
   /** The POST that is being read; a retry of the same number takes its place. */
-  private reading: IncomingMessage | undefined;
+  #reading: IncomingMessage | undefined;
   private reason = "the response downwards was cut";
   private lost = false;
 
   constructor(response: ServerResponse, key: string, messageBytesMax: number, forget: () => void) {
-    this.response = response;
-    this.key = key;
+    super();
+    this.#response = response;
+    this.#key = key;
     this.forget = forget;
     this.reader = new RecordReader(messageBytesMax, {
       message: (message) => this.events?.message(message),
@@ -141,7 +147,7 @@ class HttpAcceptTransport implements Transport {
 
   start(events: TransportEvents): void {
     this.events = events;
-    const { response } = this;
+    const response = this.#response;
     response.on("error", () => undefined); // `close` follows.
     response.on("close", () => this.closed());
     if (response.destroyed) return queueMicrotask(() => this.closed());
@@ -149,7 +155,7 @@ class HttpAcceptTransport implements Transport {
       "content-type": HTTP_CONTENT_TYPE,
       "cache-control": "no-store, no-transform",
       "x-accel-buffering": "no",
-      [TUNNEL_FIELD]: this.key,
+      [TUNNEL_FIELD]: this.#key,
     });
     response.flushHeaders();
   }
@@ -160,18 +166,23 @@ class HttpAcceptTransport implements Transport {
 
   close(code: number, reason: string): void {
     this.write(closeRecord(code, reason));
-    this.response.end();
+    this.#response.end();
   }
 
   terminate(): void {
-    this.response.destroy();
+    this.#response.destroy();
     queueMicrotask(() => this.closed());
   }
 
+  toJSON() {
+    const { transport, queuedBytes } = this;
+    return { transport, queuedBytes };
+  }
+
   private write(bytes: Uint8Array): void {
-    if (this.lost || this.response.writableEnded || this.response.destroyed) return;
+    if (this.lost || this.#response.writableEnded || this.#response.destroyed) return;
     this.queuedBytes += bytes.byteLength;
-    this.response.write(bytes, () => {
+    this.#response.write(bytes, () => {
       this.queuedBytes -= bytes.byteLength;
       this.events?.drain();
     });
@@ -181,16 +192,16 @@ class HttpAcceptTransport implements Transport {
   receive(sequence: number, request: IncomingMessage, response: ServerResponse): void {
     if (sequence <= this.taken) return refuse(request, response, sequence === this.taken ? 204 : 409);
     if (sequence > this.taken + 1) return refuse(request, response, 409);
-    this.reading?.destroy();
-    this.reading = request;
+    this.#reading?.destroy();
+    this.#reading = request;
     const chunks: Buffer[] = [];
     let bytes = 0;
     request.on("data", (chunk: Buffer) => {
-      if (this.reading !== request) return;
+      if (this.#reading !== request) return;
       this.events?.bytes();
       bytes += chunk.byteLength;
       if (bytes > POST_BYTES_MAX) {
-        this.reading = undefined;
+        this.#reading = undefined;
         chunks.length = 0;
         return refuse(request, response, 413);
       }
@@ -198,11 +209,11 @@ class HttpAcceptTransport implements Transport {
     });
     request.on("error", () => undefined);
     request.on("close", () => {
-      if (this.reading === request) this.reading = undefined;
+      if (this.#reading === request) this.#reading = undefined;
     });
     request.on("end", () => {
-      if (this.reading !== request || this.lost) return refuse(request, response, this.lost ? 404 : 409);
-      this.reading = undefined;
+      if (this.#reading !== request || this.lost) return refuse(request, response, this.lost ? 404 : 409);
+      this.#reading = undefined;
       this.taken = sequence;
       // Answered first: what the messages lead to must not delay the next POST.
       answer(response, 204);
@@ -213,7 +224,7 @@ class HttpAcceptTransport implements Transport {
   private closed(): void {
     if (this.lost) return;
     this.lost = true;
-    this.reading?.destroy();
+    this.#reading?.destroy();
     this.forget();
     this.events?.closed(this.reason);
   }

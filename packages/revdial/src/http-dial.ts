@@ -14,6 +14,7 @@ import {
   TUNNEL_KEY_FORM,
 } from "./http-wire.ts";
 import { limitsOf } from "./limits.ts";
+import { Summary } from "./summary.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
 /** Less than an acceptor takes: a slow path must carry it within the time for a try. */
@@ -65,17 +66,13 @@ class Caller {
   private readonly target: URL;
   private readonly options: DialOptions;
   private readonly maker: typeof http | typeof https;
-  private agent: http.Agent;
+  private readonly agent: http.Agent;
 
   constructor(target: URL, options: DialOptions) {
     this.target = target;
     this.options = options;
     this.maker = target.protocol === "https:" ? https : http;
-    this.agent = this.newAgent();
-  }
-
-  private newAgent(): http.Agent {
-    return new this.maker.Agent({ keepAlive: true, maxSockets: 1 });
+    this.agent = new this.maker.Agent({ keepAlive: true, maxSockets: 1 });
   }
 
   request(headers: Record<string, string>, bytes: number, shared: boolean): http.ClientRequest {
@@ -96,32 +93,26 @@ class Caller {
     return request;
   }
 
-  /** The next POST uses a connection of its own making: this one may be dead without saying so. */
-  freshConnection(): void {
-    this.agent.destroy();
-    this.agent = this.newAgent();
-  }
-
   destroy(): void {
     this.agent.destroy();
   }
 }
 
-class HttpDialTransport implements Transport {
+class HttpDialTransport extends Summary implements Transport {
   readonly transport = "http";
   /** Accepted and not yet acknowledged. */
   queuedBytes = 0;
-  private readonly down: http.ClientRequest;
-  private readonly response: http.IncomingMessage;
-  private readonly key: string;
-  private readonly caller: Caller;
+  readonly #down: http.ClientRequest;
+  readonly #response: http.IncomingMessage;
+  readonly #key: string;
+  readonly #caller: Caller;
   private readonly clock: Clock;
   private readonly messageBytesMax: number;
   private events: TransportEvents | undefined;
   private pending: Uint8Array[] = [];
   private sequence = 0;
   private posting = false;
-  private current: http.ClientRequest | undefined;
+  #current: http.ClientRequest | undefined;
   private timer: Timer | undefined;
   private closing = false;
   private lost = false;
@@ -133,10 +124,11 @@ class HttpDialTransport implements Transport {
     caller: Caller,
     options: DialOptions,
   ) {
-    this.down = down;
-    this.response = response;
-    this.key = key;
-    this.caller = caller;
+    super();
+    this.#down = down;
+    this.#response = response;
+    this.#key = key;
+    this.#caller = caller;
     this.clock = options.clock ?? systemClock;
     this.messageBytesMax = limitsOf(options.limits).messageBytesMax;
   }
@@ -148,12 +140,12 @@ class HttpDialTransport implements Transport {
       close: (code) => this.closed(`the peer closed with code ${code}`),
       malformed: (reason) => this.closed(reason),
     });
-    this.response.on("data", (chunk: Buffer) => {
+    this.#response.on("data", (chunk: Buffer) => {
       if (this.lost) return;
       events.bytes();
       reader.push(chunk);
     });
-    this.response.on("close", () => this.closed("the response downwards has ended"));
+    this.#response.on("close", () => this.closed("the response downwards has ended"));
   }
 
   send(parts: readonly Uint8Array[]): void {
@@ -168,6 +160,11 @@ class HttpDialTransport implements Transport {
 
   terminate(): void {
     queueMicrotask(() => this.closed("terminated here"));
+  }
+
+  toJSON() {
+    const { transport, queuedBytes } = this;
+    return { transport, queuedBytes };
   }
 
   private enqueue(bytes: Uint8Array): void {
@@ -208,6 +205,7 @@ class HttpDialTransport implements Transport {
       settled = true;
       this.timer?.cancel();
       if (status === 204) return this.acknowledged(body.byteLength);
+      // And with it its connection, which may be dead without saying so: the next POST makes one of its own.
       request.destroy();
       if (status === 404) return this.hearOut();
       if (status !== undefined && !RETRIED_STATUSES.has(status)) {
@@ -215,9 +213,9 @@ class HttpDialTransport implements Transport {
       }
       this.retry(body, attempt, reason);
     };
-    const fields = { [TUNNEL_FIELD]: this.key, [SEQUENCE_FIELD]: String(this.sequence) };
-    const request = this.caller.request(fields, body.byteLength, true);
-    this.current = request;
+    const fields = { [TUNNEL_FIELD]: this.#key, [SEQUENCE_FIELD]: String(this.sequence) };
+    const request = this.#caller.request(fields, body.byteLength, true);
+    this.#current = request;
     request.on("error", (error) => settle(undefined, error.message));
     request.on("response", (response) => {
       response.on("error", () => undefined); // `close` of the request follows.
@@ -240,7 +238,6 @@ class HttpDialTransport implements Transport {
   /** With the same number: the acceptor knows whether it has taken it already. */
   private retry(body: Uint8Array, attempt: number, reason: string): void {
     if (attempt >= POST_TRIES_MAX) return this.closed(`a POST failed ${attempt} times: ${reason}`);
-    this.caller.freshConnection();
     const pauseMs = (attempt - 1) * POST_RETRY_PAUSE_MS;
     if (pauseMs === 0) return this.post(body, attempt + 1);
     this.timer = this.clock.setTimer(pauseMs, () => this.post(body, attempt + 1));
@@ -256,9 +253,9 @@ class HttpDialTransport implements Transport {
     this.lost = true;
     this.timer?.cancel();
     this.pending = [];
-    this.current?.destroy();
-    this.down.destroy();
-    this.caller.destroy();
+    this.#current?.destroy();
+    this.#down.destroy();
+    this.#caller.destroy();
     this.events?.closed(reason);
   }
 }

@@ -1,7 +1,6 @@
 /** Leaves the HTTP fallback as soon as a WebSocket gets through again. */
-import { checkNumbers } from "./bounds.ts";
 import { type Clock, pause, systemClock } from "./clock.ts";
-import { moveBackBounds } from "./options.ts";
+import { checkMoveBackOptions } from "./options.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 const EVERY_MS = 60_000;
@@ -29,7 +28,7 @@ export interface MoveBackOptions {
  * old tunnel ends, or takes no new requests, before a dial has begun that works; and when the caller gives up.
  */
 export async function moveBack(options: MoveBackOptions): Promise<Tunnel | undefined> {
-  checkNumbers(options, moveBackBounds);
+  checkMoveBackOptions(options);
   const { dial, tunnel: old, clock = systemClock, everyMs = EVERY_MS } = options;
   const unwanted = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, unwanted.signal]) : unwanted.signal;

@@ -3,6 +3,7 @@
  * nothing while nobody subscribes.
  */
 import { channel as diagnosticsChannel } from "node:diagnostics_channel";
+import type { Core } from "./core.ts";
 import type { RevdialErrorCode } from "./errors.ts";
 import type { Message } from "./frame.ts";
 import type { Tunnel, TunnelEnd } from "./tunnel.ts";
@@ -13,6 +14,8 @@ export interface TunnelMetrics {
   readonly openedOutbound: number;
   /** Counter: channels opened by the peer and taken up. */
   readonly openedInbound: number;
+  /** Counter: channels opened by the peer and refused before they were any: no memory, an unknown kind, or we go away. */
+  readonly refusedInbound: number;
   /** Gauge: channels in use, of both sides. */
   readonly active: number;
   /** Counter by code: channels that ended before their time, by either side. */
@@ -21,7 +24,9 @@ export interface TunnelMetrics {
   readonly bytesSent: number;
   /** Counter: bytes of messages received. */
   readonly bytesReceived: number;
-  /** Gauge: bytes handed to the transport and not yet written. */
+  /** Gauge: bytes of bodies that wait in this process for the peer's credit, or for their turn. */
+  readonly waitingBytes: number;
+  /** Gauge: bytes handed to the transport and not yet written; those of bodies wait before (`waitingBytes`). */
   readonly queuedBytes: number;
   /** Counter: times a channel had more to send than its peer had granted. */
   readonly creditStalls: number;
@@ -50,6 +55,8 @@ export interface ChannelDiagnostic {
   service?: string;
   traceparent?: string;
 }
+
+type CoreMetrics = Pick<Core, "live" | "creditStalls" | "opensRefused" | "bodyBytes">;
 
 const tunnels = diagnosticsChannel("revdial:tunnel");
 const channels = diagnosticsChannel("revdial:channel");
@@ -112,7 +119,7 @@ export class Observer {
     return message;
   }
 
-  snapshot(gauges: Pick<TunnelMetrics, "active" | "queuedBytes" | "creditStalls" | "rttMs">): TunnelMetrics {
+  snapshot(core: CoreMetrics, queuedBytes: number): TunnelMetrics {
     const { openedOutbound, openedInbound, bytesSent, bytesReceived, pingsAnswered, resets } = this;
     return {
       openedOutbound,
@@ -121,7 +128,12 @@ export class Observer {
       bytesReceived,
       pingsAnswered,
       resets: { ...resets },
-      ...gauges,
+      refusedInbound: core.opensRefused,
+      waitingBytes: core.bodyBytes,
+      queuedBytes,
+      active: core.live,
+      creditStalls: core.creditStalls,
+      rttMs: this.tunnel.rttMs,
     };
   }
 

@@ -1,10 +1,24 @@
 /** What programs may set: one table of names and bounds for each place where options come in, and the checks beyond numbers. */
-import { type Bounds, checkNumbers, TIMER_MS_MAX, U32_MAX } from "./bounds.ts";
+import type { BackoffLimits } from "./backoff.ts";
+import { type Bounds, COUNT_MAX, checkNumbers, TIMER_MS_MAX, U32_MAX } from "./bounds.ts";
+import {
+  argument,
+  checkCalls,
+  checkCertificates,
+  checkClock,
+  checkObject,
+  checkSignal,
+  checkSwitches,
+  checkTunnel,
+} from "./checks.ts";
 import type { CoreOptions } from "./core-events.ts";
+import type { DialSetOptions } from "./dial-set.ts";
 import type { DialOptions } from "./dialling.ts";
-import { RevdialError } from "./errors.ts";
+import type { HttpAcceptorOptions } from "./http-accept.ts";
 import { limitsOf, type TunnelLimits } from "./limits.ts";
+import type { MoveBackOptions } from "./move-back.ts";
 import type { CloseOptions, TunnelOptions } from "./tunnel.ts";
+import type { TunnelSetOptions } from "./tunnel-set.ts";
 
 type Table<Options> = Readonly<Partial<Record<keyof Options & string, Bounds>>>;
 
@@ -18,20 +32,33 @@ export const dialBounds = {
   upgradeTimeoutMs: [1, TIMER_MS_MAX],
 } as const satisfies Table<DialOptions>;
 
-export const dialSetBounds = { moveBackEveryMs: [0, TIMER_MS_MAX] } as const;
+export const setBounds = {
+  attemptsMax: [1, COUNT_MAX],
+  waitersMax: [0, COUNT_MAX],
+} as const satisfies Table<TunnelSetOptions>;
+
+export const backoffBounds = {
+  backoffMinMs: [1, TIMER_MS_MAX],
+  backoffMaxMs: [1, TIMER_MS_MAX],
+} as const satisfies Table<BackoffLimits>;
+
+export const dialSetBounds = {
+  connections: [1, 16],
+  moveBackEveryMs: [0, TIMER_MS_MAX],
+} as const satisfies Table<DialSetOptions>;
 
 export const closeBounds = {
   retryAfterMs: [0, U32_MAX],
   drainMs: [0, TIMER_MS_MAX],
 } as const satisfies Table<CloseOptions>;
 
-export const acceptorBounds = { tunnelsMax: [1, U32_MAX] } as const;
+export const acceptorBounds = { tunnelsMax: [1, U32_MAX] } as const satisfies Table<HttpAcceptorOptions>;
 
 export const moveBackBounds = {
   everyMs: [0, TIMER_MS_MAX],
   handoverMs: [0, TIMER_MS_MAX],
   drainMs: [0, TIMER_MS_MAX],
-} as const;
+} as const satisfies Table<MoveBackOptions>;
 
 const INCARNATION_MAX = 2n ** 64n - 1n;
 const TEXT_BYTES_MAX = 255;
@@ -41,15 +68,12 @@ const NAMES_BYTES_MAX = 4000;
 
 /** Error: ARGUMENT. */
 export function checkTunnelOptions(options: TunnelOptions): void {
-  checkObject(options, "the options");
+  checkObject(options);
   checkNumbers(options, tunnelBounds);
   limitsOf(options.limits);
   checkHelloOptions(options);
-  const { clock, onHandlerError } = options;
-  if (clock !== undefined && (typeof clock?.now !== "function" || typeof clock.setTimer !== "function"))
-    throw argument("the clock has no now and setTimer");
-  if (onHandlerError !== undefined && typeof onHandlerError !== "function")
-    throw argument("onHandlerError is no function");
+  checkClock(options.clock);
+  checkCalls(options, "onHandlerError");
 }
 
 /** What a tunnel's core is told, with the defaults of what its program left out. */
@@ -79,23 +103,57 @@ function checkHelloOptions({ agent = "", features = [], incarnation = 0 }: Tunne
 export function checkDialOptions(options: DialOptions): void {
   checkTunnelOptions(options);
   checkNumbers(options, dialBounds);
+  checkCalls(options, "handler", "onFallback");
+  checkSwitches(options, "insecure", "zeroMask");
+  checkSignal(options.signal);
+  checkCertificates(options.ca);
   const { transport = "auto" } = options;
   if (!["auto", "websocket", "http"].includes(transport))
     throw argument('transport is none of "auto", "websocket" and "http"');
 }
 
 /** Error: ARGUMENT. */
+export function checkSetOptions(options: TunnelSetOptions): void {
+  checkObject(options);
+  checkNumbers(options, setBounds);
+  checkClock(options.clock);
+}
+
+/** Error: ARGUMENT. */
+export function checkDialSetOptions(options: DialSetOptions): void {
+  checkDialOptions(options);
+  checkSetOptions(options);
+  checkNumbers(options, dialSetBounds);
+  checkNumbers(options, backoffBounds);
+  if (options.connections === undefined) throw argument("connections is missing");
+  checkCalls(options, "random", "dial", "onMember", "onDown");
+  const { backoffMinMs = 250, backoffMaxMs = 30_000 } = options;
+  if (backoffMinMs > backoffMaxMs) throw argument("backoffMinMs is more than backoffMaxMs");
+}
+
+/** Error: ARGUMENT. */
+export function checkMoveBackOptions(options: MoveBackOptions): void {
+  checkObject(options);
+  checkNumbers(options, moveBackBounds);
+  checkSignal(options.signal);
+  checkClock(options.clock);
+  checkCalls(options, "dial");
+  if (options.dial === undefined) throw argument("dial is missing");
+  checkTunnel(options.tunnel, "what is to be replaced");
+}
+
+/** Error: ARGUMENT. */
+export function checkAcceptorOptions(options: HttpAcceptorOptions): void {
+  checkObject(options);
+  checkNumbers(options, acceptorBounds);
+}
+
+/** Error: ARGUMENT. */
 export function checkCloseOptions(options: CloseOptions): void {
-  checkObject(options, "the options");
+  checkObject(options);
   checkNumbers(options, closeBounds);
   const { code = "DRAINING", reason = "" } = options;
   if (code !== "DRAINING" && code !== "REPLACED")
     throw argument("a tunnel is closed with DRAINING or REPLACED");
   if (typeof reason !== "string") throw argument("the reason is no text");
 }
-
-function checkObject(value: unknown, what: string): void {
-  if (typeof value !== "object" || value === null) throw argument(`${what} are no object`);
-}
-
-const argument = (message: string) => new RevdialError("ARGUMENT", message);

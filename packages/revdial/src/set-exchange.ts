@@ -3,13 +3,18 @@
  * exchange, which it can pause and abort from the start, also while there is no member.
  */
 import type { Duplex } from "node:stream";
+import { checkObject } from "./checks.ts";
 import { requestOf } from "./dispatch-end.ts";
-import type { DispatchController, DispatchHandler, DispatchOptions, Exchange } from "./dispatching.ts";
+import type {
+  DispatchController,
+  DispatchHandler,
+  DispatchOptions,
+  Exchange,
+  HeaderObject,
+} from "./dispatching.ts";
 import { beforeSending, RevdialError } from "./errors.ts";
 import { checkSendable, warn } from "./exchange.ts";
 import type { Tunnel } from "./tunnel.ts";
-
-type HeaderObject = Record<string, string | string[]>;
 
 /** What a set has to know of a call to run it over its members. */
 export interface SetCall {
@@ -47,6 +52,7 @@ export class SetExchange implements Exchange, DispatchHandler, DispatchControlle
 
   start(options: DispatchOptions): void {
     this.handler.onRequestStart?.(this, {});
+    checkObject(options);
     const { body, deadlineMs } = options;
     const replayable = !body || typeof body === "string" || body instanceof Uint8Array;
     const check = () => checkSendable(beforeSending(() => requestOf(this.service, options)));

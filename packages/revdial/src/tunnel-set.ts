@@ -1,12 +1,14 @@
 /** Several tunnels to one peer as one: the least loaded is asked, and what was not sent is sent over another. */
+import { argument, checkObject, checkTunnel } from "./checks.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { connectOver } from "./connect.ts";
 import { TunnelDispatcher } from "./dispatcher.ts";
 import { beforeSending, RevdialError, type RevdialErrorCode } from "./errors.ts";
-import { checkAborted, checkHandler, checkSendable, checkTypes } from "./exchange.ts";
-import { checkListener, checkNotice } from "./notices.ts";
-import { checkCloseOptions } from "./options.ts";
-import { socketOf } from "./request-end.ts";
+import { checkAborted, checkHandler, checkSendable, checkTypes, nothingServed } from "./exchange.ts";
+import { checkListener, checkNotice, type NoticeListener } from "./notices.ts";
+import { checkCloseOptions, checkSetOptions } from "./options.ts";
 import { type OverMembers, type SetCall, SetExchange } from "./set-exchange.ts";
+import { Summary } from "./summary.ts";
 import type {
   CloseOptions,
   ConnectOptions,
@@ -18,9 +20,9 @@ import type {
 } from "./tunnel.ts";
 
 export interface TunnelSetOptions {
-  /** Members one request is tried on. Default 3. */
+  /** Members one request is tried on. Default 3, from 1 to 9,007,199,254,740,991. */
   attemptsMax?: number;
-  /** Requests that wait for a member at once; more are REFUSED. Default 64. */
+  /** Requests that wait for a member at once; more are REFUSED. Default 64, from 0 to 9,007,199,254,740,991. */
   waitersMax?: number;
   /** Time and timers. Default: the system's. */
   clock?: Clock;
@@ -70,8 +72,6 @@ interface Waiter {
   fail(error: RevdialError): void;
 }
 
-type NoticeListener = (type: string, payload: Uint8Array) => void;
-
 /**
  * Joins tunnels that others make: add accepted ones as they come. A request waits for the first member within its deadline, goes
  * to the least loaded, and where it was not sent and can be sent again, to another. `dialTunnelSet` keeps one up by itself. Error:
@@ -81,7 +81,8 @@ export function createTunnelSet(options: TunnelSetOptions = {}): TunnelSet {
   return new Members(options);
 }
 
-class Members implements TunnelSet {
+/** A set, and what `dialTunnelSet` needs of it besides. */
+export class Members extends Summary implements TunnelSet {
   readonly ready: Promise<void>;
   readonly closed: Promise<TunnelEnd>;
   private readonly attemptsMax: number;
@@ -93,21 +94,27 @@ class Members implements TunnelSet {
   private readonly listeners = new Map<NoticeListener, Map<Tunnel, () => void>>();
   private readonly settleReady = Promise.withResolvers<void>();
   private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
+  private readonly onEnd: () => void;
   private handler: RequestHandler | undefined;
   private turn = 0;
   private end: TunnelEnd | undefined;
 
-  constructor(options: TunnelSetOptions) {
+  /** `onEnd`: told when `close` or `destroy` is called, before members hear of it. */
+  constructor(options: TunnelSetOptions, onEnd: () => void = () => undefined) {
+    super();
+    checkSetOptions(options);
     const { attemptsMax = 3, waitersMax = 64, clock = systemClock } = options;
-    if (!Number.isInteger(attemptsMax) || attemptsMax < 1)
-      throw argument("attemptsMax is no positive integer");
-    if (!Number.isInteger(waitersMax) || waitersMax < 0) throw argument("waitersMax is no natural number");
+    this.onEnd = onEnd;
     this.attemptsMax = attemptsMax;
     this.waitersMax = waitersMax;
     this.clock = clock;
     this.ready = this.settleReady.promise;
     this.ready.catch(() => undefined); // Those who do not wait for it watch `closed`.
     this.closed = this.settleClosed.promise;
+  }
+
+  toJSON() {
+    return { members: this.all.length, load: this.load };
   }
 
   get members(): readonly Tunnel[] {
@@ -118,8 +125,10 @@ class Members implements TunnelSet {
     return this.all.reduce((sum, { tunnel }) => sum + tunnel.load, 0);
   }
 
-  add(tunnel: Tunnel, { served = false }: { served?: boolean } = {}): void {
-    if (typeof tunnel?.request !== "function") throw argument("a member is a tunnel");
+  add(tunnel: Tunnel, options: { served?: boolean } = {}): void {
+    checkTunnel(tunnel, "the member");
+    checkObject(options);
+    const { served = false } = options;
     if (this.end) throw closedError();
     if (this.all.some((other) => other.tunnel === tunnel)) throw argument("the tunnel is a member already");
     const member: Member = { tunnel, ready: false, served };
@@ -148,7 +157,7 @@ class Members implements TunnelSet {
   }
 
   dispatcher(service: string): TunnelDispatcher {
-    return new TunnelDispatcher((handler) => new SetExchange(this.overMembers, service, handler));
+    return new TunnelDispatcher(service, (handler) => new SetExchange(this.overMembers, service, handler));
   }
 
   private readonly overMembers: OverMembers = async (call, attempt) => {
@@ -178,15 +187,12 @@ class Members implements TunnelSet {
     }
   };
 
-  async connect(
-    service: string,
-    options: ConnectOptions = {},
-  ): Promise<Awaited<ReturnType<Tunnel["connect"]>>> {
-    const { path = "/", protocol = "", ...more } = options;
-    const method = protocol === "" ? "CONNECT" : "GET";
-    const response = await this.request({ service, method, path, upgrade: protocol, ...more });
-    return socketOf(response, this.clock);
+  connect(service: string, options?: ConnectOptions): ReturnType<Tunnel["connect"]> {
+    return connectOver(this, this.clock, service, options);
   }
+
+  /** For members that are served from their first moment, which `serve` may follow. */
+  readonly handle: RequestHandler = (request, reply) => (this.handler ?? nothingServed)(request, reply);
 
   serve(handler: RequestHandler): void {
     checkHandler(handler);
@@ -225,6 +231,7 @@ class Members implements TunnelSet {
 
   private finish(end: TunnelEnd): void {
     this.end ??= end;
+    this.onEnd();
     this.settleReady.reject(closedError());
     for (const waiter of [...this.waiters]) waiter.fail(closedError());
     if (this.all.length === 0) this.settleClosed.resolve(this.end);
@@ -286,7 +293,6 @@ function isRetryable(error: unknown): error is RevdialError {
   return error instanceof RevdialError && error.sent === "not-sent" && !FINAL_CODES.has(error.code);
 }
 
-const argument = (message: string) => new RevdialError("ARGUMENT", message);
 const unsent = (code: RevdialErrorCode, message: string, cause?: unknown) =>
   new RevdialError(code, message, { cause, sent: "not-sent" });
 const closedError = () => unsent("CLOSED", "the tunnel set is closed");

@@ -8,6 +8,7 @@ import { createTunnel } from "./core-tunnel.ts";
 import { type Connecting, type DialOptions, networkReason, refusal } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { defaultLimits, limitsOf } from "./limits.ts";
+import { Summary } from "./summary.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
@@ -51,21 +52,22 @@ export const webSocketServerOptions = {
     offered.has(REVDIAL_SUBPROTOCOL) ? REVDIAL_SUBPROTOCOL : false,
 } as const;
 
-class WebSocketTransport implements Transport {
+class WebSocketTransport extends Summary implements Transport {
   readonly transport = "websocket";
   queuedBytes = 0;
-  private readonly socket: WebSocket;
+  readonly #socket: WebSocket;
   private events: TransportEvents | undefined;
   private lost = false;
   private gathering = false;
 
   constructor(socket: WebSocket) {
-    this.socket = socket;
+    super();
+    this.#socket = socket;
   }
 
   start(events: TransportEvents): void {
     this.events = events;
-    const { socket } = this;
+    const socket = this.#socket;
     // As they came: putting fragments together would copy bodies that their sender did not copy.
     socket.binaryType = "fragments";
     socket.on("message", (data, isBinary) => {
@@ -90,7 +92,7 @@ class WebSocketTransport implements Transport {
   }
 
   send(parts: readonly Uint8Array[]): void {
-    if (this.socket.readyState !== WebSocket.OPEN) return;
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
     const fragments = fragmentsOf(parts);
     let bytes = 0;
     for (const fragment of fragments) bytes += fragment.byteLength;
@@ -98,8 +100,8 @@ class WebSocketTransport implements Transport {
     this.gather();
     const last = fragments.length - 1;
     for (let i = 0; i < last; i += 1)
-      this.socket.send(fragments[i] as Uint8Array, { binary: true, fin: false });
-    this.socket.send(fragments[last] as Uint8Array, { binary: true }, () => {
+      this.#socket.send(fragments[i] as Uint8Array, { binary: true, fin: false });
+    this.#socket.send(fragments[last] as Uint8Array, { binary: true }, () => {
       this.queuedBytes -= bytes;
       this.events?.drain();
     });
@@ -107,7 +109,7 @@ class WebSocketTransport implements Transport {
 
   /** `ws` has kept its socket under this name since its first version. */
   private get raw(): Duplex | undefined {
-    return (this.socket as unknown as { _socket?: Duplex })._socket;
+    return (this.#socket as unknown as { _socket?: Duplex })._socket;
   }
 
   /** What is sent in one turn leaves in one system call: each wakes the receiver, which costs more than the bytes. */
@@ -122,12 +124,17 @@ class WebSocketTransport implements Transport {
     });
   }
 
+  toJSON() {
+    const { transport, queuedBytes } = this;
+    return { transport, queuedBytes };
+  }
+
   close(code: number, reason: string): void {
-    this.socket.close(code, reason);
+    this.#socket.close(code, reason);
   }
 
   terminate(): void {
-    this.socket.terminate();
+    this.#socket.terminate();
   }
 }
 
@@ -150,13 +157,19 @@ function fragmentsOf(parts: readonly Uint8Array[]): Uint8Array[] {
  * Serves as the accepting side of an open WebSocket, of a server with `webSocketServerOptions`. One of any other server must be
  * accepted in the turn in which it was upgraded, or what the peer says until then is lost. The caller has authenticated the peer and refused any `Origin`. Never
  * throws for what the peer did: a wrong subprotocol ends the tunnel with PROTOCOL_VERSION. Error: ARGUMENT, for what is no
- * WebSocket of `ws` and for options out of range.
+ * WebSocket of `ws`, for one that carries a tunnel already, and for options out of range.
  */
 export function acceptTunnel(webSocket: WebSocket, options: TunnelOptions = {}): Tunnel {
   if (typeof webSocket?.on !== "function" || typeof webSocket.send !== "function")
     throw new RevdialError("ARGUMENT", "only a WebSocket of ws can be accepted");
-  return createTunnel(new WebSocketTransport(webSocket), false, options);
+  if (accepted.has(webSocket)) throw new RevdialError("ARGUMENT", "the WebSocket carries a tunnel already");
+  const tunnel = createTunnel(new WebSocketTransport(webSocket), false, options);
+  accepted.add(webSocket);
+  return tunnel;
 }
+
+/** Two tunnels on one WebSocket would both speak, and the peer would end them. */
+const accepted = new WeakSet<WebSocket>();
 
 /** Sends the upgrade; `opened` is told in the turn in which it was answered, before any message is read. */
 export function connectWebSocket(target: URL, options: DialOptions, events: Connecting): () => void {

@@ -2,6 +2,7 @@
 import { getEventListeners } from "node:events";
 import { expect, it } from "@jest/globals";
 import { type OutgoingResponse, RevdialError } from "../src/index.ts";
+import { ManualClock } from "../src/testing/index.ts";
 import {
   type Connect,
   collect,
@@ -244,9 +245,10 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
   });
 
   it("keeps the slot of a cancelled channel until its handler has stopped", async () => {
+    const clock = new ManualClock();
     const small = await connect({
       left: { limits: { channelsMax: 2 } },
-      right: { limits: { grantTimeoutMs: 300 } },
+      right: { limits: { grantTimeoutMs: 300 }, clock },
     });
     const release = signal();
     let running = 0;
@@ -263,7 +265,9 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
       cancel.abort();
       expect((await cancelled).code).toBe("CANCELLED");
     }
-    expect(await failure(small.right.request(get("/")))).toMatchObject({ code: "REFUSED", sent: "not-sent" });
+    const third = failure(small.right.request(get("/")));
+    await clock.advance(300);
+    expect(await third).toMatchObject({ code: "REFUSED", sent: "not-sent" });
     release.give();
     await until(() => running === 0);
     expect((await small.right.request(get("/"))).status).toBe(200);

@@ -163,9 +163,13 @@ describe("dialTunnel", () => {
   });
 
   it.each([
-    ["by default on loopback", {}, true],
-    ["when it is told not to", { zeroMask: false }, false],
-  ])("masks with a zero key %s", async (_name, options, zero) => {
+    ["zero by default on loopback", {}, true, "127.0.0.1"],
+    ["zero by default on the loopback of its name", {}, true, "localhost"],
+    ["random when it is told so", { zeroMask: false }, false, "127.0.0.1"],
+    // This host by an address that is not loopback: SPEC §2.3 allows no zero key there.
+    ["random by default at any other address", {}, false, "0.0.0.0"],
+    ["zero at any other address when it is told so", { zeroMask: true }, true, "0.0.0.0"],
+  ])("masks with a key that is %s", async (_name, options, zero, host) => {
     const firstFrame = signal<Buffer>();
     server = createServer();
     server.on("upgrade", (request, socket) => {
@@ -179,7 +183,8 @@ describe("dialTunnel", () => {
       );
     });
     const cancel = new AbortController();
-    const dialling = failure(dialTunnel(await listen(server), { ...options, signal: cancel.signal }));
+    const url = (await listen(server)).replace("127.0.0.1", host);
+    const dialling = failure(dialTunnel(url, { ...options, signal: cancel.signal }));
     const frame = await firstFrame.seen;
     // HELLO is longer than nothing and shorter than 126 bytes: two header bytes, four of the key.
     expect(frame.subarray(2, 6).equals(Buffer.alloc(4))).toBe(zero);

@@ -40,13 +40,12 @@ function start(file: string, args: readonly string[], token = "secret") {
   return { child, line };
 }
 
-async function pair(): Promise<{
-  base: string;
-  port: number;
-  server: ReturnType<typeof start>;
-  agent: ChildProcess;
-}> {
-  const web = createServer((request, response) => response.end(`page ${request.url}`));
+/** A web server, for an agent to show. */
+async function website(page: string): Promise<string> {
+  const web = createServer((request, response) => {
+    if (request.url === "/events") response.write("event\n");
+    else response.end(`${page} ${request.url}`);
+  });
   web.on("upgrade", (_request, socket, head) => {
     socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
     socket.write(head);
@@ -55,15 +54,21 @@ async function pair(): Promise<{
   servers.push(web);
   web.listen(0, "127.0.0.1");
   await once(web, "listening");
+  return String((web.address() as AddressInfo).port);
+}
+
+async function pair(): Promise<{
+  base: string;
+  port: number;
+  server: ReturnType<typeof start>;
+  agent: ChildProcess;
+}> {
+  const page = await website("page");
   const server = start("server.mjs", ["0"]);
   const base = (await server.line(/^listening on/)).replace("listening on ", "");
   const { port } = new URL(base);
   const known = server.line(/^home is connected/);
-  const agent = start("agent.mjs", [
-    `ws://127.0.0.1:${port}`,
-    "home",
-    String((web.address() as AddressInfo).port),
-  ]);
+  const agent = start("agent.mjs", [`ws://127.0.0.1:${port}`, "home", page]);
   await known;
   return { base, port: Number(port), server, agent: agent.child };
 }
@@ -115,6 +120,35 @@ describe("the examples", () => {
     expect((await fetch(`http://127.0.0.1:${port}/home/`)).status).toBe(503);
   });
 
+  it("show the newer of two agents of one name, and end the older", async () => {
+    const { base, port, server, agent } = await pair();
+    const known = server.line(/^home is connected/);
+    const gone = server.line(/^home is gone/);
+    const newer = start("agent.mjs", [`ws://127.0.0.1:${port}`, "home", await website("newer")]);
+    await known;
+    expect(await once(agent, "exit")).toEqual([0, null]);
+    await gone;
+    expect(newer.child.exitCode).toBeNull();
+    expect(await (await fetch(`${base}/home/a`)).text()).toBe("newer /a");
+  });
+
+  it("say that the server drains, and end at a second SIGINT though a stream is open", async () => {
+    const { base, server } = await pair();
+    const events = await fetch(`${base}/home/events`);
+    const draining = server.line(/^draining/);
+    server.child.kill("SIGINT");
+    expect(await draining).toBe("draining 1 tunnels, Ctrl-C again ends");
+    expect(server.child.exitCode).toBeNull();
+    server.child.kill("SIGINT");
+    expect(await once(server.child, "exit")).toEqual([1, null]);
+    await events.text().catch(() => undefined);
+  });
+
+  it("listen on the address they are given", async () => {
+    const server = start("server.mjs", ["0", "0.0.0.0"]);
+    expect(await server.line(/^listening on/)).toMatch(/^listening on http:\/\/0\.0\.0\.0:\d+$/);
+  });
+
   it("take a page's address in absolute form", async () => {
     const { port } = await pair();
     const socket = connect(port, "127.0.0.1");
@@ -134,6 +168,7 @@ describe("the examples", () => {
   it.each([
     ["server.mjs", ["99999"]],
     ["server.mjs", ["port"]],
+    ["server.mjs", ["0", "everywhere"]],
     ["agent.mjs", []],
     ["agent.mjs", ["http://127.0.0.1", "home", "80"]],
     ["agent.mjs", ["ws://127.0.0.1", "Not A Name", "80"]],

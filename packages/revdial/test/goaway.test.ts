@@ -1,7 +1,9 @@
-/** GOAWAY of the peer: what has failed by it, what goes on, and that nothing is opened any more. */
+/** GOAWAY: of the peer, what has failed by it, what goes on, and that nothing is opened any more; of ours, that it arrives. */
 import { describe, expect, it } from "@jest/globals";
 import type { Frame } from "../src/frame.ts";
-import { hello, requestHead, Victim } from "./cores.ts";
+import { ManualClock, tunnelPair } from "../src/testing/index.ts";
+import { hello, open, requestHead, Victim } from "./cores.ts";
+import { get, until } from "./support.ts";
 
 const goaway = (lastChannel: number): Frame => ({
   type: "goaway",
@@ -49,5 +51,30 @@ describe("a GOAWAY of the peer", () => {
     const effects = victim.say(goaway(named));
     expect(effects.some(({ effect }) => effect === "reset")).toBe(named < channel);
     expect(victim.core.live).toBe(named < channel ? 0 : 1);
+  });
+});
+
+describe("a GOAWAY of ours", () => {
+  it("leaves before the time for what is in flight is over, however short that is", async () => {
+    const clock = new ManualClock();
+    const { left, right, ready } = tunnelPair({ both: { clock } });
+    await ready;
+    right.serve(() => new Promise(() => undefined));
+    left.request(get("/")).catch(() => undefined);
+    await until(() => right.load === 1);
+    await clock.advance(0);
+    void right.close({ code: "REPLACED", reason: "a newer one", drainMs: 0 });
+    await clock.advance(0);
+    await clock.advance(1000);
+    expect(await left.closed).toMatchObject({ code: "REPLACED", reason: "a newer one" });
+    expect((await right.closed).code).toBe("CLOSED");
+  });
+
+  it("refuses what crosses it on its way, and counts it", () => {
+    const victim = new Victim();
+    victim.do({ do: "goaway", code: "DRAINING", retryAfterMs: 0, reason: "" });
+    expect(victim.core.opensRefused).toBe(0);
+    victim.say(open(1, { end: true }));
+    expect(victim.core.opensRefused).toBe(1);
   });
 });

@@ -123,7 +123,12 @@ describe("dialling with the fallback", () => {
 
   it("rejects with the WebSocket's error, and that of HTTP as its cause, when neither gets through", async () => {
     const through = await behind({ upgrade: { status: 426 }, buffers: true });
-    const error = await failure(dial(through, { handshakeTimeoutMs: 200 }));
+    const clock = new ManualClock();
+    const fell = signal();
+    const dialling = failure(dial(through, { clock, onFallback: () => fell.give() }));
+    await fell.seen;
+    await clock.advance(10_000);
+    const error = await dialling;
     expect(error).toMatchObject({ code: "DIAL_REFUSED", status: 426, cause: { code: "DIAL_TIMEOUT" } });
   });
 

@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import type { ChannelDiagnostic, TunnelDiagnostic } from "../src/index.ts";
 import { tunnelPair } from "../src/testing/index.ts";
-import { collect, text } from "./support.ts";
+import { collect, endless, signal, text, until } from "./support.ts";
 
 const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const stops: (() => void)[] = [];
@@ -51,6 +51,47 @@ describe("the numbers of a tunnel", () => {
     expect(acceptor.metrics.creditStalls).toBeGreaterThan(0);
     expect((await collect(body)).byteLength).toBe(1_000_000);
     expect(dialler.metrics.creditStalls).toBe(0);
+    dialler.destroy();
+    await acceptor.closed;
+  });
+
+  it("say how many bytes of bodies wait for their readers, which the transport has not got", async () => {
+    const { left: dialler, right: acceptor } = tunnelPair();
+    acceptor.serve(() => ({ status: 200, body: new Uint8Array(1_000_000) }));
+    const bodies: AsyncIterable<Uint8Array>[] = [];
+    for (let i = 0; i < 3; i += 1)
+      bodies.push((await dialler.request({ service: "a", method: "GET", path: "/" })).body);
+    await until(() => acceptor.metrics.queuedBytes === 0);
+    const { waitingBytes, bytesSent } = acceptor.metrics;
+    expect(waitingBytes).toBeGreaterThan(1_000_000);
+    expect(waitingBytes + bytesSent).toBeGreaterThanOrEqual(3_000_000);
+    expect(dialler.metrics.waitingBytes).toBe(0);
+    for (const body of bodies) expect((await collect(body)).byteLength).toBe(1_000_000);
+    expect(acceptor.metrics.waitingBytes).toBe(0);
+    dialler.destroy();
+    await acceptor.closed;
+  });
+
+  it("count what was refused before it was a channel, for want of memory", async () => {
+    const limits = { windowInitialBytes: 65_536, receiveBudgetBytes: 65_536 };
+    const { left: dialler, right: acceptor, ready } = tunnelPair({ right: { limits } });
+    await ready;
+    const over = signal();
+    acceptor.serve(async () => {
+      await over.seen;
+      return { status: 204 };
+    });
+    const upload = () =>
+      dialler
+        .request({ service: "a", method: "POST", path: "/", body: endless("x") })
+        .catch(({ code }) => code);
+    const first = upload();
+    await until(() => acceptor.metrics.openedInbound === 1);
+    expect([await upload(), await upload()]).toEqual(["REFUSED", "REFUSED"]);
+    expect(acceptor.metrics).toMatchObject({ openedInbound: 1, refusedInbound: 2, resets: {} });
+    expect(dialler.metrics).toMatchObject({ openedOutbound: 3, refusedInbound: 0, resets: { REFUSED: 2 } });
+    over.give();
+    expect((await first).status).toBe(204);
     dialler.destroy();
     await acceptor.closed;
   });

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { describe, expect, it } from "@jest/globals";
 import type { Bounds } from "../src/bounds.ts";
 import { createTunnel } from "../src/core-tunnel.ts";
+import { frontBounds } from "../src/http/front.ts";
 import {
   type CloseOptions,
   createHttpAcceptor,
@@ -17,11 +18,13 @@ import {
 import { defaultLimits, limitBounds, limitsOf } from "../src/limits.ts";
 import {
   acceptorBounds,
+  backoffBounds,
   checkTunnelOptions,
   closeBounds,
   dialBounds,
   dialSetBounds,
   moveBackBounds,
+  setBounds,
   tunnelBounds,
 } from "../src/options.ts";
 import { ManualClock, memoryTransportPair, tunnelPair } from "../src/testing/index.ts";
@@ -200,6 +203,23 @@ describe("options of an end outside their bounds", () => {
   });
 });
 
+describe("options of sets outside their bounds", () => {
+  it.each(cases(setBounds))("are refused: %s of %p", (name, value) => {
+    expect(() => createTunnelSet({ [name]: value })).toThrow(new RegExp(`^ARGUMENT: ${name} `));
+  });
+
+  it.each([
+    ...cases(dialSetBounds),
+    ...cases(backoffBounds),
+    ...cases(setBounds),
+    ["connections", undefined] as const,
+  ])("are refused before anything is dialled: %s of %p", (name, value) => {
+    const dial = () => Promise.reject(new Error("not to be dialled"));
+    const begin = () => dialTunnelSet("ws://127.0.0.1:1/", { connections: 1, dial, [name]: value });
+    expect(begin).toThrow(new RegExp(`^ARGUMENT: ${name} `));
+  });
+});
+
 describe("options of an acceptor and of moving back outside their bounds", () => {
   it.each(cases(acceptorBounds))("are refused: %s of %p", (name, value) => {
     expect(() => createHttpAcceptor({ [name]: value })).toThrow("ARGUMENT");
@@ -232,13 +252,16 @@ describe("the bounds", () => {
     ["http-accept.ts", acceptorBounds],
     ["move-back.ts", moveBackBounds],
     ["dial-set.ts", dialSetBounds],
+    ["backoff.ts", backoffBounds],
+    ["tunnel-set.ts", setBounds],
+    ["http/front.ts", frontBounds],
   ];
 
   it.each(
     documented.flatMap(([file, table]) => rows(table).map(([name, bounds]) => [file, name, bounds] as const)),
   )("are in the documentation: %s, %s", (file, name, [min, max]) => {
     const source = readFileSync(new URL(`../src/${file}`, import.meta.url), "utf8");
-    const doc = new RegExp(`/\\*\\*((?:(?!\\*/)[^])*)\\*/\\s*${name}\\?: number`, "g");
+    const doc = new RegExp(`/\\*\\*((?:(?!\\*/)[^])*)\\*/\\s*${name}\\??: number`, "g");
     const comments = [...source.matchAll(doc)].map(
       ([, comment]) => comment?.replaceAll(/\n\s*\*/g, "") ?? "",
     );

@@ -178,6 +178,15 @@ describe("the sources", () => {
 });
 
 describe("README.md", () => {
+  it("says of every file what it hides", () => {
+    const inside = read("README.md").split("## Inside")[1] ?? "";
+    const named = [...inside.matchAll(/`([a-z-]+(?:\.ts|\/))`/g)].map(([, name]) => name);
+    const there = readdirSync(new URL("../src", import.meta.url), { withFileTypes: true })
+      .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+      .filter((name) => !name.endsWith(".test.ts"));
+    expect(named.toSorted()).toEqual(there.toSorted());
+  });
+
   it("shows the example that is compiled and run below", () => {
     const example = /```ts\n([\s\S]*?)```/.exec(read("README.md"))?.[1];
     expect(read("test/readme-example.ts")).toBe(example?.replace('from "revdial"', 'from "../src/index.ts"'));

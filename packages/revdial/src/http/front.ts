@@ -5,6 +5,8 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex, Readable } from "node:stream";
+import { type Bounds, checkNumbers, U32_MAX } from "../bounds.ts";
+import { argument, checkCalls, checkObject } from "../checks.ts";
 import { travellingHeaders } from "../head.ts";
 import { asBody, type Dispatching, type DispatchingOptions } from "./dispatching.ts";
 import { isUndone, pairs } from "./fields.ts";
@@ -12,11 +14,16 @@ import { Answer } from "./front-answer.ts";
 import { IgnoredUpgrades, isCut, isPassedOn, UpgradeAnswer } from "./front-upgrade.ts";
 
 export interface HttpFrontOptions {
-  /** Milliseconds for a whole exchange, of which an event stream is one as well; for an upgrade until its 101. Default: none. */
+  /**
+   * Milliseconds for a whole exchange, of which an event stream is one as well; for an upgrade until its 101. Default: none, from 1 to
+   * 4,294,967,295.
+   */
   deadlineMs?: number;
   /** Told of what went wrong behind us. Default: nobody. */
   onError?: (error: Error, request: IncomingMessage) => void;
 }
+
+export const frontBounds: Readonly<Record<string, Bounds>> = { deadlineMs: [1, U32_MAX] };
 
 export interface HttpFront {
   /** For `request` and for `checkContinue`: the backend decides about `Expect: 100-continue`. */
@@ -29,7 +36,12 @@ export interface HttpFront {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
 }
 
+/** Error: ARGUMENT. */
 export function httpFront(dispatcher: Dispatching, options: HttpFrontOptions = {}): HttpFront {
+  if (typeof dispatcher?.dispatch !== "function") throw argument("a front needs a dispatcher");
+  checkObject(options);
+  checkNumbers(options, frontBounds);
+  checkCalls(options, "onError");
   let ignored: IgnoredUpgrades | undefined;
   const front: HttpFront = {
     request(request, response) {

@@ -242,11 +242,12 @@ describe.each(ways)("over %s", (_name, way) => {
     );
     const { sent, response } = ask(port, { method: "POST" });
     sent.on("error", () => undefined); // The connection may be closed in the middle of the upload.
-    sent.write(Buffer.alloc(4 * MIB));
+    sent.write(Buffer.alloc(64 * MIB));
     const message = await response;
     expect(message.statusCode).toBe(413);
     expect(String(await collect(message))).toBe("too much");
     await until(() => tunnel.load === 0);
+    expect(tunnel.metrics.bytesSent).toBeLessThan(32 * MIB);
     sent.destroy();
   });
 

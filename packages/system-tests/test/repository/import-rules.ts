@@ -18,7 +18,7 @@ export const importRules: Record<string, Rule> = {
     ours: [],
     others: ["ws"],
     builtins:
-      /^src\/(websocket|dial(ling)?|http-(accept|dial)|observe|socket|request-end|serve-end|set-exchange|tunnel|core-tunnel|dispatching|dispatch-end|legacy-handler|http\/[a-z-]+|testing\/[a-z-]+)\.ts$/,
+      /^src\/(websocket|checks|summary|dial(ling)?|http-(accept|dial)|observe|socket|request-end|serve-end|set-exchange|tunnel|core-tunnel|dispatching|dispatch-end|legacy-handler|http\/[a-z-]+|testing\/[a-z-]+)\.ts$/,
   },
   "api-contract": { ours: [], others: ["zod", "zod-openapi"], builtins: false },
   "wolf-api": { ours: [], others: ["zod"], builtins: /^src\/emulator\// },
