@@ -37,8 +37,8 @@ import type {
 } from "./tunnel.ts";
 import { Wake } from "./wake.ts";
 
-/** Requests or answers that share a message; measured at 64 at once: 10 % more requests than one message per turn. */
-const EXCHANGES_PER_MESSAGE = 8;
+/** Requests or answers that share a message; measured at 64 at once (docs/performance.md). */
+const EXCHANGES_PER_MESSAGE = 16;
 
 /** A peer that does not answer our WebSocket close in this time is cut off. */
 const CLOSE_HANDSHAKE_MS = 1000;
