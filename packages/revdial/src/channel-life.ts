@@ -340,7 +340,8 @@ export class ChannelLife {
 
   /** The peer says that it has not looked at a request of ours. Where it has answered already, it has. */
   refused(channel: Channel, code: RevdialErrorCode, reason: string): void {
-    const answered = channelTransitions[channel.state].remoteHead === undefined;
+    // An interim head comes from a handler as well.
+    const answered = channelTransitions[channel.state].remoteHead === undefined || channel.interimHeads > 0;
     this.drop(channel, code, reason, answered ? "may-have-run" : "not-sent");
   }
 

@@ -43,13 +43,18 @@ export function tunnelFetch(tunnel: Pick<Tunnel, "request">, service: string): T
 function requestOf(service: string, input: string | URL | Request, init: TunnelFetchInit): TunnelRequest {
   checkObject(init);
   const given = givenRequest(input);
-  const method = (init.method ?? given?.method ?? "GET").toUpperCase();
+  const method = methodOf(init.method ?? given?.method ?? "GET");
   const headers = pairsOf(init.headers ?? given?.headers);
   const body = bodyOf(init.body ?? bodyOfRequest(given), headers);
   const { deadlineMs } = init;
   const signal = (init.signal === undefined ? given?.signal : init.signal) ?? undefined;
   const path = requestPath(given?.url ?? (input as string | URL));
   return { service, method, path, headers, body, deadlineMs, signal };
+}
+
+function methodOf(method: unknown): string {
+  if (typeof method !== "string") throw new RevdialError("ARGUMENT", "the method is no text");
+  return method.toUpperCase();
 }
 
 /** To its end: to leave before it would tell the handler that nobody wants an answer which is all there. */

@@ -32,6 +32,8 @@ type Stage =
   | "queued"
   /** The far end has it and says nothing. */
   | "running"
+  /** A head below 200 has come. */
+  | "hinted"
   /** The head of its answer has come. */
   | "answered";
 
@@ -199,11 +201,11 @@ const rows: [Stage, Row[]][] = [
     ],
   ],
   ["running", [...greeted(MAYBE), ...left(NEVER)]],
-  // Who has answered has looked, whatever it says afterwards.
-  [
-    "answered",
+  // Who has answered, or hinted, has looked, whatever it says afterwards.
+  ...(["hinted", "answered"] as const).map((stage): [Stage, Row[]] => [
+    stage,
     [...greeted(MAYBE).map(([end, code, , ...rest]): Row => [end, code, MAYBE, ...rest]), ...left(MAYBE)],
-  ],
+  ]),
 ];
 
 const table = rows.flatMap(([stage, ends]) =>
@@ -245,6 +247,7 @@ async function play(
   let runs = 0;
   const hold: RequestHandler = async ({ signal }, reply) => {
     runs += 1;
+    if (stage === "hinted") reply.interim(103);
     if (stage === "answered") reply.head(200);
     await untilAborted(signal);
   };
@@ -256,13 +259,18 @@ async function play(
     await clock.advance(0);
   }
   let heads = 0;
-  const outcome = ask({ ...get("/"), signal: world.cancel.signal, ...more }).then(async (response) => {
+  const onInterim = () => {
     heads += 1;
-    return response.status + (await collect(response.body)).byteLength;
-  });
+  };
+  const outcome = ask({ ...get("/"), signal: world.cancel.signal, onInterim, ...more }).then(
+    async (response) => {
+      heads += 1;
+      return response.status + (await collect(response.body)).byteLength;
+    },
+  );
   outcome.catch(() => undefined);
   if (stage === "running") await until(() => runs === 1);
-  if (stage === "answered") await until(() => heads === 1);
+  if (stage === "hinted" || stage === "answered") await until(() => heads === 1);
   await clock.advance(0);
   await happens(world);
   return { world, outcome, runs: () => runs };

@@ -41,6 +41,17 @@ describe("a front", () => {
     expect(asked).toEqual([]);
   });
 
+  it("tells a client whose trailer may not travel that it is to blame", async () => {
+    await start(
+      createServer(async (request, response) => {
+        await collect(request).catch(() => undefined);
+        response.end("ok");
+      }),
+    );
+    const sent = `POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n${"x".repeat(300)}: 1\r\n\r\n`;
+    expect(await client(sent).until(/\r\n\r\n/)).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
   it("takes chunks, whatever the case of the word", async () => {
     const sent = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
     expect(await (await asking(sent)).until(/ok$/)).toMatch(/^HTTP\/1\.1 200 /);

@@ -5,7 +5,7 @@
 import { createServer } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { WebSocketServer } from "ws";
-import { httpFront } from "../src/http/index.ts";
+import { forwardTo, httpFront } from "../src/http/index.ts";
 import {
   acceptTunnel,
   createHttpAcceptor,
@@ -29,6 +29,7 @@ type Untyped = any;
 
 const refused = expect.objectContaining({ name: "RevdialError", code: "ARGUMENT" });
 const nowhere = "ws://127.0.0.1:1/";
+const target = { host: "127.0.0.1", port: 1 };
 
 describe("options of dialling", () => {
   let gateway: HttpGateway;
@@ -198,6 +199,16 @@ describe("a call throws ARGUMENT at once:", () => {
     ["httpFront with null", () => httpFront(dispatcher, null as Untyped)],
     ["httpFront with a deadline that is a text", () => httpFront(dispatcher, { deadlineMs: "x" } as Untyped)],
     ["httpFront with a deadline of 0", () => httpFront(dispatcher, { deadlineMs: 0 })],
+    ["forwardTo nothing", () => forwardTo(undefined as Untyped)],
+    ["forwardTo an object that is no target", () => forwardTo({} as Untyped)],
+    ["forwardTo an empty path", () => forwardTo({ socketPath: "" })],
+    ["forwardTo a path with a NUL", () => forwardTo({ socketPath: "/run/web\0.sock" })],
+    ["forwardTo a host without a port", () => forwardTo({ host: "localhost" } as Untyped)],
+    ["forwardTo a port that is a text", () => forwardTo({ host: "localhost", port: "80" } as Untyped)],
+    ["forwardTo a port above the last", () => forwardTo({ ...target, port: 65_536 })],
+    ["forwardTo with null", () => forwardTo(target, null as Untyped)],
+    ["forwardTo with a time that is no number", () => forwardTo(target, { connectTimeoutMs: Number.NaN })],
+    ["forwardTo with a half connection", () => forwardTo(target, { idleConnectionsMax: 0.5 })],
     ["httpFront with a listener that is none", () => httpFront(dispatcher, { onError: "log" } as Untyped)],
   ])("%s", (_what, call) => {
     expect(call).toThrow(refused);
@@ -230,6 +241,7 @@ describe("a call rejects with ARGUMENT:", () => {
     ["moveBack with a signal that is none", () => moveBack({ tunnel: left, dial, signal: {} } as Untyped)],
     ["moveBack with a clock that is none", () => moveBack({ tunnel: left, dial, clock: {} } as Untyped)],
     ["a fetch with options that are a text", () => tunnelFetch(left, "web")("/", "GET" as Untyped)],
+    ["a fetch with a method that is a number", () => tunnelFetch(left, "web")("/", { method: 5 } as Untyped)],
     ["a fetch of a number", () => tunnelFetch(left, "web")(5 as Untyped)],
   ])("%s", async (_what, call) => {
     expect(await failure(call())).toEqual(refused);

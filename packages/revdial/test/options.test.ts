@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import { describe, expect, it } from "@jest/globals";
 import type { Bounds } from "../src/bounds.ts";
 import { createTunnel } from "../src/core-tunnel.ts";
+import { forwardBounds } from "../src/http/forward.ts";
 import { frontBounds } from "../src/http/front.ts";
 import {
   type CloseOptions,
@@ -255,6 +256,7 @@ describe("the bounds", () => {
     ["backoff.ts", backoffBounds],
     ["tunnel-set.ts", setBounds],
     ["http/front.ts", frontBounds],
+    ["http/forward.ts", forwardBounds],
   ];
 
   it.each(

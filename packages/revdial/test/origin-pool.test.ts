@@ -1,10 +1,12 @@
 /** Which connections to an origin are kept, for how long, and which is used next. */
+
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "@jest/globals";
 import type { ConnectionUser } from "../src/http/origin-connection.ts";
+import { authority } from "../src/http/origin-target.ts";
 import type { Clock } from "../src/index.ts";
 import { type Asking, asking } from "./origin-support.ts";
 import { ok } from "./raw-http.ts";
@@ -193,5 +195,16 @@ describe("a connection after 1,000 exchanges", () => {
       return alive() < 10;
     });
     expect(replies).toHaveLength(1000);
+  });
+});
+
+describe("what an origin hears as Host", () => {
+  it.each([
+    [{ host: "localhost", port: 80 }, "localhost:80"],
+    [{ host: "127.0.0.1", port: 8080 }, "127.0.0.1:8080"],
+    [{ host: "::1", port: 8080 }, "[::1]:8080"],
+    [{ socketPath: "/run/web.sock" }, "localhost"],
+  ])("of %j is %s", (target, host) => {
+    expect(authority(target)).toBe(host);
   });
 });

@@ -3,24 +3,34 @@
  * socket of this host. A server that cannot be reached, hangs or breaks off costs its own exchange and nothing else.
  */
 import { connect } from "node:net";
+import { type Bounds, checkNumbers, TIMER_MS_MAX } from "../bounds.ts";
+import { checkObject } from "../checks.ts";
 import type { Reply, RequestHandler } from "../tunnel.ts";
 import { joinSockets } from "./join.ts";
 import { forwardExchange } from "./origin-exchange.ts";
 import { OriginPool } from "./origin-pool.ts";
-import { type ForwardTarget, pathOrPort, unreachable } from "./origin-target.ts";
+import { checkTarget, type ForwardTarget, pathOrPort, unreachable } from "./origin-target.ts";
 
 export interface ForwardOptions {
-  /** Milliseconds until the target has taken the connection. Default 5,000. */
+  /** Milliseconds until the target has taken the connection. Default 5,000, from 1 to 2,147,483,647. */
   connectTimeoutMs?: number;
-  /** Connections kept open for later requests while nobody uses them. Default 64. */
+  /** Connections kept open for later requests while nobody uses them. Default 64, from 0 to 65,536. */
   idleConnectionsMax?: number;
 }
 
+export const forwardBounds: Readonly<Record<keyof ForwardOptions, Bounds>> = {
+  connectTimeoutMs: [1, TIMER_MS_MAX],
+  idleConnectionsMax: [0, 65_536],
+};
+
 /**
  * Forwards requests as HTTP/1.1, upgrades as upgrades, and plain byte streams as TCP. A request without a body whose method may be
- * repeated is sent once more when the kept connection that took it has died unanswered.
+ * repeated is sent once more when the kept connection that took it has died unanswered. Error: ARGUMENT.
  */
 export function forwardTo(target: ForwardTarget, options: ForwardOptions = {}): RequestHandler {
+  checkTarget(target);
+  checkObject(options);
+  checkNumbers(options, forwardBounds);
   const { connectTimeoutMs = 5000, idleConnectionsMax = 64 } = options;
   const pool = new OriginPool({ target, connectTimeoutMs, idleConnectionsMax });
   return (request, reply) => {

@@ -43,9 +43,11 @@ export function cutAnswers(connection: Duplex): void {
 /** Status for a failure on the way to the backend. */
 function statusOf(error: Error): number {
   if (!(error instanceof RevdialError)) return 502;
-  if (error.code === "DEADLINE") return 504;
-  if (error.code === "HEAD_INVALID") return 400;
-  if (error.code === "HEAD_TOO_LARGE") return 431;
+  // What of the client's own words could not go on ends the exchange as given up here, with the reason behind it.
+  const { code } = error.code === "CANCELLED" && error.cause instanceof RevdialError ? error.cause : error;
+  if (code === "DEADLINE") return 504;
+  if (code === "HEAD_INVALID") return 400;
+  if (code === "HEAD_TOO_LARGE") return 431;
   return error.sent === "not-sent" ? 503 : 502;
 }
 

@@ -45,7 +45,10 @@ export function malformed(detail: string): AnswerError {
 }
 
 const SPACE = 0x20;
-const versionOf: Readonly<Record<string, 0 | 1>> = { "HTTP/1.0 ": 0, "HTTP/1.1 ": 1 };
+const versionOf: ReadonlyMap<string, 0 | 1> = new Map([
+  ["HTTP/1.0 ", 0],
+  ["HTTP/1.1 ", 1],
+]);
 
 /**
  * `text` is the head without the empty line that ends it. Error: AnswerError.
@@ -53,7 +56,7 @@ const versionOf: Readonly<Record<string, 0 | 1>> = { "HTTP/1.0 ": 0, "HTTP/1.1 "
 export function parseHead(text: string): AnswerHead {
   const lineEnd = text.indexOf("\r\n");
   const end = lineEnd < 0 ? text.length : lineEnd;
-  const minor = versionOf[text.slice(0, 9)];
+  const minor = versionOf.get(text.slice(0, 9));
   if (minor === undefined) throw malformed("does not speak HTTP/1.1");
   const status = statusAt(text, 9, end);
   const fields = lineEnd < 0 ? [] : parseFields(text, lineEnd + 2);

@@ -227,6 +227,7 @@ const chunks = (text: string) => `${chunked}${text}`;
 const illegal: [what: string, said: string, asked?: Asked][] = [
   ["no answer but an empty line", `\r\n${sized}`],
   ["HTTP/0.9", "hello\r\n\r\n"],
+  ["a name that every object has where its version belongs", "__proto__200 OK\r\n\r\n"],
   ["HTTP/1.2", "HTTP/1.2 200 OK\r\n\r\n"],
   ["HTTP/2.0", "HTTP/2.0 200 OK\r\n\r\n"],
   ["http in lower case", "http/1.1 200 OK\r\n\r\n"],
