@@ -1,4 +1,4 @@
-/** Process: a Wolf with a full host's lobbies that answers at once, so that what is measured is the agent. */
+/** Process: a Wolf with one lobby, or a full host's, that answers at once, so that what is measured is the agent. */
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { serveCalls } from "./process.ts";
@@ -28,9 +28,9 @@ const lobby = (at: number) => ({
   },
   connected_sessions: ["10594003729173467913"],
 });
-const list = reply(
-  JSON.stringify({ success: true, lobbies: Array.from({ length: LOBBIES }, (_, at) => lobby(at)) }),
-);
+const listOf = (length: number) =>
+  reply(JSON.stringify({ success: true, lobbies: Array.from({ length }, (_, at) => lobby(at)) }));
+let list = listOf(1);
 const created = reply('{"success":true,"lobby_id":"136a065d-a12f-4297-a211-16842d5d7103"}');
 
 const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -45,6 +45,9 @@ const server = createServer({ allowHalfOpen: true }, (socket) => {
 });
 
 serveCalls({
+  fill: (full: boolean) => {
+    list = listOf(full ? LOBBIES : 1);
+  },
   /** A Unix socket, as Wolf's own is. */
   listen: async (socketPath: string) => {
     server.listen({ path: socketPath, backlog: 4096 });
