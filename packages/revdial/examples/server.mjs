@@ -49,18 +49,22 @@ server.on("upgrade", (request, socket, head) => {
     const tunnel = acceptTunnel(webSocket, { agent: "example-server/1" });
     // No `deadlineMs`: event streams may last.
     const front = httpFront(tunnel.dispatcher("web"));
-    // One agent of a name: an older one is told that it has been replaced, and finishes what is in flight.
-    const older = agents.get(name)?.tunnel;
-    agents.set(name, { front, tunnel });
     tunnels.add(tunnel);
-    console.log(`${name} is connected`);
-    void older?.close({ code: "REPLACED", reason: `another ${name} has connected` });
-    tunnel.closed.then(({ code }) => {
-      tunnels.delete(tunnel);
-      // Its successor may have come before it was known to be gone.
-      if (agents.get(name)?.tunnel === tunnel) agents.delete(name);
-      console.log(`${name} is gone: ${code}`);
-    });
+    void tunnel.closed.then(() => tunnels.delete(tunnel));
+    // Until it has answered it may be nobody, and one that works must not end for it.
+    const connected = () => {
+      // One agent of a name: an older one is told that it has been replaced, and finishes what is in flight.
+      const older = agents.get(name)?.tunnel;
+      agents.set(name, { front, tunnel });
+      console.log(`${name} is connected`);
+      void older?.close({ code: "REPLACED", reason: `another ${name} has connected` });
+      void tunnel.closed.then(({ code }) => {
+        // Its successor may have come before it was known to be gone.
+        if (agents.get(name)?.tunnel === tunnel) agents.delete(name);
+        console.log(`${name} is gone: ${code}`);
+      });
+    };
+    tunnel.reached.then(connected, ({ code }) => console.log(`${name} did not connect: ${code}`));
   });
 });
 

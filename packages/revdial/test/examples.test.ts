@@ -5,6 +5,7 @@ import { type AddressInfo, connect } from "node:net";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "@jest/globals";
+import { WebSocket } from "ws";
 
 const running: ChildProcess[] = [];
 const servers: Server[] = [];
@@ -130,6 +131,28 @@ describe("the examples", () => {
     await gone;
     expect(newer.child.exitCode).toBeNull();
     expect(await (await fetch(`${base}/home/a`)).text()).toBe("newer /a");
+  });
+
+  it("keep the agent that works when another of its name is upgraded and says nothing", async () => {
+    const { base, port, server, agent } = await pair();
+    const silent = new WebSocket(`ws://127.0.0.1:${port}/connect/home`, "revdial.v3", {
+      headers: { authorization: "Bearer secret" },
+    });
+    await once(silent, "open");
+    for (let n = 0; n < 5; n += 1) expect(await (await fetch(`${base}/home/a`)).text()).toBe("page /a");
+    const draining = server.line(/^draining/);
+    const agentEnds = once(agent, "exit");
+    // It never was the agent, so its end is none of the agent's; the server's own end is for both.
+    const closed = once(silent, "close");
+    silent.terminate();
+    await closed;
+    expect(await (await fetch(`${base}/home/b`)).text()).toBe("page /b");
+    expect(agent.exitCode).toBeNull();
+    server.child.kill("SIGINT");
+    expect(await draining).toMatch(/^draining [12] tunnels, /);
+    expect(await once(server.child, "exit")).toEqual([0, null]);
+    agent.kill("SIGINT");
+    await agentEnds;
   });
 
   it("say that the server drains, and end at a second SIGINT though a stream is open", async () => {
