@@ -81,6 +81,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   private closeReason: string | undefined;
   private over: TunnelEnd | undefined;
   private transportGone = false;
+  private deafPeer = false;
 
   constructor(transport: Transport, dialled: boolean, options: TunnelOptions) {
     super();
@@ -100,6 +101,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
       message: (message) => this.contain(() => this.input(this.observer.received(message))),
       text: () => this.contain(() => this.input({ do: "text" })),
       foreign: (reason) => this.finishTunnel({ code: "PROTOCOL_VERSION", reason }, 1002),
+      deaf: (reason) => this.contain(() => this.peerDeaf(reason)),
       drain: () => this.contain(() => this.flush()),
       closed: (reason) => this.transportClosed(reason),
     });
@@ -108,7 +110,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   }
 
   get draining(): boolean {
-    return this.core.draining || this.over !== undefined;
+    return this.core.draining || this.deafPeer || this.over !== undefined;
   }
 
   get load(): number {
@@ -146,6 +148,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   /** Opens a channel of ours; its number. Errors, all not sent: CLOSED, DRAINING, REFUSED, and the codec's. */
   open(head: OpenHead, ended: boolean, end: ChannelEnd): number {
     if (this.over) throw new RevdialError("CLOSED", `the tunnel has ended: ${this.over.code}`);
+    if (this.deafPeer) throw new RevdialError("DRAINING", "the peer takes nothing any more");
     const channel = this.core.claimChannel();
     this.input({ do: "open", channel, head, end: ended });
     this.ends.set(channel, end);
@@ -188,11 +191,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   }
 
   handled(channel: number): void {
-    try {
-      this.input({ do: "handled", channel });
-    } catch (error) {
-      this.broken(error); // Nobody waits for the handler's end.
-    }
+    this.contain(() => this.input({ do: "handled", channel })); // Nobody waits for the handler's end.
   }
 
   serve(handler: RequestHandler): void {
@@ -203,7 +202,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
 
   notify(type: string, payload: Uint8Array): boolean {
     checkNotice(type, payload);
-    if (this.over) return false;
+    if (this.over || this.deafPeer) return false;
     try {
       this.input({ do: "notice", notice: type, payload });
       return true;
@@ -303,8 +302,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
       case "ready":
         this.peer = effect.peer;
         this.milestones.ready.resolve();
-        this.observer.ready();
-        return;
+        return this.observer.ready();
       case "incoming":
         return this.incoming(effect.channel, effect.head, effect.end);
       case "interim":
@@ -327,8 +325,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
         return this.notices.deliver(effect.notice, effect.payload);
       case "goaway":
         this.peerGoaway = goawayEnd(effect);
-        this.milestones.goingAway.resolve(this.peerGoaway);
-        return;
+        return this.milestones.goingAway.resolve(this.peerGoaway);
       case "leaving":
         return this.milestones.goingAway.resolve({ code: "CLOSED", reason: effect.reason });
       case "rtt":
@@ -368,6 +365,16 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     const orderly = this.peerGoaway !== undefined || (this.core.draining && this.core.size.live === 0);
     this.finishTunnel(orderly ? this.orderlyEnd(reason) : { code: "TRANSPORT_LOST", reason }, undefined);
     this.milestones.closed.resolve(this.over as TunnelEnd);
+  }
+
+  /** What has not left never will. What has may be answered yet, and the peer may say why: that is heard until the end. */
+  private peerDeaf(reason: string): void {
+    this.deafPeer = true;
+    const end: TunnelEnd = { code: "TRANSPORT_LOST", reason };
+    this.milestones.goingAway.resolve(end);
+    const unsent = this.ends.keys().filter((channel) => this.core.fateOf(channel) === "not-sent");
+    for (const channel of unsent) this.ends.finishGuarded(channel, { ...end, sent: "not-sent" }, undefined);
+    for (const channel of unsent) this.reset(channel, "CANCELLED", reason);
   }
 
   /** The one way a tunnel ends: every promise settles, every timer stops, the transport is closed in bounded time. */

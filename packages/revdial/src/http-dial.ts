@@ -115,6 +115,7 @@ class HttpDialTransport extends Summary implements Transport {
   #current: http.ClientRequest | undefined;
   private timer: Timer | undefined;
   private closing = false;
+  private deaf = false;
   private lost = false;
 
   constructor(
@@ -154,6 +155,7 @@ class HttpDialTransport extends Summary implements Transport {
 
   close(code: number, reason: string): void {
     if (this.closing) return;
+    if (this.deaf) return this.terminate();
     this.enqueue(closeRecord(code, reason));
     this.closing = true;
   }
@@ -168,7 +170,7 @@ class HttpDialTransport extends Summary implements Transport {
   }
 
   private enqueue(bytes: Uint8Array): void {
-    if (this.lost) return;
+    if (this.lost || this.deaf) return;
     this.pending.push(bytes);
     this.queuedBytes += bytes.byteLength;
     this.pump();
@@ -245,7 +247,12 @@ class HttpDialTransport extends Summary implements Transport {
 
   /** The acceptor knows this tunnel no more. Why, it says downwards: another way, which may be the slower one. */
   private hearOut(): void {
-    this.timer = this.clock.setTimer(HEAR_OUT_MS, () => this.closed("a POST was answered with status 404"));
+    const reason = "a POST was answered with status 404";
+    this.timer = this.clock.setTimer(HEAR_OUT_MS, () => this.closed(reason));
+    this.deaf = true;
+    this.pending = [];
+    this.queuedBytes = 0;
+    this.events?.deaf(reason);
   }
 
   private closed(reason: string): void {

@@ -11,6 +11,8 @@ export interface TransportEvents {
   text(): void;
   /** The peer does not speak this protocol: the subprotocol is another one. */
   foreign(reason: string): void;
+  /** The peer takes nothing any more; what it has said may still be on its way, until `closed`. */
+  deaf(reason: string): void;
   /** Fewer bytes are waiting than before. */
   drain(): void;
   /** Called exactly once, also after `terminate`. */

@@ -172,8 +172,8 @@ export interface Tunnel {
   /** HELLOs are exchanged; rejects with the RevdialError that prevented it. */
   readonly ready: Promise<void>;
   /**
-   * Resolves when no new requests are taken: a GOAWAY was sent or received (`retryAfterMs`: the peer's wish), or the tunnel
-   * has ended. Who needs another tunnel need not wait for `closed`. Never rejects.
+   * Resolves when no new requests are taken: a GOAWAY was sent or received (`retryAfterMs`: the peer's wish), the peer takes
+   * nothing any more (TRANSPORT_LOST; `closed` may know why), or the tunnel has ended. Who needs another tunnel need not wait for `closed`. Never rejects.
    */
   readonly goingAway: Promise<TunnelEnd>;
   /** The peer has answered a ping, so the path carries both ways; `ready` says that of one. Rejects as `ready` does. */
@@ -182,7 +182,7 @@ export interface Tunnel {
   readonly closed: Promise<TunnelEnd>;
   /** Last measured round trip in milliseconds. */
   readonly rttMs: number | undefined;
-  /** A GOAWAY was sent or received: no new requests. */
+  /** No new requests: a GOAWAY was sent or received, the peer takes nothing any more, or the tunnel has ended. */
   readonly draining: boolean;
   /** Channels in use, of both sides. */
   readonly load: number;

@@ -219,7 +219,7 @@ type Ask = (request: TunnelRequest) => ReturnType<TunnelPair["right"]["request"]
 function lonely(clock: ManualClock): Pick<World, "left" | "right" | "link"> {
   const link = memoryTransportPair();
   const nothing = () => undefined;
-  const deaf = { bytes: nothing, message: nothing, text: nothing, foreign: nothing };
+  const deaf = { bytes: nothing, message: nothing, text: nothing, foreign: nothing, deaf: nothing };
   link.left.start({ ...deaf, drain: nothing, closed: nothing });
   return { link, right: createTunnel(link.right, false, { clock }) };
 }

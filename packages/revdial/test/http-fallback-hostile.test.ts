@@ -3,7 +3,14 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { createHttpAcceptor, dialTunnel, type Tunnel } from "../src/index.ts";
+import {
+  createHttpAcceptor,
+  createTunnelSet,
+  type DialOptions,
+  dialTunnel,
+  type RevdialError,
+  type Tunnel,
+} from "../src/index.ts";
 import { ManualClock } from "../src/testing/index.ts";
 import { hello, write } from "./cores.ts";
 import { listen, stopServer } from "./gateway.ts";
@@ -255,8 +262,9 @@ describe("a dialler over HTTP", () => {
   });
 
   /** A tunnel whose acceptor forgets it; resolves when the dialler has heard so from its next POST. */
-  async function forgotten(clock?: ManualClock) {
+  async function forgotten(options: DialOptions = {}, meanwhile = async (_tunnel: Tunnel) => {}) {
     const heard = signal();
+    const busy = signal();
     const acceptor = createHttpAcceptor();
     let there = true;
     let accepted: Tunnel | undefined;
@@ -266,13 +274,17 @@ describe("a dialler over HTTP", () => {
       else {
         // The dialler leaves a connection on which it heard no.
         incoming.resume().socket.once("close", () => heard.give());
-        response.writeHead(404).end();
+        void busy.seen.then(() => response.writeHead(404).end());
       }
     });
-    const tunnel = await dialTunnel(await listen(server), { transport: "http", ...(clock && { clock }) });
+    const tunnel = await dialTunnel(await listen(server), { ...options, transport: "http" });
     await accepted?.ready;
     there = false;
-    tunnel.notify("news", Buffer.from("x"));
+    tunnel.notify("news", Buffer.alloc(16 * 1024));
+    // The POST is on its way after this turn.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    await meanwhile(tunnel);
+    busy.give();
     await heard.seen;
     const stop = async () => {
       acceptor.close();
@@ -291,11 +303,89 @@ describe("a dialler over HTTP", () => {
 
   it("ends 5 s after a POST was answered with 404 when nothing comes downwards", async () => {
     const clock = new ManualClock();
-    const { tunnel, stop } = await forgotten(clock);
+    const { tunnel, stop } = await forgotten({ clock });
+    const ended = signal();
+    void tunnel.closed.then(() => ended.give());
     await clock.advance(4999);
-    expect(tunnel.draining).toBe(false);
+    expect(await Promise.race([ended.seen.then(() => "ended"), "hears"])).toBe("hears");
     await clock.advance(1);
     expect((await tunnel.closed).code).toBe("TRANSPORT_LOST");
+    expect(clock.pending).toBe(0);
+    await stop();
+  });
+
+  it("takes no new request from the moment of the 404, and says so", async () => {
+    const { tunnel, stop } = await forgotten();
+    expect(await tunnel.goingAway).toMatchObject({ code: "TRANSPORT_LOST" });
+    expect([tunnel.draining, tunnel.notify("news", Buffer.from("x"))]).toEqual([true, false]);
+    expect(await failure(tunnel.request({ service: "a", method: "GET", path: "/" }))).toMatchObject({
+      code: "DRAINING",
+      sent: "not-sent",
+    });
+    await stop();
+  });
+
+  it("fails what has not left at once, as not sent", async () => {
+    const asked: Promise<RevdialError>[] = [];
+    const options = { clock: new ManualClock(), limits: { socketQueueBytes: 16 * 1024 } };
+    const { tunnel, accepted, stop } = await forgotten(options, async (young) => {
+      const ask = () => asked.push(failure(young.request({ service: "a", method: "GET", path: "/" })));
+      ask();
+      ask();
+    });
+    for (const error of asked)
+      expect(await error).toMatchObject({ code: "TRANSPORT_LOST", sent: "not-sent" });
+    expect(tunnel.load).toBe(0);
+    accepted.destroy();
+    await stop();
+  });
+
+  it("still hears the answers to what has left", async () => {
+    const answer = signal();
+    const acceptor = createHttpAcceptor();
+    let there = true;
+    const server = createServer((incoming, response) => {
+      if (acceptor.kindOf(incoming) === "open")
+        acceptor.open(incoming, response)?.serve(async () => {
+          await answer.seen;
+          return { status: 204 };
+        });
+      else if (there) acceptor.receive(incoming, response);
+      else response.writeHead(404).end();
+    });
+    const tunnel = await dialTunnel(await listen(server), { transport: "http" });
+    const asked = tunnel.request({ service: "a", method: "GET", path: "/" });
+    await tunnel.reached; // The ping went after the request.
+    there = false;
+    tunnel.notify("news", Buffer.from("x"));
+    await tunnel.goingAway;
+    answer.give();
+    expect((await asked).status).toBe(204);
+    tunnel.destroy();
+    await tunnel.closed;
+    acceptor.close();
+    await stopServer(server);
+  });
+
+  it("costs a set no request but those that had left: the other members are asked at once", async () => {
+    const other = await httpGateway({}, {}, (tunnel) => tunnel.serve(() => ({ status: 204 })));
+    const { tunnel, stop } = await forgotten();
+    const set = createTunnelSet();
+    set.add(tunnel);
+    set.add(await dialTunnel(other.url, { transport: "http" }));
+    await set.ready;
+    for (let n = 0; n < 20; n += 1)
+      expect((await set.request({ service: "a", method: "GET", path: "/" })).status).toBe(204);
+    set.destroy();
+    await set.closed;
+    await stop();
+    await other.stop();
+  });
+
+  it("ends at once when it is closed by its own side after that", async () => {
+    const clock = new ManualClock();
+    const { tunnel, stop } = await forgotten({ clock });
+    expect(await tunnel.close({ reason: "enough" })).toMatchObject({ code: "CLOSED", reason: "enough" });
     expect(clock.pending).toBe(0);
     await stop();
   });
