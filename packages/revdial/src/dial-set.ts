@@ -57,12 +57,12 @@ interface SlotOptions {
   slot: number;
 }
 
-/** Dial, stay up, wait, again. It holds two tunnels at most: one that drains and the one in its place. */
+/** Dial, stay up, wait, again. */
 class Slot {
   private readonly given: SlotOptions;
   private readonly clock: Clock;
-  /** What drains. */
-  private old: Tunnel | undefined;
+  /** Those that have not ended, two at most: one that drains, or has been moved from, and the one in its place. */
+  private readonly open = new Set<Tunnel>();
 
   constructor(given: SlotOptions) {
     this.given = given;
@@ -74,12 +74,10 @@ class Slot {
     let failures = 0;
     while (!signal.aborted) {
       let error: RevdialError;
-      let newest: Tunnel | undefined;
       try {
         const dialled = await this.dial(signal);
         if (signal.aborted) return dialled.destroy();
         const stayed = await this.stay(dialled);
-        newest = stayed.tunnel;
         if (stayed.forMs >= STABLE_MS) failures = 0;
         error = errorOf(stayed.end);
       } catch (thrown) {
@@ -93,10 +91,13 @@ class Slot {
       const delayMs = backoffMs(failures, this.dice(), options, error);
       this.tell(() => options.onDown?.(error, this.given.slot));
       await pause(delayMs, this.clock, signal);
-      if (newest === undefined) continue;
-      await this.old?.closed;
-      this.old = newest;
+      await this.room();
     }
+  }
+
+  /** Until one more tunnel may be dialled. */
+  private async room(): Promise<void> {
+    while (this.open.size > 1) await Promise.race([...this.open].map(({ closed }) => closed));
   }
 
   private dial(signal: AbortSignal, transport = this.given.options.transport): Promise<Tunnel> {
@@ -106,26 +107,23 @@ class Slot {
   }
 
   /** Until nothing here takes requests any more: what was dialled over HTTP goes on over a WebSocket once one gets through. */
-  private async stay(dialled: Tunnel): Promise<{ tunnel: Tunnel; end: TunnelEnd; forMs: number }> {
+  private async stay(dialled: Tunnel): Promise<{ end: TunnelEnd; forMs: number }> {
     let tunnel = dialled;
     let upAt = this.join(tunnel);
     for (;;) {
       const next = await this.movedBack(tunnel);
       if (next !== undefined) {
-        this.old = tunnel;
         tunnel = next;
         upAt = this.join(tunnel);
         continue;
       }
       const end = await tunnel.goingAway;
-      const { old } = this;
+      const other = [...this.open].find(({ draining }) => !draining);
       const { options, signal, slot } = this.given;
-      if (old === undefined || old.draining || signal.aborted)
-        return { tunnel, end, forMs: this.clock.now() - upAt };
+      if (other === undefined || signal.aborted) return { end, forMs: this.clock.now() - upAt };
       // The server ended the new one without taking it over: it still has the one over HTTP.
       this.tell(() => options.onDown?.(errorOf(end), slot));
-      this.old = undefined;
-      tunnel = old;
+      tunnel = other;
     }
   }
 
@@ -133,7 +131,7 @@ class Slot {
   private async movedBack(tunnel: Tunnel): Promise<Tunnel | undefined> {
     const { options, signal } = this.given;
     if (options.transport !== "auto" || tunnel.transport !== "http") return undefined;
-    await Promise.race([this.old?.closed, tunnel.goingAway]);
+    await Promise.race([this.room(), tunnel.goingAway]);
     return moveBack({
       tunnel,
       signal,
@@ -147,6 +145,8 @@ class Slot {
   private join(tunnel: Tunnel): number {
     const { set, options, slot } = this.given;
     set.add(tunnel, { served: true });
+    this.open.add(tunnel);
+    void tunnel.closed.then(() => this.open.delete(tunnel));
     this.tell(() => options.onMember?.(tunnel, slot));
     return this.clock.now();
   }

@@ -69,8 +69,8 @@ async function dialReached(dial: MoveBackOptions["dial"], signal: AbortSignal): 
 
 /**
  * The acceptor ends the old tunnel when it has taken the new one over. Only it knows when: ended from here, and too early,
- * its requests would find neither. One that leaves it to us finds it ended after `handoverMs`; not one that ended the new
- * tunnel instead, and still has the old one.
+ * its requests would find neither. One that leaves it to us finds it ended after `handoverMs`; not one that ends the new
+ * tunnel instead, be it with a stream in flight, and still has the old one.
  */
 async function retire(
   old: Tunnel,
@@ -82,6 +82,6 @@ async function retire(
     handoverMs,
     () => void old.close({ code: "REPLACED", reason: "moved back to a WebSocket", drainMs }),
   );
-  await Promise.race([old.closed, young.closed]);
+  await Promise.race([old.closed, young.goingAway.then(() => (old.draining ? old.closed : undefined))]);
   timer.cancel();
 }

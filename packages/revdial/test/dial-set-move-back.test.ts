@@ -1,7 +1,7 @@
 /** A set whose members had to fall back to HTTP: they go on over WebSockets as soon as those get through. */
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { type DialSetOptions, dialTunnelSet, type Tunnel, type TunnelSet } from "../src/index.ts";
-import { type BadProxy, badProxy } from "../src/testing/index.ts";
+import { type DialSetOptions, dialTunnel, dialTunnelSet, type Tunnel, type TunnelSet } from "../src/index.ts";
+import { type BadProxy, badProxy, ManualClock } from "../src/testing/index.ts";
 import { type HttpGateway, httpGateway } from "./http-gateway.ts";
 import { failure, get, signal, until, untilAborted } from "./support.ts";
 
@@ -100,6 +100,53 @@ describe("a set over HTTP", () => {
     proxy.modes.upgrade = "pass";
     await until(() => ups.length === 3);
     expect(ups.at(-1)).toEqual({ transport: "websocket", slot: 0 });
+  });
+
+  it("stays on HTTP where the server ends the WebSocket with a stream in flight, and holds no third tunnel", async () => {
+    const clock = new ManualClock();
+    await fallenBack({
+      connections: 1,
+      clock,
+      // The tunnels live by real time.
+      dial: (url, { clock: _clock, ...options }) => dialTunnel(url, options),
+    });
+    proxy.modes.upgrade = "pass";
+    await clock.advance(1);
+    await until(() => ups.length === 2);
+    const [old, young] = set.members as [Tunnel, Tunnel];
+    const inFlight = failure(young.request(get("/hold")));
+    await until(() => server.tunnels[1]?.load === 1);
+    void server.tunnels[1]?.close({ drainMs: 60_000 });
+    await until(() => downs.length === 1);
+    await clock.advance(600_000);
+    expect([old.draining, young.draining]).toEqual([false, true]);
+    expect((await set.request(get("/"))).status).toBe(204);
+    expect({ downs, upgrades: proxy.upgrades }).toEqual({ downs: ["DRAINING 0"], upgrades: 2 });
+    server.tunnels[1]?.destroy();
+    await inFlight;
+    await until(() => clock.pending === 1);
+    await clock.advance(1);
+    await until(() => ups.length === 3);
+    expect(ups.at(-1)).toEqual({ transport: "websocket", slot: 0 });
+    await until(() => clock.pending === 1);
+    await clock.advance(10_000);
+    expect(old.draining).toBe(true);
+  });
+
+  it("dials anew when the WebSocket is lost while the tunnel over HTTP still drains", async () => {
+    await fallenBack({ connections: 1 });
+    const [old] = server.tunnels as [Tunnel];
+    const inFlight = failure(set.request(get("/hold")));
+    proxy.modes.upgrade = "pass";
+    await until(() => ups.length === 2);
+    void old.close({ code: "REPLACED", drainMs: 60_000 });
+    await until(() => set.members.some(({ draining }) => draining));
+    server.tunnels[1]?.destroy();
+    await until(() => ups.length === 3);
+    expect(transports()).toEqual(["http", "websocket"]);
+    expect((await set.request(get("/"))).status).toBe(204);
+    old.destroy();
+    await inFlight;
   });
 
   it("dials anew at once when its server drains, however long the next try of a WebSocket is away", async () => {

@@ -212,6 +212,45 @@ describe("a member that drains", () => {
     await inFlight;
   });
 
+  it("does not keep its slot from dialling when its replacement is lost", async () => {
+    const { clock, servers, set, told, stop } = await keptUp();
+    await clock.advance(10_000);
+    const inFlight = failure(set.request(get("/hold")));
+    await clock.advance(0);
+    void servers[0]?.close({ drainMs: 3_600_000 });
+    await clock.advance(0);
+    await clock.advance(250);
+    for (let round = 2; round < 5; round += 1) {
+      expect(servers).toHaveLength(round);
+      servers[round - 1]?.destroy();
+      await clock.advance(30_000);
+      expect((await set.request(get("/"))).status).toBe(204);
+      expect(set.members.map(({ draining }) => draining)).toEqual([true, false]);
+    }
+    expect(told.filter((what) => what === "up 0")).toHaveLength(5);
+    await stop();
+    await inFlight;
+  });
+
+  it("may end before the one in its place: then that is the one which drains", async () => {
+    const { clock, servers, set, stop } = await keptUp();
+    await clock.advance(10_000);
+    const held: Promise<unknown>[] = [];
+    for (const server of [0, 1]) {
+      held.push(failure(set.request(get("/hold"))));
+      await clock.advance(0);
+      void servers[server]?.close({ drainMs: 3_600_000 });
+      await clock.advance(30_000);
+    }
+    expect(servers).toHaveLength(2);
+    servers[1]?.destroy();
+    await clock.advance(30_000);
+    expect(servers).toHaveLength(3);
+    expect(set.members.map(({ draining }) => draining)).toEqual([true, false]);
+    await stop();
+    await Promise.all(held);
+  });
+
   it("is the only one its slot holds beside the newest, however often the server drains", async () => {
     const { clock, servers, set, stop } = await keptUp({ connections: 2 });
     await clock.advance(10_000);

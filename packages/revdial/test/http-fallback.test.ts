@@ -285,6 +285,34 @@ describe("moving back", () => {
     expect((await first.request(get("/"))).status).toBe(204);
   });
 
+  it.each([false, true])(
+    "leaves the old tunnel alone when the acceptor sends the new one away with a stream in flight; ended the old: %s",
+    async (oldEnded) => {
+      const { through, old, clock } = await overHttp();
+      const hold = () => new Promise<never>(() => undefined);
+      const [first, path] = [accepted(), { service: "a", method: "GET", path: "/" }];
+      old.serve(hold);
+      const moved = moveBack({ dial: redial(through), tunnel: old, clock });
+      through.modes.upgrade = "pass";
+      await clock.advance(60_000);
+      const young = (await moved) as Tunnel;
+      young.serve(hold);
+      const held = [first, accepted()].map((tunnel) => failure(tunnel.request(path)));
+      await until(() => old.load === 1 && young.load === 1);
+      if (oldEnded) void first.close({ code: "REPLACED" });
+      await until(() => old.draining === oldEnded);
+      void accepted().close();
+      await young.goingAway;
+      await clock.advance(0);
+      // What the acceptor has ended is still given a bound.
+      expect(clock.pending).toBe(oldEnded ? 1 : 0);
+      await clock.advance(10_000);
+      expect([old.draining, young.draining, clock.pending]).toEqual([oldEnded, true, 0]);
+      for (const tunnel of [old, young]) tunnel.destroy();
+      await Promise.all(held);
+    },
+  );
+
   it("takes over when the acceptor has ended the old tunnel before the new one is known to be up", async () => {
     const { through, old, clock } = await overHttp();
     const late = signal();
