@@ -30,7 +30,10 @@ export interface DialSetOptions
   dial?: (url: string | URL, options: DialOptions) => Promise<Tunnel>;
   /** A tunnel of this slot, from 0, is up. */
   onMember?: (tunnel: Tunnel, slot: number) => void;
-  /** A dial of this slot failed, or its tunnel goes away or has ended (told once); it will be dialled again. */
+  /**
+   * A dial of this slot failed, or its tunnel goes away or has ended (told once); it will be dialled again. Not after an ARGUMENT
+   * of `dialTunnel`, which would be its answer for ever.
+   */
   onDown?: (error: RevdialError, slot: number) => void;
 }
 
@@ -74,9 +77,11 @@ class Slot {
     let failures = 0;
     while (!signal.aborted) {
       let error: RevdialError;
+      let up = false;
       try {
         const dialled = await this.dial(signal);
         if (signal.aborted) return dialled.destroy();
+        up = true;
         const stayed = await this.stay(dialled);
         if (stayed.forMs >= STABLE_MS) failures = 0;
         error = errorOf(stayed.end);
@@ -90,6 +95,7 @@ class Slot {
       failures += 1;
       const delayMs = backoffMs(failures, this.dice(), options, error);
       this.tell(() => options.onDown?.(error, this.given.slot));
+      if (!up && error.code === "ARGUMENT" && options.dial === undefined) return;
       await pause(delayMs, this.clock, signal);
       await this.room();
     }

@@ -103,6 +103,7 @@ export function dialTarget(url: string | URL, { headers = {} }: DialOptions): UR
   const target = URL.canParse(String(url)) ? new URL(url) : undefined;
   if (target?.protocol !== "ws:" && target?.protocol !== "wss:")
     throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
+  if (target.hash !== "") throw new RevdialError("ARGUMENT", "the URL has a fragment"); // RFC 6455 section 3.
   try {
     if (Symbol.iterator in headers) throw new TypeError("the headers are an object: name to value");
     for (const [name, value] of Object.entries(headers)) {

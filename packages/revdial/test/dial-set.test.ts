@@ -5,7 +5,7 @@ import { type DialSetOptions, dialTunnelSet } from "../src/dial-set.ts";
 import { RevdialError, type Tunnel } from "../src/index.ts";
 import { ManualClock, tunnelPair } from "../src/testing/index.ts";
 import { gateway, stopServer } from "./gateway.ts";
-import { failure, get, signal, untilAborted } from "./support.ts";
+import { failure, get, signal, until, untilAborted } from "./support.ts";
 
 const limits = { backoffMinMs: 250, backoffMaxMs: 30_000 };
 const refused = (status: number, retryAfterMs = 0) =>
@@ -45,6 +45,7 @@ describe("dialTunnelSet", () => {
   it.each<[string, string, object]>([
     ["a URL that is none", "nonsense", {}],
     ["a URL of another kind", "http://127.0.0.1/", {}],
+    ["a URL with a fragment", "ws://127.0.0.1:9/#a", {}],
     ["a transport that does not exist", "ws://127.0.0.1:9/", { transport: "tcp" }],
     ["a header that cannot be sent", "ws://127.0.0.1:9/", { headers: { authorization: "a\r\nx: y" } }],
     ["a header whose name is none", "ws://127.0.0.1:9/", { headers: { "a b": "c" } }],
@@ -60,6 +61,47 @@ describe("dialTunnelSet", () => {
     expect(() => dialTunnelSet("ws://127.0.0.1:9/", options as never)).toThrow(
       expect.objectContaining({ code: "ARGUMENT" }),
     );
+  });
+
+  it.each(["websocket", "http"] as const)(
+    "dials no more over %s, and says so once, when its options have become impossible",
+    async (transport) => {
+      const clock = new ManualClock();
+      const headers: Record<string, string> = {};
+      const told: string[] = [];
+      const set = dialTunnelSet("ws://127.0.0.1:9/", {
+        connections: 1,
+        clock,
+        transport,
+        headers,
+        onDown: ({ code }) => {
+          told.push(code);
+          headers.authorization = "a\r\nx: y";
+        },
+      });
+      await until(() => told.length === 1);
+      await clock.advance(3_600_000);
+      expect({ told, pending: clock.pending }).toEqual({ told: ["DIAL_FAILED", "ARGUMENT"], pending: 0 });
+      set.destroy();
+      await set.closed;
+    },
+  );
+
+  it("dials again after an ARGUMENT of a dial of the caller's own: what that means is its business", async () => {
+    const clock = new ManualClock();
+    const told: string[] = [];
+    const set = dialTunnelSet("x", {
+      connections: 1,
+      clock,
+      dial: () => Promise.reject(new RevdialError("ARGUMENT", "not yet")),
+      random: () => 0,
+      onDown: ({ code }) => void told.push(code),
+    });
+    await clock.advance(0);
+    await clock.advance(250);
+    expect(told).toEqual(["ARGUMENT", "ARGUMENT"]);
+    set.destroy();
+    await set.closed;
   });
 
   it("dials a server that accepts and drops a bounded number of times, and stops when closed", async () => {
