@@ -81,6 +81,9 @@ class Agent {
         this.step("stop");
         log.info("draining");
       },
+      onReplaced: () => {
+        if (host.seat?.wanted) this.handOver();
+      },
       redial:
         config.transport === "auto"
           ? (wanted) => dial(config, { ...this.dialAs, signal: wanted, transport: "websocket" })
@@ -155,14 +158,11 @@ class Agent {
 
   private live(tunnel: Tunnel): void {
     const { sessionId, wolfId, apiUrl } = this.config;
-    const { condition, log, host } = this.edges;
+    const { condition, log } = this.edges;
     const { transport } = tunnel;
     this.everReady = true;
     condition.tunnelUp(tunnel);
     this.step("tunnelUp");
-    void tunnel.goingAway.then(({ code }) => {
-      if (code === "REPLACED" && host.seat?.wanted) this.handOver();
-    });
     const whose = sessionId === undefined ? { wolf_id: wolfId } : { session_id: sessionId };
     log.info({ ...whose, control_plane: apiUrl.host, transport }, "tunnel up");
     this.watches?.announce();

@@ -14,6 +14,8 @@ export interface ServingOptions {
   /** This tunnel is live from now on; what the control plane has to know is said again. */
   onLive: (tunnel: Tunnel) => void;
   onDrain: () => void;
+  /** Another agent took the place of the live tunnel; not said of one that our own move left. */
+  onReplaced: () => void;
   /** Dials by WebSocket, for tunnels over HTTP; undefined: those stay. */
   redial: ((signal: AbortSignal) => Promise<Tunnel>) | undefined;
   redialEveryMs: number;
@@ -33,7 +35,7 @@ const DRAIN_MS = 30_000;
 const NOTICE_BYTES_MAX = 16 * 1024;
 
 export function createServing(options: ServingOptions): Serving {
-  const { log, clock, signal, onLive, onDrain, redial, redialEveryMs } = options;
+  const { log, clock, signal, onLive, onDrain, onReplaced, redial, redialEveryMs } = options;
   const open = new Set<Tunnel>();
   let live: Tunnel | undefined;
 
@@ -64,6 +66,11 @@ export function createServing(options: ServingOptions): Serving {
     return next;
   }
 
+  async function replaced(tunnel: Tunnel): Promise<void> {
+    const { code } = await tunnel.goingAway;
+    if (code === "REPLACED" && tunnel === live) onReplaced();
+  }
+
   return {
     async serve(first) {
       let tunnel = first;
@@ -76,6 +83,8 @@ export function createServing(options: ServingOptions): Serving {
           tunnel = next;
           continue;
         }
+        // Only now: what ended a tunnel that we were leaving may have been the very tunnel we moved to.
+        void replaced(tunnel);
         const end = await tunnel.closed;
         live = undefined;
         if (before === undefined || before.draining || signal.aborted) return end;

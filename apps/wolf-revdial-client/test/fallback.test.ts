@@ -159,6 +159,26 @@ describe("the agent behind a network that blocks WebSockets", () => {
     expect(plane.registrations).toHaveLength(1);
   });
 
+  it("goes on serving after its own move while a newer agent of the host waits without a tunnel", async () => {
+    const started = await agentBehind({ upgrade: { status: 502 } });
+    const old = await plane.nextTunnel();
+    await started.said(/tunnel up/);
+    const newer = agent([], "http://127.0.0.1:1");
+    await newer.said(/waits for Wolf's events/);
+    started.proxy.modes.upgrade = "pass";
+    const young = await plane.nextTunnel();
+    await started.said(/moved back to a WebSocket/);
+    void old.close({ code: "REPLACED" });
+    await old.closed;
+    expect(await lobbies(young)).toEqual([]);
+    expect(young.draining).toBe(false);
+    // The seat, too, is still its own, until a tunnel that is live is replaced.
+    expect(started.output()).not.toMatch(/took over/);
+    void young.close({ code: "REPLACED" });
+    await started.said(/a newer agent of this host took over/);
+    expect(await started.exit).toBe(0);
+  });
+
   it("stays with the old tunnel when the control plane ends the new one without taking it over", async () => {
     const started = await agentBehind({ upgrade: { status: 502 } });
     const old = await plane.nextTunnel();
