@@ -8,6 +8,7 @@ const wolfSettings = [
   "local",
   "policyFile",
   "gpuType",
+  "gpuFolder",
   "maxSandboxes",
   "region",
   "label",
