@@ -10,6 +10,9 @@ const [root = ""] = rootCertificates;
 const files: Record<string, string> = {
   "/policy.json": '{"open":["POST /api/v1/lobbies/join"],"mount_folders":["/srv"]}',
   "/wrong.json": '{"mount_folders":["srv"]}',
+  "/homeless.json": '{"state_folders":["sandboxes","wolfpack-2"]}',
+  "/full-of-homes.json": '{"state_folders":["sandboxes","wolfpack"]}',
+  "/shut.json": '{"close":["POST /api/v1/lobbies/create","GET /api/v1/openapi-schema"]}',
   "/t": "from-file\n",
   "/ca.pem": `# ours\n${root}\n`,
   "/broken.pem": `${root}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`,
@@ -124,6 +127,11 @@ describe("the agent's configuration", () => {
       "--policy-file (WOLFPACK_POLICY_FILE) names /t, which is no policy: it is not JSON",
     ],
     [{ policyFile: "/wrong.json" }, {}, "mount_folders.0: is not an absolute folder"],
+    [
+      { policyFile: "/homeless.json" },
+      {},
+      '--policy-file (WOLFPACK_POLICY_FILE) names /homeless.json, whose state_folders lack "wolfpack", where every session',
+    ],
     [{ gpuType: "voodoo" }, {}, "--gpu-type (GPU_TYPE)"],
     [{ maxSandboxes: "0" }, {}, "--max-sandboxes"],
     [{ maxSandboxes: "many" }, {}, "--max-sandboxes"],
@@ -165,6 +173,14 @@ describe("the agent's configuration", () => {
       open: ["POST /api/v1/lobbies/join"],
       mount_folders: ["/srv"],
     });
+    const { policy, warnings } = read({ policyFile: "/full-of-homes.json" });
+    expect([policy.state_folders, warnings]).toEqual([["sandboxes", "wolfpack"], []]);
+  });
+
+  it("warns of a policy under which no session can run, as its owner may want", () => {
+    const { policy, warnings } = read({ policyFile: "/shut.json" });
+    expect(policy.close).toHaveLength(2);
+    expect(warnings).toEqual(["the policy closes POST /api/v1/lobbies/create: no session can run here"]);
   });
 
   it("stops reading a token file that has no end", () => {
@@ -204,6 +220,7 @@ describe("inside a sandbox", () => {
     [{}, { WOLFPACK_DISK_WARNING_PERCENT: "1" }, "--disk-warning-percent (WOLFPACK_DISK_WARNING_PERCENT)"],
     [{}, { WOLFPACK_DISK_CRITICAL_PERCENT: "9" }, "--disk-critical-percent (WOLFPACK_DISK_CRITICAL_PERCENT)"],
     [{ diskFreeMinGib: "1" }, {}, "--disk-free-min-gib (WOLFPACK_DISK_FREE_MIN_GIB)"],
+    [{ gpuFolder: "/sys/class/drm" }, {}, "--gpu-folder (WOLFPACK_GPU_FOLDER)"],
     [{}, { GPU_TYPE: "nvidia" }, "--gpu-type (GPU_TYPE)"],
     [{}, { WOLFPACK_MAX_SANDBOXES: "3" }, "--max-sandboxes (WOLFPACK_MAX_SANDBOXES)"],
   ])("what describes a host with a Wolf is refused by name: %j %j", (more, moreEnv, name) => {

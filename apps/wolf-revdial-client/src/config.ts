@@ -2,7 +2,7 @@
 import { X509Certificate } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { GpuType, hostLimits, Mount, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
-import { defaultWolfPolicy, readWolfPolicy, type WolfPolicy } from "@wolfpack/wolf-api";
+import { defaultWolfPolicy, readWolfPolicy, requiredOfWolf, type WolfPolicy } from "@wolfpack/wolf-api";
 import { z } from "zod";
 import type { DiskThresholds } from "./inventory/disks.ts";
 import { checkSession } from "./sandbox.ts";
@@ -224,7 +224,16 @@ export function readConfig({
     if (path === undefined) return defaultWolfPolicy;
     const reading = readWolfPolicy(file("policyFile", path));
     if (!reading.ok) throw wrong("policyFile", `names ${path}, which is no policy: ${reading.reason}`);
-    return reading.policy;
+    const { policy } = reading;
+    const missing = defaultWolfPolicy.state_folders.find((folder) => !policy.state_folders.includes(folder));
+    if (missing !== undefined)
+      throw wrong(
+        "policyFile",
+        `names ${path}, whose state_folders lack "${missing}", where every session has its home`,
+      );
+    const closed = closedToSessions(policy);
+    if (closed !== undefined) warnings.push(closed);
+    return policy;
   }
 
   function readDisks(): Pick<AgentConfig, "disks" | "diskThresholds"> {
@@ -266,6 +275,12 @@ export function readConfig({
       throw new ConfigError("The runner token has to be 1 to 512 printable ASCII characters without spaces.");
     return token;
   }
+}
+
+/** Why a host with this policy, which its owner may want, takes no session; undefined: it does. */
+export function closedToSessions({ close }: Pick<WolfPolicy, "close">): string | undefined {
+  const routes = requiredOfWolf.filter((route) => close.includes(route));
+  return routes.length === 0 ? undefined : `the policy closes ${routes.join(", ")}: no session can run here`;
 }
 
 export function readHealthListen(

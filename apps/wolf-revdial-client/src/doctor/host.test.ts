@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { defaultWolfPolicy } from "@wolfpack/wolf-api";
 import { startWolfEmulator, wolfGenerations, wolfSchemaText } from "@wolfpack/wolf-api/emulator";
 import type { Clock } from "../clock.ts";
 import { type HostOptions, hostChecks } from "./host.ts";
@@ -19,6 +20,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const aConfig = (change: Partial<HostOptions["config"]> = {}): HostOptions["config"] => ({
   wolf: { socketPath },
+  policy: defaultWolfPolicy,
   gpuType: undefined,
   disks: undefined,
   diskThresholds: { warningPercent: 85, criticalPercent: 95, freeBytesMin: 5 * GIB },
@@ -50,6 +52,20 @@ describe("the doctor's look at Wolf", () => {
     const wolf = await startWolfEmulator({ listen: { unixSocket: socketPath }, stateFolder: folder });
     expect(await find("D15")).toBe(`ok: ${socketPath} answers (status 200)`);
     await wolf.close();
+  });
+
+  it("warns of a policy that leaves this Wolf without sessions, and not of one that closes something else", async () => {
+    const wolf = await startWolfEmulator({ listen: { unixSocket: socketPath } });
+    const under = (...close: string[]) =>
+      find("D16", { config: aConfig({ policy: { ...defaultWolfPolicy, close } }) });
+    expect(await under("POST /api/v1/lobbies/stop", "GET /api/v1/openapi-schema")).toMatch(
+      /^warning: schema_hash .*; the policy closes POST \/api\/v1\/lobbies\/stop: no session can run here$/,
+    );
+    expect(await under("GET /api/v1/openapi-schema")).toMatch(/^ok: /);
+    await wolf.close();
+    const other = await serving("<html>", 404);
+    expect(await under("POST /api/v1/lobbies/stop")).toMatch(/^failed: .*is that Wolf\?$/);
+    other.close();
   });
 
   it.each(wolfGenerations)(

@@ -4,14 +4,14 @@ import path from "node:path";
 import type { AgentCapabilities, DiskLevel, GpuType } from "@wolfpack/api-contract";
 import { parseWolfJson } from "@wolfpack/wolf-api";
 import { systemClock } from "../clock.ts";
-import type { AgentConfig } from "../config.ts";
+import { type AgentConfig, closedToSessions } from "../config.ts";
 import { type DiskWatchOptions, diskWatch, usedPercent } from "../inventory/disks.ts";
 import { askUpstream, UpstreamError, type UpstreamReply } from "../upstream.ts";
 import { CAPABILITIES_MS_MAX, probeCapabilities } from "../wolf-capabilities.ts";
 import { type Check, type Finding, failed, ok, warning } from "./run.ts";
 
 export interface HostOptions {
-  config: Pick<AgentConfig, "wolf" | "gpuType" | "disks" | "diskThresholds">;
+  config: Pick<AgentConfig, "wolf" | "policy" | "gpuType" | "disks" | "diskThresholds">;
   timeoutMs: number;
   detectGpu: () => GpuType;
   /** Folder of render nodes. */
@@ -56,7 +56,11 @@ export function hostChecks(options: HostOptions): Check[] {
       timeoutMs: CAPABILITIES_MS_MAX + timeoutMs,
       async run(signal) {
         const known = await probeCapabilities(config.wolf, signal);
-        return known.schema_hash === null ? undescribed(await ask(LOBBIES, signal)) : described(known);
+        const found = known.schema_hash === null ? undescribed(await ask(LOBBIES, signal)) : described(known);
+        const closed = closedToSessions(config.policy);
+        return closed === undefined || found.status === "failed"
+          ? found
+          : warning(`${found.detail}; ${closed}`);
       },
     },
     { code: "D17", timeoutMs, run: async () => gpu(options) },
