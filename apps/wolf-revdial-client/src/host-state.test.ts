@@ -3,6 +3,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -191,17 +192,100 @@ describe("the seat at Wolf's events", () => {
     const links = path.join(folder, "links");
     mkdirSync(path.join(folder, "run"));
     symlinkSync(path.join(folder, "run"), links);
-    // Wolf makes its folder and its socket when it starts.
+    mkdirSync(path.join(folder, "run", "wolf"));
+    // Wolf makes its socket when it starts.
     const byLink: Target = { socketPath: path.join(links, "wolf", "wolf.sock") };
     const direct: Target = { socketPath: path.join(folder, "run", "wolf", "wolf.sock") };
     const { seat } = await open(1, "old-name", byLink);
-    mkdirSync(path.join(folder, "run", "wolf"));
     writeFileSync(direct.socketPath, "");
     await expect(open(1, "new-name", direct)).rejects.toThrow(OtherWolfId);
     await expect(open(1, "new-name", direct)).rejects.toThrow("as old-name");
     await until(() => seat?.wanted === false);
     seat?.release();
     expect(await (await open(1, "new-name", direct)).seat?.taken).toBe(false);
+  });
+
+  it("is one through a link to a socket that Wolf has not made yet, and after it has", async () => {
+    mkdirSync(path.join(folder, "run"));
+    const link: Target = { socketPath: path.join(folder, "wolf.sock") };
+    symlinkSync("run/wolf.sock", link.socketPath);
+    const { seat } = await open(1, "wolf-1", link);
+    writeFileSync(path.join(folder, "run", "wolf.sock"), "");
+    await open(2, "wolf-1", link);
+    await open(3, "wolf-1", { socketPath: path.join(folder, "run", "wolf.sock") });
+    expect([seat?.wanted, states[1]?.seat?.wanted]).toEqual([true, true]);
+    expect(seatFolder()).toContain(".seat-");
+  });
+
+  it("is that of the folder, not of its path: one Wolf at two paths has one, two Wolfs at one path have two", async () => {
+    const at: Target = { socketPath: path.join(folder, "run", "wolf.sock") };
+    mkdirSync(path.join(folder, "run"));
+    const { seat } = await open(1, "wolf-1", at);
+    renameSync(path.join(folder, "run"), path.join(folder, "elsewhere"));
+    mkdirSync(path.join(folder, "run"));
+    const moved: Target = { socketPath: path.join(folder, "elsewhere", "wolf.sock") };
+    await expect(open(2, "wolf-2", moved)).rejects.toThrow("as wolf-1");
+    expect(await (await open(3, "wolf-2", at)).seat?.taken).toBe(false);
+    await open(4, "wolf-1", moved);
+    expect(seat?.wanted).toBe(true);
+  });
+
+  it("whose Wolf lies in a folder that was made anew is an error in the log, once", async () => {
+    const run = path.join(folder, "run");
+    mkdirSync(run);
+    await open(1, "wolf-1", { socketPath: path.join(run, "wolf.sock") });
+    renameSync(run, path.join(folder, "old"));
+    await clock.advance(MINUTE_MS);
+    expect(lines).toEqual([]);
+    mkdirSync(run);
+    for (let minute = 0; minute < 3; minute += 1) await clock.advance(MINUTE_MS);
+    expect(lines).toMatchObject([{ level: 50, msg: expect.stringContaining("was made anew") }]);
+  });
+
+  it("is waited for while Wolf has no folder, then is one for all that waited", async () => {
+    const at: Target = { socketPath: path.join(folder, "run", "wolf", "wolf.sock") };
+    const both = [(await open(1, "wolf-1", at)).seat, (await open(2, "wolf-1", at)).seat];
+    const holders: number[] = [];
+    for (const [index, seat] of both.entries()) void seat?.taken.then(() => holders.push(index));
+    await clock.advance(5000);
+    expect([holders, both.map((seat) => seat?.wanted)]).toEqual([[], [false, false]]);
+    expect(lines.map(({ msg }) => msg)).toEqual(Array(2).fill(expect.stringContaining("is not there")));
+    mkdirSync(path.dirname(at.socketPath), { recursive: true });
+    while (!both.some((seat) => seat?.wanted)) await clock.advance(1000);
+    await until(() => holders.length > 0);
+    expect(holders).toHaveLength(1);
+    both[holders[0] as number]?.release();
+    await until(() => holders.length > 1);
+    expect(new Set(holders).size).toBe(2);
+  });
+
+  it("is not taken under a second name by one that waited for Wolf's folder; it says so once", async () => {
+    const at: Target = { socketPath: path.join(folder, "run", "wolf.sock") };
+    const { seat: late } = await open(1, "new-name", at);
+    mkdirSync(path.join(folder, "run"));
+    const { seat } = await open(2, "old-name", at);
+    let taken = false;
+    void late?.taken.then(() => (taken = true));
+    const errors = () => lines.filter(({ level }) => level === 50);
+    while (errors().length === 0) await clock.advance(1000);
+    for (let second = 0; second < 5; second += 1) await clock.advance(1000);
+    expect([taken, errors()]).toMatchObject([
+      false,
+      [{ err: { message: expect.stringContaining("as old-name") } }],
+    ]);
+    await until(() => seat?.wanted === false);
+    seat?.release();
+    while (!taken) await clock.advance(1000);
+  });
+
+  it("is given up by one that is stopped before Wolf has a folder", async () => {
+    const at: Target = { socketPath: path.join(folder, "run", "wolf.sock") };
+    const { seat: late } = await open(1, "wolf-1", at);
+    late?.release();
+    mkdirSync(path.join(folder, "run"));
+    await clock.advance(5000);
+    expect(await (await open(2, "wolf-2", at)).seat?.taken).toBe(false);
+    expect(readdirSync(seatFolder())).toHaveLength(1);
   });
 
   it.each([

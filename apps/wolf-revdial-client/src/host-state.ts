@@ -3,20 +3,13 @@
  * seat at Wolf's events, in a folder per Wolf; both for their owner alone.
  */
 import { createHash } from "node:crypto";
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import type { Clock } from "./clock.ts";
+import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./logger.ts";
 import { OtherWolfId, SEAT_FOLDER_BYTES_MAX, type Seat, takeSeat } from "./seat.ts";
 import type { Target } from "./target.ts";
+import { placeOf } from "./wolf-place.ts";
 
 export interface HostState {
   /** Higher than that of every agent of this wolf before on this host. */
@@ -43,25 +36,21 @@ export class StateFolderUnusable extends Error {
   override readonly name = "StateFolderUnusable";
 }
 
+const LOOK_AGAIN_MS = 1000;
+const PLACE_LOOK_MS = 60_000;
+
 /** Rejects with StateFolderUnusable, or with OtherWolfId when an agent with another name is at this Wolf. */
 export async function openHostState(options: HostStateOptions): Promise<HostState> {
-  const { folder, wolfId, wolf, nowMs, clock, log, signal } = options;
+  const { folder, wolfId, wolf, nowMs } = options;
   const own = path.join(folder, wolfId);
-  // No wolf's name begins with a dot.
-  const seats = path.join(
-    folder,
-    `.seat-${createHash("sha256").update(placeOf(wolf)).digest("hex").slice(0, 10)}`,
-  );
   try {
-    const tooLong = Buffer.byteLength(seats) - SEAT_FOLDER_BYTES_MAX;
+    const tooLong = Buffer.byteLength(seatFolder(folder, "")) - SEAT_FOLDER_BYTES_MAX;
     if (tooLong > 0) throw new Error(`its path is ${tooLong} bytes too long for the Unix sockets in it`);
-    for (const made of [own, seats]) {
-      makeFolder(made);
-      // The folder around may be everybody's, such as a volume of a pod.
-      chmodSync(made, 0o700);
-    }
+    makeOwn(own);
     const incarnation = nextIncarnation(path.join(own, "incarnation"), nowMs);
-    return { incarnation, seat: await takeSeat({ folder: seats, wolfId, clock, log, signal }) };
+    const place = placeOf(wolf);
+    const seat = place === undefined ? takeSeatLater(options) : await takeSeatAt(place, options);
+    return { incarnation, seat };
   } catch (cause) {
     if (cause instanceof OtherWolfId) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -69,19 +58,76 @@ export async function openHostState(options: HostStateOptions): Promise<HostStat
   }
 }
 
-/** One Wolf under one name, also before its socket is there, and through links such as /var/run. */
-function placeOf(wolf: Target): string {
-  if (!("socketPath" in wolf)) {
-    const loopback = /^(localhost|127(\.\d{1,3}){3}|::1)$/i.test(wolf.host);
-    return `${loopback ? "localhost" : wolf.host.toLowerCase()}:${wolf.port}`;
+/** Wolf's folder is not there yet, and hence no socket: the seat is asked for once it is. */
+function takeSeatLater(options: HostStateOptions): Seat {
+  const { wolf, clock, log, signal } = options;
+  const left = new AbortController();
+  const over = AbortSignal.any([signal, left.signal]);
+  const { promise: taken, resolve } = Promise.withResolvers<boolean>();
+  let seat: Seat | undefined;
+  let failures = 0;
+  const look = async () => {
+    await pause(LOOK_AGAIN_MS, clock, over);
+    const place = over.aborted ? undefined : placeOf(wolf);
+    if (place === undefined) return;
+    try {
+      seat = await takeSeatAt(place, options);
+    } catch (err) {
+      failures += 1;
+      if (failures === 1) log.error({ err }, "stays away from Wolf's events, and tries again every second");
+    }
+  };
+  const wait = async () => {
+    while (seat === undefined && !over.aborted) await look();
+    if (over.aborted) return seat?.release();
+    if (seat !== undefined) resolve(await seat.taken);
+  };
+  log.warn({ wolf }, "the folder of Wolf's socket is not there: waits for it");
+  void wait();
+  return {
+    taken,
+    get wanted() {
+      return seat?.wanted ?? false;
+    },
+    release() {
+      left.abort();
+      seat?.release();
+    },
+  };
+}
+
+async function takeSeatAt(place: string, options: HostStateOptions): Promise<Seat> {
+  const { folder, wolfId, wolf, clock, log, signal } = options;
+  const seats = seatFolder(folder, place);
+  makeOwn(seats);
+  const seat = await takeSeat({ folder: seats, wolfId, clock, log, signal });
+  void watchPlace(place, { wolf, clock, log, signal });
+  return seat;
+}
+
+async function watchPlace(
+  place: string,
+  { wolf, clock, log, signal }: Pick<HostStateOptions, "wolf" | "clock" | "log" | "signal">,
+): Promise<void> {
+  while (!signal.aborted) {
+    await pause(PLACE_LOOK_MS, clock, signal);
+    const found = signal.aborted ? undefined : placeOf(wolf);
+    if (found === undefined || found === place) continue;
+    log.error(
+      "the folder of Wolf's socket was made anew: end this agent before another one of this host starts, which would not see it at Wolf's events",
+    );
+    return;
   }
-  let there = path.resolve(wolf.socketPath);
-  let rest = "";
-  while (!existsSync(there) && there !== "/") {
-    rest = path.join(path.basename(there), rest);
-    there = path.dirname(there);
-  }
-  return path.join(realpathSync(there), rest);
+}
+
+// No wolf's name begins with a dot.
+const seatFolder = (folder: string, place: string) =>
+  path.join(folder, `.seat-${createHash("sha256").update(place).digest("hex").slice(0, 10)}`);
+
+function makeOwn(folder: string): void {
+  makeFolder(folder);
+  // The folder around may be everybody's, such as a volume of a pod.
+  chmodSync(folder, 0o700);
 }
 
 /** mkdirSync's own way through missing parents never ends below /proc. */
