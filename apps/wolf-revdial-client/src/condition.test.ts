@@ -57,6 +57,21 @@ describe("an agent", () => {
     expect(agent.report().alive).toBe(false);
   });
 
+  it("says how long another agent has kept Wolf's events from it, and nothing once they are its own", () => {
+    const agent = condition();
+    const said = () => statusText(agent.report());
+    const gauge = () =>
+      /^wolf_agent_events_wait_seconds .*$/m.exec(metricsText(agent.report(), agent.totals()))?.[0];
+    expect([agent.report().events_wait_s, gauge()]).toEqual([null, "wolf_agent_events_wait_seconds 0"]);
+    agent.eventsWait(true);
+    nowMs += 300_000;
+    agent.eventsWait(true);
+    expect([agent.report().events_wait_s, gauge()]).toEqual([300, "wolf_agent_events_wait_seconds 300"]);
+    expect(said()).toContain("events         not heard for 5 min: waits for its turn\n");
+    agent.eventsWait(false);
+    expect([agent.report().events_wait_s, said()]).toEqual([null, expect.not.stringContaining("not heard")]);
+  });
+
   it("adds its tunnels up, also those that have ended", async () => {
     const agent = condition();
     const [first, second] = [tunnel(), tunnel()];

@@ -34,6 +34,8 @@ export interface ConditionReport {
   /** Tries and tunnels that ended, by their cause. */
   endings: Record<string, number>;
   wolf: "ok" | "slow" | "stuck" | "unreachable" | "unknown";
+  /** For how many seconds it has waited for its turn at Wolf's events; null: it does not. */
+  events_wait_s: number | null;
   /** Why the last try or tunnel ended. */
   last_problem: string | null;
 }
@@ -60,6 +62,8 @@ export interface Condition {
   ended(cause: string, problem: string): void;
   /** Every notice passes here on its way up. */
   noticed(type: string, payload: unknown): void;
+  /** It waits for Wolf's events, or does no longer. */
+  eventsWait(waits: boolean): void;
   report(): ConditionReport;
   /** Of all tunnels so far. */
   totals(): Totals;
@@ -84,6 +88,7 @@ export function createCondition({ wolfId, controlPlane, version, now }: Conditio
   let answeredAt = startedAt;
   let stepped = () => {};
   let wolf: ConditionReport["wolf"] = "unknown";
+  let eventsWaitAt: number | undefined;
   let lastProblem: string | null = null;
 
   const isAlive = () => {
@@ -129,6 +134,9 @@ export function createCondition({ wolfId, controlPlane, version, now }: Conditio
     noticed(type, payload) {
       if (type === agentNoticeTypes.heartbeat) wolf = (payload as { wolf: typeof wolf }).wolf;
     },
+    eventsWait(waits) {
+      eventsWaitAt = waits ? (eventsWaitAt ?? now()) : undefined;
+    },
     report: () => ({
       state,
       ready: state === "ready" && live?.draining === false,
@@ -143,6 +151,7 @@ export function createCondition({ wolfId, controlPlane, version, now }: Conditio
       tunnels,
       endings: { ...endings },
       wolf,
+      events_wait_s: eventsWaitAt === undefined ? null : seconds(now() - eventsWaitAt),
       last_problem: lastProblem,
     }),
     totals: () => [...open].reduce((totals, { metrics }) => sum(totals, metrics), past),

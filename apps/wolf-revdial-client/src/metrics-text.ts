@@ -51,6 +51,11 @@ export function metricsText(
     gauge("alive", "0 when only a restart helps.", one(Number(report.alive))),
     gauge("wolf", "1 for the way Wolf answers.", oneOf("answers", wolfStates, report.wolf)),
     gauge(
+      "events_wait_seconds",
+      "How long the turn at Wolf's events has been waited for; 0 when they are ours.",
+      one(report.events_wait_s ?? 0),
+    ),
+    gauge(
       "tunnel_rtt_seconds",
       "Last round trip to the control plane.",
       report.rtt_ms === null ? [] : one(report.rtt_ms / 1000),

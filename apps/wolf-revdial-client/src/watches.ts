@@ -61,6 +61,7 @@ export function startWatches({ config, edges, inventory, line, notify, signal }:
       condition.noticed(type, payload);
       return notify(type, payload);
     },
+    onEventsWait: condition.eventsWait,
     signal,
     ...(state.seat === undefined ? {} : { eventsFree: state.seat.taken }),
   });

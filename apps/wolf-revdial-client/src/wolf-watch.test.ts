@@ -57,7 +57,9 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-function start(more: Partial<Pick<WolfWatchOptions, "eventsFree" | "clock">> = {}): void {
+function start(
+  more: Partial<Pick<WolfWatchOptions, "eventsFree" | "onEventsWait" | "clock" | "log">> = {},
+): void {
   watch = watchWolf({
     wolf: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
     log: createLogger("silent"),
@@ -288,6 +290,48 @@ describe("Wolf's events", () => {
       expect(notices.filter(({ type }) => type === "relist")).toHaveLength(waited ? 1 : 0);
     },
   );
+
+  it("that another agent keeps leave ours without them, but not without Wolf's capabilities; after 60 s it says so once", async () => {
+    const clock = new ManualClock();
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const lines: { level: number; msg: string }[] = [];
+    const waits: boolean[] = [];
+    lobbies = (request, response) =>
+      void response.end(request.url === "/api/v1/openapi-schema" ? wolfSchemaText("2026-06-23") : LOBBIES);
+    start({
+      clock,
+      eventsFree: promise,
+      onEventsWait: (now) => void waits.push(now),
+      log: createLogger("warn", { write: (line) => void lines.push(JSON.parse(line)) }),
+    });
+    const learnt = () => notices.filter(({ type }) => type === "capabilities");
+    await until(() => beats().length === 1);
+    await clock.advance(4999);
+    expect(learnt()).toEqual([]);
+    await clock.advance(1);
+    await until(() => learnt().length === 1);
+    expect(learnt()[0]?.payload.schema_hash).toMatch(/^[0-9a-f]{64}$/);
+    await clock.advance(54_999);
+    const warnings = () => lines.filter(({ msg }) => msg.startsWith("does not hear Wolf's events"));
+    expect(warnings()).toEqual([]);
+    for (let minute = 0; minute < 3; minute += 1) await clock.advance(60_000);
+    expect(warnings()).toMatchObject([{ level: 40, waited_s: 60 }]);
+    expect([subscriptions, waits]).toEqual([0, [true]]);
+    resolve(true);
+    await until(() => open.length === 1);
+    expect([subscriptions, waits]).toEqual([1, [true, false]]);
+  });
+
+  it("that are free at once are not waited for, nor is Wolf asked twice what it can do", async () => {
+    const schemas: string[] = [];
+    lobbies = (request, response) => {
+      if (request.url === "/api/v1/openapi-schema") schemas.push(String(request.url));
+      response.end(request.url === "/api/v1/openapi-schema" ? wolfSchemaText("2026-06-23") : LOBBIES);
+    };
+    start({ eventsFree: Promise.resolve(false) });
+    await until(() => notices.some(({ type }) => type === "capabilities"));
+    expect([subscriptions, schemas.length]).toEqual([1, 1]);
+  });
 
   it("without a tunnel are made up for when there is one", async () => {
     takes = false;

@@ -28,6 +28,8 @@ export interface WolfWatchOptions {
   notify: (type: string, payload: unknown) => boolean;
   /** Wolf's events are subscribed to after this; it tells whether another agent may have heard of some. Default: at once. */
   eventsFree?: Promise<boolean>;
+  /** Waits for that, or does no longer. */
+  onEventsWait?: (waits: boolean) => void;
   /** Hears of every probe, and adds to every heartbeat. */
   host?: Pick<HostWatch, "saw" | "beat"> | undefined;
   /** Hears of starts, lists of lobbies and events. */
@@ -46,10 +48,13 @@ const LOBBIES = "GET /api/v1/lobbies";
 /** Wolf sends a keepalive every 15 s; silence for three of them means that the stream is dead. */
 const EVENTS_SILENCE_MS = 45_000;
 const EVENTS_ALIVE_MS = 20_000;
+/** An older agent that is well leaves sooner; behind another, what can be asked is asked without events. */
+const WAIT_PATIENCE_MS = 5000;
+const WAIT_WARNING_MS = 60_000;
 const reconnect = { baseMs: 250, capMs: 10_000 };
 
 export function watchWolf(options: WolfWatchOptions): WolfWatch {
-  const { wolf, log, metrics, random, clock, signal, notify, eventsFree, host, images } = options;
+  const { wolf, log, metrics, random, clock, signal, notify, host, images } = options;
   /** Unknown until the first probe: nothing is said about a Wolf that was not asked. */
   let state: AgentHeartbeat | undefined;
   /** When the event stream last said anything, keepalives included. */
@@ -102,9 +107,12 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
     }
   }
 
+  const learn = (there: AbortSignal): Promise<unknown> =>
+    Promise.all([capabilities.learn(there), images?.watch(there)]);
+
   async function watchEvents(): Promise<void> {
     /** What happened until now may be known to nobody. */
-    let missed = (await untilAborted(eventsFree, signal)) === true;
+    let missed = await waitForEvents(options, learn);
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       const ended = new AbortController();
       let learning: Promise<unknown> = Promise.resolve();
@@ -113,7 +121,7 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
         log.info("subscribed to Wolf's events");
         lookNow();
         const there = AbortSignal.any([signal, ended.signal]);
-        learning = Promise.all([capabilities.learn(there), images?.watch(there)]);
+        learning = learn(there);
         // Only now: what changes from here on is told by an event.
         if (missed) events.lose("stream-was-down");
         for await (const item of parseEventStream(stream as AsyncIterable<Uint8Array>)) {
@@ -141,6 +149,30 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
     },
     done: Promise.all([watchHealth(), watchEvents()]).then(() => undefined),
   };
+}
+
+/** Resolves when Wolf's events are ours, or the signal has aborted: to whether another agent may have heard of some. */
+async function waitForEvents(
+  { eventsFree, onEventsWait, clock, log, signal }: WolfWatchOptions,
+  learn: (there: AbortSignal) => Promise<unknown>,
+): Promise<boolean> {
+  const free = new AbortController();
+  const over = AbortSignal.any([signal, free.signal]);
+  const freed = untilAborted(eventsFree, signal).finally(() => free.abort());
+  onEventsWait?.(true);
+  await pause(WAIT_PATIENCE_MS, clock, over);
+  const learning = over.aborted ? undefined : learn(over);
+  await pause(WAIT_WARNING_MS - WAIT_PATIENCE_MS, clock, over);
+  if (!over.aborted)
+    log.warn(
+      { waited_s: WAIT_WARNING_MS / 1000 },
+      "does not hear Wolf's events: waits for an older agent of this host to end, or for the folder of Wolf's socket",
+    );
+  const before = await freed;
+  onEventsWait?.(false);
+  // One look at Wolf's images at a time.
+  await learning;
+  return before === true;
 }
 
 function subscribe(wolf: Target, signal: AbortSignal): Promise<IncomingMessage> {

@@ -43,6 +43,7 @@ const Report = z.object({
   tunnels: z.number(),
   endings: z.record(z.string(), z.number()),
   wolf: z.enum(["ok", "slow", "stuck", "unreachable", "unknown"]),
+  events_wait_s: z.number().nullable().default(null),
   last_problem: z.string().nullable(),
 });
 
@@ -79,6 +80,7 @@ export function statusText(report: ConditionReport): string {
   const rows: [string, string][] = [
     ["state", `${report.state} for ${duration(report.state_s)}${report.alive ? "" : ", STUCK"}`],
     ["wolf", `${report.wolf_id}: ${wolfWords[report.wolf]}`],
+    ...eventsRow(report),
     ["control plane", report.control_plane],
     ["tunnel", tunnelWords(report)],
     [
@@ -92,6 +94,9 @@ export function statusText(report: ConditionReport): string {
   ];
   return rows.map(([name, value]) => `${shortened(`${name.padEnd(15)}${printable(value)}`)}\n`).join("");
 }
+
+const eventsRow = ({ events_wait_s: waited }: ConditionReport): [string, string][] =>
+  waited === null ? [] : [["events", `not heard for ${duration(waited)}: waits for its turn`]];
 
 const wolfWords: Record<ConditionReport["wolf"], string> = {
   ok: "answers",
