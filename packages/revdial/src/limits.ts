@@ -32,7 +32,7 @@ export interface TunnelLimits {
   noticesQueuedMax: number;
   /** Bytes of one WebSocket message. Default 1,048,576. */
   messageBytesMax: number;
-  /** Bytes a channel may send before the first CREDIT. Default 65,536. */
+  /** Bytes a channel may send before the first CREDIT. Default 32,768. */
   windowInitialBytes: number;
   /** Bytes a channel's window may grow to while its reader keeps up. Default 33,554,432. */
   windowMaxBytes: number;
@@ -73,7 +73,7 @@ export const defaultLimits: Readonly<TunnelLimits> = {
   noticeBytesMax: 16 * 1024 + 64,
   noticesQueuedMax: 256,
   messageBytesMax: 1024 * 1024,
-  windowInitialBytes: 64 * 1024,
+  windowInitialBytes: 32 * 1024,
   windowMaxBytes: 32 * 1024 * 1024,
   receiveBudgetBytes: 64 * 1024 * 1024,
   controlQueuedBytesMax: 1024 * 1024,

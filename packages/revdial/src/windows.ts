@@ -6,7 +6,10 @@ import type { Channel } from "./channel.ts";
 import { RevdialError } from "./errors.ts";
 import type { TunnelLimits } from "./limits.ts";
 
-type WindowLimits = Pick<TunnelLimits, "windowInitialBytes" | "windowMaxBytes" | "receiveBudgetBytes">;
+type WindowLimits = Pick<
+  TunnelLimits,
+  "channelsMax" | "windowInitialBytes" | "windowMaxBytes" | "receiveBudgetBytes"
+>;
 
 const PATH_MS_UNKNOWN = 100;
 /** Share of a longer round trip that is believed at once: a path that has become longer is followed within some pings. */
@@ -23,16 +26,18 @@ const QUICK_ROUND_TRIPS = 2;
 const SHORT_PATH_BYTES_MAX = 1024 * 1024;
 /** From here on a round trip costs more than too large a window. */
 const LONG_PATH_MS_MIN = 5;
-/** Of the budget: above it windows shrink. */
-const PRESSURE_SHARE = 0.75;
 /** Progress that is told at the latest: on a long path, half of a large window is too much to wait for. */
 const CREDIT_BYTES_MAX = 512 * 1024;
 const GROWTH_FACTOR = 2;
 const GROWTH_FACTOR_ON_LONG_PATH = 4;
-/** Windows grow while less than this share of the budget is in use: the rest stays for the first windows of channels to come. */
-const GROWTH_SHARE = 1 / 2;
-/** Of the budget: as long as less is in use, a channel may leap to what another has grown to. */
-const LEAP_SHARE = 3 / 8;
+/** Of the budget, at most: what is kept for the first windows of channels to come. */
+const RESERVE_SHARE_MAX = 1 / 2;
+/**
+ * Of what the growth of others has left: one channel may grow by that. So there is always something left to grow into, whoever holds
+ * the rest and stalls; and those that consume meet at equal windows, since each shrinks as another grows (the dynamic threshold of
+ * Choudhury and Hahne, 1998). A smaller share would leave more beside stalled channels, and make a lone download on a long path slower.
+ */
+const GROWTH_SHARE = 3 / 4;
 
 export class Windows {
   /** The shortest round trip of late; until there is one, a window grows as if the path were long. */
@@ -42,11 +47,17 @@ export class Windows {
   private reachedBytes = 0;
   /** What live channels may still send us, and what of theirs nobody has taken yet. */
   private committedBytes = 0;
+  /** What of that is above the first window of its channel. */
+  private grownBytes = 0;
   /** Live channels whose window is larger than at first. */
   private grown = 0;
+  /** What growth never takes. */
+  private readonly reserveBytes: number;
 
   constructor(limits: WindowLimits) {
+    const { channelsMax, windowInitialBytes, receiveBudgetBytes } = limits;
     this.limits = limits;
+    this.reserveBytes = Math.min(channelsMax * windowInitialBytes, receiveBudgetBytes * RESERVE_SHARE_MAX);
   }
 
   /** A round trip was measured. A longer one than before is mostly our own queue, and no reason to send more into it. */
@@ -114,26 +125,30 @@ export class Windows {
   }
 
   private commit(channel: Channel, bytes: number): void {
+    this.grownBytes += this.grownPart(bytes) - this.grownPart(channel.committedBytes);
     this.committedBytes += bytes - channel.committedBytes;
     channel.committedBytes = bytes;
   }
 
-  /** What growth has left of the budget. */
-  private get room(): number {
-    return Math.max(0, Math.floor(this.limits.receiveBudgetBytes * GROWTH_SHARE) - this.committedBytes);
+  private grownPart(bytes: number): number {
+    return Math.max(0, bytes - this.limits.windowInitialBytes);
+  }
+
+  /** What all windows may grow by together: nothing once there are more first windows than room was kept for. */
+  private get growthBytesMax(): number {
+    if (this.committedBytes - this.grownBytes > this.reserveBytes) return 0;
+    return this.limits.receiveBudgetBytes - this.reserveBytes;
   }
 
   /** What a channel's window may grow to, and goes back to when others need it. */
   private ceiling(channel: Channel): number {
-    const { receiveBudgetBytes, windowInitialBytes, windowMaxBytes } = this.limits;
-    if (this.committedBytes > receiveBudgetBytes * PRESSURE_SHARE) {
-      this.reachedBytes = 0;
-      return windowInitialBytes;
-    }
-    if (this.isLong) return windowMaxBytes;
+    const { windowInitialBytes, windowMaxBytes } = this.limits;
+    const othersBytes = this.grownBytes - this.grownPart(channel.committedBytes);
+    const shareBytes = Math.floor(Math.max(0, this.growthBytesMax - othersBytes) * GROWTH_SHARE);
+    const bytes = Math.min(windowMaxBytes, windowInitialBytes + shareBytes);
+    if (this.isLong) return bytes;
     const sharers = this.grown + Number(channel.windowBytes <= windowInitialBytes);
-    const share = Math.floor(SHORT_PATH_BYTES_MAX / sharers);
-    return Math.min(windowMaxBytes, Math.max(windowInitialBytes, share));
+    return Math.min(bytes, Math.max(windowInitialBytes, Math.floor(SHORT_PATH_BYTES_MAX / sharers)));
   }
 
   private get isLong(): boolean {
@@ -145,10 +160,8 @@ export class Windows {
    * before that window was consumed: what an idle stream has been granted is missing to all others for as long as it lives.
    */
   private leap(channel: Channel): number {
-    const { windowInitialBytes, receiveBudgetBytes } = this.limits;
-    if (!this.isLong || channel.windowBytes > windowInitialBytes) return 0;
-    const left = Math.floor(receiveBudgetBytes * LEAP_SHARE) - this.committedBytes;
-    return Math.min(this.reachedBytes - channel.windowBytes, left);
+    if (!this.isLong || channel.windowBytes > this.limits.windowInitialBytes) return 0;
+    return this.reachedBytes - channel.windowBytes;
   }
 
   /** Multiplies a window that was consumed whole within two round trips; negative where it is above its ceiling. */
@@ -162,7 +175,7 @@ export class Windows {
     channel.grownSinceAt = now;
     if (!quick) return 0;
     const factor = this.isLong ? GROWTH_FACTOR_ON_LONG_PATH : GROWTH_FACTOR;
-    const step = Math.min((factor - 1) * channel.windowBytes, this.room);
+    const step = (factor - 1) * channel.windowBytes;
     const growth = Math.min(Math.max(step, this.leap(channel)), ceiling - channel.windowBytes);
     this.reachedBytes = Math.max(this.reachedBytes, channel.windowBytes + growth);
     return growth;

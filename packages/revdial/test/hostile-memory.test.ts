@@ -15,6 +15,7 @@ const {
   headBytesMax,
   resetsPerWindowMax,
   receiveBudgetBytes,
+  windowInitialBytes,
 } = defaultLimits;
 let child: Child | undefined;
 
@@ -125,8 +126,8 @@ describe("memory that a peer could use and should not", () => {
   ])("is little more than the bodies that nobody reads, in pieces of %j bytes", async (sizes, channels) => {
     const { peakBytes, load, bytes } = await measure("oddPieces", channels, sizes);
     expect(load).toBe(channels);
-    expect(bytes).toBe(channels * 65_536);
-    expect(peakBytes).toBeLessThan(2.5 * channels * 65_536);
+    expect(bytes).toBe(channels * windowInitialBytes);
+    expect(peakBytes).toBeLessThan(2.5 * channels * windowInitialBytes);
   });
 
   it.each([

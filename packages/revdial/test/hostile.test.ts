@@ -8,6 +8,8 @@ import { tunnelPair } from "../src/testing/index.ts";
 import { data, hello, newCore, open, requestHead, Victim, write } from "./cores.ts";
 import { failure, get, signal, untilAborted } from "./support.ts";
 
+const { windowInitialBytes } = defaultLimits;
+
 const end = (channel: number): Frame => ({ type: "end", channel, trailers: [] });
 const reset = (channel: number, code = 2): Frame => ({ type: "reset", channel, code, reason: "" });
 const credit = (channel: number, bytes: number): Frame => ({ type: "credit", channel, bytes });
@@ -37,8 +39,12 @@ const violations: [name: string, frames: Frame[], code: keyof typeof wireCodes][
   ["DATA after OPEN with END", [open(1, { end: true }), data(1, 1)], "CHANNEL_STATE"],
   ["empty DATA after DATA with END", [open(1), data(1, 1, true), data(1, 0)], "CHANNEL_STATE"],
   ["a second END", [open(1), end(1), end(1)], "CHANNEL_STATE"],
-  ["DATA one byte beyond the window", [open(1), data(1, 65_536), data(1, 1)], "WINDOW_EXCEEDED"],
-  ["one DATA frame larger than what is left", [open(1), data(1, 1), data(1, 65_536)], "WINDOW_EXCEEDED"],
+  ["DATA one byte beyond the window", [open(1), data(1, windowInitialBytes), data(1, 1)], "WINDOW_EXCEEDED"],
+  [
+    "one DATA frame larger than what is left",
+    [open(1), data(1, 1), data(1, windowInitialBytes)],
+    "WINDOW_EXCEEDED",
+  ],
   ["DATA above the frame limit", [open(1), data(1, 65_537)], "FRAME_TOO_LARGE"],
   ["a CREDIT of nothing", [credit(2, 0)], "CREDIT_INVALID"],
   ["a CREDIT that overflows", [credit(2, 0x7fff_ffff)], "CREDIT_INVALID"],
@@ -216,12 +222,12 @@ describe("a hostile peer", () => {
   });
 
   it("is refused more open bodies than the budget has room for, and nothing else", () => {
-    const victim = new Victim({ receiveBudgetBytes: 3 * 65_536 });
+    const victim = new Victim({ receiveBudgetBytes: 3 * windowInitialBytes });
     const ids = [1, 3, 5, 7, 9];
     victim.say(...ids.map((id) => open(id)));
     const refused = victim.sent().filter((frame) => frame.type === "reset");
     expect(refused).toMatchObject([7, 9].map((channel) => ({ channel, code: wireCodes.REFUSED })));
-    expect(victim.core.size.budgetUsedBytes).toBe(3 * 65_536);
+    expect(victim.core.size.budgetUsedBytes).toBe(3 * windowInitialBytes);
     // A request without a body needs no window, and DATA for what was refused is ignored.
     expect(victim.say(data(7, 60_000), data(7, 60_000), open(11, { end: true }))).toMatchObject([
       { effect: "incoming" },

@@ -6,6 +6,8 @@ import { data, open, write } from "../cores.ts";
 import { Feed, turns } from "./feed.ts";
 import { answerParent, heldBytes } from "./parent.ts";
 
+const { windowInitialBytes } = defaultLimits;
+
 export interface Measured {
   /** Bytes held above the beginning: at most, and when all is over. */
   peakBytes: number;
@@ -161,7 +163,7 @@ async function violations(times: number): Promise<Measured> {
   const headers = Array.from({ length: 2100 }, () => ["a", ""] as const);
   const credit = (bytes: number): Frame => ({ type: "credit", channel: 1, bytes });
   const cases: [string, Frame[]][] = [
-    ["WINDOW_EXCEEDED", [open(1), data(1, 65_536), data(1, 1)]],
+    ["WINDOW_EXCEEDED", [open(1), data(1, windowInitialBytes), data(1, 1)]],
     ["FRAME_TOO_LARGE", [open(1), data(1, 65_537)]],
     ["CREDIT_INVALID", [open(1), credit(0x7fff_ffff)]],
     ["CREDIT_INVALID", [open(1), credit(0)]],
@@ -267,7 +269,7 @@ async function oddPieces(channels: number, sizes: number[]): Promise<Measured> {
   for (let n = 0; n < channels; n += 1) {
     const id = 2 * n + 1;
     const frames = [open(id)];
-    for (let left = 65_536, at = 0; left > 0; at += 1) {
+    for (let left = windowInitialBytes, at = 0; left > 0; at += 1) {
       const size = Math.min(left, sizes[at % sizes.length] as number);
       frames.push(data(id, size));
       left -= size;
