@@ -47,6 +47,7 @@ export function askUpstream({
 }: UpstreamRequest): Promise<UpstreamReply> {
   return new Promise((resolve, reject) => {
     let connected = false;
+    const got: Got = { status: undefined };
     const payload = body === undefined ? undefined : Buffer.from(body, "utf8");
     const request = httpRequest({
       ...requestOptions(target),
@@ -69,7 +70,7 @@ export function askUpstream({
       request.destroy();
     };
     const fail = (code: UpstreamErrorCode, message: string, cause?: unknown) =>
-      finish(() => reject(new UpstreamError(code, message, { cause })));
+      finish(() => reject(new UpstreamError(code, message, { cause, status: got.status })));
     const cancel = () => fail("cancelled", "the caller gave up");
     const timer = clock.setTimer(timeoutMs, () =>
       fail("upstream-timeout", `no complete reply within ${timeoutMs} ms`),
@@ -90,7 +91,7 @@ export function askUpstream({
       fail("upstream-reply-broken", "a switch of protocols that nobody asked for");
     });
     request.on("response", (response) => {
-      collect(response, replyBytesMax).then(
+      collect(response, replyBytesMax, got).then(
         (bytes) =>
           finish(() =>
             resolve({
@@ -109,8 +110,14 @@ export function askUpstream({
   });
 }
 
+/** What has come so far. */
+interface Got {
+  /** Once a part of the body has come. */
+  status: number | undefined;
+}
+
 /** Rejects what is no whole HTTP reply; a screen service runs beside a user's programs and may send anything. */
-async function collect(response: IncomingMessage, bytesMax: number): Promise<Buffer> {
+async function collect(response: IncomingMessage, bytesMax: number, got: Got): Promise<Buffer> {
   const { statusCode = 0 } = response;
   if (statusCode < 200 || statusCode > 599) throw new Error("a status that no reply has");
   if (!/^[\x20-\x7e]{0,255}$/.test(response.headers["content-type"] ?? ""))
@@ -120,6 +127,7 @@ async function collect(response: IncomingMessage, bytesMax: number): Promise<Buf
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
+    got.status = statusCode;
     bytes += chunk.length;
     if (bytes > bytesMax) throw new Error(`a reply of more than ${bytesMax} bytes`);
     chunks.push(chunk);

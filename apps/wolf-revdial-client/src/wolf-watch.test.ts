@@ -173,6 +173,15 @@ describe("what the agent says of Wolf's state", () => {
       ]);
     });
 
+    it("is slow, not stuck, when a late answer comes broken", async () => {
+      await until(() => asked.length === 1);
+      asked[0]?.writeHead(200, { "content-length": 100 }).write("{");
+      await clock.advance(24_000);
+      asked[0]?.destroy();
+      await until(() => beats().length === 2);
+      expect([beats().at(-1), details().at(-1)]).toEqual(["slow", "answered after 24 s"]);
+    });
+
     it("is stuck when the answer begins and does not end", async () => {
       await until(() => asked.length === 1);
       asked[0]?.writeHead(200).write("{");
@@ -208,6 +217,39 @@ describe("what the agent says of Wolf's state", () => {
     start();
     await until(() => beats().length > 0);
     expect([broken, beats()[0]]).toEqual([1, "ok"]);
+  });
+
+  it.each([
+    ["cut", (reply: Buffer) => reply.subarray(0, 65_536)],
+    ["corrupted", (reply: Buffer) => Buffer.from(reply).fill(0xfe, 65_536)],
+  ])(
+    "is ok while every list of more than 64 KiB comes %s: what began shows that Wolf answers",
+    async (_n, harm) => {
+      const list = Buffer.from(`{"success":true,"lobbies":[${'{"id":"a"},'.repeat(8000)}{"id":"b"}]}`);
+      lobbies = (_request, response) => {
+        response
+          .writeHead(200, { "content-length": list.length })
+          .write(harm(list), () => response.destroy());
+      };
+      start();
+      await until(() => beats().length >= 2);
+      expect(new Set(beats())).toEqual(new Set(["ok"]));
+    },
+  );
+
+  it.each([
+    ["has no body yet", "HTTP/1.0 200 OK\r\nContent-Length: 100\r\n\r\n"],
+    ["is of a failure", "HTTP/1.0 500 OK\r\nContent-Length: 100\r\n\r\n{"],
+    ["is no HTTP", "SSH-2.0-OpenSSH_9.6\r\n"],
+    ["is nothing", ""],
+  ])("is unreachable when what is cut %s", async (_name, bytes) => {
+    lobbies = (request) => void request.socket.end(bytes);
+    start();
+    await until(() => beats().length > 0);
+    expect(notices[0]?.payload).toMatchObject({
+      wolf: "unreachable",
+      detail: expect.stringContaining("upstream-reply-broken"),
+    });
   });
 
   it("follows at once when the event stream ends, and when it is there again", async () => {

@@ -25,10 +25,17 @@ export type UpstreamErrorCode =
 
 export class UpstreamError extends Error {
   readonly code: UpstreamErrorCode;
-  constructor(code: UpstreamErrorCode, message: string, options?: ErrorOptions) {
+  /** Of a reply that broke after part of its body had come: whoever sent it lives. */
+  readonly status: number | undefined;
+  constructor(
+    code: UpstreamErrorCode,
+    message: string,
+    options?: ErrorOptions & { status?: number | undefined },
+  ) {
     super(message, options);
     this.name = "UpstreamError";
     this.code = code;
+    this.status = options?.status;
   }
 }
 

@@ -92,6 +92,22 @@ describe("the doctor's look at Wolf", () => {
     await wolf.close();
   });
 
+  it.each([
+    [200, "{", /^ok: .* answers \(status 200, a long reply that came broken\)$/],
+    [200, "", /^failed: /],
+    [500, "{", /^failed: /],
+  ])(
+    "takes the beginning of a 200 for life: status %i, then %j, then nothing",
+    async (status, body, said) => {
+      const server = createServer((request) =>
+        request.socket.end(`HTTP/1.0 ${status} OK\r\nContent-Length: 100\r\n\r\n${body}`),
+      );
+      await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+      expect(await find("D15")).toMatch(said);
+      await new Promise((resolve) => server.close(resolve));
+    },
+  );
+
   it("fails where nobody answers", async () => {
     expect(await find("D15")).toMatch(/^failed: .*ENOENT/);
   });

@@ -8,6 +8,7 @@ import { type AgentConfig, closedToSessions } from "../config.ts";
 import { type DiskWatchOptions, diskWatch, usedPercent } from "../inventory/disks.ts";
 import { askUpstream, UpstreamError, type UpstreamReply } from "../upstream.ts";
 import { CAPABILITIES_MS_MAX, probeCapabilities } from "../wolf-capabilities.ts";
+import { isAnswer } from "../wolf-probe.ts";
 import { type Check, type Finding, failed, ok, warning } from "./run.ts";
 
 export interface HostOptions {
@@ -46,6 +47,7 @@ export function hostChecks(options: HostOptions): Check[] {
           return ok(`${at} answers (status ${status})`);
         } catch (error) {
           if (!(error instanceof UpstreamError)) throw error;
+          if (isAnswer(error)) return ok(`${at} answers (status 200, a long reply that came broken)`);
           return failed(`${at}: ${error.message}`);
         }
       },

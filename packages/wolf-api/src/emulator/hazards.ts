@@ -110,11 +110,16 @@ function runnerHarms(runner: shapes.Runner): Harm[] {
 
 const WHOLE_BYTES_MAX = 64 * 1024;
 const BROKEN_SHARE = 0.75;
+/** How many are corrupted and how many cut was not measured: half of each. */
+const CUT_FROM = BROKEN_SHARE / 2;
 
-/** H6: three of four replies above 64 KiB come corrupted behind them, since their buffer is freed before the second write. */
+/** H6: three of four replies above 64 KiB come corrupted or cut behind them, since their buffer is freed before the second write. */
 export function corrupted(reply: WireReply, random: () => number): WireReply | undefined {
   const body = Buffer.from(reply.body as string);
-  if (body.length <= WHOLE_BYTES_MAX || random() >= BROKEN_SHARE) return undefined;
+  if (body.length <= WHOLE_BYTES_MAX) return undefined;
+  const thrown = random();
+  if (thrown >= BROKEN_SHARE) return undefined;
+  if (thrown >= CUT_FROM) return { ...reply, cutAfterBytes: WHOLE_BYTES_MAX };
   body.fill(0xfe, WHOLE_BYTES_MAX);
   return { ...reply, body };
 }

@@ -21,6 +21,8 @@ export interface WireReply {
   body: string | Buffer;
   /** Leave Content-Length out, as Wolf does for progress lines. */
   untilClose?: boolean;
+  /** The connection ends after so many bytes of the body. Default: after all. */
+  cutAfterBytes?: number;
 }
 
 const HEAD_BYTES_MAX = 64 * 1024;
@@ -92,7 +94,7 @@ export function writeReply(socket: Socket, reply: WireReply, half = false): void
   socket.write(`HTTP/1.0 ${reply.status} OK\r\n${lines.join("")}\r\n`);
   // Wolf closes its side; a peer that never closes its own is not waited for.
   socket.setTimeout(CLOSE_GRACE_MS, () => socket.destroy());
-  socket.end(half ? body.subarray(0, Math.floor(body.length / 2)) : body);
+  socket.end(body.subarray(0, half ? Math.floor(body.length / 2) : reply.cutAfterBytes));
 }
 
 /** Acceleration settings are C++ floats: 1 is written as 1.0. */
