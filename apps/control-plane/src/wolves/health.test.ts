@@ -37,21 +37,29 @@ describe("a wolf's health", () => {
     expect(codes({ wolf: "ok" })).toEqual(["ok"]);
   });
 
-  it("is failed by a Wolf that is stuck until it answers in time, and degraded until it does so again", () => {
+  it("is failed by a Wolf that is stuck until it answers, and degraded until it does so twice in time", () => {
     expect(judge({ wolf: "stuck", detail: "no answer within 25 s" })).toEqual({
       health: "failed",
       reasons: [
         { code: "wolf-stuck", detail: "Wolf takes requests and does not answer: no answer within 25 s" },
       ],
     });
-    // A late answer is no sign that a session would get one.
-    expect(codes({ wolf: "slow" })).toEqual(["failed", "wolf-stuck"]);
     expect(codes({ wolf: "stuck" })).toEqual(["failed", "wolf-stuck"]);
     expect(judge({ wolf: "ok" })).toEqual({
       health: "degraded",
       reasons: [{ code: "wolf-slow", detail: "Wolf answers again after it was stuck" }],
     });
     expect(codes({ wolf: "ok" })).toEqual(["ok"]);
+  });
+
+  it("is degraded, not failed, by a Wolf that was stuck and answers late, however often", () => {
+    expect(codes({ wolf: "stuck" })).toEqual(["failed", "wolf-stuck"]);
+    for (let beat = 0; beat < 5; beat += 1)
+      expect(judge({ wolf: "slow", detail: "answered after 7 s" })).toEqual({
+        health: "degraded",
+        reasons: [{ code: "wolf-slow", detail: "Wolf answers slowly: answered after 7 s" }],
+      });
+    expect(codes({ wolf: "stuck" })).toEqual(["failed", "wolf-stuck"]);
   });
 
   it("forgets that Wolf was stuck when it is gone: the next one is another process", () => {
@@ -109,7 +117,7 @@ describe("a wolf's health", () => {
     expect(codes({ wolf: "ok", usage: aUsage({ gpu_state: null }) })).toEqual(["ok"]);
   });
 
-  it("of a wolf whose Wolf was stuck stays failed over a new agent, until Wolf answers in time", () => {
+  it("of a wolf whose Wolf was stuck stays failed over a new agent, until Wolf answers", () => {
     judge = healthJudge([{ code: "wolf-stuck", detail: "x" }]);
     expect(judge({ wolf: "slow" })).toEqual({
       health: "failed",
@@ -117,6 +125,10 @@ describe("a wolf's health", () => {
     });
     expect(codes({ wolf: "ok" })).toEqual(["degraded", "wolf-slow"]);
     expect(codes({ wolf: "ok" })).toEqual(["ok"]);
+    judge = healthJudge([{ code: "wolf-stuck", detail: "x" }]);
+    // No answer yet, then a late one.
+    expect(codes({ wolf: "slow" })).toEqual(["failed", "wolf-stuck"]);
+    expect(codes({ wolf: "slow" })).toEqual(["degraded", "wolf-slow"]);
   });
 
   it("does not wait for ever for an agent that never describes its host", () => {

@@ -44,19 +44,24 @@ const failing: ReadonlySet<HealthReasonCode> = new Set(["wolf-unreachable", "wol
 function wolfJudge(before: readonly HealthReason[]): (beat: AgentHeartbeat) => HealthReason[] {
   let stuck = before.find(({ code }) => code === "wolf-stuck");
   let slow: { reason: HealthReason; oksLeft: number } | undefined;
+  /** This agent has said that Wolf is slow or stuck: a `slow` after that is a late answer, no longer only a missing one. */
+  let waited = false;
   const slowed = (what: string, detail?: string) => {
     slow = { reason: reason("wolf-slow", what, detail), oksLeft: OKS_AFTER_SLOW };
   };
 
   return ({ wolf, detail }) => {
     if (wolf === "unreachable") {
-      [stuck, slow] = [undefined, undefined];
+      [stuck, slow, waited] = [undefined, undefined, false];
       return [reason("wolf-unreachable", "Wolf does not answer its agent", detail)];
     }
+    // An agent says at most once in a row that there is no answer yet, and never after `stuck`.
+    if (wolf === "slow" && waited) stuck = undefined;
+    waited = wolf === "slow" || wolf === "stuck";
     if (wolf === "stuck") stuck = reason("wolf-stuck", "Wolf takes requests and does not answer", detail);
     else if (wolf === "slow") slowed("Wolf answers slowly", detail);
     else if (stuck !== undefined) {
-      // Only an answer in time shows that it has come round; the first one may be luck.
+      // The first answer in time may be luck.
       stuck = undefined;
       slowed("Wolf answers again after it was stuck");
     }
