@@ -93,7 +93,7 @@ describe("a wolf's health", () => {
     const usage = aUsage({ disks: [], disk_detail: "/d (no answer within 3 s)" });
     expect(judge({ wolf: "ok", usage })).toEqual({
       health: "degraded",
-      reasons: [{ code: "disk-unknown", detail: "A disk cannot be read: /d (no answer within 3 s)" }],
+      reasons: [{ code: "disk-unknown", detail: "Not every disk is known: /d (no answer within 3 s)" }],
     });
   });
 

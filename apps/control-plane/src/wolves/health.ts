@@ -103,7 +103,7 @@ function ofDisks({ disks, disk_detail }: HostUsage): HealthReason[] {
   const reasons: HealthReason[] = [];
   const full = disks.filter(({ level }) => level === "critical").map(({ mount }) => mount);
   if (full.length > 0) reasons.push(reason("disk-critical", "Almost full", full.join(", ")));
-  if (disk_detail !== null) reasons.push(reason("disk-unknown", "A disk cannot be read", disk_detail));
+  if (disk_detail !== null) reasons.push(reason("disk-unknown", "Not every disk is known", disk_detail));
   return reasons;
 }
 

@@ -56,11 +56,11 @@ describe("the mounts that are watched", () => {
     for (const mount of readMounts()) expect(statSync(mount).isDirectory()).toBe(true);
   });
 
-  it("are at most 32, and none where the kernel does not say", () => {
-    const many = Array.from({ length: 100 }, (_, i) => `${i} 1 8:${i} / /m${i} rw - ext4 /dev/x rw`).join(
+  it("are at most 256, and none where the kernel does not say", () => {
+    const many = Array.from({ length: 300 }, (_, i) => `${i} 1 8:${i} / /m${i} rw - ext4 /dev/x rw`).join(
       "\n",
     );
-    expect(mountsIn(many)).toHaveLength(32);
+    expect(mountsIn(many)).toHaveLength(256);
     expect(readMounts("/no/such/file")).toEqual([]);
     expect(mountsIn("1 1 8:1 / /a\\012b rw - ext4 /dev/a rw\n\n - \nx")).toEqual([]);
   });
@@ -284,7 +284,7 @@ describe("watching disks", () => {
 
   it("cuts the last mounts when their names do not fit into a notice", () => {
     const disks = Array.from({ length: 32 }, (_, i) => ({
-      mount: `/${i}${"界".repeat(250)}`,
+      mount: `/${String(i).padStart(2, "0")}${"界".repeat(250)}`,
       total_bytes: 1,
       used_bytes: 1,
       available_bytes: 0,
@@ -303,6 +303,36 @@ describe("watching disks", () => {
     expect(Buffer.byteLength(JSON.stringify(cut))).toBeLessThanOrEqual(14 * 1024);
     expect(cut.disks).toEqual(disks.slice(0, cut.disks.length));
     expect(cut.disks.length).toBeGreaterThan(10);
+    expect(cut.disk_detail).toBe(`no room for ${disks.length - cut.disks.length} more, at worst ok`);
+    const last = disks.map((disk, n) =>
+      n === disks.length - 1 ? { ...disk, level: "critical" as const } : disk,
+    );
+    expect(fitting({ ...usage, disks: last }).disks[0]).toEqual(last.at(-1));
+  });
+
+  it.each([32, 33, 256])("of %i disks tells the worst 32, by level and then by name", (count) => {
+    const levels = ["ok", "warning", "critical"] as const;
+    const disks = Array.from({ length: count }, (_, n) => ({
+      mount: `/${String(n).padStart(3, "0")}`,
+      total_bytes: 1,
+      used_bytes: 1,
+      available_bytes: 0,
+      level: levels[Math.max(0, n - count + 3)] ?? "ok",
+    }));
+    const { disks: told, disk_detail } = fitting({
+      cpu_load: 0,
+      memory_available_bytes: 1,
+      gpu_state: "ok",
+      gpu_detail: null,
+      gpus: [],
+      disks,
+      disk_detail: "/d (EIO)",
+    });
+    expect(told).toHaveLength(32);
+    expect(told.slice(0, 3).map(({ mount }) => Number(mount.slice(1)))).toEqual([count - 1, count - 2, 0]);
+    expect(disk_detail).toBe(
+      count === 32 ? "/d (EIO)" : `no room for ${count - 32} more, at worst ok; /d (EIO)`,
+    );
   });
 });
 

@@ -1,7 +1,7 @@
 /** Which mounts are watched, how full they are, and when that is a warning or worse. */
 import { readFileSync, statSync } from "node:fs";
 import { statfs } from "node:fs/promises";
-import { type DiskLevel, type DiskUsage, hostLimits } from "@wolfpack/api-contract";
+import type { DiskLevel, DiskUsage } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { type BoundedSource, boundedSource } from "./bounded.ts";
 
@@ -19,6 +19,8 @@ const localTypes = new Set(
 /** Boot loaders' own, which are small and full by design. */
 const bootMounts = /^\/(boot|efi)(\/|$)/;
 const MOUNT_CHARACTERS_MAX = 255;
+/** More than a heartbeat tells: which are left out is decided by their levels. */
+const MOUNTS_MAX = 256;
 /** A level is left only when usage has gone this far below its threshold. */
 const HYSTERESIS_POINTS = 2;
 const FREE_HYSTERESIS = 1.1;
@@ -37,7 +39,7 @@ export function localMounts(mountinfo: string, isFolder: (mount: string) => bool
     const before = byDisk.get(key);
     if ((before === undefined || mount.length < before.length) && isFolder(mount)) byDisk.set(key, mount);
   }
-  return [...byDisk.values()].sort().slice(0, hostLimits.disksMax);
+  return [...byDisk.values()].sort().slice(0, MOUNTS_MAX);
 }
 
 function readLine(line: string): { mount: string; type: string; disk: string } | undefined {

@@ -108,7 +108,10 @@ describe("a host", () => {
     stats[0]?.resolve(disk);
     tools[0]?.reject(new Error("no more processes"));
     await clock.advance(0);
-    expect(usage()).toMatchObject({ gpu_state: "unknown" });
+    expect(usage()).toMatchObject({
+      gpu_state: "unknown",
+      gpu_detail: "nvidia-smi: it could not be asked (failed)",
+    });
   });
 
   it("whose disk stops answering says so after three minutes, instead of figures from before", async () => {

@@ -1,11 +1,18 @@
 /** Reads the host again and again: facts for the inventory, figures for the heartbeat. Whatever cannot be read is left unknown. */
 import { cpus, freemem, loadavg, totalmem } from "node:os";
-import type { AgentHeartbeat, GpuType, HostFacts, HostUsage } from "@wolfpack/api-contract";
+import {
+  type AgentHeartbeat,
+  type DiskLevel,
+  type GpuType,
+  type HostFacts,
+  type HostUsage,
+  hostLimits,
+} from "@wolfpack/api-contract";
 import { type Clock, pause } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import { printable } from "../printable.ts";
 import type { Target } from "../target.ts";
-import { boundedSource } from "./bounded.ts";
+import { boundedSource, type Reading } from "./bounded.ts";
 import { type DiskThresholds, type DiskWatchOptions, diskWatch } from "./disks.ts";
 import { readCards } from "./drm.ts";
 import { askNvidia, gpuWatch, type NvidiaAnswer } from "./gpus.ts";
@@ -83,7 +90,7 @@ export function watchHost(options: HostWatchOptions): HostWatch {
     const nvidia =
       reading.outcome === "read"
         ? reading.value
-        : { cards: [], trouble: `nvidia-smi: it does not end (${TOOL_DEADLINE_MS / 1000} s)` };
+        : { cards: [], trouble: `nvidia-smi: ${whyUnread(reading)}` };
     const { state, detail, ...found } = judgeGpus({ cards: readCards(drm), nvidia });
     gpus = { gpu_state: state, gpu_detail: detail, gpus: found.usage };
     const now = factsOf(found.gpus);
@@ -147,12 +154,35 @@ function factsOf(gpus: HostFacts["gpus"]): HostFacts {
   };
 }
 
-/** Names of mounts may take more bytes than a notice has; the last ones go first. */
+function whyUnread(reading: Exclude<Reading<unknown>, { outcome: "read" }>): string {
+  if (reading.outcome === "hangs") return `it does not end (${TOOL_DEADLINE_MS / 1000} s)`;
+  return `it could not be asked (${(reading.error as NodeJS.ErrnoException | undefined)?.code ?? "failed"})`;
+}
+
+const severity: Record<DiskLevel, number> = { critical: 0, warning: 1, ok: 2 };
+
+/** Disks and the names of their mounts may take more than a notice has: the worst come first, and `disk_detail` tells of the rest. */
 export function fitting(usage: HostUsage): HostUsage {
-  const disks = [...usage.disks];
-  while (Buffer.byteLength(JSON.stringify({ ...usage, disks })) > USAGE_BYTES_MAX && disks.length > 0)
-    disks.pop();
-  return { ...usage, disks };
+  const sorted = usage.disks.toSorted(
+    (a, b) => severity[a.level] - severity[b.level] || (a.mount < b.mount ? -1 : 1),
+  );
+  for (let kept = Math.min(sorted.length, hostLimits.disksMax); ; kept -= 1) {
+    const fitted = {
+      ...usage,
+      disks: sorted.slice(0, kept),
+      disk_detail: detailOf(usage, sorted.slice(kept)),
+    };
+    if (kept === 0 || Buffer.byteLength(JSON.stringify(fitted)) <= USAGE_BYTES_MAX) return fitted;
+  }
+}
+
+function detailOf({ disk_detail }: HostUsage, cut: HostUsage["disks"]): string | null {
+  const [worst] = cut;
+  if (worst === undefined) return disk_detail;
+  const text = `no room for ${cut.length} more, at worst ${worst.level}`;
+  return (disk_detail === null ? text : `${text}; ${disk_detail}`)
+    .slice(0, DETAIL_CHARACTERS_MAX)
+    .toWellFormed();
 }
 
 /** Undefined when the reply is no list of lobbies. */
