@@ -31,6 +31,7 @@ export interface ForwardOptions {
 }
 
 const nothing: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
+/** For the wait and the exchange: the agent's word comes before the control plane gives up. */
 const SCREEN_TIMEOUT_MS = 10_000;
 const IMAGE_BYTES_MAX = 20 * 1024 * 1024;
 const CLIPBOARD_REPLY_BYTES_MAX = 256 * 1024;
@@ -113,6 +114,7 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     const body = await boundedBody(request.body, WOLF_BODY_BYTES_MAX);
     if (body === undefined)
       return no(413, "body-too-large", `The body has more than ${WOLF_BODY_BYTES_MAX} bytes.`);
+    const dueAt = performance.now() + SCREEN_TIMEOUT_MS;
     const leave = await places.take(sessionId, signal);
     if (leave === undefined)
       return signal.aborted
@@ -126,7 +128,7 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
         method,
         path: `/${what}`,
         ...(method === "POST" ? { body } : {}),
-        timeoutMs: SCREEN_TIMEOUT_MS,
+        timeoutMs: Math.max(1, Math.ceil(dueAt - performance.now())),
         replyBytesMax: what === "screenshot" ? IMAGE_BYTES_MAX : CLIPBOARD_REPLY_BYTES_MAX,
         signal,
       });

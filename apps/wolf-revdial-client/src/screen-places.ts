@@ -9,8 +9,8 @@ export const screenLimits = {
   sessionWaitingMax: 16,
   hostMax: 8,
   hostWaitingMax: 32,
-  /** As long as an answer may take. */
-  waitMs: 10_000,
+  /** Of the 10 s for waiting and answer together: what waits longer has too little time left. */
+  waitMs: 9000,
 } as const;
 
 export interface ScreenPlaces {

@@ -294,6 +294,51 @@ describe("Wolf is asked", () => {
     expect(asked).toHaveLength(4);
   });
 
+  it("within one timeout for the wait and the exchange of reads and changes; creations have their own", async () => {
+    let clock = 0;
+    const { guard, asked } = wolfByHand({ now: () => clock });
+    const { read, change } = classLimits;
+    for (let n = 0; n <= Number(read.concurrentMax); n += 1) void guard(list());
+    for (let n = 0; n <= Number(change.concurrentMax); n += 1) void guard(stop());
+    void guard(create());
+    void guard(create());
+    await settled();
+    const before = asked.length;
+    clock += 7000;
+    for (const { path, answer } of asked.filter(
+      ({ path }, n, all) => all.findIndex((one) => one.path === path) === n,
+    ))
+      answer(reply(path.endsWith("create") ? '{"success":true}' : LIST));
+    await settled();
+    expect(
+      asked
+        .slice(before)
+        .map(({ timeoutMs }) => timeoutMs)
+        .toSorted((a, b) => a - b),
+    ).toEqual([3000, 3000, 25_000]);
+  });
+
+  it.each([
+    ["read", list, "queue-full"],
+    ["change", stop, "queue-full"],
+    ["create", create, "create-queue-full"],
+  ] as const)(
+    "never for a %s that has waited too long for its place, which the next one gets",
+    async (name, call, code) => {
+      const short = { ...classLimits[name], concurrentMax: 1, waitMs: 1 };
+      const { guard, asked } = wolfByHand({ limits: { ...classLimits, [name]: short } });
+      void guard(call());
+      await settled();
+      expect(await guard(call())).toMatchObject(refused(code, 503));
+      expect(asked).toHaveLength(1);
+      asked[0]?.answer(reply(LIST));
+      await settled();
+      void guard(call());
+      await settled();
+      expect(asked).toHaveLength(2);
+    },
+  );
+
   it("with the timeout of the class", async () => {
     const { guard, asked } = wolfByHand({ createsMax: 2, open: [PULL] });
     for (const call of [list, stop, create, pull]) void guard(call());
@@ -304,7 +349,7 @@ describe("Wolf is asked", () => {
   });
 
   it("no more once the caller has left, and its place is free then", async () => {
-    const limits = { ...classLimits, read: { concurrentMax: 1, waitingMax: 1, timeoutMs: 10_000 } };
+    const limits = { ...classLimits, read: { ...classLimits.read, concurrentMax: 1 } };
     const { guard, asked } = wolfByHand({ limits });
     const gone = new AbortController();
     const got = guard(list({ signal: gone.signal }));

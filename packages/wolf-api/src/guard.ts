@@ -108,15 +108,22 @@ export function createWolfGuard({
     pull: creates,
   };
 
-  async function exchange({ route, target, bodyText }: Checked, signal: AbortSignal): Promise<WolfReply> {
-    const { timeoutMs } = limits[route.class];
+  async function exchange(
+    { route, target, bodyText }: Checked,
+    signal: AbortSignal,
+    calledAt: number,
+  ): Promise<WolfReply> {
+    const { timeoutMs, timeoutFrom } = limits[route.class];
+    const deadline = (timeoutFrom === "call" ? calledAt : now()) + timeoutMs;
+    const leftMs = () => Math.max(1, Math.ceil(deadline - now()));
     const request = { method: route.method, path: target };
-    if (route.method === "POST")
-      return checkReply(route, await askOnce(route, { ...request, body: bodyText, timeoutMs }), policy);
-    const deadline = now() + timeoutMs;
+    if (route.method === "POST") {
+      const reply = await askOnce(route, { ...request, body: bodyText, timeoutMs: leftMs() });
+      return checkReply(route, reply, policy);
+    }
     for (let tries = 1; ; tries += 1) {
       try {
-        return checkReply(route, await ask({ ...request, timeoutMs: Math.ceil(deadline - now()) }), policy);
+        return checkReply(route, await ask({ ...request, timeoutMs: leftMs() }), policy);
       } catch (error) {
         if (!isBroken(error) || tries >= GET_TRIES_MAX || signal.aborted || now() >= deadline) throw error;
       }
@@ -124,9 +131,9 @@ export function createWolfGuard({
   }
 
   /** Wolf's thread stays busy also when the caller goes away, so that the place is kept until Wolf has answered. */
-  async function inPlace(check: Checked, signal: AbortSignal, giveBack: () => void): Promise<WolfReply> {
+  async function inPlace(exchanged: Promise<WolfReply>, giveBack: () => void): Promise<WolfReply> {
     try {
-      return await exchange(check, signal);
+      return await exchanged;
     } finally {
       giveBack();
     }
@@ -153,10 +160,15 @@ export function createWolfGuard({
     const check = checkWolfBody(routed, given, policy);
     if (!check.ok) return check;
     const { route } = check;
-    const giveBack = await places[route.class].take(signal, limits[route.class].waitingMax);
+    const calledAt = now();
+    const { waitingMax, waitMs } = limits[route.class];
+    const giveBack = await places[route.class].take(signal, waitingMax, waitMs);
     if (giveBack === undefined) return signal.aborted ? upstreamRefusal(gaveUp()) : queueFull(route.class);
     try {
-      return { ok: true, ...(await unlessAborted(inPlace(check, signal, giveBack), signal)) };
+      return {
+        ok: true,
+        ...(await unlessAborted(inPlace(exchange(check, signal, calledAt), giveBack), signal)),
+      };
     } catch (error) {
       if (error instanceof UpstreamError) return upstreamRefusal(error);
       throw error;

@@ -89,9 +89,12 @@ describe("the document of the policy", () => {
   });
 
   it("has the places and times of every class", () => {
-    for (const [name, { waitingMax, timeoutMs }] of Object.entries(classLimits))
+    for (const [name, { waitingMax, timeoutMs, waitMs }] of Object.entries(classLimits))
       expect(document).toMatch(
-        new RegExp(`^\\| ${name} \\| .* \\| .* \\| ${waitingMax} \\| ${timeoutMs / 1000} s \\|$`, "m"),
+        new RegExp(
+          `^\\| ${name} \\| .* \\| .* \\| ${waitingMax} \\| ${timeoutMs / 1000} s \\| ${waitMs / 1000} s \\|$`,
+          "m",
+        ),
       );
   });
 });

@@ -28,16 +28,32 @@ export interface ClassLimits {
   /** `per-host`: cores - 1, at least 1, since Wolf has one thread per core and at least two. */
   concurrentMax: number | "per-host";
   waitingMax: number;
+  /** For a place. What waits longer would have too little time left: it is refused, and was not sent. */
+  waitMs: number;
   timeoutMs: number;
+  /** `call`: the timeout holds for waiting and exchange together. `place`: for the exchange. */
+  timeoutFrom: "call" | "place";
 }
 
 /** Creations and pulls share the places of `create`: both hold a thread, and one has to stay free for everything else. */
 export const classLimits: Readonly<Record<RouteClass, ClassLimits>> = {
-  read: { concurrentMax: 8, waitingMax: 256, timeoutMs: 10_000 },
-  change: { concurrentMax: 4, waitingMax: 64, timeoutMs: 10_000 },
-  // Wolf answers a lobby that does not come up after 20 s.
-  create: { concurrentMax: "per-host", waitingMax: 64, timeoutMs: 25_000 },
-  pull: { concurrentMax: "per-host", waitingMax: 4, timeoutMs: 600_000 },
+  read: { concurrentMax: 8, waitingMax: 256, waitMs: 9000, timeoutMs: 10_000, timeoutFrom: "call" },
+  change: { concurrentMax: 4, waitingMax: 64, waitMs: 9000, timeoutMs: 10_000, timeoutFrom: "call" },
+  // Wolf answers a lobby that does not come up after 20 s; the control plane gives up after 60 s.
+  create: {
+    concurrentMax: "per-host",
+    waitingMax: 64,
+    waitMs: 30_000,
+    timeoutMs: 25_000,
+    timeoutFrom: "place",
+  },
+  pull: {
+    concurrentMax: "per-host",
+    waitingMax: 4,
+    waitMs: 30_000,
+    timeoutMs: 600_000,
+    timeoutFrom: "place",
+  },
 };
 
 type More = Partial<Pick<WolfRoute, "body" | "query" | "reply" | "class" | "never">>;

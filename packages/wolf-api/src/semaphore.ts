@@ -10,8 +10,12 @@ export class Semaphore {
     this.waitingMax = waitingMax;
   }
 
-  /** Resolves to the way to give the place back; to undefined when the queue is full or the caller gave up. */
-  take(signal: AbortSignal, waitingMax = this.waitingMax): Promise<(() => void) | undefined> {
+  /** Resolves to the way to give the place back; to undefined when the queue is full, the wait too long or the caller gave up. */
+  take(
+    signal: AbortSignal,
+    waitingMax = this.waitingMax,
+    waitMs?: number,
+  ): Promise<(() => void) | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
     if (this.free > 0) {
       this.free -= 1;
@@ -20,13 +24,17 @@ export class Semaphore {
     if (this.waiting.length >= waitingMax) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const next = () => {
+        clearTimeout(timer);
         signal.removeEventListener("abort", leave);
         resolve(this.release());
       };
       const leave = () => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", leave);
         this.waiting.splice(this.waiting.indexOf(next), 1);
         resolve(undefined);
       };
+      const timer = waitMs === undefined ? undefined : setTimeout(leave, waitMs);
       signal.addEventListener("abort", leave, { once: true });
       this.waiting.push(next);
     });
