@@ -14,7 +14,9 @@ import { screenLimits } from "./screen-places.ts";
 const sessionOf = (n: number) => `ses_0000000000000000000000000${n}`;
 const own = sessionOf(0);
 const MIB = 1024 * 1024;
-const { sessionMax, sessionWaitingMax, hostMax, hostWaitingMax } = screenLimits;
+const { sessionMax, sessionWaitingMax, hostBytesMax, hostWaitingMax } = screenLimits;
+/** As long as none has been answered, each may be as large as can be. */
+const hostMax = Math.floor(hostBytesMax / (20 * MIB));
 
 let screens: Server;
 /** Requests that wait for their answer. */
@@ -142,7 +144,7 @@ describe("screens", () => {
     for (const shot of shots) expect(await shot).toMatchObject({ status: 200 });
   });
 
-  it("of one host are looked at eight at a time; some wait, more are refused", async () => {
+  it("of one host are looked at as long as their largest answers fit into 96 MiB; some wait, more are refused", async () => {
     await serve();
     const sessions = Array.from(
       { length: (hostMax + hostWaitingMax) / sessionMax },
@@ -194,6 +196,28 @@ describe("screens", () => {
     await arrived(1);
     asked[0]?.end("png");
     expect(await third).toMatchObject({ status: 200 });
+  });
+
+  it("that are answered and small leave the host's room to others, though nobody reads them", async () => {
+    await serve();
+    for (let n = 0; n < 2 * hostMax; n += 1) {
+      const reply = pair.right.request({
+        service: "screen",
+        method: "GET",
+        path: `/${sessionOf(n)}/screenshot`,
+      });
+      await arrived(1);
+      asked.shift()?.end(Buffer.alloc(MIB));
+      expect(await reply).toMatchObject({ status: 200 });
+    }
+  });
+
+  it("without a body, though one was announced, show nothing of the agent's memory", async () => {
+    await serve();
+    const reply = ask(`/${own}/screenshot`);
+    await arrived(1);
+    asked[0]?.socket?.end("HTTP/1.1 204 No Content\r\nContent-Length: 1000\r\n\r\n");
+    expect((await reply).bytes).toHaveLength(0);
   });
 
   it.each([

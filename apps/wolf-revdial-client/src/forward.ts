@@ -115,13 +115,14 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     if (body === undefined)
       return no(413, "body-too-large", `The body has more than ${WOLF_BODY_BYTES_MAX} bytes.`);
     const dueAt = performance.now() + SCREEN_TIMEOUT_MS;
-    const leave = await places.take(sessionId, signal);
-    if (leave === undefined)
+    const replyBytesMax = what === "screenshot" ? IMAGE_BYTES_MAX : CLIPBOARD_REPLY_BYTES_MAX;
+    const place = await places.take(sessionId, replyBytesMax, signal);
+    if (place === undefined)
       return signal.aborted
         ? no(upstreamStatus.cancelled, "cancelled", "The caller gave up.")
         : no(503, "queue-full", "Too many calls of this kind are waiting on this host.");
     // The answer stays in memory until it has gone.
-    answer.onClose(leave);
+    answer.onClose(() => place.giveBack());
     try {
       const reply = await askUpstream({
         target: screen(sessionId),
@@ -129,9 +130,10 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
         path: `/${what}`,
         ...(method === "POST" ? { body } : {}),
         timeoutMs: Math.max(1, Math.ceil(dueAt - performance.now())),
-        replyBytesMax: what === "screenshot" ? IMAGE_BYTES_MAX : CLIPBOARD_REPLY_BYTES_MAX,
+        replyBytesMax,
         signal,
       });
+      place.answered(reply.body.byteLength);
       return served(request, {
         status: reply.status,
         headers: reply.contentType === undefined ? [] : [["content-type", reply.contentType]],

@@ -122,16 +122,21 @@ async function collect(response: IncomingMessage, bytesMax: number, got: Got): P
   if (statusCode < 200 || statusCode > 599) throw new Error("a status that no reply has");
   if (!/^[\x20-\x7e]{0,255}$/.test(response.headers["content-type"] ?? ""))
     throw new Error("a content type that no reply has");
-  const announced = Number(response.headers["content-length"] ?? 0);
+  const length = response.headers["content-length"];
+  const announced = Number(length ?? 0);
   if (announced > bytesMax) throw new Error(`a reply of more than ${bytesMax} bytes`);
+  // Chunks and what they are joined to would be in memory together. It is large once the bytes are here, not before.
+  const whole = length === undefined ? undefined : Buffer.allocUnsafeSlow(announced);
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     got.status = statusCode;
+    if (whole === undefined) chunks.push(chunk);
+    else chunk.copy(whole, bytes);
     bytes += chunk.length;
     if (bytes > bytesMax) throw new Error(`a reply of more than ${bytesMax} bytes`);
-    chunks.push(chunk);
   }
   if (!response.complete) throw new Error("a reply shorter than announced");
-  return Buffer.concat(chunks);
+  // A 204 may announce a body and has none.
+  return whole?.subarray(0, bytes) ?? Buffer.concat(chunks);
 }

@@ -162,7 +162,7 @@ export function createWolfGuard({
     const { route } = check;
     const calledAt = now();
     const { waitingMax, waitMs } = limits[route.class];
-    const giveBack = await places[route.class].take(signal, waitingMax, waitMs);
+    const giveBack = await places[route.class].take(signal, { waitingMax, waitMs });
     if (giveBack === undefined) return signal.aborted ? upstreamRefusal(gaveUp()) : queueFull(route.class);
     try {
       return {

@@ -23,6 +23,35 @@ describe("places for lobby creations", () => {
     expect(await places.take(signal)).toBeDefined();
   });
 
+  it("are taken several at once, in order, and given back in parts", async () => {
+    const places = new Semaphore(4, 3);
+    const { signal } = new AbortController();
+    const gone = new AbortController();
+    const first = await places.take(signal, { count: 3 });
+    const order: string[] = [];
+    const large = places.take(gone.signal, { count: 4 }).then((back) => order.push(back ? "large" : "left"));
+    const small = places.take(signal).then((back) => {
+      order.push("small");
+      return back;
+    });
+    const third = places.take(signal, { count: 2 }).then((back) => {
+      order.push("third");
+      return back;
+    });
+    gone.abort();
+    await large;
+    await small;
+    expect(order).toEqual(["left", "small"]);
+    first?.(2);
+    first?.(-1);
+    (await third)?.();
+    first?.(9);
+    first?.();
+    (await small)?.();
+    expect(await places.take(signal, { count: 4 })).toBeDefined();
+    expect(await places.take(signal, { waitingMax: 0 })).toBeUndefined();
+  });
+
   it("are not kept for a caller that has gone", async () => {
     const places = new Semaphore(1, 2);
     const gone = new AbortController();

@@ -1,38 +1,47 @@
 /** A bounded number of places with a bounded queue before them. */
 
+/** Gives so many places back; default all that are left. */
+export type GiveBack = (count?: number) => void;
+
 export class Semaphore {
   private free: number;
   private readonly waitingMax: number;
-  private readonly waiting: (() => void)[] = [];
+  private readonly waiting: { count: number; start: () => void }[] = [];
 
   constructor(places: number, waitingMax: number) {
     this.free = places;
     this.waitingMax = waitingMax;
   }
 
-  /** Resolves to the way to give the place back; to undefined when the queue is full, the wait too long or the caller gave up. */
+  /**
+   * Takes `count` places, in the order of the calls. Resolves to the way to give them back; to undefined when the queue is
+   * full, the wait too long or the caller gave up.
+   */
   take(
     signal: AbortSignal,
-    waitingMax = this.waitingMax,
-    waitMs?: number,
-  ): Promise<(() => void) | undefined> {
+    {
+      waitingMax = this.waitingMax,
+      waitMs,
+      count = 1,
+    }: { waitingMax?: number; waitMs?: number; count?: number } = {},
+  ): Promise<GiveBack | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
-    if (this.free > 0) {
-      this.free -= 1;
-      return Promise.resolve(this.release());
+    if (this.waiting.length === 0 && this.free >= count) {
+      this.free -= count;
+      return Promise.resolve(this.release(count));
     }
     if (this.waiting.length >= waitingMax) return Promise.resolve(undefined);
     return new Promise((resolve) => {
-      const next = () => {
+      const end = (giveBack: GiveBack | undefined) => {
         clearTimeout(timer);
         signal.removeEventListener("abort", leave);
-        resolve(this.release());
+        resolve(giveBack);
       };
+      const next = { count, start: () => end(this.release(count)) };
       const leave = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", leave);
         this.waiting.splice(this.waiting.indexOf(next), 1);
-        resolve(undefined);
+        end(undefined);
+        this.admit(); // Those behind may have waited for its many places.
       };
       const timer = waitMs === undefined ? undefined : setTimeout(leave, waitMs);
       signal.addEventListener("abort", leave, { once: true });
@@ -40,14 +49,21 @@ export class Semaphore {
     });
   }
 
-  private release(): () => void {
-    let given = false;
-    return () => {
-      if (given) return;
-      given = true;
-      const next = this.waiting.shift();
-      if (next) next();
-      else this.free += 1;
+  private release(count: number): GiveBack {
+    let left = count;
+    return (given = left) => {
+      const back = Math.max(0, Math.min(given, left));
+      left -= back;
+      this.free += back;
+      this.admit();
     };
+  }
+
+  private admit(): void {
+    for (let [next] = this.waiting; next !== undefined && next.count <= this.free; [next] = this.waiting) {
+      this.waiting.shift();
+      this.free -= next.count;
+      next.start();
+    }
   }
 }
