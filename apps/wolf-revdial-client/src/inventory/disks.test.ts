@@ -303,7 +303,7 @@ describe("watching disks", () => {
     expect(Buffer.byteLength(JSON.stringify(cut))).toBeLessThanOrEqual(14 * 1024);
     expect(cut.disks).toEqual(disks.slice(0, cut.disks.length));
     expect(cut.disks.length).toBeGreaterThan(10);
-    expect(cut.disk_detail).toBe(`no room for ${disks.length - cut.disks.length} more, at worst ok`);
+    expect(cut.disk_detail).toBeNull();
     const last = disks.map((disk, n) =>
       n === disks.length - 1 ? { ...disk, level: "critical" as const } : disk,
     );
@@ -319,19 +319,21 @@ describe("watching disks", () => {
       available_bytes: 0,
       level: levels[Math.max(0, n - count + 3)] ?? "ok",
     }));
-    const { disks: told, disk_detail } = fitting({
+    const noGpus = {
       cpu_load: 0,
       memory_available_bytes: 1,
-      gpu_state: "ok",
+      gpu_state: "ok" as const,
       gpu_detail: null,
       gpus: [],
-      disks,
-      disk_detail: "/d (EIO)",
-    });
+    };
+    const { disks: told, disk_detail } = fitting({ ...noGpus, disks, disk_detail: "/d (EIO)" });
     expect(told).toHaveLength(32);
     expect(told.slice(0, 3).map(({ mount }) => Number(mount.slice(1)))).toEqual([count - 1, count - 2, 0]);
-    expect(disk_detail).toBe(
-      count === 32 ? "/d (EIO)" : `no room for ${count - 32} more, at worst ok; /d (EIO)`,
+    expect(disk_detail).toBe("/d (EIO)");
+    const full = disks.map((disk) => ({ ...disk, level: "warning" as const }));
+    const { disk_detail: detail } = fitting({ ...noGpus, disks: full, disk_detail: "/d (EIO)" });
+    expect(detail).toBe(
+      count === 32 ? "/d (EIO)" : `no room for ${count - 32} more, at worst warning; /d (EIO)`,
     );
   });
 });

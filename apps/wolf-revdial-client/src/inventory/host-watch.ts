@@ -176,9 +176,10 @@ export function fitting(usage: HostUsage): HostUsage {
   }
 }
 
+/** Healthy disks too many are no news; the worst is the first. */
 function detailOf({ disk_detail }: HostUsage, cut: HostUsage["disks"]): string | null {
   const [worst] = cut;
-  if (worst === undefined) return disk_detail;
+  if (worst === undefined || worst.level === "ok") return disk_detail;
   const text = `no room for ${cut.length} more, at worst ${worst.level}`;
   return (disk_detail === null ? text : `${text}; ${disk_detail}`)
     .slice(0, DETAIL_CHARACTERS_MAX)
