@@ -4,8 +4,8 @@ import { createServer as createHttp, type RequestListener } from "node:http";
 import { createServer as createHttps } from "node:https";
 import type { AddressInfo } from "node:net";
 import { acceptTunnel, createHttpAcceptor, type Tunnel, webSocketServerOptions } from "revdial";
+import type { MadeCertificate } from "revdial/testing";
 import { WebSocketServer } from "ws";
-import type { MadeCertificate } from "./certificate.ts";
 import { TOKEN } from "./control-plane.ts";
 
 export interface DoctorPlane {

@@ -6,13 +6,12 @@ import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { text as readText } from "node:stream/consumers";
 import { afterEach, describe, expect, it } from "@jest/globals";
-import { type BadProxy, type BadProxyModes, badProxy } from "revdial/testing";
+import { type BadProxy, type BadProxyModes, badProxy, makeCertificate } from "revdial/testing";
 import { cleanText } from "../src/doctor/command.ts";
 import { type NetworkOptions, networkChecks } from "../src/doctor/network.ts";
 import { type Result, runChecks } from "../src/doctor/run.ts";
 import { type TunnelOptions, tunnelChecks } from "../src/doctor/tunnel.ts";
 import { bundle } from "./agent-process.ts";
-import { makeCertificate } from "./certificate.ts";
 import { TOKEN } from "./control-plane.ts";
 import { type DoctorPlane, doctorPlane } from "./doctor-plane.ts";
 

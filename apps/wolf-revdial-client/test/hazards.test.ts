@@ -14,6 +14,7 @@ import { type Tunnel, tunnelFetch } from "revdial";
 import { wolfLine } from "../src/wolf-line.ts";
 import { type AgentProcess, startAgent } from "./agent-process.ts";
 import { type FakeControlPlane, fakeControlPlane } from "./control-plane.ts";
+import { lobby as plainLobby } from "./lobby.ts";
 
 let folder: string;
 let plane: FakeControlPlane;
@@ -101,21 +102,10 @@ async function stands(tunnel: Tunnel): Promise<void> {
 
 const lobby = (runner: object = {}, more: object = {}) =>
   JSON.stringify({
-    profile_id: "user",
+    ...plainLobby,
     name: "a",
-    multi_user: true,
-    stop_when_everyone_leaves: false,
-    video_settings: {
-      width: 640,
-      height: 480,
-      refresh_rate: 60,
-      wayland_render_node: "software",
-      runner_render_node: "software",
-      video_producer_buffer_caps: "video/x-raw",
-    },
-    audio_settings: { channel_count: 2 },
     runner_state_folder: "wolfpack/a",
-    runner: { type: "docker", name: "d", image: "x", mounts: [], env: [], devices: [], ports: [], ...runner },
+    runner: { ...plainLobby.runner, ...runner },
     ...more,
   });
 const session = JSON.stringify({

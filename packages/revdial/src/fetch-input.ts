@@ -1,5 +1,5 @@
 /** Headers and bodies as undici and fetch take them, as a tunnel does. */
-import { RevdialError } from "./errors.ts";
+import { argument } from "./checks.ts";
 import { checkUnread } from "./exchange.ts";
 import type { Body } from "./tunnel.ts";
 
@@ -18,8 +18,6 @@ export type BodyInput =
   | Iterable<unknown>
   | AsyncIterable<unknown>
   | null;
-
-const argument = (detail: string) => new RevdialError("ARGUMENT", detail);
 
 /** Error: ARGUMENT. Flat pairs are for undici's dispatchers. */
 export function pairsOf(headers: HeaderInput | readonly string[] | undefined): [string, string][] {

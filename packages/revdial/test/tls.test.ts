@@ -9,13 +9,14 @@ import {
   type Tunnel,
   webSocketServerOptions,
 } from "../src/index.ts";
-import { makeCertificate } from "./certificate.ts";
+import { makeCertificate } from "../src/testing/index.ts";
 import { listen, stopServer } from "./gateway.ts";
 import { failure } from "./support.ts";
 
-const own = makeCertificate("127.0.0.1");
-const other = makeCertificate("127.0.0.1");
-const elsewhere = makeCertificate("192.0.2.1");
+const valid = { from: new Date("2000-01-01"), to: new Date("2049-12-31") };
+const own = makeCertificate({ ...valid, ip: "127.0.0.1" });
+const other = makeCertificate({ ...valid, ip: "127.0.0.1" });
+const elsewhere = makeCertificate({ ...valid, ip: "192.0.2.1" });
 
 let server: Server | undefined;
 const accepted: (Tunnel | undefined)[] = [];

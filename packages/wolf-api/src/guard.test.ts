@@ -1,5 +1,6 @@
 /** The guard around a Wolf that is a function of this test: what reaches it, when, how often, and what the caller hears. */
 import { describe, expect, it } from "@jest/globals";
+import { lobbyRequest } from "../test/emulator-client.ts";
 import { type AskWolf, createWolfGuard, type GuardOptions, UpstreamError, type WolfReply } from "./guard.ts";
 import { WolfPolicy } from "./policy.ts";
 import { classLimits } from "./routes.ts";
@@ -51,23 +52,7 @@ function request(method: string, path: string, { contentLength, body = "", signa
     signal: signal ?? new AbortController().signal,
   };
 }
-const lobby = JSON.stringify({
-  profile_id: "user",
-  name: "a",
-  multi_user: true,
-  stop_when_everyone_leaves: false,
-  video_settings: {
-    width: 640,
-    height: 480,
-    refresh_rate: 60,
-    wayland_render_node: "software",
-    runner_render_node: "software",
-    video_producer_buffer_caps: "video/x-raw",
-  },
-  audio_settings: { channel_count: 2 },
-  runner_state_folder: "wolfpack/a",
-  runner: { type: "docker", name: "d", image: "x", mounts: [], env: [], devices: [], ports: [] },
-});
+const lobby = JSON.stringify(lobbyRequest({ name: "a" }));
 const STOP = '{"lobby_id":"136a065d"}';
 const list = (call?: Call) => request("GET", "/lobbies", call);
 const stop = (call?: Call) => request("POST", "/lobbies/stop", { body: STOP, ...call });

@@ -1,5 +1,8 @@
-/** A self-signed certificate, made on the spot: X.509 by hand, for what no certificate authority would sign. */
-import { generateKeyPairSync, sign } from "node:crypto";
+/**
+ * A self-signed certificate, made on the spot: X.509 written by hand, for what no certificate authority would sign, so that no tool is
+ * needed and no key is kept in a file.
+ */
+import { generateKeyPairSync, randomUUID, sign } from "node:crypto";
 
 export interface MadeCertificate {
   cert: string;
@@ -26,15 +29,21 @@ const time = (date: Date) =>
     ),
   );
 
-export function makeCertificate(options: {
+export interface CertificateOptions {
+  /** Years 1950 to 2049, as this form of time has it. */
   from: Date;
   to: Date;
+  /** IPv4; the holder when there is one, instead of `name`. */
   ip?: string;
+  /** Default localhost. */
   name?: string;
-}): MadeCertificate {
+}
+
+/** Each has an issuer of its own, and P-256 keys; both in PEM. */
+export function makeCertificate(options: CertificateOptions): MadeCertificate {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const algorithm = sequence(oid("2a8648ce3d040302"));
-  const name = sequence(der(0x31, sequence(oid("550403"), der(0x0c, Buffer.from("Test Authority")))));
+  const name = sequence(der(0x31, sequence(oid("550403"), der(0x0c, Buffer.from(`Test ${randomUUID()}`)))));
   const holder =
     options.ip === undefined
       ? der(0x82, Buffer.from(options.name ?? "localhost"))
