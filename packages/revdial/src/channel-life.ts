@@ -31,6 +31,7 @@ import type { Scheduler } from "./scheduler.ts";
 import { Windows } from "./windows.ts";
 
 const SEND_CREDIT_MAX = 0x7fff_ffff;
+const nothing = new Uint8Array();
 
 /** How the channels reach the rest of the core. */
 export interface ChannelDoor {
@@ -178,8 +179,10 @@ export class ChannelLife {
         if (channel.socket && event.trailers.length > 0)
           throw new RevdialError("HEAD_INVALID", "a socket has no trailers");
         ended(channel.toSend);
-        encodeFrame({ type: "end", channel: channel.id, trailers: event.trailers }, this.scheduler.limits);
-        return this.scheduler.pushBody(channel, new Uint8Array(), event.trailers);
+        // What cannot be said is said now, while somebody can still hear of it.
+        if (event.trailers.length > 0)
+          encodeFrame({ type: "end", channel: channel.id, trailers: event.trailers }, this.scheduler.limits);
+        return this.scheduler.pushBody(channel, nothing, event.trailers);
       case "reset":
         return this.reset(channel, event.code, event.reason);
     }
@@ -323,7 +326,7 @@ export class ChannelLife {
     channel.muted = "all";
     if (channelTransitions[channel.state].localEnd === undefined) return;
     this.scheduler.forgetBody(channel);
-    this.scheduler.pushBody(channel, new Uint8Array(), []);
+    this.scheduler.pushBody(channel, nothing, []);
   }
 
   private peerResets(channel: Channel, code: number, reason: string): void {

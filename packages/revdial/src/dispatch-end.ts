@@ -116,7 +116,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
   onInterim(status: number, headers: HeaderList): void {
     if (this.aborted) return;
     this.heads = headers;
-    this.contain(() => this.handler.onResponseStart?.(this, status, objectOf(headers)));
+    this.contain(() => tellHead(this.handler, this, status, headers));
   }
 
   onHead(status: number, headers: HeaderList): void {
@@ -124,7 +124,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     this.heads = status === 101 ? withUpgrade(headers, this.upgrade) : headers;
     this.contain(() => {
       if (status === 101) this.switched(this.heads);
-      else this.handler.onResponseStart?.(this, status, objectOf(headers), "");
+      else tellHead(this.handler, this, status, headers);
     });
   }
 
@@ -205,6 +205,17 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     const failure = this.reason ? ofThisExchange(this.reason, error) : error;
     if (failure && !this.socket) this.failed(failure);
   }
+}
+
+/** Tells a handler of a head in the words it knows. */
+export function tellHead(
+  handler: DispatchHandler,
+  controller: DispatchController,
+  status: number,
+  headers: HeaderList,
+): void {
+  if (handler.onResponseFields) handler.onResponseFields(controller, status, headers);
+  else handler.onResponseStart?.(controller, status, objectOf(headers), "");
 }
 
 /** What undici's options ask for. Error: ARGUMENT. */

@@ -37,7 +37,7 @@ export interface DispatchController {
   abort(reason: Error): void;
 }
 
-/** undici's `DispatchHandler`. */
+/** undici's `DispatchHandler`, and a method of ours. */
 export interface DispatchHandler {
   onRequestStart?(controller: DispatchController, context: unknown): void;
   onRequestUpgrade?(
@@ -52,6 +52,11 @@ export interface DispatchHandler {
     headers: HeaderObject,
     statusText?: string,
   ): void;
+  /**
+   * Ours: a tunnel's dispatcher calls it instead of `onResponseStart`, with the fields in the order in which they came. Interceptors
+   * know of `onResponseStart` only: who takes the one takes the other.
+   */
+  onResponseFields?(controller: DispatchController, status: number, fields: HeaderList): void;
   onResponseData?(controller: DispatchController, chunk: Buffer): void;
   onResponseEnd?(controller: DispatchController, trailers: HeaderObject): void;
   onResponseError?(controller: DispatchController, error: Error): void;

@@ -31,7 +31,6 @@ export class ServeEnd implements ChannelEnd, Reply {
     this.port = port;
     this.channel = channel;
     this.request = new ServedRequest(this, head, !ended, (bytes) => port.consumed(channel, bytes));
-    if (ended) this.request.incoming.end([]);
   }
 
   /** Runs the handler to its end, whatever it does; its slot is free afterwards. */
@@ -177,7 +176,7 @@ function checkBytes(bytes: Uint8Array): void {
   if (!(bytes instanceof Uint8Array)) throw new RevdialError("ARGUMENT", "what is written is no Uint8Array");
 }
 
-/** Signal and body are made when a handler asks for them: most exchanges are small and need neither. */
+/** Signal and body are made when somebody asks for them: most exchanges are small and need neither. */
 class ServedRequest implements IncomingRequest {
   readonly service: string;
   readonly method: string;
@@ -187,7 +186,9 @@ class ServedRequest implements IncomingRequest {
   readonly traceparent?: string;
   readonly upgrade?: string;
   readonly hasBody: boolean;
-  readonly incoming: IncomingBody;
+  private readonly open: boolean;
+  private readonly onConsumed: (bytes: number) => void;
+  private bytes: IncomingBody | undefined;
   private readonly end: ServeEnd;
   private abort: AbortController | undefined;
 
@@ -201,8 +202,17 @@ class ServedRequest implements IncomingRequest {
     if (head.traceparent !== "") this.traceparent = head.traceparent;
     if (head.kind === channelKinds.socket) this.upgrade = head.protocol;
     this.hasBody = open && head.kind === channelKinds.request;
-    // A handler may answer without reading on; the caller is told when the answer is complete.
-    this.incoming = new IncomingBody(onConsumed, () => undefined);
+    this.open = open;
+    this.onConsumed = onConsumed;
+  }
+
+  get incoming(): IncomingBody {
+    if (this.bytes === undefined) {
+      // A handler may answer without reading on; the caller is told when the answer is complete.
+      this.bytes = new IncomingBody(this.onConsumed, () => undefined);
+      if (!this.open) this.bytes.end([]);
+    }
+    return this.bytes;
   }
 
   get body(): AsyncIterable<Uint8Array> {

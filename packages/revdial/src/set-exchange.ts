@@ -4,7 +4,7 @@
  */
 import type { Duplex } from "node:stream";
 import { checkObject } from "./checks.ts";
-import { requestOf } from "./dispatch-end.ts";
+import { requestOf, tellHead } from "./dispatch-end.ts";
 import type {
   DispatchController,
   DispatchHandler,
@@ -14,6 +14,7 @@ import type {
 } from "./dispatching.ts";
 import { beforeSending, RevdialError } from "./errors.ts";
 import { checkSendable, warn } from "./exchange.ts";
+import type { HeaderList } from "./head.ts";
 import type { Tunnel } from "./tunnel.ts";
 
 /** What a set has to know of a call to run it over its members. */
@@ -122,9 +123,9 @@ export class SetExchange implements Exchange, DispatchHandler, DispatchControlle
     this.handler.onRequestUpgrade(this, status, headers, socket);
   }
 
-  onResponseStart(_member: DispatchController, status: number, headers: HeaderObject, text?: string): void {
+  onResponseFields(_member: DispatchController, status: number, fields: HeaderList): void {
     this.take();
-    this.handler.onResponseStart?.(this, status, headers, text);
+    tellHead(this.handler, this, status, fields);
   }
 
   onResponseData(_member: DispatchController, chunk: Buffer): void {

@@ -63,12 +63,43 @@ function recorder(more: DispatchHandler = {}) {
       more.onResponseError?.(controller, error);
     },
   };
+  if (more.onResponseFields) handle.onResponseFields = more.onResponseFields;
   return { handle, told, over: over.seen };
 }
 
 const fault = () => {
   throw new Error("my own mistake");
 };
+
+it("a handler that takes fields hears of each head once, with its fields in the order in which they came", async () => {
+  handler = (_request, reply) => {
+    reply.interim(103, [["link", "</a>"]]);
+    reply.head(200, [
+      ["set-cookie", "b=2"],
+      ["x-between", "1"],
+      ["set-cookie", "a=1"],
+    ]);
+    reply.end();
+  };
+  const heads: [number, HeaderList][] = [];
+  const record = recorder({
+    onResponseFields: (_controller, status, fields) => void heads.push([status, fields]),
+  });
+  dispatcher.dispatch(plain, record.handle);
+  await record.over;
+  expect(record.told).toEqual(["start", "end"]);
+  expect(heads).toEqual([
+    [103, [["link", "</a>"]]],
+    [
+      200,
+      [
+        ["set-cookie", "b=2"],
+        ["x-between", "1"],
+        ["set-cookie", "a=1"],
+      ],
+    ],
+  ]);
+});
 
 describe("a handler that throws", () => {
   const answer: RequestHandler = (_request, reply) => {
@@ -81,6 +112,7 @@ describe("a handler that throws", () => {
   it.each<[string, DispatchHandler, RequestHandler, string[], DispatchOptions]>([
     ["at the start", { onRequestStart: fault }, answer, ["start"], plain],
     ["at an interim head", { onResponseStart: fault }, answer, ["start", "head 103"], plain],
+    ["at the fields of a head", { onResponseFields: fault }, answer, ["start"], plain],
     [
       "at the head",
       { onResponseStart: (_controller, status) => (status === 200 ? fault() : undefined) },

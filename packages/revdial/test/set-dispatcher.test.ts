@@ -70,6 +70,7 @@ function run(options: Partial<DispatchOptions>, more: DispatchHandler = {}): Pro
         told.push(String(status));
         more.onResponseStart?.(controller, status, headers);
       },
+      ...(more.onResponseFields ? { onResponseFields: more.onResponseFields } : {}),
       onResponseData: (_controller, chunk) => void told.push(String(chunk)),
       onResponseEnd() {
         told.push("end");
@@ -89,6 +90,36 @@ async function* pieces(): AsyncIterable<Uint8Array> {
 }
 
 describe("a set's dispatcher", () => {
+  it("tells a handler that takes fields of them as they came, and of the controller that is its own", async () => {
+    await join(() => ({
+      status: 200,
+      headers: [
+        ["x-b", "2"],
+        ["x-a", "1"],
+      ],
+    }));
+    const heads: unknown[] = [];
+    let own: DispatchController | undefined;
+    const told = await run(
+      {},
+      {
+        onRequestStart(controller) {
+          own = controller;
+        },
+        onResponseFields: (controller, status, fields) => void heads.push(controller === own, status, fields),
+      },
+    );
+    expect(told).toEqual(["start", "end"]);
+    expect(heads).toEqual([
+      true,
+      200,
+      [
+        ["x-b", "2"],
+        ["x-a", "1"],
+      ],
+    ]);
+  });
+
   it("asks the least loaded member", async () => {
     const busy = await join(({ signal: abort }) => untilAborted(abort));
     const held = failure(busy.right.request(get("/")));

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import type { DispatchController, DispatchHandler } from "../dispatching.ts";
 import { RevdialError } from "../errors.ts";
+import type { HeaderList } from "../head.ts";
 import { type FieldObject, pairsOf } from "./fields.ts";
 import type { HttpFrontOptions } from "./front.ts";
 
@@ -53,7 +54,8 @@ function statusOf(error: Error): number {
 
 interface ResponseHead {
   status: number;
-  headers: FieldObject;
+  /** Names in lower case and values in turn: Node writes them as they are, and an object for each answer costs more. */
+  fields: string[];
 }
 
 /** One response as it comes. */
@@ -84,23 +86,28 @@ export class Answer implements DispatchHandler {
     if (this.response.destroyed) this.closed();
   }
 
-  onResponseStart(_controller: DispatchController, status: number, headers: FieldObject): void {
+  onResponseStart(controller: DispatchController, status: number, headers: FieldObject): void {
+    this.onResponseFields(controller, status, pairsOf(headers));
+  }
+
+  onResponseFields(_controller: DispatchController, status: number, headers: HeaderList): void {
     const { response } = this;
     if (this.done || response.destroyed) return;
     if (status < 200) return this.interim(status, headers);
-    for (const name of hopFields) delete headers[name];
-    this.head = { status, headers };
+    const fields: string[] = [];
+    for (const [name, value] of headers) if (!hopFields.has(name)) fields.push(name, value);
+    this.head = { status, fields };
     flushAfterTurn(this);
   }
 
-  private interim(status: number, headers: FieldObject): void {
+  private interim(status: number, headers: HeaderList): void {
     const { request, response } = this;
     // Earlier versions know no such heads (RFC 9110 §15.2).
     if (request.httpVersion !== "1.1") return;
     try {
       if (status === 100) response.writeContinue();
       // Not writeEarlyHints: it takes one form of Link only, where the field may hold a list and quoted text.
-      else response.writeInformation(status, pairsOf(headers).flat());
+      else response.writeInformation(status, headers.flat());
     } catch {
       // What Node does not take, or does not know how to say (before 24.18), a client can do without.
     }
@@ -153,7 +160,7 @@ export class Answer implements DispatchHandler {
   private endWith(trailers: FieldObject): void {
     const { response, head } = this;
     // Trailers need chunks.
-    if (head) delete head.headers["content-length"];
+    if (head) drop(head.fields, "content-length");
     this.flush();
     if (this.done) return;
     try {
@@ -168,9 +175,9 @@ export class Answer implements DispatchHandler {
   }
 
   /** False when Node does not take this head: the client and the backend are told. */
-  private begin({ status, headers }: ResponseHead): boolean {
+  private begin({ status, fields }: ResponseHead): boolean {
     try {
-      this.response.writeHead(status, headers);
+      this.response.writeHead(status, fields);
       return true;
     } catch (error) {
       this.fail(error as Error);
@@ -180,13 +187,15 @@ export class Answer implements DispatchHandler {
   }
 
   /** The end has come before anything has left. */
-  private answerWhole({ status, headers }: ResponseHead): void {
+  private answerWhole(head: ResponseHead): void {
+    const { status, fields } = head;
     const { request, response, first } = this;
     this.head = undefined;
     this.first = undefined;
     const silent = request.method === "HEAD" || status === 204 || status === 304;
-    if (!silent) headers["content-length"] ??= String(first?.length ?? 0);
-    if (!this.begin({ status, headers })) return;
+    if (!silent && at(fields, "content-length") < 0)
+      fields.push("content-length", String(first?.length ?? 0));
+    if (!this.begin(head)) return;
     if (first === undefined) response.end();
     // As text, Node writes head and body with one system call instead of two buffers.
     else if (first.length <= ONE_WRITE_BYTES_MAX) response.end(first.toString("latin1"), "latin1");
@@ -223,7 +232,23 @@ function flushBegun(): void {
   for (const answer of answers) answer.flush();
 }
 
-const hopFields = ["connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection"] as const;
+const hopFields: ReadonlySet<string> = new Set([
+  "connection",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+  "proxy-connection",
+]);
+
+/** Where a name stands among names and values in turn, or -1. */
+function at(fields: readonly string[], name: string): number {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return i;
+  return -1;
+}
+
+function drop(fields: string[], name: string): void {
+  for (let i = at(fields, name); i >= 0; i = at(fields, name)) fields.splice(i, 2);
+}
 
 function answerError(response: ServerResponse, error: Error): void {
   const code = error instanceof RevdialError ? error.code : "UPSTREAM";

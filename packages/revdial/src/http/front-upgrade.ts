@@ -8,6 +8,7 @@ import {
 } from "node:http";
 import type { Duplex } from "node:stream";
 import type { DispatchController, DispatchHandler } from "../dispatching.ts";
+import type { HeaderList } from "../head.ts";
 import { type FieldObject, pairs, pairsOf } from "./fields.ts";
 import type { HttpFrontOptions } from "./front.ts";
 import { Answer, cutAnswers, dropRest } from "./front-answer.ts";
@@ -129,8 +130,12 @@ export class UpgradeAnswer implements DispatchHandler {
   }
 
   onResponseStart(controller: DispatchController, status: number, headers: FieldObject): void {
+    this.onResponseFields(controller, status, pairsOf(headers));
+  }
+
+  onResponseFields(controller: DispatchController, status: number, headers: HeaderList): void {
     if (status < 200) return;
-    this.answer(controller).onResponseStart(controller, status, headers);
+    this.answer(controller).onResponseFields(controller, status, headers);
   }
 
   onResponseData(controller: DispatchController, chunk: Buffer): void {
