@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { ImageReference } from "@wolfpack/api-contract";
 import { z } from "zod";
 
 /** Exit code 2: the reader fixes the environment and starts again. */
@@ -30,10 +31,7 @@ export const environment = z.object({
   DATA_DIR: z.string().min(1).default(".data"),
   RUNNER_TOKEN: secret.optional(),
   API_KEY_SECRET: z.string().min(32, "must have at least 32 characters").max(512).optional(),
-  DEFAULT_SANDBOX_IMAGE: z
-    .string()
-    .regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]{0,254}$/)
-    .default("ghcr.io/games-on-whales/xfce:edge"),
+  DEFAULT_SANDBOX_IMAGE: ImageReference.default("ghcr.io/games-on-whales/xfce:edge"),
   WOLFPACK_RENDER_NODE: z
     .string()
     .regex(/^(software|\/dev\/dri\/[A-Za-z0-9]+)$/)

@@ -50,6 +50,7 @@ export {
   HealthReason,
   HealthReasonCode,
   HeartbeatRequest,
+  ImageReference,
   Intent,
   ListApiKeysQuery,
   ListSessionsQuery,

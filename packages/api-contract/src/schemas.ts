@@ -149,11 +149,11 @@ export const Resolution = z
   .meta({ id: "Resolution" });
 export type Resolution = z.infer<typeof Resolution>;
 
-/** A container image reference: no spaces, no shell characters. */
-const ImageReference = z
+/** A container image reference: no spaces, no shell characters, no dot segments. */
+export const ImageReference = z
   .string()
   .max(255)
-  .regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]*$/);
+  .regex(/^[a-zA-Z0-9][a-zA-Z0-9._:@-]*(\/[a-zA-Z0-9][a-zA-Z0-9._:@-]*)*$/);
 
 export const CreateSessionRequest = z
   .strictObject({

@@ -91,6 +91,7 @@ describe("a session request", () => {
     ["an image with a space", { image: "a b" }],
     ["an image with a shell character", { image: "a;b" }],
     ["an image that starts with a dash", { image: "-v" }],
+    ["an image with dot segments", { image: "a/../../containers/b" }],
     ["a width of 0", { resolution: { width: 0, height: 1080, refresh_rate: 60 } }],
     ["half a resolution", { resolution: { width: 1920 } }],
     ["121 seconds", { wait_seconds: 121 }],

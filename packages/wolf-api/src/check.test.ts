@@ -245,6 +245,9 @@ describe("a body", () => {
     ["half a surrogate pair in the environment", withRunner({ env: ["A=\ud83d"] })],
     ["an image with a space", withRunner({ image: "a b" })],
     ["an image that is an option", withRunner({ image: "--privileged" })],
+    ["an image whose inspection would lead elsewhere", withRunner({ image: "a/../../containers/b" })],
+    ["an image with an empty part", withRunner({ image: "a//b" })],
+    ["an image that ends with a slash", withRunner({ image: "a/" })],
     ["a container name with a slash", withRunner({ name: "a/b" })],
     ["a runner without arrays", { ...lobby, runner: { type: "docker", name: "a", image: "b" } }],
     ["no runner", { ...lobby, runner: undefined }],
@@ -516,6 +519,13 @@ describe("what a policy speaks about", () => {
       "?icon_path=%252e",
     ])
       expect(refusalOf(icon(query))).toEqual({ status: 400, code: "query-invalid" });
+    const inspect = (name: string) =>
+      check("GET", `/api/v1/docker/images/inspect?image_name=${name}`, "", { open });
+    const image = "localhost:5000/a.b/c_d--e:v1.0@sha256:0af";
+    expect(inspect(image)).toMatchObject({ target: `/api/v1/docker/images/inspect?image_name=${image}` });
+    // Wolf puts it into a path of Docker's API, where dot segments lead to containers.
+    for (const name of ["a/../../containers/b", "a%2F..%2Fb", "..", "a/./b", "a//b", "a/"])
+      expect(refusalOf(inspect(name))).toEqual({ status: 400, code: "query-invalid" });
     for (const query of ["?", "?a=b"])
       expect(refusalOf(check("GET", `/api/v1/lobbies${query}`))).toEqual({
         status: 400,

@@ -72,10 +72,11 @@ const Device = text(1024).refine((entry) => {
 }, "is not host:container[:permissions] of a GPU or input device");
 const EnvEntry = text(8192).regex(/^[A-Za-z_][A-Za-z0-9_]*=/, "is not NAME=value");
 
+/** Wolf puts it into a path of Docker's API, where dot segments would lead to containers instead of images. */
 export const ImageReference = z
   .string()
   .max(255)
-  .regex(/^[a-zA-Z0-9][a-zA-Z0-9._/:@-]*$/, "is not an image reference");
+  .regex(/^[a-zA-Z0-9][a-zA-Z0-9._:@-]*(\/[a-zA-Z0-9][a-zA-Z0-9._:@-]*)*$/, "is not an image reference");
 /** Wolf's get-icon reads absolute paths and URLs as root on behalf of whoever shows the icon. */
 export const RelativePath = z
   .string()

@@ -249,7 +249,13 @@ describe("a Wolf that answers otherwise", () => {
   });
 
   it("with names that are no images, or lists that are none, is not asked for them", async () => {
-    apps = { apps: [...listOf(["a b", "x\r\ny", "", 1, null, "x".repeat(256), "a:1"]), null, { runner: 1 }] };
+    apps = {
+      apps: [
+        ...listOf(["a b", "a/../b", "x\r\ny", "", 1, null, "x".repeat(256), "a:1"]),
+        null,
+        { runner: 1 },
+      ],
+    };
     begin();
     for (const list of ["{", "[]", "null", '{"lobbies":{}}', '{"lobbies":[{"runner":{"image":"?x=y"}}]}'])
       watch.saw(Buffer.from(list));
