@@ -384,6 +384,17 @@ describe("a request that betrays the host", () => {
     await stands(tunnel);
   });
 
+  it("H10: Wolf's own socket gets into no sandbox in place of a folder that may be mounted", async () => {
+    const body = lobby({ mounts: ["/srv/a:/x/wolf.sock"], env: ["WOLF_SOCKET_PATH=/x/wolf.sock"] });
+    await straight("POST", "/api/v1/lobbies/create", body);
+    expect(bare.harms).toMatchObject([{ hazard: "H10", what: "Wolf's own socket in a sandbox" }]);
+    const tunnel = await through({ mount_folders: ["/srv"] });
+    expect(await ask(tunnel, "POST", "/api/v1/lobbies/create", body)).toMatchObject({
+      refused: "mount-refused",
+    });
+    await stands(tunnel);
+  });
+
   it("H11: keys and PINs stay on the host, unless the policy lets them go", async () => {
     await straight("POST", "/api/v1/sessions/add", session);
     expect(await straight("GET", "/api/v1/sessions")).toMatch(/aes_key.*9d804e47/);

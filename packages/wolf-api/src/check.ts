@@ -192,7 +192,7 @@ function runnerAgainst(policy: WolfPolicy, runner: Runner): WolfCheck | undefine
         403,
         "mount-refused",
         "Mount refused",
-        "The host folder of a mount is not among the allowed ones.",
+        "The host folder of a mount is not among the allowed ones, or Wolf would put its socket there.",
       );
 }
 
@@ -210,7 +210,10 @@ const stateFolderRefused = () =>
   );
 
 function mountAllowed(entry: string, folders: readonly string[]): boolean {
-  const host = `${entry.slice(0, entry.indexOf(":"))}/`;
+  const colon = entry.indexOf(":");
+  // Whatever is to be mounted at such a path, Wolf may mount the socket of its API there instead.
+  if (entry.includes("wolf.sock", colon)) return false;
+  const host = `${entry.slice(0, colon)}/`;
   return folders.some((folder) => host.startsWith(folder.endsWith("/") ? folder : `${folder}/`));
 }
 

@@ -127,6 +127,7 @@ const hostile: readonly unknown[] = [
   { ...docker, devices: ["/dev/dri"] },
   { ...docker, base_create_json: "{}" },
   { type: "Process" },
+  { ...docker, mounts: ["/srv/a:/x/wolf.sock"], env: ["WOLF_SOCKET_PATH=/x/wolf.sock"] },
 ];
 /** Too many values hurt elsewhere for these to be met often enough at their place. */
 const folders = [

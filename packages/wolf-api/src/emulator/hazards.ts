@@ -103,9 +103,13 @@ function runnerHarms(runner: shapes.Runner): Harm[] {
   });
   if (!ports || !runner.mounts.every(pair) || !runner.devices.every(pair))
     return [{ hazard: "H3", what: "a mount, device or port that cannot be split", fatal: true }];
-  return runner.base_create_json === undefined
-    ? []
-    : [{ hazard: "H10", what: "a container of the caller's making: root on the host", fatal: false }];
+  if (runner.base_create_json !== undefined)
+    return [{ hazard: "H10", what: "a container of the caller's making: root on the host", fatal: false }];
+  // Seen in the source: with this variable, a mount at such a path gets Wolf's own socket as its source.
+  const socket =
+    runner.env.some((entry) => entry.includes("WOLF_SOCKET_PATH")) &&
+    runner.mounts.some((entry) => entry.split(":")[1]?.includes("wolf.sock"));
+  return socket ? [{ hazard: "H10", what: "Wolf's own socket in a sandbox", fatal: false }] : [];
 }
 
 const WHOLE_BYTES_MAX = 64 * 1024;

@@ -1,0 +1,46 @@
+/** What Wolf makes of a request by rules of its own, which its API does not show (runners/docker.cpp, api/endpoints.cpp). */
+import { describe, expect, it } from "@jest/globals";
+import type { z } from "zod";
+import { checkWolfRequest } from "./check.ts";
+import { WolfPolicy } from "./policy.ts";
+
+const lobby = {
+  profile_id: "user",
+  name: "a",
+  multi_user: true,
+  stop_when_everyone_leaves: false,
+  video_settings: {
+    width: 640,
+    height: 480,
+    refresh_rate: 60,
+    wayland_render_node: "software",
+    runner_render_node: "software",
+    video_producer_buffer_caps: "video/x-raw",
+  },
+  audio_settings: { channel_count: 2 },
+  runner_state_folder: "wolfpack/a",
+  runner: { type: "docker", name: "a", image: "b", mounts: [], env: [], devices: [], ports: [] },
+};
+
+/** What passes on, or the code of the refusal. */
+function send(method: string, path: string, body: object | undefined, rules: z.input<typeof WolfPolicy>) {
+  const checked = checkWolfRequest(
+    { method, path: `/api/v1${path}`, bodyText: body === undefined ? "" : JSON.stringify(body) },
+    WolfPolicy.parse(rules),
+  );
+  return checked.ok ? checked.bodyText : checked.refusal.code;
+}
+const create = (runner: object, rules: z.input<typeof WolfPolicy> = {}) =>
+  send("POST", "/lobbies/create", { ...lobby, runner: { ...lobby.runner, ...runner } }, rules);
+
+describe("Wolf's own socket", () => {
+  it.each(["/tmp/wolf.sock", "/run/my-wolf.sock.d/x"])(
+    "is mounted at no %s, where Wolf would put it in place of an allowed folder",
+    (target) => {
+      const runner = { mounts: [`/srv/a:${target}`], env: [`WOLF_SOCKET_PATH=${target}`] };
+      expect(create(runner, { mount_folders: ["/srv"] })).toBe("mount-refused");
+      // Alone, too: Wolf looks for the name anywhere in the environment.
+      expect(create({ mounts: [`/srv/a:${target}`] }, { mount_folders: ["/"] })).toBe("mount-refused");
+    },
+  );
+});
