@@ -330,8 +330,17 @@ describe("a request that betrays the host", () => {
     const secret = path.join(folder, "secret");
     writeFileSync(secret, "of root");
     expect(await straight("GET", `/api/v1/utils/get-icon?icon_path=${secret}`)).toMatch(/of root$/);
+    await straight("GET", "/api/v1/utils/get-icon?icon_path=cfg/key.pem");
+    expect(bare.harms.map(({ what }) => what)).toEqual([`read ${secret}`, "read Wolf's own cfg/key.pem"]);
     const tunnel = await through({ open: ["GET /api/v1/utils/get-icon"] });
-    for (const icon of [secret, encodeURIComponent(secret), "http://169.254.169.254/", `a/../..${secret}`])
+    const icons = [
+      secret,
+      encodeURIComponent(secret),
+      `a/../..${secret}`,
+      "http://a.example/",
+      "cfg/key.pem",
+    ];
+    for (const icon of icons)
       expect(await ask(tunnel, "GET", `/api/v1/utils/get-icon?icon_path=${icon}`)).toMatchObject({
         status: 400,
       });

@@ -44,3 +44,27 @@ describe("Wolf's own socket", () => {
     },
   );
 });
+
+describe("an icon", () => {
+  // Read below Wolf's state folder, beside its key, its configuration and the homes of sandboxes, which may hold links.
+  const files = [
+    "cfg/key.pem",
+    "cfg/config.toml",
+    "wolfpack/ses_1/x.png",
+    "1234/Desktop/x.png",
+    "key.pem",
+    "icons/a/b.png",
+  ];
+
+  it.each(files)("is not read from %s", (file) => {
+    const rules = { open: ["GET /api/v1/utils/get-icon"] };
+    expect(send("GET", `/utils/get-icon?icon_path=${file}`, undefined, rules)).toBe("query-invalid");
+    expect(send("POST", "/lobbies/create", { ...lobby, icon_png_path: file }, {})).toBe("body-invalid");
+  });
+
+  it.each(["firefox.png", "icons/t.png", "My_app-2.1.JPG"])("is read from %s", (file) => {
+    const rules = { open: ["GET /api/v1/utils/get-icon"] };
+    expect(send("GET", `/utils/get-icon?icon_path=${file}`, undefined, rules)).toBe("");
+    expect(send("POST", "/lobbies/create", { ...lobby, icon_png_path: file }, {})).toContain(file);
+  });
+});

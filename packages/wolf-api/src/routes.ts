@@ -4,7 +4,7 @@
  */
 import type { z } from "zod";
 import * as requests from "./requests.ts";
-import { ImageReference, RelativePath, StopLobbyRequest } from "./schemas.ts";
+import { IconPath, ImageReference, StopLobbyRequest } from "./schemas.ts";
 
 /** What a call costs Wolf: a look, a short change, one of its threads for up to 20 s, or one for minutes. */
 export type RouteClass = "read" | "change" | "create" | "pull";
@@ -105,7 +105,7 @@ export const wolfRoutes: readonly WolfRoute[] = [
   closed("POST", "/lobbies/join", unneeded, { body: requests.JoinLobby }),
   closed("POST", "/lobbies/leave", unneeded, { body: requests.LeaveLobby }),
   closed("GET", "/utils/get-icon", "it reads any file of the host", {
-    query: { name: "icon_path", value: RelativePath.min(1) },
+    query: { name: "icon_path", value: IconPath.min(1) },
     reply: "bytes",
   }),
   closed("GET", "/docker/images/inspect", unneeded, { query: { name: "image_name", value: ImageReference } }),

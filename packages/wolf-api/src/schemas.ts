@@ -77,13 +77,16 @@ export const ImageReference = z
   .string()
   .max(255)
   .regex(/^[a-zA-Z0-9][a-zA-Z0-9._:@-]*(\/[a-zA-Z0-9][a-zA-Z0-9._:@-]*)*$/, "is not an image reference");
-/** Wolf's get-icon reads absolute paths and URLs as root on behalf of whoever shows the icon. */
-export const RelativePath = z
+/**
+ * Wolf reads it as root for whoever shows the icon: absolute paths, URLs, and files below its state folder, where its key lies
+ * and the homes of sandboxes, which may hold links. So it is an image beside those, or in a folder of icons.
+ */
+export const IconPath = z
   .string()
   .max(255)
-  .refine(
-    (path) => path === "" || /^([A-Za-z0-9_-][A-Za-z0-9._-]*\/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(path),
-    "is not a relative path",
+  .regex(
+    /^$|^(icons\/)?[A-Za-z0-9_-][A-Za-z0-9._-]*\.(png|jpe?g|gif|svg|webp)$/i,
+    "is not an image in Wolf's state folder or its icons",
   );
 
 export const DockerRunner = z.strictObject({
@@ -133,7 +136,10 @@ export const ClientSettings = z.strictObject({
 export const Pin = z.array(z.int().min(0).max(9)).min(1).max(16);
 
 /** A folder below Wolf's state folder, plain throughout: a colon would end it where Docker reads the mount. */
-export const StateFolder = RelativePath.min(1);
+export const StateFolder = z
+  .string()
+  .max(255)
+  .regex(/^([A-Za-z0-9_-][A-Za-z0-9._-]*\/)*[A-Za-z0-9_-][A-Za-z0-9._-]*$/, "is not a relative path");
 
 /** Only docker runners: a process runner is a command as root in Wolf's own container. */
 export const CreateLobbyRequest = z.strictObject({
@@ -146,7 +152,7 @@ export const CreateLobbyRequest = z.strictObject({
   client_settings: ClientSettings.optional(),
   runner_state_folder: StateFolder,
   runner: DockerRunner,
-  icon_png_path: RelativePath.optional(),
+  icon_png_path: IconPath.optional(),
   pin: Pin.optional(),
 });
 export type CreateLobbyRequest = z.infer<typeof CreateLobbyRequest>;

@@ -99,6 +99,7 @@ const hostile: readonly unknown[] = [
   "1:",
   "/a:/b:rw:x",
   "../../etc",
+  "cfg/key.pem",
   "/etc/shadow",
   "http://169.254.169.254/",
   "\u0000",

@@ -131,6 +131,9 @@ export function corrupted(reply: WireReply, random: () => number): WireReply | u
 /** H9: any file that root can read, as an image; a URL would be fetched. */
 export function iconOf(path: string): { reply?: WireReply; harm?: Harm } {
   if (/^https?:/i.test(path)) return { harm: { hazard: "H9", what: `fetched ${path}`, fatal: false } };
+  // Below its state folder, as seen in the source; here nothing lies there.
+  if (path.startsWith("cfg/"))
+    return { harm: { hazard: "H9", what: `read Wolf's own ${path}`, fatal: false } };
   if (!path.startsWith("/")) return {};
   try {
     const reply = {
