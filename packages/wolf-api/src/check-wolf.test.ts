@@ -68,3 +68,54 @@ describe("an icon", () => {
     expect(send("POST", "/lobbies/create", { ...lobby, icon_png_path: file }, {})).toContain(file);
   });
 });
+
+describe("an input packet", () => {
+  const input = (hex: string) => {
+    const body = { session_id: "1", input_packet_hex: hex };
+    return send("POST", "/sessions/input", body, { open: ["POST /api/v1/sessions/input"] });
+  };
+  // Type and length, the length of the data in big-endian order, the kind of input, and its data.
+  const moved = ["0602", "0c00", "00000008", "07000000", "00010001"].join("");
+  const typed = (length: string) => ["0602", "0000", length, "17000000", "61"].join("");
+
+  it.each([
+    ["shorter than its head", moved.slice(0, 22)],
+    ["that declares more text than it carries", typed("00000006")],
+    ["that declares 4 GiB", typed("ffffffff")],
+    ["that declares less than its kind takes", typed("00000003")],
+  ])("%s is refused: Wolf would read on behind it", (_what, hex) => {
+    expect(input(hex)).toBe("body-invalid");
+  });
+
+  it.each([moved, typed("00000005")])("like %s goes on as long as any that Wolf may take it for", (hex) => {
+    expect(JSON.parse(input(hex))).toEqual({ session_id: "1", input_packet_hex: hex.padEnd(128, "0") });
+    expect(input(`${"ab".repeat(4)}00000040${"cd".repeat(64)}`)).toContain(`00000040${"cd".repeat(64)}"`);
+  });
+});
+
+describe("a create document", () => {
+  const nested = (levels: number) => `{"a":${"[".repeat(levels - 1)}${"]".repeat(levels - 1)}}`;
+
+  it.each([
+    '{"HostConfig":1}',
+    '{"HostConfig":[]}',
+    '{"HostConfig":null}',
+    '{"HostConfig":{"Binds":"/a:/b"}}',
+    '{"HostConfig":{"Devices":null}}',
+    '{"Env":{}}',
+    '{"Labels":{"a":"\\ud800"}}',
+    nested(33),
+  ])("like %s is refused also where they are on: it would end Wolf, which merges it with its own", (text) => {
+    expect(create({ base_create_json: text }, { base_create_json: true })).toBe("body-invalid");
+  });
+
+  it.each([
+    "{}",
+    '{"HostConfig":{"IpcMode":"host","Binds":[],"Devices":[{}]},"Env":["A=b"]}',
+    '{"Labels":{"a":"\\ud83d\\ude00"}}',
+    nested(32),
+  ])("like %s goes on as it came", (text) => {
+    const sent = create({ base_create_json: text }, { base_create_json: true });
+    expect(JSON.parse(sent)).toMatchObject({ runner: { base_create_json: text } });
+  });
+});

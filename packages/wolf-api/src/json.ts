@@ -4,10 +4,11 @@ const DEPTH_MAX = 64;
 
 /**
  * As JSON.parse, but an integer that a double cannot hold exactly becomes a string of its own digits (an id of
- * 2^53 or more would otherwise lose some). Throws SyntaxError, also for what nests deeper than 64 levels.
+ * 2^53 or more would otherwise lose some). Throws SyntaxError, also for what nests deeper than `depthMax` levels
+ * (default 64).
  */
-export function parseWolfJson(text: string): unknown {
-  if (nestsDeeperThan(text, DEPTH_MAX)) throw new SyntaxError(`nested deeper than ${DEPTH_MAX} levels`);
+export function parseWolfJson(text: string, depthMax = DEPTH_MAX): unknown {
+  if (nestsDeeperThan(text, depthMax)) throw new SyntaxError(`nested deeper than ${depthMax} levels`);
   return JSON.parse(/[0-9]{16}/.test(text) ? quoteLongIntegers(text) : text);
 }
 

@@ -3,6 +3,7 @@
  * refusal. What is dangerous but sometimes wanted (runners, pipelines) has a shape here; whether it may pass, the policy says.
  */
 import { z } from "zod";
+import { parseWolfJson } from "./json.ts";
 import {
   ClientSettings,
   CreateLobbyRequest,
@@ -20,10 +21,20 @@ import {
 /** A caller may write ids as numbers; Wolf takes only text, and parseWolfJson has kept the digits of a long one. */
 const Id = z.union([NumericId, z.int().min(0).transform(String)]);
 const JSON_TEXT_CHARACTERS_MAX = 32 * 1024;
-const jsonObject = (value: string) => {
+/** Wolf's parser for it throws at more, where nobody catches. */
+const CREATE_DEPTH_MAX = 32;
+/** What Wolf merges with its own, without a look at its kind. */
+const CreateDocument = z.looseObject({
+  Env: z.array(z.unknown()).optional(),
+  HostConfig: z
+    .looseObject({ Binds: z.array(z.unknown()).optional(), Devices: z.array(z.unknown()).optional() })
+    .optional(),
+});
+const isCreateDocument = (value: string) => {
   try {
-    const json: unknown = JSON.parse(value);
-    return typeof json === "object" && json !== null && !Array.isArray(json);
+    const json = parseWolfJson(value, CREATE_DEPTH_MAX);
+    // Only half a surrogate pair is written so, and it is no JSON for Wolf.
+    return CreateDocument.safeParse(json).success && !/\\ud[89a-f]/.test(JSON.stringify(json));
   } catch {
     return false;
   }
@@ -34,7 +45,7 @@ export const Runner = z.discriminatedUnion("type", [
     base_create_json: z
       .string()
       .max(JSON_TEXT_CHARACTERS_MAX)
-      .refine(jsonObject, "is not a JSON object in a string")
+      .refine(isCreateDocument, "is not a create document of Docker in a string")
       .optional(),
   }),
   z.strictObject({ type: z.literal("process"), run_cmd: text(8192).min(1) }),
@@ -109,9 +120,23 @@ export const AddSession = z.strictObject({
   client_settings: ClientSettings.required().optional(),
 });
 export const OneSession = z.strictObject({ session_id: Id });
+/** Type, length, length of the data from the kind on, kind (moonlight-common-c, NV_INPUT_HEADER). */
+const INPUT_HEAD_BYTES = 12;
+const INPUT_LENGTH_AT = 4;
+const INPUT_KIND_AT = 8;
+/** Larger than any packet that Wolf takes one for, whatever its kind says: it would read on behind a shorter one. */
+const INPUT_BYTES_MIN = 64;
+function carriesWhatItSays(hex: string): boolean {
+  const length = Number.parseInt(hex.slice(2 * INPUT_LENGTH_AT, 2 * INPUT_KIND_AT), 16);
+  return length >= INPUT_HEAD_BYTES - INPUT_KIND_AT && INPUT_KIND_AT + length <= hex.length / 2;
+}
 export const SessionInput = z.strictObject({
   session_id: Id,
-  input_packet_hex: z.string().regex(/^([0-9a-fA-F]{2}){1,1024}$/, "is not hexadecimal bytes"),
+  input_packet_hex: z
+    .string()
+    .regex(/^([0-9a-fA-F]{2}){12,1024}$/, "is not the hexadecimal bytes of a packet")
+    .refine(carriesWhatItSays, "says that it is longer than it is")
+    .transform((hex) => hex.padEnd(2 * INPUT_BYTES_MIN, "0")),
 });
 export const StartRunner = z.strictObject({
   stop_stream_when_over: z.boolean(),

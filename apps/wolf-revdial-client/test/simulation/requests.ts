@@ -79,7 +79,7 @@ const bodies: Record<string, object> = {
   "/sessions/start": { ...session, video_session: {}, audio_session: {} },
   "/sessions/pause": session,
   "/sessions/stop": session,
-  "/sessions/input": { ...session, input_packet_hex: "00ff" },
+  "/sessions/input": { ...session, input_packet_hex: "06020c00000000080700000000010001" },
   "/runners/start": { ...session, stop_stream_when_over: true, runner: docker },
   "/docker/images/pull": { image_name: "x" },
 };
