@@ -186,7 +186,11 @@ describe("the agent", () => {
   it("passes Wolf's own errors on, and turns its silence and broken replies into codes", async () => {
     agent();
     const tunnel = await plane.nextTunnel();
-    const create = () => ask(tunnel, "POST", "/api/v1/lobbies/create", JSON.stringify(lobby));
+    let homes = 0;
+    const create = () => {
+      const runner_state_folder = `wolfpack/a${++homes}`;
+      return ask(tunnel, "POST", "/api/v1/lobbies/create", JSON.stringify({ ...lobby, runner_state_folder }));
+    };
     wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "500", times: 1 });
     expect(await create()).toMatchObject({ status: 500, refused: null });
     wolf.fail({ on: "POST /api/v1/lobbies/create", mode: "no-reply", times: 1 });

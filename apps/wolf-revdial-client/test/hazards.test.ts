@@ -100,11 +100,12 @@ async function stands(tunnel: Tunnel): Promise<void> {
   expect(guarded.harms.filter(({ hazard }) => hazard !== "H6")).toEqual([]);
 }
 
+let homes = 0;
 const lobby = (runner: object = {}, more: object = {}) =>
   JSON.stringify({
     ...plainLobby,
     name: "a",
-    runner_state_folder: "wolfpack/a",
+    runner_state_folder: `wolfpack/a${++homes}`,
     runner: { ...plainLobby.runner, ...runner },
     ...more,
   });
@@ -376,12 +377,13 @@ describe("a request that betrays the host", () => {
     ["a folder in another sandbox", "wolfpack/a/link"],
   ])("H10: %s are not mounted by a state folder like %s", async (what, folder) => {
     const body = lobby({}, { runner_state_folder: folder });
-    await straight("POST", "/api/v1/lobbies/create", lobby());
+    const other = lobby({}, { runner_state_folder: "wolfpack/a" });
+    await straight("POST", "/api/v1/lobbies/create", other);
     await straight("POST", "/api/v1/lobbies/create", body);
     expect(bare.harms).toMatchObject([{ hazard: "H10", what: expect.stringContaining(what) }]);
     const open = [POST("clients/settings")];
     const tunnel = await through({ open });
-    expect((await ask(tunnel, "POST", "/api/v1/lobbies/create", lobby())).status).toBe(200);
+    expect((await ask(tunnel, "POST", "/api/v1/lobbies/create", other)).status).toBe(200);
     const settings = JSON.stringify({ client_id: "10594003729173467913", app_state_folder: folder });
     for (const [name, sent] of [
       ["lobbies/create", body],
@@ -390,6 +392,19 @@ describe("a request that betrays the host", () => {
       expect(await ask(tunnel, "POST", `/api/v1/${name}`, sent)).toMatchObject({
         refused: /^[a-z/]+$/.test(folder) ? "state-folder-refused" : "body-invalid",
       });
+    await stands(tunnel);
+  });
+
+  it("H10: no sandbox gets the home that another one has had, whose udev it may have made a link", async () => {
+    const body = lobby();
+    for (let i = 0; i < 2; i += 1) await straight("POST", "/api/v1/lobbies/create", body);
+    expect(bare.harms).toMatchObject([{ hazard: "H10", what: expect.stringContaining("may be a link") }]);
+    const tunnel = await through();
+    const create = () => ask(tunnel, "POST", "/api/v1/lobbies/create", body);
+    const { lobby_id } = JSON.parse((await create()).text) as { lobby_id: string };
+    expect(await create()).toMatchObject({ refused: "state-folder-refused" });
+    await ask(tunnel, "POST", "/api/v1/lobbies/stop", JSON.stringify({ lobby_id }));
+    expect(await create()).toMatchObject({ refused: "state-folder-refused" });
     await stands(tunnel);
   });
 

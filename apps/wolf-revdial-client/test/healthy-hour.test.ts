@@ -83,8 +83,9 @@ it("an agent writes a handful of lines in an hour of health, and every beat, eve
       (type, { event: name, data }) =>
         type === "wolf-event" && String(name).endsWith(event) && JSON.stringify(data).includes(lobbyId),
     );
+  let homes = 0;
   async function session(): Promise<void> {
-    const { lobby_id } = await api.createLobby(lobby);
+    const { lobby_id } = await api.createLobby({ ...lobby, runner_state_folder: `wolfpack/a${++homes}` });
     await told("DockerContainerCreated", lobby_id);
     await api.stopLobby({ lobby_id });
     await told("DockerContainerStopped", lobby_id);

@@ -33,7 +33,14 @@ export interface WolfRefusal {
 }
 
 export type WolfCheck =
-  | { ok: true; route: WolfRoute; target: string; bodyText: string }
+  | {
+      ok: true;
+      route: WolfRoute;
+      target: string;
+      bodyText: string;
+      /** The folder that a sandbox would get for its own. */
+      home?: string | undefined;
+    }
   | { ok: false; refusal: WolfRefusal };
 
 export const WOLF_BODY_BYTES_MAX = 64 * 1024;
@@ -100,7 +107,10 @@ export function checkWolfBody(routed: RoutedRequest, bodyText: string, policy: W
   }
   const parsed = route.body.safeParse(json);
   if (!parsed.success) return refusal(400, "body-invalid", "Invalid body", firstIssue(parsed.error));
-  return against(policy, parsed.data as GuardedBody) ?? { ...routed, bodyText: JSON.stringify(parsed.data) };
+  const body = parsed.data as GuardedBody;
+  return (
+    against(policy, body) ?? { ...routed, bodyText: JSON.stringify(body), home: body.runner_state_folder }
+  );
 }
 
 /** Bytes are counted only where three for each unit of UTF-16, the most there are, would be too many. */

@@ -52,11 +52,14 @@ function request(method: string, path: string, { contentLength, body = "", signa
     signal: signal ?? new AbortController().signal,
   };
 }
-const lobby = JSON.stringify(lobbyRequest({ name: "a" }));
+let lobbies = 0;
+/** Each with a home of its own. */
+const lobby = () =>
+  JSON.stringify(lobbyRequest({ name: "a", runner_state_folder: `wolfpack/a${++lobbies}` }));
 const STOP = '{"lobby_id":"136a065d"}';
 const list = (call?: Call) => request("GET", "/lobbies", call);
 const stop = (call?: Call) => request("POST", "/lobbies/stop", { body: STOP, ...call });
-const create = (call?: Call) => request("POST", "/lobbies/create", { body: lobby, ...call });
+const create = (call?: Call) => request("POST", "/lobbies/create", { body: lobby(), ...call });
 const PULL = "POST /api/v1/docker/images/pull";
 const pull = () => request("POST", "/docker/images/pull", { body: '{"image_name":"x"}' });
 const START = "POST /api/v1/runners/start";
@@ -172,7 +175,7 @@ describe("a body", () => {
 
   it("with its own length passes, counted in bytes over all chunks", async () => {
     const { guard, asked } = wolfByHand();
-    const bytes = utf8.encode(lobby.replace('"name":"a"', '"name":"Größe"'));
+    const bytes = utf8.encode(lobby().replace('"name":"a"', '"name":"Größe"'));
     // Cut within a character.
     const cut = bytes.indexOf(0xc3) + 1;
     const contentLength = String(bytes.length);
@@ -357,6 +360,26 @@ describe("Wolf is asked", () => {
   });
 });
 
+describe("a home", () => {
+  it("is given to one sandbox, whatever became of it, and again only when Wolf was not there", async () => {
+    const { guard, asked } = wolfByHand();
+    const body = lobby();
+    const first = guard(create({ body }));
+    await settled();
+    asked[0]?.fail(new UpstreamError("upstream-unreachable", "no"));
+    expect(await first).toMatchObject(refused("upstream-unreachable", 502));
+    const second = guard(create({ body }));
+    await settled();
+    asked[1]?.answer(reply("{}", 500));
+    expect(await second).toMatchObject({ ok: true, status: 500 });
+    expect(await guard(create({ body }))).toMatchObject(refused("state-folder-refused", 403));
+    expect(asked).toHaveLength(2);
+    void guard(create());
+    await settled();
+    expect(asked).toHaveLength(3);
+  });
+});
+
 describe("a reply", () => {
   const answered = async (call: ReturnType<typeof list>, wolf: WolfReply | Error, rules: object = {}) => {
     let given = wolf;
@@ -428,7 +451,7 @@ describe("a reply", () => {
       body: JSON.stringify({
         stop_stream_when_over: true,
         session_id: "1",
-        runner: JSON.parse(lobby).runner as object,
+        runner: JSON.parse(lobby()).runner as object,
       }),
     });
     const got = await answered(start, broken());

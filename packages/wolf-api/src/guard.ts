@@ -12,6 +12,7 @@ import {
   type WolfRefusal,
 } from "./check.ts";
 import { maySecret, withoutSecrets } from "./events.ts";
+import { homesOnce } from "./homes.ts";
 import { parseWolfJson } from "./json.ts";
 import type { WolfPolicy } from "./policy.ts";
 import { type ClassLimits, classLimits, type RouteClass, type WolfRoute } from "./routes.ts";
@@ -101,6 +102,7 @@ export function createWolfGuard({
   const placesOf = ({ concurrentMax, waitingMax }: ClassLimits) =>
     new Semaphore(concurrentMax === "per-host" ? createsMax : concurrentMax, waitingMax);
   const creates = placesOf(limits.create);
+  const homes = homesOnce();
   const places: Record<RouteClass, Semaphore> = {
     read: placesOf(limits.read),
     change: placesOf(limits.change),
@@ -159,17 +161,22 @@ export function createWolfGuard({
     if (typeof given !== "string") return given;
     const check = checkWolfBody(routed, given, policy);
     if (!check.ok) return check;
-    const { route } = check;
+    const { route, home } = check;
     const calledAt = now();
     const { waitingMax, waitMs } = limits[route.class];
     const giveBack = await places[route.class].take(signal, { waitingMax, waitMs });
     if (giveBack === undefined) return signal.aborted ? upstreamRefusal(gaveUp()) : queueFull(route.class);
+    if (home !== undefined && !homes.take(home)) {
+      giveBack();
+      return homeTaken();
+    }
     try {
       return {
         ok: true,
         ...(await unlessAborted(inPlace(exchange(check, signal, calledAt), giveBack), signal)),
       };
     } catch (error) {
+      if (home !== undefined && isUnsent(error)) homes.giveBack(home);
       if (error instanceof UpstreamError) return upstreamRefusal(error);
       throw error;
     }
@@ -179,6 +186,14 @@ export function createWolfGuard({
 type Checked = Extract<WolfCheck, { ok: true }>;
 
 const isBroken = (error: unknown) => error instanceof UpstreamError && error.code === "upstream-reply-broken";
+const isUnsent = (error: unknown) => error instanceof UpstreamError && error.code === "upstream-unreachable";
+const homeTaken = () =>
+  refusal(
+    403,
+    "state-folder-refused",
+    "State folder refused",
+    "A sandbox has had this folder, and may have left links in it that Wolf would follow.",
+  );
 const gaveUp = () => new UpstreamError("cancelled", "the caller gave up");
 const upstreamRefusal = ({ code, message }: UpstreamError) =>
   refusal(upstreamStatus[code], code, "Refused by the agent", `${message}.`);

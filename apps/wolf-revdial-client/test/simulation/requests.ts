@@ -198,6 +198,9 @@ export function generate(dice: () => number): GeneratedRequest {
   }
   const method = dice() < 0.05 ? pick(methods) : route.method;
   let json: unknown = structuredClone(bodies[name] ?? (dice() < 0.05 ? {} : undefined));
+  // Most lobbies have a home of their own, as a control plane gives them.
+  if (name === "/lobbies/create" && dice() < 0.9)
+    json = { ...bodies[name], runner_state_folder: `wolfpack/ses_${dice().toString(36).slice(2)}` };
   while (json !== undefined && dice() < 0.45) json = mutate(json, dice);
   let body = Buffer.from(json === undefined ? "" : JSON.stringify(json));
   if (dice() < 0.06) body = garble(body, dice);

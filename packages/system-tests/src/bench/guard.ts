@@ -32,7 +32,7 @@ export interface GuardResult {
 const AT_ONCE = 8;
 /** A round is so many short pairs: what the machine does meanwhile seldom lasts as short as one half of a pair. */
 const PAIRS_PER_ROUND = 16;
-const lobby = JSON.stringify({
+const lobby = {
   profile_id: "user",
   name: "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   multi_user: true,
@@ -59,12 +59,17 @@ const lobby = JSON.stringify({
     devices: ["/dev/dri/renderD128:/dev/dri/renderD128:mrw"],
     ports: [],
   },
-});
+};
+
+let homes = 0;
+/** With a home of its own: the guard gives none out twice. */
+const newLobby = () =>
+  JSON.stringify({ ...lobby, runner_state_folder: `wolfpack/ses_${String(++homes).padStart(26, "0")}` });
 
 type Kind = "get" | "list" | "create";
 const ask = (tunnel: Tunnel, kind: Kind) =>
   kind === "create"
-    ? tunnelFetch(tunnel, "wolf")("http://wolf/api/v1/lobbies/create", { method: "POST", body: lobby })
+    ? tunnelFetch(tunnel, "wolf")("http://wolf/api/v1/lobbies/create", { method: "POST", body: newLobby() })
     : tunnelFetch(tunnel, "wolf")("http://wolf/api/v1/lobbies");
 
 /** CPU of the agent per request, µs. */

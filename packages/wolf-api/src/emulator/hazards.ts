@@ -81,7 +81,12 @@ function folderHarms(folder: string, world: World): Harm[] {
   const within = [...world.lobbies.values()].some(({ request }) =>
     path.startsWith(`${posix.join("/etc/wolf", request.runner_state_folder)}/`),
   );
-  return within ? harm(`a folder in another sandbox, which may be a link: ${path}`) : [];
+  if (within) return harm(`a folder in another sandbox, which may be a link: ${path}`);
+  // Of a home Wolf mounts udev as well.
+  const again = [...world.lobbies.values()].some(
+    ({ request }) => path === posix.join("/etc/wolf", request.runner_state_folder),
+  );
+  return again ? harm(`the home of another sandbox, whose udev may be a link: ${path}`) : [];
 }
 
 interface Holder {
