@@ -109,7 +109,7 @@ const lobby = (runner: object = {}, more: object = {}) =>
     runner: { ...plainLobby.runner, ...runner },
     ...more,
   });
-const session = JSON.stringify({
+const sessionRequest = {
   client_ip: "10.0.0.5",
   aes_key: "9d804e47a6aa6624b7d4b502b32cc522",
   aes_iv: "0123456789abcdef0123456789abcdef",
@@ -118,7 +118,8 @@ const session = JSON.stringify({
   video_height: 1080,
   video_refresh_rate: 60,
   audio_channel_count: 2,
-});
+};
+const session = JSON.stringify(sessionRequest);
 const POST = (name: string) => `POST /api/v1/${name}`;
 
 describe("a request that ends Wolf", () => {
@@ -130,6 +131,7 @@ describe("a request that ends Wolf", () => {
     ["H1", "sessions/input", '{"session_id":"abc","input_packet_hex":"00"}', "body-invalid"],
     ["H1", "sessions/stop", '{"session_id":"18446744073709551616"}', "body-invalid"],
     ["H1", "clients/settings", '{"client_id":"abc"}', "body-invalid"],
+    ["H1", "sessions/add", JSON.stringify({ ...sessionRequest, client_id: "abc" }), "body-invalid"],
     [
       "H1",
       "runners/start",
@@ -147,8 +149,9 @@ describe("a request that ends Wolf", () => {
     expect(await bare.closed).toBe("died");
     expect(bare.harms).toMatchObject([{ hazard, fatal: true }]);
 
-    const open = ["sessions/stop", "sessions/pause", "sessions/input", "clients/settings", "runners/start"];
-    const tunnel = await through({ open: open.map(POST), process_runners: true });
+    const sessions = ["sessions/add", "sessions/stop", "sessions/pause", "sessions/input"];
+    const open = [...sessions, "clients/settings", "runners/start"].map(POST);
+    const tunnel = await through({ open, process_runners: true });
     expect(await ask(tunnel, "POST", `/api/v1/${name}`, body)).toMatchObject({ refused: code });
     expect(guarded.requests.filter((request) => request.path.endsWith(name))).toEqual([]);
     await stands(tunnel);
