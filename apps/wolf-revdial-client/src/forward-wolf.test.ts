@@ -1,7 +1,7 @@
 /** What is counted and logged of a request that was not served. */
 import { describe, expect, it } from "@jest/globals";
 import { defaultWolfPolicy } from "@wolfpack/wolf-api";
-import type { IncomingRequest } from "revdial";
+import type { IncomingRequest, Reply } from "revdial";
 import { createForwarder } from "./forward.ts";
 import { createLogger } from "./logger.ts";
 import { createMetrics } from "./metrics.ts";
@@ -20,10 +20,12 @@ function forwarder() {
   return {
     lines,
     refusals: () => metrics.counters().map(({ labels, value }) => [labels.code, value]),
-    async ask(path: string, signal = new AbortController().signal) {
-      const request = { service: "wolf", method: "GET", path, headers: [], body: [], signal };
-      const reply = await serve(request as unknown as IncomingRequest, undefined as never);
-      return reply?.status;
+    /** `gone` is called with the way to say that the caller has gone. */
+    async ask(path: string, gone: (leave: () => void) => void = () => undefined) {
+      const request = { service: "wolf", method: "GET", path, headers: [], hasBody: false };
+      const onClose = (listener: (error: Error) => void) => gone(() => listener(new Error("gone")));
+      const reply = { over: false, onClose } as unknown as Reply;
+      return (await serve(request as unknown as IncomingRequest, reply))?.status;
     },
   };
 }
@@ -39,10 +41,7 @@ describe("a request of the control plane", () => {
 
   it("whose caller gave up was not refused: no counter, and a line for those who debug", async () => {
     const { lines, refusals, ask } = forwarder();
-    const gone = new AbortController();
-    const asking = ask("/api/v1/lobbies", gone.signal);
-    setImmediate(() => gone.abort());
-    expect(await asking).toBe(499);
+    expect(await ask("/api/v1/lobbies", (leave) => setImmediate(leave))).toBe(499);
     expect(refusals()).toEqual([]);
     expect(lines).toMatchObject([{ level: DEBUG, msg: "the caller gave up", path: "/api/v1/lobbies" }]);
   });

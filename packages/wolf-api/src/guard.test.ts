@@ -1,5 +1,5 @@
 /** The guard around a Wolf that is a function of this test: what reaches it, when, how often, and what the caller hears. */
-import { describe, expect, it } from "@jest/globals";
+import { afterEach, describe, expect, it } from "@jest/globals";
 import { lobbyRequest } from "../test/emulator-client.ts";
 import { type AskWolf, createWolfGuard, type GuardOptions, UpstreamError, type WolfReply } from "./guard.ts";
 import { WolfPolicy } from "./policy.ts";
@@ -40,6 +40,18 @@ interface Call {
   body?: string | readonly Uint8Array[] | AsyncIterable<Uint8Array>;
   signal?: AbortSignal;
 }
+/** Callers that have not said when they leave: they do at the end of their test. */
+let patient: AbortController[] = [];
+afterEach(() => {
+  for (const caller of patient) caller.abort();
+  patient = [];
+});
+function aPatientOne(): AbortSignal {
+  const caller = new AbortController();
+  patient.push(caller);
+  return caller.signal;
+}
+
 function request(method: string, path: string, { contentLength, body = "", signal }: Call = {}) {
   const chunks = typeof body === "string" ? (body === "" ? [] : [utf8.encode(body)]) : body;
   return {
@@ -49,7 +61,7 @@ function request(method: string, path: string, { contentLength, body = "", signa
     body: (async function* () {
       yield* chunks;
     })(),
-    signal: signal ?? new AbortController().signal,
+    signal: signal ?? aPatientOne(),
   };
 }
 let lobbies = 0;

@@ -16,7 +16,7 @@ import { homesOnce } from "./homes.ts";
 import { parseWolfJson } from "./json.ts";
 import type { WolfPolicy } from "./policy.ts";
 import { type ClassLimits, classLimits, type RouteClass, type WolfRoute } from "./routes.ts";
-import { Semaphore } from "./semaphore.ts";
+import { type Leaving, Semaphore } from "./semaphore.ts";
 
 export type UpstreamErrorCode =
   | "upstream-unreachable"
@@ -62,8 +62,9 @@ export interface GuardRequest {
    * itself, whatever carries its requests, and what it asks of Wolf has a length of its own in any case.
    */
   contentLength?: string | undefined;
-  body: AsyncIterable<Uint8Array>;
-  signal: AbortSignal;
+  /** Undefined: none. */
+  body: AsyncIterable<Uint8Array> | undefined;
+  signal: Leaving;
 }
 
 export type GuardReply = ({ ok: true } & WolfReply) | { ok: false; refusal: WolfRefusal };
@@ -112,7 +113,7 @@ export function createWolfGuard({
 
   async function exchange(
     { route, target, bodyText }: Checked,
-    signal: AbortSignal,
+    signal: Leaving,
     calledAt: number,
   ): Promise<WolfReply> {
     const { timeoutMs, timeoutFrom } = limits[route.class];
@@ -154,10 +155,8 @@ export function createWolfGuard({
   return async ({ method, path, contentLength, body, signal }) => {
     const routed = checkWolfRoute(method, path, policy);
     if (!routed.ok) return routed;
-    const given = await readBody(body, contentLength).catch((error: unknown) => {
-      if (signal.aborted) return upstreamRefusal(gaveUp());
-      throw error;
-    });
+    const given =
+      body === undefined && contentLength === undefined ? "" : await bodyOf(body, contentLength, signal);
     if (typeof given !== "string") return given;
     const check = checkWolfBody(routed, given, policy);
     if (!check.ok) return check;
@@ -202,7 +201,7 @@ const queueFull = (routeClass: RouteClass) =>
     ? refusal(503, "create-queue-full", "Busy", "Too many lobby creations are waiting on this host.")
     : refusal(503, "queue-full", "Busy", "Too many calls of this kind are waiting on this host.");
 
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+function unlessAborted<T>(promise: Promise<T>, signal: Leaving): Promise<T> {
   return new Promise((resolve, reject) => {
     const leave = () => reject(gaveUp());
     if (signal.aborted) leave();
@@ -217,6 +216,19 @@ function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> 
     );
   });
 }
+
+function bodyOf(
+  body: GuardRequest["body"] = nothing,
+  contentLength: string | undefined,
+  signal: Leaving,
+): ReturnType<typeof readBody> {
+  return readBody(body, contentLength).catch((error: unknown) => {
+    if (signal.aborted) return upstreamRefusal(gaveUp());
+    throw error;
+  });
+}
+
+const nothing: AsyncIterable<Uint8Array> = { async *[Symbol.asyncIterator]() {} };
 
 /** The body as text. A length that is no number ends Wolf, and one that is wrong makes it read another request (H4). */
 async function readBody(

@@ -1,5 +1,12 @@
 /** A bounded number of places with a bounded queue before them. */
 
+/** As much of an AbortSignal as is needed to know that a caller has gone: one that is less costs less. */
+export interface Leaving {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: () => void, options?: { once: boolean }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
 /** Gives so many places back; default all that are left. */
 export type GiveBack = (count?: number) => void;
 
@@ -18,7 +25,7 @@ export class Semaphore {
    * full, the wait too long or the caller gave up.
    */
   take(
-    signal: AbortSignal,
+    signal: Leaving,
     {
       waitingMax = this.waitingMax,
       waitMs,
