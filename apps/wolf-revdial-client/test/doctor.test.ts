@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { createServer as createHttp, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { text as readText } from "node:stream/consumers";
@@ -133,6 +134,44 @@ describe("the network", () => {
     const found = await examine(plane.url, { wallClock: () => Date.now() - 3_600_000 });
     expect(found.D08).toMatch(/^failed: 3(599|600|601) s behind/);
     expect(found.D09).toBe("failed: agent 0.1.0, control plane 1.0.0");
+  });
+
+  it.each([
+    ["was issued for a time to come", inDays(1), inDays(100), -2 * day, "D06"],
+    ["expired", inDays(-100), inDays(-1), 3_600_000, "D06"],
+  ])(
+    "measures the clock also where a certificate %s, which a wrong clock explains",
+    async (_what, from, to, offMs, bad) => {
+      const made = makeCertificate({ from, to, ip: "127.0.0.1" });
+      const found = await examine((await planeOf(made)).url, {
+        ca: made.cert,
+        wallClock: () => Date.now() + offMs,
+      });
+      expect([found[bad], found.D07]).toEqual([
+        expect.stringMatching(/^failed/),
+        expect.stringMatching(/^skipped: it needs D06/),
+      ]);
+      expect(found.D08).toMatch(offMs < 0 ? /^failed: 17\d{4} s behind/ : /^failed: 36\d\d s ahead of/);
+    },
+  );
+
+  it.each<[string, RequestListener]>([
+    ["another server answers", (_request, response) => response.end("<html>Please log in</html>")],
+    ["nobody answers in HTTP", (request) => request.socket.destroy()],
+  ])("blames neither versions nor the token, which goes nowhere, where %s", async (_what, answer) => {
+    const told: unknown[] = [];
+    const server = createHttp((request, response) => {
+      told.push(request.headers.authorization);
+      answer(request, response);
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const found = await examine(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    expect(found.D07).toMatch(/^failed: /);
+    expect(found.D08).toMatch(/^(ok: within 1 s of|skipped: no answer that has the time \(.*socket hang up)/);
+    expect([found.D09, found.D10]).toEqual(Array(2).fill("skipped: it needs D07 (HTTP readiness)"));
+    expect(new Set(told)).toEqual(new Set([undefined]));
   });
 
   it("fails a control plane that is not ready, without repeating secrets or steering the terminal", async () => {

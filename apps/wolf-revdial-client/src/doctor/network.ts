@@ -4,8 +4,9 @@ import { connect as connectTcp, isIP } from "node:net";
 import { checkServerIdentity, connect as connectTls, type PeerCertificate, type TLSSocket } from "node:tls";
 import type { AgentConfig } from "../config.ts";
 import { trustingFetch } from "../control-plane.ts";
+import { sentence } from "../sentence.ts";
 import type { DoctorCode } from "./codes.ts";
-import { type Check, type Finding, failed, ok, warning } from "./run.ts";
+import { type Check, type Finding, failed, ok, skipped, warning } from "./run.ts";
 
 export interface NetworkOptions {
   config: Pick<AgentConfig, "apiUrl" | "token" | "ca" | "insecure">;
@@ -100,23 +101,33 @@ export function networkChecks({ config, version, timeoutMs, lookup, wallClock }:
       const text = await response.text();
       if (response.status === 200 && /"status"\s*:\s*"ok"/.test(text))
         return ok("the control plane is ready");
-      return failed(`/readyz was answered with status ${response.status}: ${text.slice(0, 200)}`);
+      const said = text === "" ? "" : `: ${text.slice(0, 200)}`;
+      return failed(`/readyz was answered with status ${response.status}${said}`);
     }),
-    check("D08", answers, async (signal) => {
-      const response = await get("/healthz", signal);
-      const theirs = Date.parse(response.headers.get("date") ?? "");
-      if (Number.isNaN(theirs)) return warning("the answer has no Date");
-      const differsMs = wallClock() - theirs;
-      const text = `${Math.abs(Math.round(differsMs / 1000))} s ${differsMs < 0 ? "behind" : "ahead of"} the control plane`;
-      if (Math.abs(differsMs) > CLOCK_FAILED_MS) return failed(text);
-      return Math.abs(differsMs) > CLOCK_WARNING_MS ? warning(text) : ok(text);
-    }),
-    check("D09", answers, async (signal) => {
+    {
+      code: "D08",
+      // A wrong clock makes good certificates look bad: whoever answers is asked, without the token.
+      needs: [secure ? "D03" : "D02"],
+      timeoutMs: timeoutMs + 1000,
+      async run(signal) {
+        const inTime = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+        try {
+          const { headers } = await trustingFetch({ ca: undefined, insecure: true })(
+            new URL("/healthz", apiUrl),
+            { signal: inTime },
+          );
+          return clock(headers.get("date"), wallClock());
+        } catch (error) {
+          return skipped(`no answer that has the time (${sentence(error)})`);
+        }
+      },
+    },
+    check("D09", ["D07"], async (signal) => {
       const response = await get("/healthz", signal);
       const theirs = /"version"\s*:\s*"(\d+\.\d+\.[^"]{1,40})"/.exec(await response.text())?.[1];
       return compareVersions(version, theirs);
     }),
-    check("D10", answers, async (signal) => {
+    check("D10", ["D07"], async (signal) => {
       if (config.token === "") return failed("no token was given");
       const { status } = await get("/api/v1/me", signal);
       // A runner token is known and has no user behind it.
@@ -207,6 +218,17 @@ function chain(leaf: PeerCertificate & { issuerCertificate?: PeerCertificate }):
     next = next.issuerCertificate;
   }
   return [...found];
+}
+
+/** A Date has whole seconds. */
+function clock(date: string | null, ours: number): Finding {
+  const differsMs = ours - Date.parse(date ?? "");
+  if (Number.isNaN(differsMs)) return warning("the answer has no Date");
+  const seconds = Math.abs(Math.round(differsMs / 1000));
+  if (seconds <= 1) return ok("within 1 s of the control plane's");
+  const text = `${seconds} s ${differsMs < 0 ? "behind" : "ahead of"} the control plane's`;
+  if (Math.abs(differsMs) > CLOCK_FAILED_MS) return failed(text);
+  return Math.abs(differsMs) > CLOCK_WARNING_MS ? warning(text) : ok(text);
 }
 
 /** Before 1.0 a minor version may break; after it a major one. */

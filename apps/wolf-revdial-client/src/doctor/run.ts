@@ -34,6 +34,7 @@ export interface RunOptions {
 
 export const ok = (detail: string): Finding => ({ status: "ok", detail });
 export const warning = (detail: string): Finding => ({ status: "warning", detail });
+export const skipped = (detail: string): Finding => ({ status: "skipped", detail });
 export const failed = (detail: string): Finding => ({ status: "failed", detail });
 
 /** Stops at once when `signal` aborts; the results until then have been told. */
