@@ -84,6 +84,19 @@ describe("the doctor's look at Wolf", () => {
     },
   );
 
+  it("fails a Wolf that describes its lobbies and cannot list them", async () => {
+    const server = createServer((request, response) =>
+      request.url?.endsWith("openapi-schema")
+        ? response.end(wolfSchemaText("2026-06-23"))
+        : response.writeHead(500).end('{"success":false}'),
+    );
+    await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+    expect(await find("D16")).toMatch(
+      /^failed: \/api\/v1\/lobbies was answered with status 500 \(schema_hash /,
+    );
+    await new Promise((resolve) => server.close(resolve));
+  });
+
   it("warns of a Wolf that does not describe itself, and gets sessions all the same", async () => {
     const wolf = await startWolfEmulator({ listen: { unixSocket: socketPath }, generation: "none" });
     expect(await find("D16")).toBe(

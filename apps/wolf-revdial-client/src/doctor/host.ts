@@ -58,7 +58,10 @@ export function hostChecks(options: HostOptions): Check[] {
       timeoutMs: CAPABILITIES_MS_MAX + timeoutMs,
       async run(signal) {
         const known = await probeCapabilities(config.wolf, signal);
-        const found = known.schema_hash === null ? undescribed(await ask(LOBBIES, signal)) : described(known);
+        const found =
+          known.schema_hash === null
+            ? undescribed(await ask(LOBBIES, signal))
+            : await listing(described(known), () => ask(LOBBIES, signal));
         const closed = closedToSessions(config.policy);
         return closed === undefined || found.status === "failed"
           ? found
@@ -77,6 +80,18 @@ function described({ schema_hash, features, missing }: AgentCapabilities): Findi
       `it lacks ${missing.join(", ")}: no session can be placed here (schema_hash ${schema_hash})`,
     );
   return ok(`schema_hash ${schema_hash}: ${features.join(", ")}`);
+}
+
+/** A Wolf that knows the route and does not serve it is out of order, as the agent would report it. */
+async function listing(known: Finding, ask: () => Promise<UpstreamReply>): Promise<Finding> {
+  if (known.status === "failed") return known;
+  try {
+    const { status } = await ask();
+    return status === 200 ? known : failed(`${LOBBIES} was answered with status ${status} (${known.detail})`);
+  } catch (error) {
+    if (isAnswer(error)) return known;
+    throw error;
+  }
 }
 
 /** What is not known is not refused; but without a list of lobbies nothing can be placed there. */
