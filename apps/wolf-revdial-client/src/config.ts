@@ -112,11 +112,13 @@ export function readConfig({
     if (value === undefined || value === "") throw wrong(name, "is missing");
     return value;
   };
-  const number = (name: SettingName, schema: z.ZodNumber): number | undefined => {
+  const number = (name: SettingName, min: number, max: number, schema = z.number()): number | undefined => {
     const value = text(name);
     if (value === undefined) return undefined;
-    const parsed = schema.safeParse(value.trim() === "" ? Number.NaN : Number(value));
-    if (!parsed.success) throw wrong(name, `is wrong: ${parsed.error.issues[0]?.message}`);
+    const bounded = schema.min(min).max(max);
+    const parsed = bounded.safeParse(value.trim() === "" ? Number.NaN : Number(value));
+    const kind = bounded.isInt ? "a whole number" : "a number";
+    if (!parsed.success) throw wrong(name, `has to be ${kind} from ${min} to ${max}`);
     return parsed.data;
   };
   const file = (name: SettingName, path: string): string => {
@@ -172,13 +174,13 @@ export function readConfig({
     policy: readPolicy(text("policyFile")),
     gpuType: gpu?.data,
     gpuFolder: required("gpuFolder"),
-    maxSandboxes: number("maxSandboxes", z.number().int().min(1).max(1000)) ?? 12,
+    maxSandboxes: number("maxSandboxes", 1, 1000, z.number().int()) ?? 12,
     region: text("region"),
     labels: readLabels(texts("label"), (why) => wrong("label", why)),
-    costPerHour: number("costPerHour", z.number().min(0).max(1_000_000)),
+    costPerHour: number("costPerHour", 0, 1_000_000),
     address: text("address") ?? "",
     ...readDisks(),
-    reconnectMaxMs: (number("reconnect", z.number().min(1).max(3600)) ?? 30) * 1000,
+    reconnectMaxMs: (number("reconnect", 1, 3600) ?? 30) * 1000,
     transport: transport.data,
     ca: readCertificates(text("caFile")),
     insecure,
@@ -243,12 +245,11 @@ export function readConfig({
     if (new Set(disks).size < disks.length) throw wrong("disk", "names a mount twice");
     if (!disks.every((disk) => Mount.safeParse(disk).success))
       throw wrong("disk", "has to be an absolute path of at most 255 characters");
-    const percent = z.number().min(1).max(100);
-    const warningPercent = number("diskWarningPercent", percent) as number;
-    const criticalPercent = number("diskCriticalPercent", percent) as number;
+    const warningPercent = number("diskWarningPercent", 1, 100) as number;
+    const criticalPercent = number("diskCriticalPercent", 1, 100) as number;
     if (warningPercent > criticalPercent)
       throw wrong("diskWarningPercent", `is above ${describeSetting("diskCriticalPercent")}`);
-    const freeGib = number("diskFreeMinGib", z.number().min(0).max(100_000)) as number;
+    const freeGib = number("diskFreeMinGib", 0, 100_000) as number;
     return {
       disks: disks.length === 0 ? undefined : disks,
       diskThresholds: { warningPercent, criticalPercent, freeBytesMin: freeGib * 2 ** 30 },
@@ -269,6 +270,7 @@ export function readConfig({
           : file("tokenFile", path)
     )?.trim();
     if (token === undefined && tokenOptional) return "";
+    if (token === "" && path !== undefined) throw wrong("tokenFile", `names ${path}, which is empty`);
     if (token === undefined || token === "")
       throw new ConfigError(`${describeSetting("tokenFile")} or RUNNER_TOKEN is missing.`);
     if (!/^[\x21-\x7e]{1,512}$/.test(token))

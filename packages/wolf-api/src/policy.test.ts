@@ -17,6 +17,8 @@ describe("a policy file", () => {
   it.each([
     ["", "it is not JSON"],
     ["{", "it is not JSON"],
+    ['{\n  "secrets": true,\n}', "it is not JSON (line 3 column 1)"],
+    ['{\n  "close": []\n  "open": []\n}', "it is not JSON (line 3 column 3)"],
     ["[]", "the document: "],
     ["null", "the document: "],
     ['{"opne":[]}', "the document: "],

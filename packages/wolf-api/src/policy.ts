@@ -76,8 +76,10 @@ export function readWolfPolicy(fileText: string): PolicyReading {
   let json: unknown;
   try {
     json = JSON.parse(fileText);
-  } catch {
-    return { ok: false, reason: "it is not JSON" };
+  } catch (error) {
+    // Not its words: they quote the file, which may be the token's by mistake.
+    const [place] = / \(line \d+ column \d+\)$/.exec(String(error)) ?? [""];
+    return { ok: false, reason: `it is not JSON${place}` };
   }
   const parsed = WolfPolicy.safeParse(json);
   if (parsed.success) return { ok: true, policy: parsed.data };
