@@ -16,6 +16,12 @@ const version =
     : (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string })
         .version;
 
+/** What a wrong setting is answered with, by command. */
+const usages: Record<string, string> = {
+  connect: "[connect] --api-url <url> --wolf-id <name> --token-file <path> [--local <target>]; see --help",
+  doctor: "doctor --api-url <url> [--token-file <path>] [--local <target>]; see doctor --help",
+  status: "status --health-listen <address>; see status --help",
+};
 const exitCodes = { failed: 1, usage: 2, credential: 3 } as const;
 
 async function main(): Promise<number> {
@@ -34,7 +40,15 @@ async function main(): Promise<number> {
     .addHelpText("after", () => `\nWithout a command it is connect:\n\n${connect.helpInformation()}`)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text) });
+  let running = connect.name();
+  program.hook("preAction", (_program, command) => {
+    running = command.name();
+  });
   for (const command of program.commands) command.exitOverride().showHelpAfterError("(see --help)");
+  // Whoever read it, such as head, has seen enough; the exit code is still wanted.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
   try {
     await program.parseAsync(modernise(process.argv.slice(2)), { from: "user" });
     return 0;
@@ -46,9 +60,7 @@ async function main(): Promise<number> {
       return exitCodes.failed;
     }
     if (error instanceof ConfigError) {
-      process.stderr.write(
-        `${error.message}\nusage: wolf-revdial-client [connect | doctor] --api-url <url> --wolf-id <name> --token-file <path> [--local <target>]; see --help\n`,
-      );
+      process.stderr.write(`${error.message}\nusage: wolf-revdial-client ${usages[running]}\n`);
       return exitCodes.usage;
     }
     if (error instanceof CredentialRefused) {

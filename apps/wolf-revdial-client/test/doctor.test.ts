@@ -263,7 +263,15 @@ describe("wolf-revdial-client doctor", () => {
   it.each([[["--no-such-flag"]], [[]], [["--api-url", "ftp://x"]]])("exits 2 for %j", async (args) => {
     const { code, err, out } = await run(args);
     expect([code, out]).toEqual([2, ""]);
-    expect(err).toMatch(/no-such-flag|--api-url/);
+    expect(err).toMatch(/no-such-flag'\n|^--api-url .*\nusage: wolf-revdial-client doctor --api-url/);
+  });
+
+  it("goes on to its exit code when nobody reads on", async () => {
+    const args = ["--api-url", "http://127.0.0.1:9", "--quick"];
+    const child = spawn(process.execPath, [bundle, "doctor", ...args], { env: { PATH: "" } });
+    child.stdout.destroy();
+    const [err, [code]] = await Promise.all([readText(child.stderr), once(child, "close")]);
+    expect([err, code]).toEqual(["", 1]);
   });
 
   it("prints JSON in the documented shape and exits 1 when a check failed", async () => {
