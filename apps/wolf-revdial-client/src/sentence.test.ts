@@ -22,6 +22,16 @@ describe("an error as a sentence", () => {
     expect(sentence(tried)).toBe("refused by ::1; refused by 127.0.0.1");
   });
 
+  it("has OpenSSL's reason instead of the line of its source", () => {
+    const words =
+      "409DE72A8C7F0000:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../deps/openssl/openssl/ssl/record/methods/tlsany_meth.c:77:\n";
+    const reason = "TLS: wrong version number";
+    expect(sentence(new Error(words))).toBe(reason);
+    expect(sentence(new Error("no reply", { cause: new Error(`write EPROTO ${words}`) }))).toBe(
+      `no reply (write EPROTO ${reason})`,
+    );
+  });
+
   it("has what the server said of its refusal, but no whole page", () => {
     const refused = new RevdialError("DIAL_REFUSED", "status 403", { detail: "no such wolf" });
     expect(sentence(refused)).toBe("DIAL_REFUSED: status 403 no such wolf");

@@ -3,12 +3,14 @@ import { RevdialError } from "revdial";
 
 /** The body of a refusal may be a whole page of some proxy. */
 const DETAIL_CHARACTERS_MAX = 300;
+/** OpenSSL's words: thread, number, library, function, reason, source file, line. People need the reason. */
+const OPENSSL = /[0-9A-F]+:error:[0-9A-F]{8}:[^:]*:[^:]*:([^:]+):[^:]+:\d+:\s*/g;
 /** Below the outermost error; an error may even be its own cause. */
 const CAUSES_MAX = 8;
 
 /** Not yet fit to print: others may have written parts of it. */
 export function sentence(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return readable(String(error));
   const problem = problemOf(error);
   if (problem !== undefined) return problem.detail.slice(0, DETAIL_CHARACTERS_MAX);
   const own = wordsOf(error);
@@ -36,7 +38,11 @@ function innermost(error: Error): Error {
 
 /** Node's error for several addresses has no message of its own. */
 function wordsOf(error: Error): string {
-  return error instanceof AggregateError && error.message === ""
-    ? error.errors.map((one) => (one instanceof Error ? one.message : String(one))).join("; ")
-    : error.message;
+  return readable(
+    error instanceof AggregateError && error.message === ""
+      ? error.errors.map((one) => (one instanceof Error ? one.message : String(one))).join("; ")
+      : error.message,
+  );
 }
+
+const readable = (words: string) => words.replace(OPENSSL, "TLS: $1");
