@@ -127,7 +127,7 @@ export const settings = {
   caFile: {
     flag: "--ca-file <path>",
     env: ["WOLFPACK_CA_FILE"],
-    meaning: "PEM certificates to trust instead of the system's",
+    meaning: "PEM certificates to trust instead of Node's own; the system's are trusted only when given here",
   },
   insecure: {
     flag: "--insecure",

@@ -24,8 +24,8 @@ export const doctorChecks = {
   },
   D04: {
     name: "Certificate trust",
-    cause: "No certificate authority that this host trusts has signed the certificate.",
-    cure: "Give the authority's certificate with --ca-file, or serve the whole chain.",
+    cause: "No authority of Node's own list, or of --ca-file, has signed the certificate.",
+    cure: "Give the authority's certificate, or the system's, with --ca-file, or serve the whole chain.",
   },
   D05: {
     name: "Certificate name",
