@@ -57,6 +57,25 @@ describe("an agent", () => {
     expect(agent.report().alive).toBe(false);
   });
 
+  it("inside a sandbox speaks of its session, and of no wolf", () => {
+    const sessionId = "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    const inside = createCondition({
+      wolfId: "",
+      sessionId,
+      controlPlane: "cp.test",
+      version: "1",
+      now: () => 0,
+    });
+    const report = inside.report();
+    expect(report).toMatchObject({ wolf_id: "", session_id: sessionId });
+    expect(statusText(report)).toContain(`session        ${sessionId}\n`);
+    expect(statusText(report)).not.toMatch(/^wolf/m);
+    expect(metricsText(report, inside.totals())).toContain(
+      `wolf_agent_info{version="1",session_id="${sessionId}"} 1`,
+    );
+    expect(condition().report().session_id).toBeNull();
+  });
+
   it("says how long another agent has kept Wolf's events from it, and nothing once they are its own", () => {
     const agent = condition();
     const said = () => statusText(agent.report());

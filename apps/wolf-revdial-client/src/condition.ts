@@ -7,7 +7,10 @@ import type { Tunnel, TunnelMetrics } from "revdial";
 import type { LifeState } from "./life.ts";
 
 export interface ConditionOptions {
+  /** "" inside a sandbox. */
   wolfId: string;
+  /** Inside a sandbox. */
+  sessionId?: string | undefined;
   controlPlane: string;
   version: string;
   /** Milliseconds that never go back. */
@@ -21,7 +24,10 @@ export interface ConditionReport {
   ready: boolean;
   /** False: the agent is stuck, and a restart is its cure. */
   alive: boolean;
+  /** "" inside a sandbox. */
   wolf_id: string;
+  /** Null beside a Wolf. */
+  session_id: string | null;
   control_plane: string;
   version: string;
   uptime_s: number;
@@ -74,7 +80,8 @@ export const ANSWER_AGE_MS_MAX = 30_000;
 /** Registration and dialling have bounds of their own, far below. */
 export const STEP_MS_MAX = 120_000;
 
-export function createCondition({ wolfId, controlPlane, version, now }: ConditionOptions): Condition {
+export function createCondition(options: ConditionOptions): Condition {
+  const { wolfId, sessionId, controlPlane, version, now } = options;
   const startedAt = now();
   const open = new Set<Tunnel>();
   const endings: Record<string, number> = {};
@@ -142,6 +149,7 @@ export function createCondition({ wolfId, controlPlane, version, now }: Conditio
       ready: state === "ready" && live?.draining === false,
       alive: isAlive(),
       wolf_id: wolfId,
+      session_id: sessionId ?? null,
       control_plane: controlPlane,
       version,
       uptime_s: seconds(now() - startedAt),

@@ -40,7 +40,7 @@ export function metricsText(
     samples,
   });
   const families: Family[] = [
-    gauge("info", "Always 1.", [{ labels: { version: report.version, wolf_id: report.wolf_id }, value: 1 }]),
+    gauge("info", "Always 1.", [{ labels: { version: report.version, ...whose(report) }, value: 1 }]),
     gauge("uptime_seconds", "Since the agent started.", one(report.uptime_s)),
     gauge(
       "state",
@@ -85,6 +85,9 @@ export function metricsText(
   }
   return [...families, ...known.values()].map(familyText).join("");
 }
+
+const whose = ({ wolf_id, session_id }: ConditionReport) =>
+  session_id === null ? { wolf_id } : { session_id };
 
 function familyText({ name, type, help, samples }: Family): string {
   if (samples.length === 0) return "";

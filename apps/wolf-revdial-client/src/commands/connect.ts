@@ -36,7 +36,8 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
   const host = await hostStateOf(config, log, ended.signal);
   const metrics = createMetrics();
   const condition = createCondition({
-    wolfId: config.sessionId ?? config.wolfId,
+    wolfId: config.wolfId,
+    sessionId: config.sessionId,
     controlPlane: config.apiUrl.host,
     version,
     now: systemClock.now,

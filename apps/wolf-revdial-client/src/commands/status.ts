@@ -34,6 +34,7 @@ const Report = z.object({
   ready: z.boolean(),
   alive: z.boolean(),
   wolf_id: z.string(),
+  session_id: z.string().nullable().default(null),
   control_plane: z.string(),
   version: z.string(),
   uptime_s: z.number(),
@@ -79,7 +80,9 @@ async function status(
 export function statusText(report: ConditionReport): string {
   const rows: [string, string][] = [
     ["state", `${report.state} for ${duration(report.state_s)}${report.alive ? "" : ", STUCK"}`],
-    ["wolf", `${report.wolf_id}: ${wolfWords[report.wolf]}`],
+    report.session_id === null
+      ? ["wolf", `${report.wolf_id}: ${wolfWords[report.wolf]}`]
+      : ["session", report.session_id],
     ...eventsRow(report),
     ["control plane", report.control_plane],
     ["tunnel", tunnelWords(report)],
