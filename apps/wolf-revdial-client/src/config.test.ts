@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
 import { describe, expect, it } from "@jest/globals";
 import { ConfigError, readConfig } from "./config.ts";
+import { wolfSettings } from "./sandbox.ts";
 import { type Flags, settingNames, settings } from "./settings.ts";
 
 const flags = { apiUrl: "https://cp.test", wolfId: "wolf-1" };
@@ -235,6 +236,15 @@ describe("inside a sandbox", () => {
     [{}, { WOLFPACK_MAX_SANDBOXES: "3" }, "--max-sandboxes (WOLFPACK_MAX_SANDBOXES)"],
   ])("what describes a host with a Wolf is refused by name: %j %j", (more, moreEnv, name) => {
     expect(() => inside(more, moreEnv)).toThrow(`${name} describes a host with a Wolf`);
+  });
+
+  it("every setting that is refused there is named in the document", () => {
+    const text = readFileSync(new URL("../../../docs/operations/agent.md", import.meta.url), "utf8");
+    const list = /describe a host with a Wolf \(([^)]*)\)/.exec(text)?.[1] ?? "";
+    const flagsOf = wolfSettings.map((name) => settings[name].flag.split(" ")[0] ?? "");
+    // Its levels are named together.
+    const missing = flagsOf.filter((flag) => !/^--disk-/.test(flag) && !list.includes(`\`${flag}\``));
+    expect(missing).toEqual([]);
   });
 
   it("an id that no session has is refused, and so is a sandbox that serves nothing", () => {

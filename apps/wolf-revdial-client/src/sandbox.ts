@@ -3,7 +3,7 @@ import { SessionId } from "@wolfpack/api-contract";
 import type { SettingName } from "./settings.ts";
 
 /** Settings of a host with a Wolf; without meaning inside a sandbox. */
-const wolfSettings = [
+export const wolfSettings = [
   "wolfId",
   "local",
   "policyFile",
