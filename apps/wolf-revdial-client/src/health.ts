@@ -1,7 +1,7 @@
 /** The agent's own HTTP listener: does it live, does it serve, in numbers. Three GETs, nothing of Wolf, no secrets. */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { pause, systemClock } from "./clock.ts";
+import { type Clock, pause, systemClock } from "./clock.ts";
 import type { Condition } from "./condition.ts";
 import type { Log } from "./logger.ts";
 import { metricsText, type Sample } from "./metrics-text.ts";
@@ -12,6 +12,8 @@ export interface HealthOptions {
   /** More samples for /metrics. */
   samples?: () => readonly Sample[];
   log: Log;
+  /** Default: the system's. */
+  clock?: Clock;
   /** Closes it. */
   signal: AbortSignal;
 }
@@ -20,12 +22,15 @@ const CONNECTIONS_MAX = 16;
 const REQUEST_TIMEOUT_MS = 5000;
 /** The agent before us may still have the address, until it has finished. */
 const RETRY_MS = 1000;
+/** Twice as long as an agent takes to finish. */
+const WARN_AT_TRY = 60;
 
 /**
  * Resolves when it listens, or was told to stop before; rejects when the address can never be listened on. An address in
  * use is waited for.
  */
-export async function serveHealth({ listen, condition, samples, log, signal }: HealthOptions): Promise<void> {
+export async function serveHealth(options: HealthOptions): Promise<void> {
+  const { listen, condition, samples, log, clock = systemClock, signal } = options;
   const server = createServer((request, response) => {
     const path = request.url?.split("?")[0] ?? "";
     const answer = (status: number, type: string, body: string) =>
@@ -63,8 +68,9 @@ export async function serveHealth({ listen, condition, samples, log, signal }: H
       return log.debug({ address, port }, "health listener");
     }
     if (failure.code !== "EADDRINUSE") throw failure;
-    if (tries === 0) log.warn(listen, "the health listener's address is in use: waiting for it");
-    await pause(RETRY_MS, systemClock, signal);
+    if (tries === 0) log.info(listen, "waits for the health listener's address: an older agent may have it");
+    if (tries === WARN_AT_TRY) log.warn(listen, "the health listener's address is still in use");
+    await pause(RETRY_MS, clock, signal);
   }
 }
 

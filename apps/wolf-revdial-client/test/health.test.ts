@@ -9,6 +9,10 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
 import { tunnelFetch } from "revdial";
+import type { Clock } from "../src/clock.ts";
+import { createCondition } from "../src/condition.ts";
+import { serveHealth } from "../src/health.ts";
+import { createLogger } from "../src/logger.ts";
 import { type AgentProcess, bundle, startAgent } from "./agent-process.ts";
 import { type FakeControlPlane, fakeControlPlane } from "./control-plane.ts";
 
@@ -91,6 +95,29 @@ describe("the health listener", () => {
     expect(output()).toContain(words);
   });
 
+  it("that somebody else keeps is waited for, with one warning after a minute", async () => {
+    const other = createServer().listen(Number(health.split(":")[1]), "127.0.0.1");
+    await once(other, "listening");
+    const lines: string[] = [];
+    const stop = new AbortController();
+    let waits = 0;
+    const clock: Clock = {
+      now: () => waits * 1000,
+      setTimer(_ms, fire) {
+        waits += 1;
+        if (waits === 90) stop.abort();
+        const timer = setImmediate(fire);
+        return { cancel: () => clearImmediate(timer) };
+      },
+    };
+    const condition = createCondition({ wolfId: "w", controlPlane: "cp", version: "1", now: clock.now });
+    const log = createLogger("info", { write: (line: string) => void lines.push(line) });
+    const listen = { host: "127.0.0.1", port: Number(health.split(":")[1]) };
+    await serveHealth({ listen, condition, log, clock, signal: stop.signal });
+    await new Promise((resolve) => other.close(resolve));
+    expect(lines.map((line) => JSON.parse(line).level)).toEqual([30, 40]);
+  });
+
   it("that nobody has is said by status with exit code 1, in one line", async () => {
     const { code, out, err } = await run("status", "--health-listen", health);
     expect([code, out]).toEqual([1, ""]);
@@ -122,6 +149,9 @@ describe("the agent's life on its host", () => {
     expect(old.output()).toContain("a newer agent of this host took over");
     expect(old.output()).not.toContain("is --wolf-id used twice");
     await young.said(/subscribed to Wolf/);
+    // Nothing of an upgrade is to be looked after.
+    expect(young.output()).toContain("waits for the health listener's address");
+    expect(young.output()).not.toContain('"level":40');
     expect((await run("status", "--health-listen", health, "--json")).code).toBeLessThanOrEqual(1);
   });
 
