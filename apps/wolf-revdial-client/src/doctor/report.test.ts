@@ -34,6 +34,7 @@ describe("the doctor's table", () => {
     const policy = effectivePolicy(defaultWolfPolicy);
     const results = [result({}), result({ status: "ok" }), result({ status: "skipped" })];
     expect(summaryText(results, false)).toBe("1 ok, 0 warnings, 1 failed, 1 skipped");
+    expect(summaryText([result({ status: "warning" })], false)).toBe("0 ok, 1 warning, 0 failed, 0 skipped");
     expect(summaryText([], true)).toMatch(/^interrupted: /);
     const about = { agentVersion: "1.0.0", controlPlane: "http://x", policy, interrupted: true };
     expect(JSON.parse(resultJson(results, about)).verdict).toBe("interrupted");

@@ -19,7 +19,8 @@ export function resultText({ code, status, detail }: Result): string {
 
 export function summaryText(results: readonly Result[], interrupted: boolean): string {
   const count = (status: Result["status"]) => results.filter((result) => result.status === status).length;
-  const sum = `${count("ok")} ok, ${count("warning")} warnings, ${count("failed")} failed, ${count("skipped")} skipped`;
+  const warnings = count("warning");
+  const sum = `${count("ok")} ok, ${warnings} warning${warnings === 1 ? "" : "s"}, ${count("failed")} failed, ${count("skipped")} skipped`;
   return interrupted ? `interrupted: ${sum}` : sum;
 }
 
