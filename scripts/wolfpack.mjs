@@ -1,4 +1,4 @@
-// The door to the project: `npm start`, `npm test`, `npm run demo|bench|simulate`. It runs on any Node from 18 on with
+// The door to the project: `npm start`, `npm test`, `npm run demo|bench|simulate|build`. It runs on any Node from 18 on with
 // nothing installed, brings in what is missing, and hands over to the Node that the project pins.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const reports = path.join(root, ".reports");
-const commands = ["start", "test", "demo", "bench", "simulate"];
+const commands = ["start", "test", "demo", "bench", "simulate", "build"];
 
 /** The counts of all jest reports, plus what failed outside of them. */
 export function addUp(jestReports, failedStages) {
@@ -173,6 +173,10 @@ async function main([command, ...args]) {
   await install();
   usePinnedNode();
   if (command === "test") return test();
+  if (command === "build") {
+    await build();
+    return 0;
+  }
   // Simulations run from their sources: Node takes them as they are. The guard's needs the packages it is made of.
   const ofGuard = command === "simulate" && args[0] === "guard";
   if (ofGuard) args.shift();

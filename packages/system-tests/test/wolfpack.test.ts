@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { root } from "./repository/workspaces.ts";
@@ -51,5 +52,20 @@ describe("scripts/wolfpack.mjs", () => {
     const { status, stderr } = spawnSync(process.execPath, [script, ...args], { encoding: "utf8" });
     expect(status).toBe(2);
     expect(stderr).toContain("start|test|demo");
+  });
+
+  it("is the door of every command that the documents tell to type in a fresh clone", () => {
+    const read = (file: string) => readFileSync(path.join(root, file), "utf8");
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    const documents = ["README.md", "CONTRIBUTING.md", "docs/agent.md", "docs/performance.md"]
+      .map(read)
+      .join();
+    const typed = new Set(
+      [...documents.matchAll(/\bnpm (?:run )?(start|test|[a-z:]+)\b/g)].flatMap(([, name = ""]) =>
+        name in scripts ? [name] : [],
+      ),
+    );
+    expect([...typed].toSorted()).toEqual(["bench", "build", "demo", "simulate", "start", "test"]);
+    for (const name of typed) expect(scripts[name]).toBe(`exec node scripts/wolfpack.mjs ${name}`);
   });
 });
