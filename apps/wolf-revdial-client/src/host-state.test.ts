@@ -89,6 +89,29 @@ describe("the number of a boot", () => {
     expect(readFileSync(path.join(folder, "wolf-1", "incarnation"), "utf8")).toBe("1\n");
   });
 
+  it("is had on a full disk too, with a warning and without a draft that stays", async () => {
+    mkdirSync(path.join(folder, "wolf-1"));
+    writeFileSync(path.join(folder, "wolf-1", "incarnation"), "3000\n");
+    // What is written there meets ENOSPC.
+    symlinkSync("/dev/full", path.join(folder, "wolf-1", `incarnation.${process.pid}`));
+    expect((await open(1000)).incarnation).toBe(3001);
+    expect(lines).toMatchObject([
+      { level: 40, msg: "the disk is full: the number of this boot is not kept" },
+    ]);
+    expect(readdirSync(path.join(folder, "wolf-1"))).toEqual(["incarnation"]);
+    expect(readFileSync(path.join(folder, "wolf-1", "incarnation"), "utf8")).toBe("3000\n");
+  });
+
+  it.each([
+    ["ENOSPC", true],
+    ["EDQUOT", true],
+    ["EACCES", false],
+    [undefined, false],
+  ])("says of a folder that cannot be used for %s whether that passes", (code, passes) => {
+    const cause = Object.assign(new Error("mkdir"), { code });
+    expect(new StateFolderUnusable("cannot be used", { cause }).passes).toBe(passes);
+  });
+
   it.each([
     ["is a file", (at: string) => writeFileSync(at, "")],
     [

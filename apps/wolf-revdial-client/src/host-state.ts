@@ -3,7 +3,7 @@
  * seat at Wolf's events, in a folder per Wolf; both for their owner alone.
  */
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./logger.ts";
@@ -34,6 +34,10 @@ export interface HostStateOptions {
 /** The folder cannot be used; the message says why. */
 export class StateFolderUnusable extends Error {
   override readonly name = "StateFolderUnusable";
+  /** Its disk is full: it may be used later, without another setting. */
+  get passes(): boolean {
+    return isFull(this.cause);
+  }
 }
 
 const LOOK_AGAIN_MS = 1000;
@@ -41,13 +45,13 @@ const PLACE_LOOK_MS = 60_000;
 
 /** Rejects with StateFolderUnusable, or with OtherWolfId when an agent with another name is at this Wolf. */
 export async function openHostState(options: HostStateOptions): Promise<HostState> {
-  const { folder, wolfId, wolf, nowMs } = options;
+  const { folder, wolfId, wolf } = options;
   const own = path.join(folder, wolfId);
   try {
     const tooLong = Buffer.byteLength(seatFolder(folder, "")) - SEAT_FOLDER_BYTES_MAX;
     if (tooLong > 0) throw new Error(`its path is ${tooLong} bytes too long for the Unix sockets in it`);
     makeOwn(own);
-    const incarnation = nextIncarnation(path.join(own, "incarnation"), nowMs);
+    const incarnation = nextIncarnation(path.join(own, "incarnation"), options);
     const place = placeOf(wolf);
     const seat = place === undefined ? takeSeatLater(options) : await takeSeatAt(place, options);
     return { incarnation, seat };
@@ -143,7 +147,7 @@ function makeFolder(folder: string): void {
 }
 
 /** The time, unless the clock was set back: then one more than before. A file that was cut by a crash counts as none. */
-function nextIncarnation(file: string, nowMs: number): number {
+function nextIncarnation(file: string, { nowMs, log }: Pick<HostStateOptions, "nowMs" | "log">): number {
   let before = 0;
   try {
     const text = readFileSync(file, "utf8").trim();
@@ -153,7 +157,17 @@ function nextIncarnation(file: string, nowMs: number): number {
   }
   const incarnation = Math.max(nowMs, before + 1);
   const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, `${incarnation}\n`, { mode: 0o600 });
-  renameSync(draft, file);
+  try {
+    writeFileSync(draft, `${incarnation}\n`, { mode: 0o600 });
+    renameSync(draft, file);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    if (!isFull(error)) throw error;
+    // Who else would tell the fleet of the full disk? The next boot's time is a higher number too.
+    log.warn({ file }, "the disk is full: the number of this boot is not kept");
+  }
   return incarnation;
 }
+
+const isFull = (error: unknown) =>
+  ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException)?.code ?? "");

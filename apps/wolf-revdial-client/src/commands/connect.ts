@@ -103,8 +103,11 @@ async function hostStateOf(
         { cause: error },
       );
     if (!(error instanceof StateFolderUnusable)) throw error;
-    if (stateDir.given)
-      throw new ConfigError(`${describeSetting("stateDir")}: ${error.message}.`, { cause: error });
+    if (stateDir.given) {
+      const why = `${describeSetting("stateDir")}: ${error.message}.`;
+      // A service manager tries that again, and a wrong setting not.
+      throw error.passes ? new Error(why, { cause: error }) : new ConfigError(why, { cause: error });
+    }
     log.warn(
       { reason: error.message },
       "runs without a state directory: a newer agent of this host cannot take over by itself",
