@@ -1,5 +1,5 @@
 /** This host: Wolf, graphics, disks. Wolf is asked only what it answers without harm, one request per connection. */
-import { accessSync, constants, readdirSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import type { AgentCapabilities, DiskLevel, GpuType } from "@wolfpack/api-contract";
 import { parseWolfJson } from "@wolfpack/wolf-api";
@@ -113,6 +113,9 @@ function gpu({ config, detectGpu, dri }: HostOptions): Finding {
   if (wanted === "none")
     return config.gpuType === "none" ? ok("none, as configured") : warning("none was found");
   if (found !== wanted) return failed(`--gpu-type is ${wanted}, found: ${found}`);
+  // Where the kernel shows a card, only a container is without the folder; that of the agent is to be.
+  if (!existsSync(dri))
+    return warning(`${found}; ${dri} is not in this container: Wolf needs it, the agent does not`);
   const nodes = list(dri).filter((name) => /^renderD\d+$/.test(name));
   if (nodes.length === 0) return failed(`${found}, but ${dri} has no render node`);
   const closed = nodes.filter((name) => !isOpen(path.join(dri, name)));
