@@ -101,8 +101,11 @@ describe("what the agent says of Wolf's state", () => {
     ["Wolf is out of order", 500],
   ])("is unreachable when %s", async (_name, status) => {
     lobbies = (_request, response) => void response.writeHead(status).end("{}");
-    start();
+    const lines: Record<string, unknown>[] = [];
+    start({ log: createLogger("warn", { write: (line) => void lines.push(JSON.parse(line)) }) });
     await until(() => beats().length > 0);
+    // It was never seen well.
+    expect(lines).toEqual([expect.not.objectContaining({ before: expect.anything() })]);
     expect(notices[0]?.payload).toMatchObject({
       wolf: "unreachable",
       detail: expect.stringContaining(`${status}`),

@@ -69,9 +69,9 @@ export function watchWolf(options: WolfWatchOptions): WolfWatch {
   };
 
   function become(found: AgentHeartbeat): void {
-    const before = state?.wolf ?? "ok";
+    const before = state?.wolf;
     state = found;
-    if (found.wolf !== before) log.warn({ ...found, before }, "Wolf's state changed");
+    if (found.wolf !== (before ?? "ok")) log.warn({ ...found, before }, "Wolf's state changed");
     beat();
   }
 
