@@ -1,7 +1,10 @@
 /** What the agent serves of screens, through tunnels in memory and a real screen service. */
 import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import os from "node:os";
+import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { defaultWolfPolicy } from "@wolfpack/wolf-api";
 import { RevdialError } from "revdial";
@@ -126,6 +129,19 @@ describe("a sandbox", () => {
 });
 
 describe("screens", () => {
+  it("of another session are not shown through a link that a sandbox made", async () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), "fw-"));
+    for (const n of [0, 1]) mkdirSync(path.join(folder, sessionOf(n)));
+    const theirs = createServer((_request, response) => response.end("theirs"));
+    await once(theirs.listen(path.join(folder, sessionOf(1), "screen.sock")), "listening");
+    symlinkSync(`../${sessionOf(1)}/screen.sock`, path.join(folder, own, "screen.sock"));
+    await serve({ screen: (id) => ({ socketPath: path.join(folder, id, "screen.sock") }) });
+    expect(await ask(`/${sessionOf(1)}/screenshot`)).toMatchObject({ bytes: Buffer.from("theirs") });
+    expect(await ask(`/${own}/screenshot`)).toMatchObject({ refused: "upstream-unreachable" });
+    await new Promise((resolve) => theirs.close(resolve));
+    rmSync(folder, { recursive: true });
+  });
+
   it("of one session are looked at two at a time; a few wait, more are refused", async () => {
     await serve();
     const shots = Array.from({ length: sessionMax + sessionWaitingMax }, () => ask(`/${own}/screenshot`));

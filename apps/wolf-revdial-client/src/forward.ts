@@ -14,6 +14,7 @@ import {
 import type { IncomingRequest, OutgoingResponse, Reply, RequestHandler } from "revdial";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
+import { openDoor } from "./screen-door.ts";
 import { screenPlaces } from "./screen-places.ts";
 import type { Target } from "./target.ts";
 import { askUpstream, UpstreamError, type UpstreamErrorCode } from "./upstream.ts";
@@ -123,15 +124,16 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     // The answer stays in memory until it has gone.
     answer.onClose(() => place.giveBack());
     try {
+      const door = await openDoor(screen(sessionId), sessionId);
       const reply = await askUpstream({
-        target: screen(sessionId),
+        target: door.target,
         method,
         path: `/${what}`,
         ...(method === "POST" ? { body } : {}),
         timeoutMs: Math.max(1, Math.ceil(dueAt - performance.now())),
         replyBytesMax,
         signal,
-      });
+      }).finally(door.close);
       place.answered(reply.body.byteLength);
       return served(request, {
         status: reply.status,
