@@ -523,6 +523,17 @@ describe("a session's screen", () => {
     expect((await call<Problem>("GET", `sessions/${body.id}/${what}`)).body).toMatchObject({ code });
   });
 
+  it("says of an agent that serves no screens that this is its setting", async () => {
+    const wolf = await host();
+    const { body } = await create();
+    wolf.screen = () => ({ status: 404, headers: [["x-wolfpack-refused", "service-unknown"]] as const });
+    const answer = await call<Problem>("GET", `sessions/${body.id}/screenshot`);
+    expect(answer.body).toMatchObject({
+      code: "screen-failed",
+      detail: "The agent of the session's wolf serves no screens (--service screen=…).",
+    });
+  });
+
   it("is there for running sessions only, and says when the wolf is away", async () => {
     const wolf = await host();
     const { body } = await create();

@@ -59,6 +59,8 @@ export function createScreen(tunnels: Tunnels): Screen {
           throw new ApiError("wolf-timeout", "The sandbox did not answer in time.");
         if (refusal === "queue-full")
           throw new ApiError("screen-busy", "Too many look at the screens of this host already.");
+        if (refusal === "service-unknown")
+          throw screenFailed("The agent of the session's wolf serves no screens (--service screen=…).");
         throw screenFailed(`The sandbox's screen service answered with status ${reply.status}.`);
       }
       return bytes;
