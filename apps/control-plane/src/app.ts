@@ -9,7 +9,6 @@ import type { Log } from "./logger.ts";
 
 export interface AppOptions {
   log: Log;
-  bodyBytesMax: number;
   draining: () => boolean;
   /** Rejects when the database does not answer. */
   pingDatabase: () => Promise<void>;
@@ -20,7 +19,7 @@ export interface AppOptions {
 }
 
 export function createApp(options: AppOptions): Express {
-  const { log, bodyBytesMax, draining, pingDatabase, tunnelPosts, routers } = options;
+  const { log, draining, pingDatabase, tunnelPosts, routers } = options;
   const app = express();
   app.disable("x-powered-by");
   // Every answer is fresh, and an ETag of an error is of no use.
@@ -33,15 +32,11 @@ export function createApp(options: AppOptions): Express {
   app.use(apiHeaders);
   app.use(methodCheck());
   app.use(systemRoutes({ draining, pingDatabase }));
-  app.use("/api/v1", refuseWhen(draining), neverStored, json(bodyBytesMax), ...routers);
+  app.use("/api/v1", refuseWhen(draining), neverStored, ...routers);
   app.use(notFound);
   app.use(problemHandler(log));
   return app;
 }
-
-/** Not strict: a body like `"text"` is JSON, and the schema says what is wrong with it. Compressed bodies are refused. */
-const json = (limit: number): RequestHandler =>
-  express.json({ limit, inflate: false, strict: false, type: "application/json" });
 
 const neverStored: RequestHandler = (_req, res, next) => {
   res.setHeader("cache-control", "no-store");

@@ -7,13 +7,17 @@ import { createApp } from "./app.ts";
 import { repeat, systemClock, type Timer } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
+import { apiRouter } from "./http/api.ts";
 import { createHttpServer } from "./http/server.ts";
-import { identityRoutes } from "./identity/identity-routes.ts";
+import { createAuditLog } from "./identity/audit.ts";
+import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
+import { identityHandlers } from "./identity/identity-routes.ts";
 import { createIdentityService, type IdentityService } from "./identity/identity-service.ts";
 import { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
+import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
 import { createScreen } from "./sessions/screen.ts";
-import { sessionRoutes } from "./sessions/session-routes.ts";
+import { sessionHandlers } from "./sessions/session-routes.ts";
 import { createSessionService } from "./sessions/session-service.ts";
 import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
 import { createAdmission } from "./tunnels/admission.ts";
@@ -24,7 +28,7 @@ import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
 import { prismaDiskHistoryStore } from "./wolves/disk-history.prisma.ts";
 import { createDiskHistory } from "./wolves/disk-history.ts";
 import { createHealthMonitor } from "./wolves/health-monitor.ts";
-import { wolfRoutes } from "./wolves/wolf-routes.ts";
+import { wolfHandlers } from "./wolves/wolf-routes.ts";
 import { createWolfService } from "./wolves/wolf-service.ts";
 import { prismaWolfStore } from "./wolves/wolf-store.prisma.ts";
 
@@ -56,6 +60,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     apiKeySecret,
     runnerToken,
   });
+
+  const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
 
   const gateway = createTunnelGateway({
     store: wolfStore,
@@ -110,14 +116,18 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
   const overHttp = tunnelsOverHttp(admission);
   const app = createApp({
     log,
-    bodyBytesMax: config.bodyBytesMax,
     draining,
     pingDatabase: () => pingDatabase(prisma),
     tunnelPosts: overHttp.posts,
     routers: [
-      identityRoutes(identity),
-      wolfRoutes({ wolves, diskHistory, identity, rttMsOf: gateway.rttMsOf }),
-      sessionRoutes({ sessions, screen: createScreen(gateway), identity }),
+      apiRouter(
+        {
+          ...identityHandlers(identity),
+          ...wolfHandlers({ wolves, diskHistory, rttMsOf: gateway.rttMsOf }),
+          ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
+        },
+        { identity, audit, bodyBytesMax: config.bodyBytesMax },
+      ),
       upgradeRoutes(),
       overHttp.routes,
     ],

@@ -3,6 +3,8 @@ import { monotonicFactory } from "ulid";
 
 const next = monotonicFactory();
 
-export function newId(prefix: "wlf" | "ses" | "usr" | "key" | "dsk"): string {
+export function newId(
+  prefix: "wlf" | "ses" | "usr" | "key" | "dsk" | "aud" | "rep" | "jtk" | "agk" | "web" | "rvc",
+): string {
   return `${prefix}_${next()}`;
 }

@@ -1,4 +1,5 @@
 /** The whole control plane on a database and a port of its own, with its log in memory. */
+import type { Role } from "@wolfpack/api-contract";
 import { type ControlPlane, compose } from "../src/compose.ts";
 import type { Config } from "../src/config.ts";
 import { createLogger } from "../src/logger.ts";
@@ -15,7 +16,7 @@ export interface TestControlPlane {
   /** Log lines so far. */
   lines: string[];
   /** Makes a user with a key. */
-  user(name: string, role?: "admin" | "user"): Promise<{ id: string; key: string }>;
+  user(name: string, role?: Role): Promise<{ id: string; key: string }>;
   stop(): Promise<void>;
 }
 

@@ -65,7 +65,7 @@ describe("credentials", () => {
     const { id, key } = await api.user("bert");
     const { body } = await request(api.url).get("/api/v1/api-keys").set(bearer(key)).expect(200);
     expect(body).toEqual([
-      expect.objectContaining({ user_id: id, prefix: key.slice(0, 10), revoked_at: null }),
+      expect.objectContaining({ user_id: id, prefix: key.slice(0, 10), scopes: null, revoked_at: null }),
     ]);
     expect(JSON.stringify(body)).not.toContain(key);
     expect(body[0].hash).toBeUndefined();
@@ -184,7 +184,7 @@ describe("the identity service", () => {
   });
   afterAll(() => database.drop());
   const admin = async () => {
-    const principal = await service().authenticate(`Bearer ${adminKey}`);
+    const principal = await service().authenticate(bearer(adminKey));
     if (principal?.kind !== "user") throw new Error("the admin's key does not work");
     return principal;
   };
@@ -223,29 +223,29 @@ describe("the identity service", () => {
       apiKeySecret: "x".repeat(32),
       runnerToken: RUNNER_TOKEN,
     });
-    expect(await stolen.authenticate(`Bearer ${adminKey}`)).toBeUndefined();
+    expect(await stolen.authenticate(bearer(adminKey))).toBeUndefined();
   });
 
   it("takes a key until the moment it expires", async () => {
     const { key } = await service().createApiKey(await admin(), { name: "short", expires_in_seconds: 60 });
     clock.advance(59_999);
-    expect(await service().authenticate(`Bearer ${key}`)).toMatchObject({ kind: "user" });
+    expect(await service().authenticate(bearer(key))).toMatchObject({ kind: "user" });
     clock.advance(1);
-    expect(await service().authenticate(`Bearer ${key}`)).toBeUndefined();
+    expect(await service().authenticate(bearer(key))).toBeUndefined();
   });
 
   it("writes a key's last use at most once a minute", async () => {
     const principal = await admin();
     const at = async () =>
       (
-        await database.prisma.apiKey.findUnique({ where: { id: principal.apiKeyId } })
+        await database.prisma.apiKey.findUnique({ where: { id: principal.credentialId } })
       )?.last_used_at?.getTime();
     const first = clock.now();
-    await store().markUsed(principal.apiKeyId, first, 0);
+    await store().markUsed(principal.credentialId, first, 0);
     const before = await at();
-    await store().markUsed(principal.apiKeyId, new Date(first.getTime() + 59_000), 60_000);
+    await store().markUsed(principal.credentialId, new Date(first.getTime() + 59_000), 60_000);
     expect(await at()).toBe(before);
-    await store().markUsed(principal.apiKeyId, new Date(first.getTime() + 60_001), 60_000);
+    await store().markUsed(principal.credentialId, new Date(first.getTime() + 60_001), 60_000);
     expect(await at()).toBe(first.getTime() + 60_001);
   });
 
@@ -253,11 +253,11 @@ describe("the identity service", () => {
     const principal = await admin();
     const { record: second } = await service().createApiKey(principal, { name: "second" });
     await database.prisma.apiKey.updateMany({
-      where: { id: { notIn: [principal.apiKeyId, second.id] } },
+      where: { id: { notIn: [principal.credentialId, second.id] } },
       data: { revoked_at: clock.now() },
     });
     const outcomes = await Promise.allSettled([
-      service().revokeApiKey(principal, principal.apiKeyId),
+      service().revokeApiKey(principal, principal.credentialId),
       service().revokeApiKey(principal, second.id),
     ]);
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
@@ -271,6 +271,6 @@ describe("the identity service", () => {
     await service().resetAdminKey((key) => {
       again = key;
     });
-    expect(await service().authenticate(`Bearer ${again}`)).toMatchObject({ role: "admin" });
+    expect(await service().authenticate(bearer(again))).toMatchObject({ role: "admin" });
   });
 });

@@ -1,6 +1,18 @@
 /** The contract of the Wolfpack API: schemas, problems, operations, OpenAPI document, typed client. */
 
 export {
+  type Action,
+  type ActionKind,
+  actionKind,
+  actions,
+  type MachineKind,
+  type Reach,
+  type Role,
+  roles,
+  type Scope,
+  scopes,
+} from "./access.ts";
+export {
   AgentCapabilities,
   AgentHeartbeat,
   AgentImages,
@@ -30,12 +42,17 @@ export {
   WolfImage,
 } from "./host.ts";
 export { openApiDocument } from "./openapi.ts";
-export { type Auth, type Operation, type OperationId, operations, problemsOf } from "./operations.ts";
+export { type Operation, type OperationId, operations, problemsOf } from "./operations.ts";
 export { type ProblemCode, type ProblemKind, problemCodes, problemKind, problems } from "./problems.ts";
 export { GpuType } from "./schema-parts.ts";
 export {
   ApiKey,
   ApiKeyId,
+  ApiKeyScope,
+  AuditActor,
+  AuditEvent,
+  AuditEventId,
+  AuditResult,
   ClipboardContent,
   Connectivity,
   CreateApiKeyRequest,

@@ -1,25 +1,47 @@
 /** The OpenAPI 3.1 document, generated from the table of operations. */
 import type { z } from "zod";
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from "zod-openapi";
-import { type Auth, type Operation, operations, problemsOf } from "./operations.ts";
+import { actionKind, roles } from "./access.ts";
+import { type Operation, operations, problemsOf } from "./operations.ts";
 import { type ProblemCode, problemKind } from "./problems.ts";
 import { Problem } from "./schemas.ts";
 
-const securityOf: Record<Auth, Record<string, string[]>[]> = {
-  public: [],
-  user: [{ apiKey: [] }],
-  admin: [{ apiKey: [] }],
-  "runner-or-admin": [{ runnerToken: [] }, { apiKey: [] }],
-  tunnel: [{ runnerToken: [] }, { apiKey: [] }],
+const credentials = {
+  user: "apiKey",
+  agent: "agentKey",
+  joiner: "joinToken",
+  runner: "runnerToken",
+} as const;
+
+/** Kinds of credentials that some caller of an operation has. */
+function callersOf({ action }: Operation): (keyof typeof credentials)[] {
+  if (action === "public") return [];
+  if (action === "tunnel") return ["agent", "user", "runner"];
+  const { users, machines = [] } = actionKind(action);
+  return [...(Object.keys(users).length > 0 ? (["user"] as const) : []), ...machines];
+}
+
+const machineNames = {
+  agent: "An agent, for its own wolf",
+  joiner: "A join token",
+  runner: "The RUNNER_TOKEN",
 };
 
-const roleOf: Record<Auth, string> = {
-  public: "",
-  user: "Any user.",
-  admin: "Admins only.",
-  "runner-or-admin": "The runner token, or an admin.",
-  tunnel: "The runner token for a wolf, the owner's API key for a sandbox.",
-};
+/** In a sentence: "Admins and operators; users: their own." */
+function whoOf({ action }: Operation): string {
+  if (action === "public") return "";
+  if (action === "tunnel")
+    return "An agent for its own wolf; a user for a session of theirs; the RUNNER_TOKEN where it is allowed.";
+  const { users, machines = [], scope } = actionKind(action);
+  const who = roles.flatMap((role) =>
+    users[role] ? [`${role}${users[role] === "own" ? " (own)" : ""}`] : [],
+  );
+  const parts = [
+    ...(who.length > 0 ? [`Roles: ${who.join(", ")}`] : []),
+    ...machines.map((one) => machineNames[one]),
+  ];
+  return `${parts.join(". ")}. Scope: \`${scope}\`.`;
+}
 
 function success(operation: Operation, body: Operation["responses"][number]) {
   const headers = Object.fromEntries(
@@ -97,8 +119,9 @@ function operationObject(operationId: string, operation: Operation): ZodOpenApiO
     operationId,
     tags: [tagOf(operation.path)],
     summary: operation.summary,
-    ...(roleOf[operation.auth] === "" ? {} : { description: roleOf[operation.auth] }),
-    security: securityOf[operation.auth],
+    ...(operation.action === "public" ? {} : { description: whoOf(operation) }),
+    security: callersOf(operation).map((caller) => ({ [credentials[caller]]: [] })),
+    "x-action": operation.action,
     ...(params || query
       ? {
           requestParams: {
@@ -140,6 +163,12 @@ export function openApiDocument(): ReturnType<typeof createDocument> {
     components: {
       securitySchemes: {
         apiKey: { type: "http", scheme: "bearer", description: "A user's API key, `wpk_…`" },
+        agentKey: {
+          type: "http",
+          scheme: "Wolfpack",
+          description: "A proof by an agent's own key, over a challenge of this control plane",
+        },
+        joinToken: { type: "http", scheme: "bearer", description: "A join token, `wjt_…`" },
         runnerToken: { type: "http", scheme: "bearer", description: "The agents' RUNNER_TOKEN" },
       },
     },

@@ -1,16 +1,16 @@
 /** Every operation of the API in one table: the OpenAPI document, the typed client and the tests of the routes come from it. */
 import { z } from "zod";
+import type { Action } from "./access.ts";
 import type { ProblemCode } from "./problems.ts";
 import * as s from "./schemas.ts";
 
-export type Auth = "public" | "user" | "admin" | "runner-or-admin" | "tunnel";
-
 export interface Operation {
-  method: "GET" | "POST" | "DELETE";
+  method: "GET" | "POST" | "PATCH" | "DELETE";
   /** OpenAPI path template. */
   path: string;
   summary: string;
-  auth: Auth;
+  /** Who may: see access.ts. `public` asks for no credential. A tunnel's depends on whose it is. */
+  action: Action | "public" | "tunnel";
   params?: z.ZodObject;
   query?: z.ZodType;
   body?: z.ZodType;
@@ -28,7 +28,7 @@ const session = z.object({ id: s.SessionId });
 const externalAgent = z.object({ session_id: s.SessionId });
 const tunnel = {
   path: "/api/v1/revdial",
-  auth: "tunnel",
+  action: "tunnel",
   query: z.strictObject({
     runnerid: z.string().meta({
       description:
@@ -49,20 +49,20 @@ const screenProblems = [
 
 const screenshot = {
   method: "GET",
-  auth: "user",
+  action: "session.look",
   responses: { 200: "image" },
   headers: { "Cache-Control": "`no-store`" },
   problems: screenProblems,
 } as const satisfies Partial<Operation>;
 const readClipboard = {
   method: "GET",
-  auth: "user",
+  action: "session.look",
   responses: { 200: s.ClipboardContent },
   problems: screenProblems,
 } as const satisfies Partial<Operation>;
 const writeClipboard = {
   method: "POST",
-  auth: "user",
+  action: "session.touch",
   body: s.ClipboardContent,
   responses: { 204: null },
   problems: screenProblems,
@@ -73,7 +73,7 @@ export const operations = {
     method: "POST",
     path: "/api/v1/wolf-instances/register",
     summary: "Register a wolf; the same name again resumes the same instance",
-    auth: "runner-or-admin",
+    action: "wolf.register",
     body: s.RegisterWolfRequest,
     responses: { 200: s.WolfInstance },
     problems: [],
@@ -82,7 +82,7 @@ export const operations = {
     method: "POST",
     path: "/api/v1/wolf-instances/{id}/heartbeat",
     summary: "Say that a wolf is alive (wolves with a tunnel need not)",
-    auth: "runner-or-admin",
+    action: "wolf.heartbeat",
     params: wolf,
     body: s.HeartbeatRequest,
     bodyOptional: true,
@@ -93,7 +93,7 @@ export const operations = {
     method: "GET",
     path: "/api/v1/wolf-instances",
     summary: "List wolves",
-    auth: "user",
+    action: "wolf.read",
     query: s.ListWolvesQuery,
     responses: { 200: z.array(s.WolfInstance) },
     headers: link,
@@ -103,7 +103,7 @@ export const operations = {
     method: "GET",
     path: "/api/v1/wolf-instances/{id}",
     summary: "Show a wolf",
-    auth: "user",
+    action: "wolf.read",
     params: wolf,
     responses: { 200: s.WolfInstance },
     problems: ["wolf-not-found"],
@@ -112,7 +112,7 @@ export const operations = {
     method: "GET",
     path: "/api/v1/wolf-instances/{id}/disk-history",
     summary: "How full a wolf's mounts were, over the last 7 days",
-    auth: "user",
+    action: "wolf.read",
     params: wolf,
     query: s.DiskHistoryQuery,
     responses: { 200: z.array(s.DiskSample) },
@@ -123,7 +123,7 @@ export const operations = {
     method: "DELETE",
     path: "/api/v1/wolf-instances/{id}",
     summary: "Remove a wolf; with force=true its sessions fail",
-    auth: "admin",
+    action: "wolf.remove",
     params: wolf,
     query: s.ForceQuery,
     responses: { 200: s.Ok },
@@ -133,7 +133,7 @@ export const operations = {
     method: "POST",
     path: "/api/v1/sessions",
     summary: "Create a sandbox and wait until it runs",
-    auth: "user",
+    action: "session.create",
     body: s.CreateSessionRequest,
     responses: { 201: s.Session },
     headers: { Location: "The session's own URL." },
@@ -143,7 +143,7 @@ export const operations = {
     method: "GET",
     path: "/api/v1/sessions",
     summary: "List your sessions (admins: all)",
-    auth: "user",
+    action: "session.read",
     query: s.ListSessionsQuery,
     responses: { 200: z.array(s.Session) },
     headers: link,
@@ -153,7 +153,7 @@ export const operations = {
     method: "GET",
     path: "/api/v1/sessions/{id}",
     summary: "Show a session",
-    auth: "user",
+    action: "session.read",
     params: session,
     responses: { 200: s.Session },
     problems: ["session-not-found"],
@@ -162,7 +162,7 @@ export const operations = {
     method: "DELETE",
     path: "/api/v1/sessions/{id}",
     summary: "Stop a session; 202 while its wolf cannot be reached, force=true does not wait for it",
-    auth: "user",
+    action: "session.stop",
     params: session,
     query: s.ForceQuery,
     responses: { 204: null, 202: s.Session },
@@ -237,7 +237,7 @@ export const operations = {
     method: "GET",
     path: "/api/v1/me",
     summary: "The user this key belongs to",
-    auth: "user",
+    action: "me.read",
     responses: { 200: s.User },
     problems: [],
   },
@@ -245,7 +245,7 @@ export const operations = {
     method: "POST",
     path: "/api/v1/users",
     summary: "Create a user",
-    auth: "admin",
+    action: "user.create",
     body: s.CreateUserRequest,
     responses: { 201: s.User },
     headers: { Location: "The users' URL." },
@@ -255,7 +255,7 @@ export const operations = {
     method: "GET",
     path: "/api/v1/users",
     summary: "List users",
-    auth: "admin",
+    action: "user.read",
     query: s.ListUsersQuery,
     responses: { 200: z.array(s.User) },
     headers: link,
@@ -265,7 +265,7 @@ export const operations = {
     method: "POST",
     path: "/api/v1/api-keys",
     summary: "Create an API key; it is shown once",
-    auth: "user",
+    action: "api-key.create",
     body: s.CreateApiKeyRequest,
     responses: { 201: s.CreatedApiKey },
     headers: { Location: "The key's own URL." },
@@ -275,7 +275,7 @@ export const operations = {
     method: "GET",
     path: "/api/v1/api-keys",
     summary: "List your API keys (admins: all)",
-    auth: "user",
+    action: "api-key.read",
     query: s.ListApiKeysQuery,
     responses: { 200: z.array(s.ApiKey) },
     headers: link,
@@ -285,7 +285,7 @@ export const operations = {
     method: "DELETE",
     path: "/api/v1/api-keys/{id}",
     summary: "Revoke an API key",
-    auth: "user",
+    action: "api-key.revoke",
     params: z.object({ id: s.ApiKeyId }),
     responses: { 204: null },
     problems: ["api-key-not-found", "last-admin"],
@@ -294,7 +294,7 @@ export const operations = {
     method: "GET",
     path: "/healthz",
     summary: "The process lives, and its version",
-    auth: "public",
+    action: "public",
     responses: { 200: s.Liveness },
     problems: [],
   },
@@ -302,7 +302,7 @@ export const operations = {
     method: "GET",
     path: "/readyz",
     summary: "The process serves: database reachable, not draining",
-    auth: "public",
+    action: "public",
     responses: { 200: s.Ok },
     problems: ["draining", "database-unavailable"],
   },
@@ -310,7 +310,7 @@ export const operations = {
     method: "GET",
     path: "/openapi.json",
     summary: "This document",
-    auth: "public",
+    action: "public",
     responses: { 200: "json" },
     problems: [],
   },
@@ -318,7 +318,7 @@ export const operations = {
     method: "GET",
     path: "/swagger/index.html",
     summary: "Swagger UI",
-    auth: "public",
+    action: "public",
     responses: { 200: "html" },
     problems: [],
   },
@@ -330,11 +330,8 @@ export type OperationId = keyof typeof operations;
 export function problemsOf(operation: Operation): ProblemCode[] {
   const codes = new Set<ProblemCode>(operation.problems);
   codes.add("internal");
-  if (operation.auth !== "public") {
-    codes.add("unauthenticated").add("database-unavailable");
-    if (operation.auth !== "user") codes.add("forbidden");
-    codes.add("draining");
-  }
+  if (operation.action !== "public")
+    codes.add("unauthenticated").add("forbidden").add("database-unavailable").add("draining");
   if (operation.params || operation.query || operation.body) codes.add("invalid-request");
   if (operation.body)
     codes.add("malformed-json").add("payload-too-large").add("unsupported-media-type").add("request-timeout");

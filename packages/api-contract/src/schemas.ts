@@ -1,5 +1,6 @@
 /** Schemas of every body, query and path parameter of the API. JSON is snake_case; what a client sends is strict, times are ISO 8601 in UTC. */
 import { z } from "zod";
+import { roles, scopes } from "./access.ts";
 import { DiskUsage, HostFacts, HostUsage, Mount, WolfImages } from "./host.ts";
 import { problemCodes } from "./problems.ts";
 import { GpuType, instant, line, prefixedId } from "./schema-parts.ts";
@@ -238,7 +239,7 @@ export const ClipboardContent = z
   .meta({ id: "ClipboardContent" });
 export type ClipboardContent = z.infer<typeof ClipboardContent>;
 
-export const UserRole = z.enum(["admin", "user"]);
+export const UserRole = z.enum(roles).meta({ id: "UserRole" });
 export type UserRole = z.infer<typeof UserRole>;
 export const User = z
   .object({ id: UserId, name: z.string(), role: UserRole, created_at: instant })
@@ -249,12 +250,14 @@ export const CreateUserRequest = z
   .meta({ id: "CreateUserRequest" });
 export type CreateUserRequest = z.infer<typeof CreateUserRequest>;
 
+export const ApiKeyScope = z.enum(scopes).meta({ id: "ApiKeyScope" });
 export const ApiKey = z
   .object({
     id: ApiKeyId,
     user_id: UserId,
     name: z.string(),
     prefix: z.string().meta({ description: "What the key begins with; enough to recognise it." }),
+    scopes: z.array(ApiKeyScope).nullable().meta({ description: "Null: all that its user may do." }),
     created_at: instant,
     expires_at: instant.nullable(),
     last_used_at: instant.nullable(),
@@ -267,6 +270,13 @@ export const CreateApiKeyRequest = z
     name: line(100).min(1),
     user_id: UserId.optional().meta({ description: "Admins may make keys for others; default: yourself." }),
     expires_in_seconds: z.int().min(60).max(31_536_000).optional(),
+    scopes: z
+      .array(ApiKeyScope)
+      .min(1)
+      .max(scopes.length)
+      .refine((given) => new Set(given).size === given.length, "names a scope twice")
+      .optional()
+      .meta({ description: "What it may do at most; default: what the key may that makes it." }),
   })
   .meta({ id: "CreateApiKeyRequest" });
 export type CreateApiKeyRequest = z.infer<typeof CreateApiKeyRequest>;
@@ -274,6 +284,33 @@ export const CreatedApiKey = ApiKey.extend({
   key: z.string().meta({ description: "The key itself; shown this once." }),
 }).meta({ id: "CreatedApiKey" });
 export type CreatedApiKey = z.infer<typeof CreatedApiKey>;
+
+export const AuditEventId = prefixedId("aud");
+export const AuditResult = z.enum(["allowed", "failed", "denied"]).meta({
+  id: "AuditResult",
+  description: "`failed`: its caller may do it, and it was not done; `code` says why.",
+});
+export type AuditResult = z.infer<typeof AuditResult>;
+export const AuditActor = z.enum(["anonymous", "user", "agent", "join-token", "runner-token", "system"]);
+export type AuditActor = z.infer<typeof AuditActor>;
+export const AuditEvent = z
+  .object({
+    id: AuditEventId,
+    at: instant,
+    actor: AuditActor,
+    actor_id: z.string().nullable().meta({ description: "The user, or the wolf of an agent." }),
+    credential_id: z.string().nullable(),
+    action: z.string(),
+    object: z.string().nullable().meta({ description: "The id of what it was done to." }),
+    result: AuditResult,
+    code: z.string().nullable().meta({ description: "The problem's code." }),
+    request_id: z.string(),
+    replica: z.string(),
+    address: z.string().nullable().meta({ description: "Where the request came from." }),
+    detail: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: "AuditEvent" });
+export type AuditEvent = z.infer<typeof AuditEvent>;
 
 /** Digits only: what Number() would also take (spaces, exponents, hexadecimal) is no page size. */
 const Limit = z

@@ -15,6 +15,8 @@ export class ApiError extends Error {
   readonly code: ProblemCode;
   readonly extras: Record<string, unknown>;
   readonly headers: Record<string, string>;
+  /** Not what it says: the caller may not do it, and must not learn why. For the audit log. */
+  denied = false;
 
   constructor(code: ProblemCode, detail: string, options: ApiErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
@@ -22,6 +24,11 @@ export class ApiError extends Error {
     this.code = code;
     this.extras = options.extras ?? {};
     this.headers = options.headers ?? {};
+  }
+
+  asDenied(): this {
+    this.denied = true;
+    return this;
   }
 }
 

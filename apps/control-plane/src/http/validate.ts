@@ -1,4 +1,5 @@
 /** Requests against the contract's schemas: what does not fit is one problem that names every place. */
+import { type Operation, problemKind } from "@wolfpack/api-contract";
 import type { Request } from "express";
 import type { z } from "zod";
 import { ApiError } from "./problem.ts";
@@ -42,9 +43,10 @@ export function parseQuery<Schema extends z.ZodType>(schema: Schema, req: Reques
   return parse(schema, req.query, "query");
 }
 
-/** An object id in the path: one that cannot exist reads like one that does not. */
-export function parseId(schema: z.ZodType<string>, value: unknown, missing: () => ApiError): string {
-  const result = schema.safeParse(value);
-  if (!result.success) throw missing();
-  return result.data;
+/** Ids in the path: one that cannot exist reads like one that does not. */
+export function parseParams({ params, problems }: Operation, req: Request): Record<string, string> {
+  const result = params?.safeParse(req.params);
+  if (result?.success) return result.data as Record<string, string>;
+  const missing = problems.find((code) => problemKind(code).status === 404) ?? "not-found";
+  throw new ApiError(missing, `${problemKind(missing).title}.`);
 }

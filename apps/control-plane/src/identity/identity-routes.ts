@@ -1,20 +1,11 @@
 /** HTTP in, one service call, HTTP out: me, users, API keys. */
-import {
-  type ApiKey,
-  ApiKeyId,
-  CreateApiKeyRequest,
-  CreateUserRequest,
-  ListApiKeysQuery,
-  ListUsersQuery,
-  type User,
-} from "@wolfpack/api-contract";
-import { Router } from "express";
-import { requireAdmin, requireUser, userOf } from "../http/authenticate.ts";
-import { sendPage } from "../http/page.ts";
+import type { ApiKey, User } from "@wolfpack/api-contract";
+import type { Call, HandledId, Handlers } from "../http/call.ts";
+import { page } from "../http/page.ts";
 import { ApiError } from "../http/problem.ts";
-import { parseBody, parseId, parseQuery } from "../http/validate.ts";
 import type { IdentityService } from "./identity-service.ts";
 import type { ApiKeyRecord, UserRecord } from "./identity-store.ts";
+import type { UserPrincipal } from "./principal.ts";
 
 const toUserResponse = (user: UserRecord): User => ({
   id: user.id,
@@ -28,56 +19,53 @@ const toKeyResponse = (key: ApiKeyRecord): ApiKey => ({
   user_id: key.userId,
   name: key.name,
   prefix: key.prefix,
+  scopes: key.scopes === null ? null : [...key.scopes],
   created_at: key.createdAt.toISOString(),
   expires_at: key.expiresAt?.toISOString() ?? null,
   last_used_at: key.lastUsedAt?.toISOString() ?? null,
   revoked_at: key.revokedAt?.toISOString() ?? null,
 });
 
-export function identityRoutes(identity: IdentityService): Router {
-  const router = Router();
-  const admin = requireAdmin(identity);
-  const user = requireUser(identity);
+/** The user of a call that the policy opens to users only. */
+export function userOf({ principal }: Pick<Call<HandledId>, "principal">): UserPrincipal {
+  if (principal?.kind !== "user") throw new ApiError("forbidden", "This credential belongs to no user.");
+  return principal;
+}
 
-  router.get("/me", user, async (_req, res) => {
-    res.json(toUserResponse(await identity.me(userOf(res))));
-  });
+type Handled = "getMe" | "createUser" | "listUsers" | "createApiKey" | "listApiKeys" | "revokeApiKey";
 
-  router.post("/users", admin, async (req, res) => {
-    const created = await identity.createUser(parseBody(CreateUserRequest, req));
-    res.status(201).location("/api/v1/users").json(toUserResponse(created));
-  });
+export function identityHandlers(identity: IdentityService): Pick<Handlers, Handled> {
+  return {
+    async getMe(call) {
+      return { status: 200, body: toUserResponse(await identity.me(userOf(call))) };
+    },
 
-  router.get("/users", admin, async (req, res) => {
-    const { limit, cursor } = parseQuery(ListUsersQuery, req);
-    const users = await identity.users({ limit: limit + 1, after: cursor });
-    sendPage(req, res, users.map(toUserResponse), limit);
-  });
+    async createUser({ body }) {
+      const created = await identity.createUser(body);
+      const headers = { location: "/api/v1/users" };
+      return { status: 201, body: toUserResponse(created), headers, object: created.id };
+    },
 
-  router.post("/api-keys", user, async (req, res) => {
-    const { record, key } = await identity.createApiKey(userOf(res), parseBody(CreateApiKeyRequest, req));
-    res
-      .status(201)
-      .location(`/api/v1/api-keys/${record.id}`)
-      .set("cache-control", "no-store")
-      .json({ ...toKeyResponse(record), key });
-  });
+    async listUsers({ query: { limit, cursor }, url }) {
+      const users = await identity.users({ limit: limit + 1, after: cursor });
+      return page(url, users.map(toUserResponse), limit);
+    },
 
-  router.get("/api-keys", user, async (req, res) => {
-    const { limit, cursor } = parseQuery(ListApiKeysQuery, req);
-    const keys = await identity.apiKeys(userOf(res), { limit: limit + 1, after: cursor });
-    sendPage(req, res, keys.map(toKeyResponse), limit);
-  });
+    async createApiKey(call) {
+      const { record, key } = await identity.createApiKey(userOf(call), call.body);
+      const headers = { location: `/api/v1/api-keys/${record.id}` };
+      return { status: 201, body: { ...toKeyResponse(record), key }, headers, object: record.id };
+    },
 
-  router.delete("/api-keys/:id", user, async (req, res) => {
-    const id = parseId(
-      ApiKeyId,
-      req.params.id,
-      () => new ApiError("api-key-not-found", "There is no such key."),
-    );
-    await identity.revokeApiKey(userOf(res), id);
-    res.status(204).end();
-  });
+    async listApiKeys(call) {
+      const { limit, cursor } = call.query;
+      const keys = await identity.apiKeys(userOf(call), { limit: limit + 1, after: cursor });
+      return page(call.url, keys.map(toKeyResponse), limit);
+    },
 
-  return router;
+    async revokeApiKey(call) {
+      await identity.revokeApiKey(userOf(call), call.params.id);
+      return { status: 204, body: undefined };
+    },
+  };
 }

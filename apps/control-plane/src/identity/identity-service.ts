@@ -1,11 +1,12 @@
 /** Use cases of users and keys, and the check of every credential. */
-import type { CreateApiKeyRequest, CreateUserRequest } from "@wolfpack/api-contract";
+import type { CreateApiKeyRequest, CreateUserRequest, Scope } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
 import { bearerOf, hashApiKey, isApiKey, newApiKey, prefixOf, sameSecret } from "./api-key.ts";
 import type { ApiKeyRecord, IdentityStore, Page, UserRecord } from "./identity-store.ts";
+import { reachOf, requireMay } from "./policy.ts";
 import type { Identity, Principal, UserPrincipal } from "./principal.ts";
 
 /** `last_used_at` is written at most this often per key. */
@@ -20,6 +21,9 @@ export interface IdentityServiceOptions {
   runnerToken: string;
 }
 
+const noUser = () => new ApiError("user-not-found", "There is no such user.");
+const noKey = () => new ApiError("api-key-not-found", "There is no such key.");
+
 export type IdentityService = ReturnType<typeof createIdentityService>;
 
 export function createIdentityService({
@@ -32,6 +36,7 @@ export function createIdentityService({
   async function addKey(
     userId: string,
     name: string,
+    scopes: readonly Scope[] | null,
     expiresAt: Date | null,
     keep: (key: string) => void = () => undefined,
   ): Promise<{ record: ApiKeyRecord; key: string }> {
@@ -43,6 +48,7 @@ export function createIdentityService({
         userId,
         name,
         prefix: prefixOf(key),
+        scopes,
         hash: hashApiKey(key, apiKeySecret),
         expiresAt,
       },
@@ -59,8 +65,8 @@ export function createIdentityService({
   }
 
   const identity: Identity = {
-    async authenticate(header): Promise<Principal | undefined> {
-      const credential = bearerOf(header);
+    async authenticate({ authorization }): Promise<Principal | undefined> {
+      const credential = bearerOf(authorization);
       if (credential === undefined) return undefined;
       if (sameSecret(credential, runnerToken, apiKeySecret)) return { kind: "runner" };
       if (!isApiKey(credential)) return undefined;
@@ -74,7 +80,13 @@ export function createIdentityService({
           .markUsed(key.id, now, LAST_USED_QUIET_MS)
           .catch((err: unknown) => log.warn({ err, api_key_id: key.id }, "last use not written"));
       }
-      return { kind: "user", userId: user.id, role: user.role, apiKeyId: key.id };
+      return {
+        kind: "user",
+        userId: user.id,
+        role: user.role,
+        scopes: key.scopes,
+        credentialId: key.id,
+      };
     },
   };
 
@@ -88,13 +100,13 @@ export function createIdentityService({
     async bootstrap(keep: (key: string) => void): Promise<boolean> {
       const { id } = await admin();
       if ((await store.apiKeys(id, { limit: 1, after: undefined })).length > 0) return false;
-      await addKey(id, "first boot", null, keep);
+      await addKey(id, "first boot", null, null, keep);
       return true;
     },
 
     /** Another key for the admin, for whoever can write the data directory. Earlier keys stay valid. */
     async resetAdminKey(keep: (key: string) => void): Promise<void> {
-      await addKey((await admin()).id, "reset", null, keep);
+      await addKey((await admin()).id, "reset", null, null, keep);
     },
 
     async me(principal: UserPrincipal): Promise<UserRecord> {
@@ -118,26 +130,27 @@ export function createIdentityService({
       request: CreateApiKeyRequest,
     ): Promise<{ record: ApiKeyRecord; key: string }> {
       const userId = request.user_id ?? principal.userId;
-      if (userId !== principal.userId && principal.role !== "admin")
-        throw new ApiError("user-not-found", "There is no such user.");
-      if ((await store.user(userId)) === undefined)
-        throw new ApiError("user-not-found", "There is no such user.");
-      const { expires_in_seconds: seconds } = request;
+      requireMay(principal, "api-key.create", userId, noUser);
+      if ((await store.user(userId)) === undefined) throw noUser();
+      const { expires_in_seconds: seconds, scopes = principal.scopes } = request;
+      const more = scopes?.find((scope) => principal.scopes !== null && !principal.scopes.includes(scope));
+      if (more !== undefined)
+        throw new ApiError("forbidden", `A key without the scope ${more} makes none that has it.`);
       return addKey(
         userId,
         request.name,
+        scopes,
         seconds === undefined ? null : new Date(clock.now().getTime() + seconds * 1000),
       );
     },
 
     apiKeys: (principal: UserPrincipal, page: Page): Promise<ApiKeyRecord[]> =>
-      store.apiKeys(principal.role === "admin" ? undefined : principal.userId, page),
+      store.apiKeys(reachOf(principal, "api-key.read") === "any" ? undefined : principal.userId, page),
 
     async revokeApiKey(principal: UserPrincipal, id: string): Promise<void> {
       const key = await store.apiKey(id);
-      if (key === undefined || (key.userId !== principal.userId && principal.role !== "admin")) {
-        throw new ApiError("api-key-not-found", "There is no such key.");
-      }
+      if (key === undefined) throw noKey();
+      requireMay(principal, "api-key.revoke", key.userId, noKey);
       if (key.revokedAt !== null) return;
       if ((await store.revokeApiKey(id, clock.now())) === "last-admin") {
         throw new ApiError("last-admin", "This is the last key of an admin: make another first.");

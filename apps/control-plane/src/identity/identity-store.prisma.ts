@@ -1,6 +1,6 @@
 /** Users and keys in PostgreSQL. */
 import type { Prisma } from "../database/prisma.prisma.ts";
-import type { ApiKey, User } from "../generated/client.ts";
+import { type ApiKey, Prisma as Sql, type User } from "../generated/client.ts";
 import type { ApiKeyRecord, IdentityStore, UserRecord } from "./identity-store.ts";
 
 const toUser = (row: User): UserRecord => ({
@@ -15,6 +15,7 @@ const toKey = (row: ApiKey): ApiKeyRecord => ({
   userId: row.user_id,
   name: row.name,
   prefix: row.prefix,
+  scopes: row.scopes as ApiKeyRecord["scopes"],
   createdAt: row.created_at,
   expiresAt: row.expires_at,
   lastUsedAt: row.last_used_at,
@@ -53,10 +54,19 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
       return rows.map(toUser);
     },
 
-    async addApiKey({ id, userId, name, prefix, hash, expiresAt }, now) {
+    async addApiKey({ id, userId, name, prefix, scopes, hash, expiresAt }, now) {
       return toKey(
         await prisma.apiKey.create({
-          data: { id, user_id: userId, name, prefix, hash, created_at: now, expires_at: expiresAt },
+          data: {
+            id,
+            user_id: userId,
+            name,
+            prefix,
+            scopes: scopes === null ? Sql.DbNull : [...scopes],
+            hash,
+            created_at: now,
+            expires_at: expiresAt,
+          },
         }),
       );
     },

@@ -1,9 +1,10 @@
 /** Users and their keys as the rest of the program sees them. */
+import type { Role, Scope } from "@wolfpack/api-contract";
 
 export interface UserRecord {
   id: string;
   name: string;
-  role: "admin" | "user";
+  role: Role;
   createdAt: Date;
 }
 
@@ -12,6 +13,8 @@ export interface ApiKeyRecord {
   userId: string;
   name: string;
   prefix: string;
+  /** Null: all that its user may do. */
+  scopes: readonly Scope[] | null;
   createdAt: Date;
   expiresAt: Date | null;
   lastUsedAt: Date | null;
@@ -23,6 +26,7 @@ export interface NewApiKey {
   userId: string;
   name: string;
   prefix: string;
+  scopes: readonly Scope[] | null;
   hash: Uint8Array<ArrayBuffer>;
   expiresAt: Date | null;
 }

@@ -1,15 +1,41 @@
 /** Who a credential belongs to. */
+import type { IncomingHttpHeaders } from "node:http";
+import type { MachineKind, Role, Scope } from "@wolfpack/api-contract";
 
 export interface UserPrincipal {
   kind: "user";
   userId: string;
-  role: "admin" | "user";
-  apiKeyId: string;
+  role: Role;
+  /** Null: all that the role may. */
+  scopes: readonly Scope[] | null;
+  /** The API key's id, or that of a browser's session. */
+  credentialId: string;
 }
 
-export type Principal = UserPrincipal | { kind: "runner" };
+/** An agent that has proved its own key. */
+export interface AgentPrincipal {
+  kind: "agent";
+  wolfId: string;
+  credentialId: string;
+}
+
+/** Who holds a join token, and nothing else yet. */
+export interface JoinerPrincipal {
+  kind: "joiner";
+  credentialId: string;
+}
+
+/** Who holds the RUNNER_TOKEN. */
+export interface RunnerPrincipal {
+  kind: "runner";
+}
+
+export type Principal = UserPrincipal | AgentPrincipal | JoinerPrincipal | RunnerPrincipal;
+
+/** Every kind of machine of the contract's table is a principal. */
+export type Machine = Extract<Principal, { kind: MachineKind }>;
 
 export interface Identity {
-  /** The principal of an Authorization header, or undefined for anything missing, malformed, unknown, expired or revoked. */
-  authenticate(authorizationHeader: string | undefined): Promise<Principal | undefined>;
+  /** The principal of a request's headers, or undefined for anything missing, malformed, unknown, expired or revoked. */
+  authenticate(headers: IncomingHttpHeaders): Promise<Principal | undefined>;
 }

@@ -1,78 +1,81 @@
 /** HTTP in, one service call, HTTP out: sessions, their screens and clipboards, also under the original's external-agents paths. */
-import {
-  ClipboardContent,
-  CreateSessionRequest,
-  ForceQuery,
-  ListSessionsQuery,
-  SessionId,
-  type Session as SessionResponse,
-} from "@wolfpack/api-contract";
-import { type RequestHandler, Router } from "express";
-import { requireUser, userOf } from "../http/authenticate.ts";
-import { sendPage } from "../http/page.ts";
-import { parseBody, parseId, parseQuery } from "../http/validate.ts";
-import type { Identity } from "../identity/principal.ts";
+import type { Action, ClipboardContent, Session as SessionResponse } from "@wolfpack/api-contract";
+import type { Call, HandledId, Handlers } from "../http/call.ts";
+import { page } from "../http/page.ts";
+import { userOf } from "../identity/identity-routes.ts";
 import type { Screen } from "./screen.ts";
-import { type SessionService, sessionNotFound } from "./session-service.ts";
+import type { SessionService } from "./session-service.ts";
 import type { Session } from "./session-store.ts";
 
-export interface SessionRoutesOptions {
+export interface SessionHandlersOptions {
   sessions: SessionService;
   screen: Screen;
-  identity: Identity;
 }
 
-export function sessionRoutes({ sessions, screen, identity }: SessionRoutesOptions): Router {
-  const router = Router();
-  const user = requireUser(identity);
-  const idOf = (value: unknown) => parseId(SessionId, value, sessionNotFound);
+type Handled = "createSession" | "listSessions" | "getSession" | "stopSession";
+type ScreenHandled =
+  | "getScreenshot"
+  | "getClipboard"
+  | "setClipboard"
+  | "getExternalAgentScreenshot"
+  | "getExternalAgentClipboard"
+  | "setExternalAgentClipboard";
+
+export function sessionHandlers(options: SessionHandlersOptions): Pick<Handlers, Handled | ScreenHandled> {
+  const { sessions } = options;
   const toResponse = (session: Session) => toSessionResponse(session, sessions.isReachable(session));
+  return {
+    ...screenHandlers(options),
 
-  router.post("/sessions", user, async (req, res) => {
-    const session = await sessions.create(userOf(res), parseBody(CreateSessionRequest, req));
-    res.status(201).location(`/api/v1/sessions/${session.id}`).json(toResponse(session));
-  });
+    async createSession(call) {
+      const session = await sessions.create(userOf(call), call.body);
+      const headers = { location: `/api/v1/sessions/${session.id}` };
+      return { status: 201, body: toResponse(session), headers, object: session.id };
+    },
 
-  router.get("/sessions", user, async (req, res) => {
-    const query = parseQuery(ListSessionsQuery, req);
-    sendPage(req, res, (await sessions.list(userOf(res), query)).map(toResponse), query.limit);
-  });
+    async listSessions(call) {
+      const { query, url } = call;
+      return page(url, (await sessions.list(userOf(call), query)).map(toResponse), query.limit);
+    },
 
-  router.get("/sessions/:id", user, async (req, res) => {
-    res.json(toResponse(await sessions.get(userOf(res), idOf(req.params.id))));
-  });
+    async getSession(call) {
+      return {
+        status: 200,
+        body: toResponse(await sessions.get(userOf(call), "session.read", call.params.id)),
+      };
+    },
 
-  router.delete("/sessions/:id", user, async (req, res) => {
-    const { force } = parseQuery(ForceQuery, req);
-    const session = await sessions.stop(userOf(res), idOf(req.params.id), force);
-    if (session.endedAt !== null) res.status(204).end();
-    else res.status(202).json(toResponse(session));
-  });
-
-  const screenshot: RequestHandler<{ id: string }> = async (req, res) => {
-    const { type, bytes } = await screen.screenshot(await sessions.get(userOf(res), idOf(req.params.id)));
-    res
-      .set({ "content-type": type, "cache-control": "no-store", "x-content-type-options": "nosniff" })
-      .send(Buffer.from(bytes));
+    async stopSession(call) {
+      const session = await sessions.stop(userOf(call), call.params.id, call.query.force);
+      if (session.endedAt !== null) return { status: 204, body: undefined };
+      return { status: 202, body: toResponse(session) };
+    },
   };
-  const readClipboard: RequestHandler<{ id: string }> = async (req, res) => {
-    res
-      .set("cache-control", "no-store")
-      .json(await screen.readClipboard(await sessions.get(userOf(res), idOf(req.params.id))));
-  };
-  const writeClipboard: RequestHandler<{ id: string }> = async (req, res) => {
-    const content = parseBody(ClipboardContent, req);
-    await screen.writeClipboard(await sessions.get(userOf(res), idOf(req.params.id)), content);
-    res.status(204).end();
-  };
+}
 
-  for (const prefix of ["/sessions", "/external-agents"]) {
-    router.get(`${prefix}/:id/screenshot`, user, screenshot);
-    router.get(`${prefix}/:id/clipboard`, user, readClipboard);
-    router.post(`${prefix}/:id/clipboard`, user, writeClipboard);
+function screenHandlers({ sessions, screen }: SessionHandlersOptions): Pick<Handlers, ScreenHandled> {
+  type Asker = Pick<Call<HandledId>, "principal">;
+  const seen = (call: Asker, action: Action, id: string) => sessions.get(userOf(call), action, id);
+
+  async function screenshot(call: Asker, id: string) {
+    return { status: 200 as const, body: await screen.screenshot(await seen(call, "session.look", id)) };
+  }
+  async function readClipboard(call: Asker, id: string) {
+    return { status: 200 as const, body: await screen.readClipboard(await seen(call, "session.look", id)) };
+  }
+  async function writeClipboard(call: Asker, id: string, content: ClipboardContent) {
+    await screen.writeClipboard(await seen(call, "session.touch", id), content);
+    return { status: 204 as const, body: undefined };
   }
 
-  return router;
+  return {
+    getScreenshot: (call) => screenshot(call, call.params.id),
+    getClipboard: (call) => readClipboard(call, call.params.id),
+    setClipboard: (call) => writeClipboard(call, call.params.id, call.body),
+    getExternalAgentScreenshot: (call) => screenshot(call, call.params.session_id),
+    getExternalAgentClipboard: (call) => readClipboard(call, call.params.session_id),
+    setExternalAgentClipboard: (call) => writeClipboard(call, call.params.session_id, call.body),
+  };
 }
 
 /** The one translation from row to API: a new column is not a new field. */

@@ -23,7 +23,13 @@ const SETTLE_MS = 10_000;
 const START_TIMEOUT_MS = 60_000;
 const STRAY_GRACE_MS = 30_000;
 const LOBBY = "136a065d-0000-4000-8000-000000000001";
-const principal: UserPrincipal = { kind: "user", userId: newId("usr"), role: "user", apiKeyId: newId("key") };
+const principal: UserPrincipal = {
+  kind: "user",
+  userId: newId("usr"),
+  role: "user",
+  scopes: null,
+  credentialId: newId("key"),
+};
 const wish: CreateSessionRequest = {
   resolution: { width: 640, height: 480, refresh_rate: 60 },
   wait_seconds: 0,

@@ -1,7 +1,8 @@
 /** Use cases of sessions: create, show, list, stop. What Wolf really runs is the keeper's. */
-import type { CreateSessionRequest, ListSessionsQuery, SessionSpec } from "@wolfpack/api-contract";
+import type { Action, CreateSessionRequest, ListSessionsQuery, SessionSpec } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
+import { reachOf, requireMay } from "../identity/policy.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
 import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
@@ -89,11 +90,11 @@ export function createSessionService(options: SessionServiceOptions) {
     }
   }
 
-  /** The session as its owner or an admin may see it; a foreign one reads like one that does not exist. */
-  async function visible(principal: UserPrincipal, id: string): Promise<Session> {
+  /** The session, for who may do this to it; a foreign one reads like one that does not exist. */
+  async function visible(principal: UserPrincipal, action: Action, id: string): Promise<Session> {
     const session = await store.get(id);
-    if (session === undefined || (session.ownerId !== principal.userId && principal.role !== "admin"))
-      throw sessionNotFound();
+    if (session === undefined) throw sessionNotFound();
+    requireMay(principal, action, session.ownerId, sessionNotFound);
     return session;
   }
 
@@ -126,7 +127,7 @@ export function createSessionService(options: SessionServiceOptions) {
     get: visible,
 
     list(principal: UserPrincipal, query: ListSessionsQuery): Promise<Session[]> {
-      const ownerId = principal.role === "admin" ? query.owner_id : principal.userId;
+      const ownerId = reachOf(principal, "session.read") === "any" ? query.owner_id : principal.userId;
       return store.list({
         limit: query.limit + 1,
         after: query.cursor,
@@ -138,7 +139,7 @@ export function createSessionService(options: SessionServiceOptions) {
 
     /** The session afterwards: stopped, or stopping while its wolf cannot be asked. */
     async stop(principal: UserPrincipal, id: string, force: boolean): Promise<Session> {
-      await visible(principal, id);
+      await visible(principal, "session.stop", id);
       const session = await store.requestStop(id, clock.now());
       if (session === undefined) throw sessionNotFound();
       if (session.endedAt !== null || session.wolfId === null) return session;

@@ -3,9 +3,10 @@
  * exists.
  */
 import type { IncomingMessage } from "node:http";
-import { SessionId, WolfName } from "@wolfpack/api-contract";
+import { type Action, SessionId, WolfName } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
 import { ApiError } from "../http/problem.ts";
+import { decide, requireMay } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
 import { version } from "../version.ts";
@@ -66,7 +67,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (pending > pendingMax) throw new ApiError("draining", "Too many agents connect at once.");
     if (request.headers.origin !== undefined)
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
-    const principal = await options.identity.authenticate(request.headers.authorization);
+    const principal = await options.identity.authenticate(request.headers);
     if (principal === undefined)
       throw new ApiError("unauthenticated", "Send the runner token or an API key as a bearer credential.");
     checkProtocol?.(request);
@@ -77,7 +78,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptWolf(wolf, tunnel) };
     }
     if (kind === "doctor") {
-      requireRunner(principal);
+      requireRunner(principal, "agent.diagnose");
       if (options.doctors.full) throw new ApiError("draining", "Too many doctors are at work.");
       return {
         tunnelOptions: { ...tunnelOptions, ...doctorTunnelOptions },
@@ -118,24 +119,26 @@ function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sand
   );
 }
 
-function requireRunner(principal: Principal): void {
-  if (principal.kind !== "runner")
+function requireRunner(principal: Principal, action: Action): void {
+  if (decide(principal, action) !== "allowed")
     throw new ApiError("forbidden", "This tunnel is opened with the runner token.");
 }
 
 async function wolfOf(name: string, principal: Principal, { wolves }: AdmissionOptions): Promise<Wolf> {
-  requireRunner(principal);
+  requireRunner(principal, "agent.connect");
   const wolf = await wolves.getByName(name);
   if (wolf === undefined) throw new ApiError("wolf-not-found", "No wolf of this name is registered.");
   return wolf;
 }
+
+const noSession = () => new ApiError("session-not-found", "There is no such session.");
 
 /** A foreign session reads like one that does not exist. */
 async function sandboxOf(id: string, principal: Principal, { ownerOf }: AdmissionOptions): Promise<string> {
   if (principal.kind !== "user")
     throw new ApiError("forbidden", "A sandbox's tunnel is opened with its owner's API key.");
   const owner = await ownerOf(id);
-  if (owner === undefined || (owner !== principal.userId && principal.role !== "admin"))
-    throw new ApiError("session-not-found", "There is no such session.");
+  if (owner === undefined) throw noSession();
+  requireMay(principal, "session.tunnel", owner, noSession);
   return id;
 }

@@ -289,7 +289,10 @@ describe("a tunnel over HTTP", () => {
     const accept = async (tunnel: Tunnel) => void accepted.push(tunnel);
     const log = createLogger("silent");
     options = {
-      identity: { authenticate: async (header) => (header === "Bearer r" ? { kind: "runner" } : undefined) },
+      identity: {
+        authenticate: async ({ authorization }) =>
+          authorization === "Bearer r" ? { kind: "runner" } : undefined,
+      },
       wolves: { getByName: async (name) => aWolf({ name }) },
       ownerOf: async () => undefined,
       gateway: {

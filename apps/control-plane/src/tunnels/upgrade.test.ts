@@ -365,7 +365,10 @@ describe("an upgrade", () => {
       dialled.push(tunnel);
     };
     options = {
-      identity: { authenticate: async (header) => (header === "Bearer r" ? { kind: "runner" } : undefined) },
+      identity: {
+        authenticate: async ({ authorization }) =>
+          authorization === "Bearer r" ? { kind: "runner" } : undefined,
+      },
       wolves: { getByName: async (name) => aWolf({ name }) },
       ownerOf: async () => undefined,
       gateway: {
@@ -465,7 +468,13 @@ describe("an upgrade", () => {
     expect(accepted).toEqual(["doctor gpu-1"]);
     options.doctors = { ...options.doctors, full: true };
     expect(await refusal(base, "doctor-gpu-1", "r")).toBe("draining");
-    options.identity.authenticate = async () => ({ kind: "user", userId: "u", role: "admin", apiKeyId: "k" });
+    options.identity.authenticate = async () => ({
+      kind: "user",
+      userId: "u",
+      role: "admin",
+      scopes: null,
+      credentialId: "k",
+    });
     expect(await refusal(base, "doctor-gpu-1", "r")).toBe("forbidden");
     expect(await refusal(base, "doctor-../x", "r")).toBe("runner-id-invalid");
     expect(accepted).toHaveLength(1);
@@ -474,7 +483,13 @@ describe("an upgrade", () => {
   it("of a sandbox asks for the owner of exactly that session", async () => {
     const asked: string[] = [];
     const session = newId("ses");
-    options.identity.authenticate = async () => ({ kind: "user", userId: "u", role: "user", apiKeyId: "k" });
+    options.identity.authenticate = async () => ({
+      kind: "user",
+      userId: "u",
+      role: "user",
+      scopes: null,
+      credentialId: "k",
+    });
     options.ownerOf = async (id) => {
       asked.push(id);
       return "u";

@@ -1,66 +1,51 @@
 /** HTTP in, one service call, HTTP out: wolf instances, with the original's paths and shapes. */
-import {
-  DiskHistoryQuery,
-  ForceQuery,
-  HeartbeatRequest,
-  ListWolvesQuery,
-  RegisterWolfRequest,
-  WolfId,
-  type WolfInstance,
-} from "@wolfpack/api-contract";
-import { Router } from "express";
-import { requireAdmin, requireRunnerOrAdmin, requireUser } from "../http/authenticate.ts";
-import { sendPage } from "../http/page.ts";
-import { parseBody, parseId, parseOptionalBody, parseQuery } from "../http/validate.ts";
-import type { Identity } from "../identity/principal.ts";
+import type { WolfInstance } from "@wolfpack/api-contract";
+import type { Handlers } from "../http/call.ts";
+import { page } from "../http/page.ts";
 import type { DiskHistory } from "./disk-history.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
-import { type WolfService, wolfNotFound } from "./wolf-service.ts";
+import type { WolfService } from "./wolf-service.ts";
 import type { Wolf } from "./wolf-store.ts";
 
-export interface WolfRoutesOptions {
+export interface WolfHandlersOptions {
   wolves: WolfService;
   diskHistory: DiskHistory;
-  identity: Identity;
   /** Last measured round trip of a wolf's live tunnel. */
   rttMsOf: (wolfId: string) => number | undefined;
 }
 
-export function wolfRoutes({ wolves, diskHistory, identity, rttMsOf }: WolfRoutesOptions): Router {
-  const router = Router();
+type Handled = "registerWolf" | "heartbeatWolf" | "listWolves" | "getWolf" | "listDiskHistory" | "deleteWolf";
+
+export function wolfHandlers({ wolves, diskHistory, rttMsOf }: WolfHandlersOptions): Pick<Handlers, Handled> {
   const toResponse = (wolf: Wolf): WolfInstance => toWolfResponse(wolf, rttMsOf(wolf.id));
-  const idOf = (value: unknown) => parseId(WolfId, value, wolfNotFound);
+  return {
+    async registerWolf({ body }) {
+      const wolf = await wolves.register(body);
+      return { status: 200, body: toResponse(wolf), object: wolf.id };
+    },
 
-  router.post("/wolf-instances/register", requireRunnerOrAdmin(identity), async (req, res) => {
-    res.json(toResponse(await wolves.register(parseBody(RegisterWolfRequest, req))));
-  });
+    async heartbeatWolf({ params, body }) {
+      await wolves.heartbeat(params.id, body);
+      return { status: 200, body: { status: "ok" } };
+    },
 
-  router.post("/wolf-instances/:id/heartbeat", requireRunnerOrAdmin(identity), async (req, res) => {
-    await wolves.heartbeat(idOf(req.params.id), parseOptionalBody(HeartbeatRequest, req));
-    res.json({ status: "ok" });
-  });
+    async listWolves({ query, url }) {
+      return page(url, (await wolves.list(query)).map(toResponse), query.limit);
+    },
 
-  router.get("/wolf-instances", requireUser(identity), async (req, res) => {
-    const query = parseQuery(ListWolvesQuery, req);
-    sendPage(req, res, (await wolves.list(query)).map(toResponse), query.limit);
-  });
+    async getWolf({ params }) {
+      return { status: 200, body: toResponse(await wolves.get(params.id)) };
+    },
 
-  router.get("/wolf-instances/:id", requireUser(identity), async (req, res) => {
-    res.json(toResponse(await wolves.get(idOf(req.params.id))));
-  });
+    async listDiskHistory({ params, query, url }) {
+      return page(url, await diskHistory.list(params.id, query), query.limit);
+    },
 
-  router.get("/wolf-instances/:id/disk-history", requireUser(identity), async (req, res) => {
-    const query = parseQuery(DiskHistoryQuery, req);
-    sendPage(req, res, await diskHistory.list(idOf(req.params.id), query), query.limit);
-  });
-
-  router.delete("/wolf-instances/:id", requireAdmin(identity), async (req, res) => {
-    const { force } = parseQuery(ForceQuery, req);
-    await wolves.remove(idOf(req.params.id), force);
-    res.json({ status: "ok" });
-  });
-
-  return router;
+    async deleteWolf({ params, query }) {
+      await wolves.remove(params.id, query.force);
+      return { status: 200, body: { status: "ok" } };
+    },
+  };
 }
 
 /** The one translation from row to API: a new column is not a new field. */

@@ -1,0 +1,173 @@
+/**
+ * Every call of the API takes the same way: who asks, whether they may, what they sent, the steps around the handler, the handler,
+ * the audit log, the answer. A route that is not in the contract's table does not exist.
+ */
+import { type Action, actionKind, type Operation, operations } from "@wolfpack/api-contract";
+import express, { type Request, type Response, Router } from "express";
+import type { AuditEntry, AuditLog } from "../identity/audit.ts";
+import { decide } from "../identity/policy.ts";
+import type { Identity, Principal } from "../identity/principal.ts";
+import type { AnyCall, AnyReply, HandledId, Handlers } from "./call.ts";
+import { ApiError, toApiError } from "./problem.ts";
+import { requestIdOf } from "./request-id.ts";
+import { parseBody, parseOptionalBody, parseParams, parseQuery } from "./validate.ts";
+
+/** Something around every handler, such as a limit. The first of a list is the outermost. */
+export type Step = (call: AnyCall, next: () => Promise<AnyReply>) => Promise<AnyReply>;
+
+export interface ApiOptions {
+  identity: Identity;
+  audit: AuditLog;
+  bodyBytesMax: number;
+  /** Before anything is known of the caller. Throws to refuse. */
+  onArrival?: (request: Request, response: Response) => void;
+  steps?: readonly Step[];
+}
+
+export const API_PREFIX = "/api/v1";
+
+/** To be mounted at `API_PREFIX`. */
+export function apiRouter(handlers: Handlers, options: ApiOptions): Router {
+  const router = Router();
+  for (const id of Object.keys(handlers) as HandledId[]) {
+    const operation: Operation = operations[id];
+    const path = operation.path.slice(API_PREFIX.length).replaceAll(/\{(\w+)\}/g, ":$1");
+    const method = operation.method.toLowerCase() as "get" | "post" | "patch" | "delete";
+    const handle = handlers[id] as (call: AnyCall) => Promise<AnyReply>;
+    router[method](path, (request, response) => serve({ id, operation, handle }, request, response, options));
+  }
+  return router;
+}
+
+interface Route {
+  id: HandledId;
+  operation: Operation;
+  handle: (call: AnyCall) => Promise<AnyReply>;
+}
+
+async function serve(route: Route, request: Request, response: Response, options: ApiOptions): Promise<void> {
+  const trail = new Trail(route.operation, request, response, options.audit);
+  try {
+    options.onArrival?.(request, response);
+    const principal = await admitted(route.operation, request, options.identity, trail);
+    await readBody(route.operation, options.bodyBytesMax, request, response);
+    const call = validCall(route, principal, request, response);
+    const reply = await around(options.steps ?? [], call, () => route.handle(call));
+    await trail.allowed(reply);
+    send(reply, response);
+  } catch (cause) {
+    throw await trail.refused(toApiError(cause));
+  }
+}
+
+async function admitted(
+  { action }: Operation,
+  request: Request,
+  identity: Identity,
+  trail: Trail,
+): Promise<Principal | undefined> {
+  if (action === "public" || action === "tunnel") return undefined;
+  const principal = await identity.authenticate(request.headers);
+  if (principal === undefined)
+    throw new ApiError("unauthenticated", "Send a valid API key as a bearer credential.");
+  trail.principal = principal;
+  if (decide(principal, action) !== "allowed")
+    throw new ApiError("forbidden", "This credential may not do that.");
+  return principal;
+}
+
+/** Not strict: a body like `"text"` is JSON, and the schema says what is wrong with it. Compressed bodies are refused. */
+function readBody(operation: Operation, limit: number, request: Request, response: Response): Promise<void> {
+  if (!operation.body) return Promise.resolve();
+  const read = express.json({ limit, inflate: false, strict: false, type: "application/json" });
+  return new Promise((resolve, reject) => {
+    read(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(error)));
+  });
+}
+
+function validCall(
+  { id, operation }: Route,
+  principal: Principal | undefined,
+  request: Request,
+  response: Response,
+): AnyCall {
+  const { params, query, body, bodyOptional } = operation;
+  return {
+    id,
+    operation,
+    principal,
+    params: params && parseParams(operation, request),
+    query: query && parseQuery(query, request),
+    body: body && (bodyOptional ? parseOptionalBody(body, request) : parseBody(body, request)),
+    requestId: requestIdOf(response),
+    url: request.originalUrl,
+    request,
+    response,
+  };
+}
+
+function around(steps: readonly Step[], call: AnyCall, handle: () => Promise<AnyReply>): Promise<AnyReply> {
+  const [first, ...rest] = steps;
+  return first ? first(call, () => around(rest, call, handle)) : handle();
+}
+
+function send({ status, body, headers = {} }: AnyReply, response: Response): void {
+  response.status(status).set(headers);
+  if (body === undefined) return void response.end();
+  const image = body as { type?: unknown; bytes?: unknown };
+  if (image.bytes instanceof Uint8Array) {
+    response.set({ "content-type": String(image.type), "x-content-type-options": "nosniff" });
+    return void response.send(Buffer.from(image.bytes));
+  }
+  response.json(body);
+}
+
+/** The event that one call leaves in the audit log, if any. */
+class Trail {
+  principal: Principal | undefined;
+  private readonly action: Action | undefined;
+  private readonly request: Request;
+  private readonly response: Response;
+  private readonly audit: AuditLog;
+  private written = false;
+
+  constructor({ action }: Operation, request: Request, response: Response, audit: AuditLog) {
+    this.action = action === "public" || action === "tunnel" ? undefined : action;
+    this.request = request;
+    this.response = response;
+    this.audit = audit;
+  }
+
+  /** Rejects when it cannot be written: what was done is not acknowledged then. */
+  async allowed({ object }: AnyReply): Promise<void> {
+    if (this.action !== undefined && actionKind(this.action).changes)
+      await this.write(this.action, { object, result: "allowed" });
+  }
+
+  /** The problem to answer: that the event could not be written is the greater one. */
+  async refused(error: ApiError): Promise<ApiError> {
+    const { action } = this;
+    if (action === undefined || this.written) return error;
+    const denied = error.denied || error.code === "unauthenticated" || error.code === "forbidden";
+    if (!denied && !actionKind(action).changes) return error;
+    try {
+      await this.write(action, { result: denied ? "denied" : "failed", code: error.code });
+      return error;
+    } catch (cause) {
+      return toApiError(cause);
+    }
+  }
+
+  private write(action: Action, entry: Pick<AuditEntry, "object" | "result" | "code">): Promise<void> {
+    this.written = true;
+    const [named] = Object.values(this.request.params);
+    return this.audit.record({
+      principal: this.principal,
+      action,
+      requestId: requestIdOf(this.response),
+      address: this.request.ip,
+      ...entry,
+      object: entry.object ?? (typeof named === "string" ? named.slice(0, 64) : undefined),
+    });
+  }
+}
