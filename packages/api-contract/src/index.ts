@@ -22,6 +22,33 @@ export {
   agentNoticeTypes,
 } from "./agent-notices.ts";
 export {
+  AGENT_PROOF_SCHEME,
+  AgentProof,
+  CHALLENGE_SECONDS,
+  CLOCK_SKEW_MINUTES_MAX,
+  type ProofParts,
+  type ProofPurpose,
+  proofText,
+} from "./agent-proof.ts";
+export {
+  AgentChallenge,
+  AgentKey,
+  AgentKeyId,
+  AgentKeyStatus,
+  CONTROL_SERVICE,
+  CreatedJoinToken,
+  CreateJoinTokenRequest,
+  Enrollment,
+  EnrollRequest,
+  JoinToken,
+  JoinTokenId,
+  ListAgentKeysQuery,
+  ListJoinTokensQuery,
+  RENEW_PATH,
+  Renewal,
+  RenewRequest,
+} from "./agents.ts";
+export {
   type CallInput,
   type CallReply,
   type ClientOptions,

@@ -47,7 +47,7 @@ export const WolfName = z
     "1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
   );
 const MaxSandboxes = z.int().min(1).max(1000);
-const Labels = z
+export const Labels = z
   .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/), line(255))
   .refine((labels) => Object.keys(labels).length <= 32, "more than 32 labels");
 const Region = line(63).min(1);
@@ -313,7 +313,7 @@ export const AuditEvent = z
 export type AuditEvent = z.infer<typeof AuditEvent>;
 
 /** Digits only: what Number() would also take (spaces, exponents, hexadecimal) is no page size. */
-const Limit = z
+export const Limit = z
   .union([z.number(), z.string().regex(/^[0-9]{1,3}$/, "is not a number from 1 to 200")])
   .transform(Number)
   .pipe(z.int().min(1).max(200))
