@@ -9,11 +9,16 @@ import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
 import { createHttpServer } from "./http/server.ts";
+import { prismaAgentKeyStore } from "./identity/agent-key-store.prisma.ts";
+import { agentHandlers } from "./identity/agent-routes.ts";
+import { createAgentService, createRunnerBridge } from "./identity/agent-service.ts";
 import { createAuditLog } from "./identity/audit.ts";
 import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
+import { createChallenges } from "./identity/challenge.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
 import { createIdentityService, type IdentityService } from "./identity/identity-service.ts";
 import { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
+import { prismaJoinTokenStore } from "./identity/join-token-store.prisma.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
 import { createScreen } from "./sessions/screen.ts";
@@ -43,7 +48,7 @@ export interface ControlPlane {
 
 /** How long requests in flight may take after the last tunnel has ended. */
 const REQUESTS_DRAIN_MS = 5000;
-const DISK_PRUNE_INTERVAL_MS = 10 * 60_000;
+const PRUNE_INTERVAL_MS = 10 * 60_000;
 
 export function compose(config: Config, databaseUrl: string, log: Log): ControlPlane {
   const clock = systemClock;
@@ -53,12 +58,25 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
   const prisma = createPrisma(databaseUrl);
   const wolfStore = prismaWolfStore(prisma);
   const { apiKeySecret, runnerToken } = config;
+  const agentKeys = prismaAgentKeyStore(prisma);
+  const agents = createAgentService({
+    keys: agentKeys,
+    tokens: prismaJoinTokenStore(prisma),
+    challenges: createChallenges(apiKeySecret),
+    clock,
+    log,
+    apiKeySecret,
+    publicHosts: config.publicHosts,
+    keyLifeMs: config.agentKeyLifeMs,
+  });
+  const bridge = createRunnerBridge(config.legacyRunnerToken, agentKeys);
   const identity = createIdentityService({
     store: prismaIdentityStore(prisma),
     clock,
     log,
     apiKeySecret,
     runnerToken,
+    agents,
   });
 
   const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
@@ -106,6 +124,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
   const doctors = createDoctorTunnels({ clock, log });
   const admission = createAdmission({
     identity,
+    audit,
+    bridge,
     wolves: wolfStore,
     ownerOf: sessions.ownerOf,
     gateway,
@@ -123,7 +143,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       apiRouter(
         {
           ...identityHandlers(identity),
-          ...wolfHandlers({ wolves, diskHistory, rttMsOf: gateway.rttMsOf }),
+          ...agentHandlers(agents),
+          ...wolfHandlers({ wolves, diskHistory, bridge, rttMsOf: gateway.rttMsOf }),
           ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
         },
         { identity, audit, bodyBytesMax: config.bodyBytesMax },
@@ -149,7 +170,10 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
         sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id)),
       );
-      pruning = repeat(clock, DISK_PRUNE_INTERVAL_MS, diskHistory.prune);
+      pruning = repeat(clock, PRUNE_INTERVAL_MS, async () => {
+        await diskHistory.prune();
+        await agents.prune();
+      });
       return (server.address() as AddressInfo).port;
     },
 

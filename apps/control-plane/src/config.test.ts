@@ -49,6 +49,18 @@ describe("readConfig", () => {
     expect(() => readFileSync(path.join(dataDir, "runner-token"))).toThrow(/ENOENT/);
   });
 
+  it("needs no runner token in production: hosts enrol with join tokens then", () => {
+    const { runnerToken, legacyRunnerToken } = read({ NODE_ENV: "production", API_KEY_SECRET: SECRET });
+    expect([runnerToken, legacyRunnerToken]).toEqual([undefined, false]);
+    expect(() => readFileSync(path.join(dataDir, "runner-token"))).toThrow(/ENOENT/);
+  });
+
+  it("knows the public URLs by their hosts, as agents name them in their proofs", () => {
+    expect(read({}).publicHosts).toEqual([]);
+    const urls = "https://Wolfpack.Example:443/x, http://10.0.0.1:8080";
+    expect(read({ WOLFPACK_PUBLIC_URL: urls }).publicHosts).toEqual(["wolfpack.example", "10.0.0.1:8080"]);
+  });
+
   it("listens everywhere in production", () => {
     const secrets = { RUNNER_TOKEN: SECRET, API_KEY_SECRET: SECRET };
     expect(read({ NODE_ENV: "production", ...secrets })).toMatchObject({ host: "0.0.0.0", production: true });
@@ -74,7 +86,14 @@ describe("readConfig", () => {
     ["WOLFPACK_TUNNEL_LOST_AFTER_SECONDS", { WOLFPACK_TUNNEL_LOST_AFTER_SECONDS: "NaN" }],
     ["WOLFPACK_WOLF_STALE_AFTER_SECONDS", { WOLFPACK_WOLF_STALE_AFTER_SECONDS: "1e9" }],
     ["WOLFPACK_TUNEL_LOST_AFTER_SECONDS", { WOLFPACK_TUNEL_LOST_AFTER_SECONDS: "20" }],
-    ["RUNNER_TOKEN", { NODE_ENV: "production", API_KEY_SECRET: SECRET }],
+    ["API_KEY_SECRET", { NODE_ENV: "production", RUNNER_TOKEN: SECRET }],
+    ["LEGACY_RUNNER_TOKEN", { NODE_ENV: "production", API_KEY_SECRET: SECRET, LEGACY_RUNNER_TOKEN: "allow" }],
+    ["LEGACY_RUNNER_TOKEN", { LEGACY_RUNNER_TOKEN: "yes" }],
+    ["WOLFPACK_PUBLIC_URL", { WOLFPACK_PUBLIC_URL: "wolfpack.example" }],
+    ["WOLFPACK_PUBLIC_URL", { WOLFPACK_PUBLIC_URL: "https://wolfpack.example, ftp://b.example" }],
+    ["WOLFPACK_PUBLIC_URL", { WOLFPACK_PUBLIC_URL: "https://user:pass@wolfpack.example" }],
+    ["WOLFPACK_AGENT_KEY_DAYS", { WOLFPACK_AGENT_KEY_DAYS: "0.5" }],
+    ["WOLFPACK_AGENT_KEY_DAYS", { WOLFPACK_AGENT_KEY_DAYS: "366" }],
     ["API_KEY_SECRET", { DATABASE_URL: "postgresql://db/x", RUNNER_TOKEN: SECRET }],
   ])("refuses a wrong environment in one line that names %s and shows no value (%j)", (name, env) => {
     let message = "";

@@ -18,6 +18,9 @@ const secret = z
   .max(512)
   .regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
 
+const isPublicUrl = (url: URL | null) =>
+  url !== null && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "";
+
 /** Every variable with its default; docs/operations/configuration.md describes them, a test compares. */
 export const environment = z.object({
   NODE_ENV: z.enum(["development", "production", "test"]).default("development"),
@@ -30,7 +33,14 @@ export const environment = z.object({
     .optional(),
   DATA_DIR: z.string().min(1).default(".data"),
   RUNNER_TOKEN: secret.optional(),
+  LEGACY_RUNNER_TOKEN: z.enum(["allow", "refuse"]).default("refuse"),
   API_KEY_SECRET: z.string().min(32, "must have at least 32 characters").max(512).optional(),
+  WOLFPACK_PUBLIC_URL: z
+    .string()
+    .transform((text) => text.split(",").map((url) => URL.parse(url.trim())))
+    .refine((urls) => urls.every(isPublicUrl), "must be http:// or https:// URLs, separated by commas")
+    .optional(),
+  WOLFPACK_AGENT_KEY_DAYS: z.coerce.number().min(1).max(365).default(7),
   DEFAULT_SANDBOX_IMAGE: ImageReference.default("ghcr.io/games-on-whales/xfce:edge"),
   WOLFPACK_RENDER_NODE: z
     .string()
@@ -54,7 +64,13 @@ export interface Config {
   /** Undefined: start our own PostgreSQL in the data directory. */
   databaseUrl: string | undefined;
   dataDir: string;
-  runnerToken: string;
+  /** Undefined: hosts enrol with join tokens only. */
+  runnerToken: string | undefined;
+  /** The RUNNER_TOKEN registers wolves and opens their tunnels, as long as they have no key. */
+  legacyRunnerToken: boolean;
+  /** Hosts of the URLs that agents are given. None: whatever a request names. */
+  publicHosts: string[];
+  agentKeyLifeMs: number;
   apiKeySecret: string;
   defaultSandboxImage: string;
   renderNode: string;
@@ -81,10 +97,12 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
   }
   const e = parsed.data;
   const production = e.NODE_ENV === "production" || e.DATABASE_URL !== undefined;
-  for (const name of ["RUNNER_TOKEN", "API_KEY_SECRET"] as const) {
-    if (production && e[name] === undefined)
-      throw new ConfigError(`${name} must be set in production (NODE_ENV=production or DATABASE_URL set).`);
-  }
+  if (production && e.API_KEY_SECRET === undefined)
+    throw new ConfigError(
+      "API_KEY_SECRET must be set in production (NODE_ENV=production or DATABASE_URL set).",
+    );
+  if (production && e.RUNNER_TOKEN === undefined && e.LEGACY_RUNNER_TOKEN === "allow")
+    throw new ConfigError("LEGACY_RUNNER_TOKEN=allow needs a RUNNER_TOKEN.");
   const ms = (value: number) => Math.round(value * 1000);
   return {
     production,
@@ -93,7 +111,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     logLevel: e.LOG_LEVEL,
     databaseUrl: e.DATABASE_URL,
     dataDir: path.resolve(e.DATA_DIR),
-    runnerToken: e.RUNNER_TOKEN ?? keptSecret(e.DATA_DIR, "runner-token"),
+    runnerToken: e.RUNNER_TOKEN ?? (production ? undefined : keptSecret(e.DATA_DIR, "runner-token")),
+    legacyRunnerToken: e.LEGACY_RUNNER_TOKEN === "allow",
+    publicHosts: (e.WOLFPACK_PUBLIC_URL ?? []).flatMap((url) => url?.host ?? []),
+    agentKeyLifeMs: e.WOLFPACK_AGENT_KEY_DAYS * 86_400_000,
     apiKeySecret: e.API_KEY_SECRET ?? keptSecret(e.DATA_DIR, "api-key-secret"),
     defaultSandboxImage: e.DEFAULT_SANDBOX_IMAGE,
     renderNode: e.WOLFPACK_RENDER_NODE,

@@ -97,6 +97,15 @@ describe("the audit log", () => {
     for (const { object } of await rows()) expect((object ?? "").length).toBeLessThanOrEqual(64);
   });
 
+  it.each(["%00", "a%0ab", "%ED%A0%80", "%F0%9F%90%BA"])(
+    "takes %s for the id of an object, too",
+    async (id) => {
+      const { status, body } = await request(api.url).delete(`/api/v1/api-keys/${id}`).set(as(anna.key));
+      expect(status).toBeLessThan(500);
+      if (body.code === "api-key-not-found") expect(await news()).toHaveLength(1);
+    },
+  );
+
   it.each(["UPDATE audit_event SET actor = 'system'", "DELETE FROM audit_event", "TRUNCATE audit_event"])(
     "is append only: %s is refused by the database",
     async (statement) => {

@@ -137,7 +137,7 @@ describe("the control plane as a process", () => {
   it.each<[string, Record<string, string>, string[], number, RegExp]>([
     ["an unknown variable", { WOLFPACK_TYPO: "1" }, [], 2, /WOLFPACK_TYPO/],
     ["a bad port", { PORT: "seventy" }, [], 2, /PORT/],
-    ["production without secrets", { NODE_ENV: "production" }, [], 2, /RUNNER_TOKEN/],
+    ["production without secrets", { NODE_ENV: "production" }, [], 2, /API_KEY_SECRET/],
     ["an unknown flag", {}, ["--help-me"], 2, /usage: wolfpack-control-plane/],
     [
       "a database that is not there",

@@ -1,6 +1,7 @@
 /** Every operation of the API in one table: the OpenAPI document, the typed client and the tests of the routes come from it. */
 import { z } from "zod";
 import type { Action } from "./access.ts";
+import { agentOperations } from "./agent-operations.ts";
 import type { ProblemCode } from "./problems.ts";
 import * as s from "./schemas.ts";
 
@@ -32,7 +33,7 @@ const tunnel = {
   query: z.strictObject({
     runnerid: z.string().meta({
       description:
-        "`wolf-<name>` with the runner token, `sandbox-<session id>` with the owner's API key, `doctor-<name>` with the runner token for the agent's doctor: it serves `echo` and belongs to no wolf",
+        "`wolf-<name>` with a proof by that wolf's key; `sandbox-<session id>` with the owner's API key; `doctor-<name>` with a proof or the RUNNER_TOKEN, for the agent's doctor: it serves `echo` and belongs to no wolf",
     }),
   }),
 } as const satisfies Partial<Operation>;
@@ -211,6 +212,8 @@ export const operations = {
     responses: { 101: null },
     problems: [
       "runner-id-invalid",
+      "proof-refused",
+      "clock-skew",
       "tunnel-protocol-unsupported",
       "origin-refused",
       "wolf-not-found",
@@ -227,6 +230,8 @@ export const operations = {
     headers: { "Revdial-Tunnel": "With 200, the key of the tunnel: a secret that the POSTs after it name." },
     problems: [
       "runner-id-invalid",
+      "proof-refused",
+      "clock-skew",
       "origin-refused",
       "wolf-not-found",
       "session-not-found",
@@ -290,6 +295,7 @@ export const operations = {
     responses: { 204: null },
     problems: ["api-key-not-found", "last-admin"],
   },
+  ...agentOperations,
   getLiveness: {
     method: "GET",
     path: "/healthz",

@@ -36,7 +36,23 @@ export const problems = {
     title: "Not authenticated",
     meaning: "No credential, or one that is unknown, expired or revoked. Send `Authorization: Bearer <key>`.",
   },
+  "proof-refused": {
+    status: 401,
+    title: "Proof refused",
+    meaning:
+      "The proof of an agent's key answers no challenge of this control plane, or one that is older than a minute or was answered before, or names another host. Ask for a new challenge.",
+  },
+  "clock-skew": {
+    status: 401,
+    title: "Clock skew",
+    meaning: "The agent's clock is more than 5 minutes off; `server_time` says what time it is here.",
+  },
   forbidden: { status: 403, title: "Forbidden", meaning: "The credential is valid but may not do this." },
+  "join-token-refused": {
+    status: 403,
+    title: "Join token refused",
+    meaning: "The join token is used up, has expired, or was made for another name. Make another.",
+  },
   "origin-refused": {
     status: 403,
     title: "Origin refused",
@@ -59,6 +75,16 @@ export const problems = {
     title: "API key not found",
     meaning: "No API key with this id that you may see.",
   },
+  "join-token-not-found": {
+    status: 404,
+    title: "Join token not found",
+    meaning: "No join token with this id.",
+  },
+  "agent-key-not-found": {
+    status: 404,
+    title: "Agent's key not found",
+    meaning: "No agent's key with this id.",
+  },
   "method-not-allowed": {
     status: 405,
     title: "Method not allowed",
@@ -79,6 +105,21 @@ export const problems = {
     status: 409,
     title: "Last admin",
     meaning: "This is the last usable key of an admin; make another first.",
+  },
+  "agent-key-in-use": {
+    status: 409,
+    title: "Key in use",
+    meaning: "This key belongs to a wolf of another name. A host with a new name makes a new key.",
+  },
+  "agent-key-revoked": {
+    status: 409,
+    title: "Key revoked",
+    meaning: "This key was revoked and stays so. The host makes a new one and enrols it.",
+  },
+  "agent-keys-waiting": {
+    status: 409,
+    title: "Too many keys wait",
+    meaning: "Too many keys wait for approval as this wolf. Approve or revoke some.",
   },
   "session-not-running": {
     status: 409,

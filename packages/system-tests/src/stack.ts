@@ -95,7 +95,13 @@ export class Stack {
       const controlPlane = await Child.start({
         name: "control plane",
         command: [process.execPath, YOUNG_SPACE, controlPlaneMain],
-        env: { DATA_DIR: dataDir, PORT: String(options.port), ...options.env },
+        env: {
+          DATA_DIR: dataDir,
+          PORT: String(options.port),
+          // The agents have no keys of their own yet.
+          LEGACY_RUNNER_TOKEN: "allow",
+          ...options.env,
+        },
         logFile: path.join(logFolder, "control-plane.log"),
         isReady(line) {
           const ready = /"port":(\d+).*"msg":"ready"/.exec(line);

@@ -139,9 +139,9 @@ class Trail {
   }
 
   /** Rejects when it cannot be written: what was done is not acknowledged then. */
-  async allowed({ object }: AnyReply): Promise<void> {
+  async allowed({ object, detail = {} }: AnyReply): Promise<void> {
     if (this.action !== undefined && actionKind(this.action).changes)
-      await this.write(this.action, { object, result: "allowed" });
+      await this.write(this.action, { object, result: "allowed", detail });
   }
 
   /** The problem to answer: that the event could not be written is the greater one. */
@@ -158,7 +158,10 @@ class Trail {
     }
   }
 
-  private write(action: Action, entry: Pick<AuditEntry, "object" | "result" | "code">): Promise<void> {
+  private write(
+    action: Action,
+    entry: Pick<AuditEntry, "object" | "result" | "code" | "detail">,
+  ): Promise<void> {
     this.written = true;
     const [named] = Object.values(this.request.params);
     return this.audit.record({
@@ -167,7 +170,7 @@ class Trail {
       requestId: requestIdOf(this.response),
       address: this.request.ip,
       ...entry,
-      object: entry.object ?? (typeof named === "string" ? named.slice(0, 64) : undefined),
+      object: entry.object ?? (typeof named === "string" ? named : undefined),
     });
   }
 }

@@ -44,6 +44,8 @@ export type Reply<Id extends HandledId = HandledId> = {
     headers?: Record<string, string>;
     /** The id of what was made, for the audit log; what the path names need not be said. */
     object?: string;
+    /** More for the audit log; never secrets. */
+    detail?: Record<string, unknown>;
   };
 }[keyof Operations[Id]["responses"]];
 
@@ -68,4 +70,5 @@ export interface AnyReply {
   body: unknown;
   headers?: Record<string, string>;
   object?: string;
+  detail?: Record<string, unknown>;
 }

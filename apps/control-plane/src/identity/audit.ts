@@ -55,6 +55,8 @@ export interface AuditLog {
   record(entry: AuditEntry): Promise<void>;
 }
 
+const OBJECT_CHARACTERS_MAX = 64;
+
 export function createAuditLog(store: Pick<AuditStore, "add">, clock: Clock, replica: string): AuditLog {
   return {
     record({ principal, action, object, result, code, requestId, address, detail = {} }) {
@@ -63,7 +65,7 @@ export function createAuditLog(store: Pick<AuditStore, "add">, clock: Clock, rep
         at: clock.now(),
         ...actorOf(principal),
         action,
-        object: object ?? null,
+        object: object === undefined ? null : printable(object),
         result,
         code: code ?? null,
         requestId,
@@ -73,6 +75,11 @@ export function createAuditLog(store: Pick<AuditStore, "add">, clock: Clock, rep
       });
     },
   };
+}
+
+/** What a caller named may be no id at all: PostgreSQL refuses NUL, and a refused event would be a refused call. */
+function printable(object: string): string {
+  return object.slice(0, OBJECT_CHARACTERS_MAX).replace(/[^\x21-\x7e]/g, "?");
 }
 
 function actorOf(

@@ -4,6 +4,7 @@ import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
+import type { AgentService } from "./agent-service.ts";
 import { bearerOf, hashApiKey, isApiKey, newApiKey, prefixOf, sameSecret } from "./api-key.ts";
 import type { ApiKeyRecord, IdentityStore, Page, UserRecord } from "./identity-store.ts";
 import { reachOf, requireMay } from "./policy.ts";
@@ -18,7 +19,10 @@ export interface IdentityServiceOptions {
   clock: Clock;
   log: Log;
   apiKeySecret: string;
-  runnerToken: string;
+  /** Undefined: there is none. */
+  runnerToken: string | undefined;
+  /** Who else has credentials. */
+  agents?: Pick<AgentService, "agentOf" | "joinerOf">;
 }
 
 const noUser = () => new ApiError("user-not-found", "There is no such user.");
@@ -32,6 +36,7 @@ export function createIdentityService({
   log,
   apiKeySecret,
   runnerToken,
+  agents,
 }: IdentityServiceOptions) {
   async function addKey(
     userId: string,
@@ -65,11 +70,12 @@ export function createIdentityService({
   }
 
   const identity: Identity = {
-    async authenticate({ authorization }): Promise<Principal | undefined> {
-      const credential = bearerOf(authorization);
-      if (credential === undefined) return undefined;
-      if (sameSecret(credential, runnerToken, apiKeySecret)) return { kind: "runner" };
-      if (!isApiKey(credential)) return undefined;
+    async authenticate(headers, purpose): Promise<Principal | undefined> {
+      const credential = bearerOf(headers.authorization);
+      if (credential === undefined) return agents?.agentOf(headers, purpose);
+      if (runnerToken !== undefined && sameSecret(credential, runnerToken, apiKeySecret))
+        return { kind: "runner" };
+      if (!isApiKey(credential)) return agents?.joinerOf(credential);
       const now = clock.now();
       const found = await store.findApiKey(hashApiKey(credential, apiKeySecret), now);
       if (found === undefined) return undefined;

@@ -14,7 +14,7 @@ const user = (role: Role, more: Partial<UserPrincipal> = {}): UserPrincipal => (
   ...more,
 });
 const agent: Principal = { kind: "agent", wolfId: "wlf_mine", credentialId: "agk_mine" };
-const joiner: Principal = { kind: "joiner", credentialId: "jtk_1" };
+const joiner: Principal = { kind: "joiner", credentialId: "jtk_1", wolfName: null };
 const runner: Principal = { kind: "runner" };
 /** What a caller may do to objects of its own or of others. */
 const allowed = (principal: Principal, owner: string) =>

@@ -1,6 +1,6 @@
 /** Who a credential belongs to. */
 import type { IncomingHttpHeaders } from "node:http";
-import type { MachineKind, Role, Scope } from "@wolfpack/api-contract";
+import type { MachineKind, ProofPurpose, Role, Scope } from "@wolfpack/api-contract";
 
 export interface UserPrincipal {
   kind: "user";
@@ -23,6 +23,8 @@ export interface AgentPrincipal {
 export interface JoinerPrincipal {
   kind: "joiner";
   credentialId: string;
+  /** The only name it may enrol; null: any. */
+  wolfName: string | null;
 }
 
 /** Who holds the RUNNER_TOKEN. */
@@ -36,6 +38,9 @@ export type Principal = UserPrincipal | AgentPrincipal | JoinerPrincipal | Runne
 export type Machine = Extract<Principal, { kind: MachineKind }>;
 
 export interface Identity {
-  /** The principal of a request's headers, or undefined for anything missing, malformed, unknown, expired or revoked. */
-  authenticate(headers: IncomingHttpHeaders): Promise<Principal | undefined>;
+  /**
+   * The principal of a request's headers, or undefined for anything missing, malformed, unknown, expired or revoked. An agent's
+   * proof counts for `purpose` only; rejects with an ApiError that says what is wrong with one.
+   */
+  authenticate(headers: IncomingHttpHeaders, purpose?: ProofPurpose): Promise<Principal | undefined>;
 }

@@ -3,9 +3,10 @@
  * exists.
  */
 import type { IncomingMessage } from "node:http";
-import { type Action, SessionId, WolfName } from "@wolfpack/api-contract";
+import { type Action, problemKind, SessionId, WolfName } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
-import { ApiError } from "../http/problem.ts";
+import { ApiError, toApiError } from "../http/problem.ts";
+import type { AuditLog } from "../identity/audit.ts";
 import { decide, requireMay } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
@@ -20,6 +21,9 @@ const PENDING_MAX = 256;
 
 export interface AdmissionOptions {
   identity: Identity;
+  audit: AuditLog;
+  /** Throws where the RUNNER_TOKEN may not open this wolf's tunnel. */
+  bridge: { check(principal: Principal, wolf: { id: string }): Promise<void> };
   wolves: Pick<WolfStore, "getByName">;
   /** The owner of a session that has not ended. */
   ownerOf: (sessionId: string) => Promise<string | undefined>;
@@ -33,14 +37,18 @@ export interface AdmissionOptions {
 
 export interface Admission {
   /**
-   * Resolves to what the tunnel is; rejects with the problem that refuses it. `checkProtocol` is asked once the caller is
-   * known, and throws what is wrong with its way to open a tunnel.
+   * Resolves to what the tunnel is; rejects with the problem that refuses it. Either way the audit log has one event by then.
+   * `checkProtocol` is asked once the caller is known, and throws what is wrong with its way to open a tunnel.
    */
-  admit(request: TunnelRequest, checkProtocol?: (request: IncomingMessage) => void): Promise<Admitted>;
+  admit(
+    request: TunnelRequest,
+    requestId: string,
+    checkProtocol?: (request: IncomingMessage) => void,
+  ): Promise<Admitted>;
 }
 
-/** Express keeps the whole target apart. */
-type TunnelRequest = IncomingMessage & { originalUrl?: string };
+/** Express keeps the whole target apart, and knows who is behind a proxy. */
+type TunnelRequest = IncomingMessage & { originalUrl?: string; ip?: string | undefined };
 
 export interface Admitted {
   /** What the tunnel is made with. */
@@ -59,26 +67,35 @@ export function createAdmission(options: AdmissionOptions): Admission {
   /** Cheap checks first; nothing about wolves or sessions is said before the caller is known. */
   async function check(
     request: TunnelRequest,
+    trail: TunnelTrail,
     checkProtocol: ((request: IncomingMessage) => void) | undefined,
   ): Promise<Admitted> {
     const url = URL.parse(request.originalUrl ?? request.url ?? "", "http://control-plane");
     if (url?.pathname !== TUNNEL_PATH) throw new ApiError("not-found", "There is no tunnel here.");
     if (options.draining()) throw new ApiError("draining", "This replica is shutting down.");
     if (pending > pendingMax) throw new ApiError("draining", "Too many agents connect at once.");
+    const asked = url.searchParams.get("runnerid") ?? "";
+    trail.action = actionOf(asked);
+    trail.object = asked;
     if (request.headers.origin !== undefined)
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
-    const principal = await options.identity.authenticate(request.headers);
+    const purpose = trail.action === "agent.diagnose" ? "diagnose" : "connect";
+    const principal = await options.identity.authenticate(request.headers, purpose);
     if (principal === undefined)
-      throw new ApiError("unauthenticated", "Send the runner token or an API key as a bearer credential.");
+      throw new ApiError("unauthenticated", "Send a proof of the agent's key, or a bearer credential.");
+    trail.principal = principal;
     checkProtocol?.(request);
     const { kind, id } = readRunnerId(url.searchParams);
     // The gateway's accept functions never reject.
     if (kind === "wolf") {
       const wolf = await wolfOf(id, principal, options);
+      trail.object = wolf.id;
+      // Its agent moves to another connection, or somebody else has its key.
+      if (wolf.tunnelSince !== null) trail.detail = { event: "agent.takeover", of_epoch: wolf.epoch };
       return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptWolf(wolf, tunnel) };
     }
     if (kind === "doctor") {
-      requireRunner(principal, "agent.diagnose");
+      await checkDoctor(id, principal, options);
       if (options.doctors.full) throw new ApiError("draining", "Too many doctors are at work.");
       return {
         tunnelOptions: { ...tunnelOptions, ...doctorTunnelOptions },
@@ -86,19 +103,78 @@ export function createAdmission(options: AdmissionOptions): Admission {
       };
     }
     const sessionId = await sandboxOf(id, principal, options);
+    trail.object = sessionId;
     return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptSandbox(sessionId, tunnel) };
   }
 
   return {
-    async admit(request, checkProtocol) {
+    async admit(request, requestId, checkProtocol) {
+      const trail: TunnelTrail = { action: undefined, principal: undefined, object: undefined, detail: {} };
+      const address = request.ip ?? request.socket.remoteAddress;
       pending += 1;
       try {
-        return await check(request, checkProtocol);
+        const admitted = await check(request, trail, checkProtocol);
+        await recordOpened(options.audit, trail, { requestId, address });
+        return admitted;
+      } catch (cause) {
+        throw await recordRefused(options.audit, trail, { requestId, address }, toApiError(cause));
       } finally {
         pending -= 1;
       }
     },
   };
+}
+
+/** What the audit log will say of one tunnel. */
+interface TunnelTrail {
+  /** Undefined: nothing was decided. */
+  action: Action | undefined;
+  principal: Principal | undefined;
+  object: string | undefined;
+  detail: Record<string, unknown>;
+}
+
+interface Caller {
+  requestId: string;
+  address: string | undefined;
+}
+
+function actionOf(runnerId: string): Action {
+  if (runnerId.startsWith("sandbox-")) return "session.tunnel";
+  return runnerId.startsWith("doctor-") ? "agent.diagnose" : "agent.connect";
+}
+
+/** Rejects when it cannot be written: there is no tunnel then. */
+async function recordOpened(audit: AuditLog, trail: TunnelTrail, caller: Caller): Promise<void> {
+  const { action, ...rest } = trail;
+  if (action === undefined || action === "agent.diagnose") return;
+  await audit.record({ ...rest, ...caller, action, result: "allowed" });
+  trail.action = undefined;
+}
+
+/** The problem to answer: that the event could not be written is the greater one. */
+async function recordRefused(
+  audit: AuditLog,
+  { action, ...trail }: TunnelTrail,
+  caller: Caller,
+  error: ApiError,
+): Promise<ApiError> {
+  const { status } = problemKind(error.code);
+  // What fails here, or has no room, is no decision about the caller; the log has it.
+  if (action === undefined || status >= 500) return error;
+  const denied = error.denied || status === 401 || status === 403;
+  try {
+    await audit.record({
+      ...trail,
+      ...caller,
+      action,
+      result: denied ? "denied" : "failed",
+      code: error.code,
+    });
+    return error;
+  } catch (cause) {
+    return toApiError(cause);
+  }
 }
 
 function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sandbox"; id: string } {
@@ -119,17 +195,32 @@ function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sand
   );
 }
 
-function requireRunner(principal: Principal, action: Action): void {
+function requireMachine(principal: Principal, action: Action): void {
   if (decide(principal, action) !== "allowed")
-    throw new ApiError("forbidden", "This tunnel is opened with the runner token.");
+    throw new ApiError("forbidden", "This tunnel is opened with an agent's own key.");
 }
 
-async function wolfOf(name: string, principal: Principal, { wolves }: AdmissionOptions): Promise<Wolf> {
-  requireRunner(principal, "agent.connect");
+/** An agent's key opens its own wolf's tunnel, whatever it asks for; what it asks for is only compared. */
+async function wolfOf(
+  name: string,
+  principal: Principal,
+  { wolves, bridge }: AdmissionOptions,
+): Promise<Wolf> {
+  requireMachine(principal, "agent.connect");
   const wolf = await wolves.getByName(name);
+  if (principal.kind === "agent" && wolf?.id !== principal.wolfId) throw notItsName();
   if (wolf === undefined) throw new ApiError("wolf-not-found", "No wolf of this name is registered.");
+  await bridge.check(principal, wolf);
   return wolf;
 }
+
+async function checkDoctor(name: string, principal: Principal, { wolves }: AdmissionOptions): Promise<void> {
+  requireMachine(principal, "agent.diagnose");
+  if (principal.kind !== "agent") return;
+  if ((await wolves.getByName(name))?.id !== principal.wolfId) throw notItsName();
+}
+
+const notItsName = () => new ApiError("forbidden", "runnerid names another wolf than the agent's key.");
 
 const noSession = () => new ApiError("session-not-found", "There is no such session.");
 

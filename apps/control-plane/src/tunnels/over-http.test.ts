@@ -293,6 +293,8 @@ describe("a tunnel over HTTP", () => {
         authenticate: async ({ authorization }) =>
           authorization === "Bearer r" ? { kind: "runner" } : undefined,
       },
+      audit: { record: async () => undefined },
+      bridge: { check: async () => undefined },
       wolves: { getByName: async (name) => aWolf({ name }) },
       ownerOf: async () => undefined,
       gateway: {

@@ -5,6 +5,7 @@
 import { type RequestHandler, Router } from "express";
 import { createHttpAcceptor } from "revdial";
 import { ApiError } from "../http/problem.ts";
+import { requestIdOf } from "../http/request-id.ts";
 import { type Admission, TUNNEL_PATH } from "./admission.ts";
 
 /** At once; more than a replica holds over WebSockets. */
@@ -37,7 +38,7 @@ export function tunnelsOverHttp(
         "A tunnel over HTTP is opened with Content-Type: application/vnd.revdial.v3.",
       );
     }
-    const { tunnelOptions, takeOver } = await admission.admit(request);
+    const { tunnelOptions, takeOver } = await admission.admit(request, requestIdOf(response));
     if (open >= tunnelsMax) throw new ApiError("draining", "Too many tunnels are open over HTTP.");
     const tunnel = acceptor.open(request, response, tunnelOptions);
     if (tunnel === undefined) return; // Closed meanwhile; it has been answered.

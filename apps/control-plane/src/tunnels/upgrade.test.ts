@@ -369,6 +369,8 @@ describe("an upgrade", () => {
         authenticate: async ({ authorization }) =>
           authorization === "Bearer r" ? { kind: "runner" } : undefined,
       },
+      audit: { record: async () => undefined },
+      bridge: { check: async () => undefined },
       wolves: { getByName: async (name) => aWolf({ name }) },
       ownerOf: async () => undefined,
       gateway: {

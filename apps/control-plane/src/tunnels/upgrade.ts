@@ -21,14 +21,15 @@ export function attachUpgrades(server: Server, admission: Admission, log: Log): 
   server.on("upgrade", (request, socket, head) => {
     // A peer that vanishes during its upgrade is nobody's error.
     socket.on("error", () => socket.destroy());
+    const requestId = randomUUID();
     admission
-      .admit(request, checkHandshake)
+      .admit(request, requestId, checkHandshake)
       .then(({ tunnelOptions, takeOver }) =>
         webSockets.handleUpgrade(request, socket, head, (webSocket) =>
           takeOver(acceptTunnel(webSocket, tunnelOptions)),
         ),
       )
-      .catch((cause: unknown) => refuse(socket, toApiError(cause), log));
+      .catch((cause: unknown) => refuse(socket, toApiError(cause), log, requestId));
   });
 }
 
@@ -52,8 +53,7 @@ function checkHandshake({ method, headers }: IncomingMessage): void {
   }
 }
 
-function refuse(socket: Duplex, error: ApiError, log: Log): void {
-  const requestId = randomUUID();
+function refuse(socket: Duplex, error: ApiError, log: Log, requestId: string = randomUUID()): void {
   const level = error.code === "internal" ? "error" : error.code === "database-unavailable" ? "warn" : "info";
   // The caller's own mistakes need no stack.
   const why = error.cause === undefined ? { detail: error.message } : { err: error };

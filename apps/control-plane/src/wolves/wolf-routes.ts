@@ -2,6 +2,7 @@
 import type { WolfInstance } from "@wolfpack/api-contract";
 import type { Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
+import type { Principal } from "../identity/principal.ts";
 import type { DiskHistory } from "./disk-history.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import type { WolfService } from "./wolf-service.ts";
@@ -10,21 +11,26 @@ import type { Wolf } from "./wolf-store.ts";
 export interface WolfHandlersOptions {
   wolves: WolfService;
   diskHistory: DiskHistory;
+  /** Throws where the RUNNER_TOKEN may not speak for this wolf. */
+  bridge: { check(principal: Principal, wolf: { id: string } | { name: string }): Promise<void> };
   /** Last measured round trip of a wolf's live tunnel. */
   rttMsOf: (wolfId: string) => number | undefined;
 }
 
 type Handled = "registerWolf" | "heartbeatWolf" | "listWolves" | "getWolf" | "listDiskHistory" | "deleteWolf";
 
-export function wolfHandlers({ wolves, diskHistory, rttMsOf }: WolfHandlersOptions): Pick<Handlers, Handled> {
+export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handled> {
+  const { wolves, diskHistory, bridge, rttMsOf } = options;
   const toResponse = (wolf: Wolf): WolfInstance => toWolfResponse(wolf, rttMsOf(wolf.id));
   return {
-    async registerWolf({ body }) {
+    async registerWolf({ principal, body }) {
+      await bridge.check(principal, { name: body.name });
       const wolf = await wolves.register(body);
       return { status: 200, body: toResponse(wolf), object: wolf.id };
     },
 
-    async heartbeatWolf({ params, body }) {
+    async heartbeatWolf({ principal, params, body }) {
+      await bridge.check(principal, { id: params.id });
       await wolves.heartbeat(params.id, body);
       return { status: 200, body: { status: "ok" } };
     },

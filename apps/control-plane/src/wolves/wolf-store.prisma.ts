@@ -190,7 +190,7 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
     async changeReport(id, epoch, report, now) {
       const { gpuType, maxSandboxes, labels, region, costPerHour, agentVersion, host } = report;
       const count = await prisma.$executeRaw`
-        UPDATE wolf_instance SET gpu_type = ${gpuType}, max_sandboxes = ${maxSandboxes}, labels = ${JSON.stringify(labels)}::jsonb,
+        UPDATE wolf_instance SET gpu_type = ${gpuType}, max_sandboxes = ${maxSandboxes}, labels = ${JSON.stringify(labels)}::jsonb || ${labelsOfTokens(id)},
           region = ${region}, cost_per_hour = ${costPerHour}, agent_version = ${agentVersion},
           host = COALESCE(${host === undefined ? null : JSON.stringify(host)}::jsonb, host), updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch}`;
@@ -246,6 +246,14 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
         UNION SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect'`;
     },
   };
+}
+
+/** What the join token labels a wolf with that the key it connects with was made by; the host's own words do not change these. */
+function labelsOfTokens(wolfId: string): Sql.Sql {
+  return Sql.sql`COALESCE((
+    SELECT token.labels FROM agent_key JOIN join_token token ON token.id = agent_key.enrolled_by
+    WHERE agent_key.wolf_instance_id = ${wolfId} AND agent_key.last_used_at IS NOT NULL ORDER BY agent_key.id DESC LIMIT 1
+  ), '{}')`;
 }
 
 function isStale(cutoff: Date, live: readonly TunnelKey[]): Sql.Sql {
