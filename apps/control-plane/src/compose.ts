@@ -6,14 +6,22 @@ import type { Express } from "express";
 import { createApp } from "./app.ts";
 import { repeat, systemClock, type Timer } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { createNotifications } from "./database/notifications.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
 import { createHttpServer } from "./http/server.ts";
 import { createAuditLog } from "./identity/audit.ts";
 import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
+import { createAuthentications } from "./identity/authentications.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
-import { createIdentityService, type IdentityService } from "./identity/identity-service.ts";
+import { createIdentityService, type IdentityService, type KnownKey } from "./identity/identity-service.ts";
 import { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
+import {
+  parseRevocation,
+  prismaRevocationStore,
+  REVOKED_CHANNEL,
+} from "./identity/revocation-store.prisma.ts";
+import { createRevocations } from "./identity/revocations.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
 import { createScreen } from "./sessions/screen.ts";
@@ -53,12 +61,27 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
   const prisma = createPrisma(databaseUrl);
   const wolfStore = prismaWolfStore(prisma);
   const { apiKeySecret, runnerToken } = config;
+  const revocations = createRevocations({ store: prismaRevocationStore(prisma), clock, log });
+  const notifications = createNotifications({
+    url: databaseUrl,
+    channel: REVOKED_CHANNEL,
+    clock,
+    log,
+    random: Math.random,
+    onNotification(payload) {
+      const revocation = parseRevocation(payload);
+      if (revocation) revocations.hear(revocation);
+    },
+    onListening: () => void revocations.catchUp(),
+  });
   const identity = createIdentityService({
     store: prismaIdentityStore(prisma),
     clock,
     log,
     apiKeySecret,
     runnerToken,
+    authentications: createAuthentications<KnownKey>({ revocations, clock }),
+    revocations,
   });
 
   const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
@@ -144,6 +167,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     async listen() {
       // Before any agent can come back: whoever was connected to an earlier process is suspect until then.
       await monitor.start();
+      await revocations.start();
+      notifications.start();
       server.listen(config.port, config.host);
       await once(server, "listening");
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
@@ -167,6 +192,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       await closed;
       clearTimeout(timer);
       monitor.stop();
+      await notifications.stop();
+      await revocations.stop();
       await prisma.$disconnect();
     },
   };
