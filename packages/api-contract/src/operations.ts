@@ -216,6 +216,7 @@ export const operations = {
       "wolf-not-found",
       "session-not-found",
       "upgrade-required",
+      "rate-limited",
     ],
   },
   openTunnelOverHttp: {
@@ -230,6 +231,7 @@ export const operations = {
       "origin-refused",
       "wolf-not-found",
       "session-not-found",
+      "rate-limited",
       "unsupported-media-type",
     ],
   },

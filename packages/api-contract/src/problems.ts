@@ -36,6 +36,11 @@ export const problems = {
     title: "Not authenticated",
     meaning: "No credential, or one that is unknown, expired or revoked. Send `Authorization: Bearer <key>`.",
   },
+  "clock-skew": {
+    status: 401,
+    title: "Clocks differ",
+    meaning: "The time of the proof differs by more than 5 minutes from `server_time`: set the host's clock.",
+  },
   forbidden: { status: 403, title: "Forbidden", meaning: "The credential is valid but may not do this." },
   "origin-refused": {
     status: 403,
@@ -97,6 +102,12 @@ export const problems = {
       "Send `Content-Type: application/json`, UTF-8, not compressed; for a tunnel `application/vnd.revdial.v3`.",
   },
   "upgrade-required": { status: 426, title: "Upgrade required", meaning: "This route is a WebSocket." },
+  "rate-limited": {
+    status: 429,
+    title: "Too many requests",
+    meaning: "This was asked for too often; `Retry-After` says when it may be again.",
+    retry: true,
+  },
   "headers-too-large": {
     status: 431,
     title: "Header fields too large",
