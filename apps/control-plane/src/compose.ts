@@ -10,6 +10,8 @@ import { createNotifications } from "./database/notifications.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
 import { createHttpServer } from "./http/server.ts";
+import { prismaAgentRenewalStore } from "./identity/agent-renewal-store.prisma.ts";
+import { createAgentRenewals } from "./identity/agent-renewals.ts";
 import { createAuditLog } from "./identity/audit.ts";
 import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
 import { createAuthentications } from "./identity/authentications.ts";
@@ -29,6 +31,7 @@ import { sessionHandlers } from "./sessions/session-routes.ts";
 import { createSessionService } from "./sessions/session-service.ts";
 import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
 import { createAdmission } from "./tunnels/admission.ts";
+import { createAgentControl } from "./tunnels/agent-control.ts";
 import { createDoctorTunnels } from "./tunnels/doctor-tunnels.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
@@ -52,6 +55,7 @@ export interface ControlPlane {
 /** How long requests in flight may take after the last tunnel has ended. */
 const REQUESTS_DRAIN_MS = 5000;
 const DISK_PRUNE_INTERVAL_MS = 10 * 60_000;
+const AGENT_KEY_LIFE_MS = 7 * 86_400_000;
 
 export function compose(config: Config, databaseUrl: string, log: Log): ControlPlane {
   const clock = systemClock;
@@ -86,12 +90,20 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
 
   const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
 
+  const renewals = createAgentRenewals({
+    store: prismaAgentRenewalStore(prisma),
+    clock,
+    keyLifeMs: AGENT_KEY_LIFE_MS,
+  });
   const gateway = createTunnelGateway({
     store: wolfStore,
     clock,
     log,
     random: Math.random,
     tunnelLost: (id, epoch) => monitor.tunnelLost(id, epoch),
+    audit,
+    revocations,
+    control: createAgentControl({ renewals, audit, clock, log }),
   });
   const monitor = createHealthMonitor({
     store: wolfStore,
@@ -102,10 +114,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     wolfStaleAfterMs: config.wolfStaleAfterMs,
     intervalMs: config.healthIntervalMs,
   });
-  const onRemoved = (wolfId: string): void => {
-    gateway.drop(wolfId);
-    sessions.changedElsewhere();
-  };
+  const onRemoved = (wolfId: string) => revocations.tell("wolf", wolfId);
   const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved });
   const diskHistory = createDiskHistory({
     store: prismaDiskHistoryStore(prisma),
@@ -126,6 +135,11 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     strayGraceMs: config.lobbyGraceMs,
   });
 
+  revocations.onRevoked((kind, objectId) => {
+    gateway.revoke(objectId);
+    if (kind === "wolf") sessions.changedElsewhere();
+  });
+
   const doctors = createDoctorTunnels({ clock, log });
   const admission = createAdmission({
     identity,
@@ -133,6 +147,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     ownerOf: sessions.ownerOf,
     gateway,
     doctors,
+    mark: revocations.mark,
     log,
     draining,
   });

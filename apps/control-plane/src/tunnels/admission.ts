@@ -2,6 +2,7 @@
  * Who may open which tunnel, whatever carries it: the caller is authenticated and its target looked up before any tunnel
  * exists.
  */
+import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { type Action, SessionId, WolfName } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
@@ -12,6 +13,7 @@ import type { Log } from "../logger.ts";
 import { version } from "../version.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { type DoctorTunnels, doctorTunnelOptions } from "./doctor-tunnels.ts";
+import type { Opener } from "./opener.ts";
 import type { TunnelGateway } from "./tunnel-gateway.ts";
 
 export const TUNNEL_PATH = "/api/v1/revdial";
@@ -23,8 +25,10 @@ export interface AdmissionOptions {
   wolves: Pick<WolfStore, "getByName">;
   /** The owner of a session that has not ended. */
   ownerOf: (sessionId: string) => Promise<string | undefined>;
-  gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox">;
+  gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox" | "takeoverWaitMs">;
   doctors: Pick<DoctorTunnels, "full" | "accept">;
+  /** From before a credential is looked up. */
+  mark: () => number;
   log: Log;
   draining: () => boolean;
   /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
@@ -67,15 +71,18 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (pending > pendingMax) throw new ApiError("draining", "Too many agents connect at once.");
     if (request.headers.origin !== undefined)
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
+    const mark = options.mark();
     const principal = await options.identity.authenticate(request.headers);
     if (principal === undefined)
       throw new ApiError("unauthenticated", "Send the runner token or an API key as a bearer credential.");
     checkProtocol?.(request);
     const { kind, id } = readRunnerId(url.searchParams);
+    const opener = { principal, mark, ...originOf(request) };
     // The gateway's accept functions never reject.
     if (kind === "wolf") {
       const wolf = await wolfOf(id, principal, options);
-      return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptWolf(wolf, tunnel) };
+      requireTurn(options.gateway.takeoverWaitMs(wolf.id));
+      return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptWolf(wolf, tunnel, opener) };
     }
     if (kind === "doctor") {
       requireRunner(principal, "agent.diagnose");
@@ -86,7 +93,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
       };
     }
     const sessionId = await sandboxOf(id, principal, options);
-    return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptSandbox(sessionId, tunnel) };
+    return {
+      tunnelOptions,
+      takeOver: (tunnel) => void options.gateway.acceptSandbox(sessionId, tunnel, opener),
+    };
   }
 
   return {
@@ -116,6 +126,26 @@ function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sand
   throw new ApiError(
     "runner-id-invalid",
     "runnerid has to be wolf-<name>, doctor-<name> or sandbox-<session id>.",
+  );
+}
+
+function originOf({ headers, socket }: TunnelRequest): Pick<Opener, "hosts" | "requestId" | "address"> {
+  const { host } = headers;
+  return {
+    hosts: host === undefined ? [] : [host.toLowerCase()],
+    requestId: randomUUID(),
+    address: socket.remoteAddress,
+  };
+}
+
+function requireTurn(waitMs: number | undefined): void {
+  if (waitMs === undefined) return;
+  throw new ApiError(
+    "rate-limited",
+    "Agents take over this wolf from each other: is its identity used twice?",
+    {
+      headers: { "retry-after": String(Math.ceil(waitMs / 1000)) },
+    },
   );
 }
 

@@ -298,9 +298,11 @@ describe("a tunnel over HTTP", () => {
       gateway: {
         acceptWolf: (_wolf, tunnel) => accept(tunnel),
         acceptSandbox: (_id, tunnel) => accept(tunnel),
+        takeoverWaitMs: () => undefined,
       },
       doctors: { full: false, accept: (_name, tunnel) => void accept(tunnel) },
       log,
+      mark: () => 0,
       draining: () => false,
       pendingMax: 1,
     };
