@@ -6,19 +6,29 @@ import type { Express } from "express";
 import { createApp } from "./app.ts";
 import { repeat, systemClock, type Timer } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { createNotifications } from "./database/notifications.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
 import { createHttpServer } from "./http/server.ts";
 import { prismaAgentKeyStore } from "./identity/agent-key-store.prisma.ts";
+import { prismaAgentRenewalStore } from "./identity/agent-renewal-store.prisma.ts";
+import { createAgentRenewals } from "./identity/agent-renewals.ts";
 import { agentHandlers } from "./identity/agent-routes.ts";
 import { createAgentService, createRunnerBridge } from "./identity/agent-service.ts";
 import { createAuditLog } from "./identity/audit.ts";
 import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
+import { createAuthentications } from "./identity/authentications.ts";
 import { createChallenges } from "./identity/challenge.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
-import { createIdentityService, type IdentityService } from "./identity/identity-service.ts";
+import { createIdentityService, type IdentityService, type KnownKey } from "./identity/identity-service.ts";
 import { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
 import { prismaJoinTokenStore } from "./identity/join-token-store.prisma.ts";
+import {
+  parseRevocation,
+  prismaRevocationStore,
+  REVOKED_CHANNEL,
+} from "./identity/revocation-store.prisma.ts";
+import { createRevocations } from "./identity/revocations.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
 import { createScreen } from "./sessions/screen.ts";
@@ -26,6 +36,7 @@ import { sessionHandlers } from "./sessions/session-routes.ts";
 import { createSessionService } from "./sessions/session-service.ts";
 import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
 import { createAdmission } from "./tunnels/admission.ts";
+import { createAgentControl } from "./tunnels/agent-control.ts";
 import { createDoctorTunnels } from "./tunnels/doctor-tunnels.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
@@ -70,6 +81,19 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     keyLifeMs: config.agentKeyLifeMs,
   });
   const bridge = createRunnerBridge(config.legacyRunnerToken, agentKeys);
+  const revocations = createRevocations({ store: prismaRevocationStore(prisma), clock, log });
+  const notifications = createNotifications({
+    url: databaseUrl,
+    channel: REVOKED_CHANNEL,
+    clock,
+    log,
+    random: Math.random,
+    onNotification(payload) {
+      const revocation = parseRevocation(payload);
+      if (revocation) revocations.hear(revocation);
+    },
+    onListening: () => void revocations.catchUp(),
+  });
   const identity = createIdentityService({
     store: prismaIdentityStore(prisma),
     clock,
@@ -77,16 +101,26 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     apiKeySecret,
     runnerToken,
     agents,
+    authentications: createAuthentications<KnownKey>({ revocations, clock }),
+    revocations,
   });
 
   const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
 
+  const renewals = createAgentRenewals({
+    store: prismaAgentRenewalStore(prisma),
+    clock,
+    keyLifeMs: config.agentKeyLifeMs,
+  });
   const gateway = createTunnelGateway({
     store: wolfStore,
     clock,
     log,
     random: Math.random,
     tunnelLost: (id, epoch) => monitor.tunnelLost(id, epoch),
+    audit,
+    revocations,
+    control: createAgentControl({ renewals, audit, clock, log }),
   });
   const monitor = createHealthMonitor({
     store: wolfStore,
@@ -97,10 +131,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     wolfStaleAfterMs: config.wolfStaleAfterMs,
     intervalMs: config.healthIntervalMs,
   });
-  const onRemoved = (wolfId: string): void => {
-    gateway.drop(wolfId);
-    sessions.changedElsewhere();
-  };
+  const onRemoved = (wolfId: string) => revocations.tell("wolf", wolfId);
   const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved });
   const diskHistory = createDiskHistory({
     store: prismaDiskHistoryStore(prisma),
@@ -121,6 +152,11 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     strayGraceMs: config.lobbyGraceMs,
   });
 
+  revocations.onRevoked((kind, objectId) => {
+    gateway.revoke(objectId);
+    if (kind === "wolf") sessions.changedElsewhere();
+  });
+
   const doctors = createDoctorTunnels({ clock, log });
   const admission = createAdmission({
     identity,
@@ -130,6 +166,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     ownerOf: sessions.ownerOf,
     gateway,
     doctors,
+    publicHosts: config.publicHosts,
+    mark: revocations.mark,
     log,
     draining,
   });
@@ -165,6 +203,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     async listen() {
       // Before any agent can come back: whoever was connected to an earlier process is suspect until then.
       await monitor.start();
+      await revocations.start();
+      notifications.start();
       server.listen(config.port, config.host);
       await once(server, "listening");
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
@@ -191,6 +231,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       await closed;
       clearTimeout(timer);
       monitor.stop();
+      await notifications.stop();
+      await revocations.stop();
       await prisma.$disconnect();
     },
   };

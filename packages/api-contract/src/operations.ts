@@ -219,6 +219,7 @@ export const operations = {
       "wolf-not-found",
       "session-not-found",
       "upgrade-required",
+      "rate-limited",
     ],
   },
   openTunnelOverHttp: {
@@ -235,6 +236,7 @@ export const operations = {
       "origin-refused",
       "wolf-not-found",
       "session-not-found",
+      "rate-limited",
       "unsupported-media-type",
     ],
   },

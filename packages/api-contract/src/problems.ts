@@ -45,7 +45,8 @@ export const problems = {
   "clock-skew": {
     status: 401,
     title: "Clock skew",
-    meaning: "The agent's clock is more than 5 minutes off; `server_time` says what time it is here.",
+    meaning:
+      "The agent's clock is more than 5 minutes off; `server_time` says what time it is here. Set the host's clock.",
   },
   forbidden: { status: 403, title: "Forbidden", meaning: "The credential is valid but may not do this." },
   "join-token-refused": {
@@ -138,6 +139,12 @@ export const problems = {
       "Send `Content-Type: application/json`, UTF-8, not compressed; for a tunnel `application/vnd.revdial.v3`.",
   },
   "upgrade-required": { status: 426, title: "Upgrade required", meaning: "This route is a WebSocket." },
+  "rate-limited": {
+    status: 429,
+    title: "Too many requests",
+    meaning: "This was asked for too often; `Retry-After` says when it may be again.",
+    retry: true,
+  },
   "headers-too-large": {
     status: 431,
     title: "Header fields too large",

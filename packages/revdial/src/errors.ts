@@ -18,6 +18,7 @@ export const wireCodes = {
   // GOAWAY: the fate of the tunnel. NONE, and from here on.
   DRAINING: 32,
   REPLACED: 33,
+  REVOKED: 34,
   PROTOCOL_VERSION: 64,
   FRAME_TRUNCATED: 65,
   FRAME_TOO_LARGE: 66,

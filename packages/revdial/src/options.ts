@@ -153,7 +153,7 @@ export function checkCloseOptions(options: CloseOptions): void {
   checkObject(options);
   checkNumbers(options, closeBounds);
   const { code = "DRAINING", reason = "" } = options;
-  if (code !== "DRAINING" && code !== "REPLACED")
-    throw argument("a tunnel is closed with DRAINING or REPLACED");
+  if (code !== "DRAINING" && code !== "REPLACED" && code !== "REVOKED")
+    throw argument("a tunnel is closed with DRAINING, REPLACED or REVOKED");
   if (typeof reason !== "string") throw argument("the reason is no text");
 }

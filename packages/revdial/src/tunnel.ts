@@ -160,7 +160,7 @@ export interface CloseOptions {
   retryAfterMs?: number;
   /** Time for what is in flight. Default 30,000 ms, from 0 to 2,147,483,647. */
   drainMs?: number;
-  code?: Extract<WireCodeName, "DRAINING" | "REPLACED">;
+  code?: Extract<WireCodeName, "DRAINING" | "REPLACED" | "REVOKED">;
   reason?: string;
 }
 

@@ -55,20 +55,23 @@ describe("a GOAWAY of the peer", () => {
 });
 
 describe("a GOAWAY of ours", () => {
-  it("leaves before the time for what is in flight is over, however short that is", async () => {
-    const clock = new ManualClock();
-    const { left, right, ready } = tunnelPair({ both: { clock } });
-    await ready;
-    right.serve(() => new Promise(() => undefined));
-    left.request(get("/")).catch(() => undefined);
-    await until(() => right.load === 1);
-    await clock.advance(0);
-    void right.close({ code: "REPLACED", reason: "a newer one", drainMs: 0 });
-    await clock.advance(0);
-    await clock.advance(1000);
-    expect(await left.closed).toMatchObject({ code: "REPLACED", reason: "a newer one" });
-    expect((await right.closed).code).toBe("CLOSED");
-  });
+  it.each(["REPLACED", "REVOKED"] as const)(
+    "leaves before the time for what is in flight is over, however short that is: %s",
+    async (code) => {
+      const clock = new ManualClock();
+      const { left, right, ready } = tunnelPair({ both: { clock } });
+      await ready;
+      right.serve(() => new Promise(() => undefined));
+      left.request(get("/")).catch(() => undefined);
+      await until(() => right.load === 1);
+      await clock.advance(0);
+      void right.close({ code, reason: "why", drainMs: 0 });
+      await clock.advance(0);
+      await clock.advance(1000);
+      expect(await left.closed).toMatchObject({ code, reason: "why" });
+      expect((await right.closed).code).toBe("CLOSED");
+    },
+  );
 
   it("refuses what crosses it on its way, and counts it", () => {
     const victim = new Victim();

@@ -345,6 +345,7 @@ describe("a hostile peer", () => {
     [0xfffe, "CHANNEL_RESET", "may-have-run"],
     [wireCodes.NONE, "CHANNEL_RESET", "may-have-run"],
     [wireCodes.REPLACED, "CHANNEL_RESET", "may-have-run"],
+    [wireCodes.REVOKED, "CHANNEL_RESET", "may-have-run"],
     [wireCodes.PROTOCOL_VERSION, "CHANNEL_RESET", "may-have-run"],
   ])("makes reset code %i read as %s, %s", (number, code, sent) => {
     expect(withOpenChannel().say(reset(2, number))).toMatchObject([
@@ -358,6 +359,7 @@ describe("a GOAWAY with an odd number", () => {
     [wireCodes.NONE, "CLOSED"],
     [wireCodes.DEADLINE, "CLOSED"],
     [wireCodes.REPLACED, "REPLACED"],
+    [wireCodes.REVOKED, "REVOKED"],
     [63, "CLOSED"],
     [9999, "CLOSED"],
   ])("(%i) ends a tunnel with the code %s", async (code, name) => {

@@ -6,7 +6,12 @@ import { ApiError } from "./problem.ts";
 
 const ERRORS_SHOWN = 20;
 
-function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
+/** `where` is what errors call the value. */
+export function parse<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  where: string,
+): z.output<Schema> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const errors = result.error.issues

@@ -40,7 +40,8 @@ export interface AuditStore {
 export interface AuditEntry {
   /** Undefined: nobody was authenticated. */
   principal: Principal | undefined | "system";
-  action: Action;
+  /** Of a call, or an event that no call is. */
+  action: Action | "agent.takeover";
   object?: string | undefined;
   result: AuditResult;
   code?: ProblemCode | undefined;

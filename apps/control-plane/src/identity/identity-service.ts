@@ -1,14 +1,17 @@
 /** Use cases of users and keys, and the check of every credential. */
+import { timingSafeEqual } from "node:crypto";
 import type { CreateApiKeyRequest, CreateUserRequest, Scope } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
 import type { AgentService } from "./agent-service.ts";
-import { bearerOf, hashApiKey, isApiKey, newApiKey, prefixOf, sameSecret } from "./api-key.ts";
+import { bearerOf, hashApiKey, isApiKey, newApiKey, prefixOf } from "./api-key.ts";
+import type { Authentication, Authentications } from "./authentications.ts";
 import type { ApiKeyRecord, IdentityStore, Page, UserRecord } from "./identity-store.ts";
 import { reachOf, requireMay } from "./policy.ts";
 import type { Identity, Principal, UserPrincipal } from "./principal.ts";
+import type { Revocations } from "./revocations.ts";
 
 /** `last_used_at` is written at most this often per key. */
 const LAST_USED_QUIET_MS = 60_000;
@@ -23,6 +26,17 @@ export interface IdentityServiceOptions {
   runnerToken: string | undefined;
   /** Who else has credentials. */
   agents?: Pick<AgentService, "agentOf" | "joinerOf">;
+  /** Undefined: every call asks the database. */
+  authentications?: Authentications<KnownKey>;
+  /** Told of what is revoked here. */
+  revocations?: Pick<Revocations, "tell">;
+}
+
+/** A valid API key, as it is remembered. */
+export interface KnownKey {
+  principal: UserPrincipal;
+  /** Milliseconds; when its use was last written. */
+  usedAt: number;
 }
 
 const noUser = () => new ApiError("user-not-found", "There is no such user.");
@@ -37,7 +51,11 @@ export function createIdentityService({
   apiKeySecret,
   runnerToken,
   agents,
+  authentications,
+  revocations,
 }: IdentityServiceOptions) {
+  const runnerHash = runnerToken === undefined ? undefined : hashApiKey(runnerToken, apiKeySecret);
+
   async function addKey(
     userId: string,
     name: string,
@@ -69,30 +87,47 @@ export function createIdentityService({
     return user;
   }
 
+  async function keyOf(hash: Uint8Array<ArrayBuffer>): Promise<Authentication<KnownKey> | undefined> {
+    const found = await store.findApiKey(hash, clock.now());
+    if (found === undefined) return undefined;
+    const { key, user } = found;
+    const principal: UserPrincipal = {
+      kind: "user",
+      userId: user.id,
+      role: user.role,
+      scopes: key.scopes,
+      credentialId: key.id,
+      expiresAt: key.expiresAt ?? undefined,
+    };
+    const usedAt = key.lastUsedAt?.getTime() ?? Number.NEGATIVE_INFINITY;
+    return { value: { principal, usedAt }, expiresAt: key.expiresAt, objectIds: [key.id, user.id] };
+  }
+
+  /** Bookkeeping only: the caller's request does not wait for it and does not fail with it. */
+  function markUsed(known: KnownKey): void {
+    const now = clock.now();
+    if (now.getTime() - known.usedAt < LAST_USED_QUIET_MS) return;
+    known.usedAt = now.getTime();
+    const { credentialId } = known.principal;
+    store
+      .markUsed(credentialId, now, LAST_USED_QUIET_MS)
+      .catch((err: unknown) => log.warn({ err, api_key_id: credentialId }, "last use not written"));
+  }
+
   const identity: Identity = {
     async authenticate(headers, purpose): Promise<Principal | undefined> {
       const credential = bearerOf(headers.authorization);
       if (credential === undefined) return agents?.agentOf(headers, purpose);
-      if (runnerToken !== undefined && sameSecret(credential, runnerToken, apiKeySecret))
-        return { kind: "runner" };
+      const hash = hashApiKey(credential, apiKeySecret);
+      if (runnerHash !== undefined && timingSafeEqual(hash, runnerHash)) return { kind: "runner" };
       if (!isApiKey(credential)) return agents?.joinerOf(credential);
-      const now = clock.now();
-      const found = await store.findApiKey(hashApiKey(credential, apiKeySecret), now);
-      if (found === undefined) return undefined;
-      const { key, user } = found;
-      if (key.lastUsedAt === null || now.getTime() - key.lastUsedAt.getTime() >= LAST_USED_QUIET_MS) {
-        // Bookkeeping only: the caller's request does not wait for it and does not fail with it.
-        store
-          .markUsed(key.id, now, LAST_USED_QUIET_MS)
-          .catch((err: unknown) => log.warn({ err, api_key_id: key.id }, "last use not written"));
-      }
-      return {
-        kind: "user",
-        userId: user.id,
-        role: user.role,
-        scopes: key.scopes,
-        credentialId: key.id,
-      };
+      const load = () => keyOf(hash);
+      const known = authentications
+        ? await authentications.find(Buffer.from(hash).toString("base64"), load)
+        : (await load())?.value;
+      if (known === undefined) return undefined;
+      markUsed(known);
+      return known.principal;
     },
   };
 
@@ -161,6 +196,7 @@ export function createIdentityService({
       if ((await store.revokeApiKey(id, clock.now())) === "last-admin") {
         throw new ApiError("last-admin", "This is the last key of an admin: make another first.");
       }
+      revocations?.tell("api-key", id);
     },
   };
 }

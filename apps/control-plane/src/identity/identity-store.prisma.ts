@@ -2,6 +2,7 @@
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { type ApiKey, Prisma as Sql, type User } from "../generated/client.ts";
 import type { ApiKeyRecord, IdentityStore, UserRecord } from "./identity-store.ts";
+import { revoked } from "./revocation-store.prisma.ts";
 
 const toUser = (row: User): UserRecord => ({
   id: row.id,
@@ -73,7 +74,12 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
 
     async findApiKey(hash, now) {
       const row = await prisma.apiKey.findUnique({ where: { hash }, include: { user: true } });
-      if (row === null || row.revoked_at !== null || (row.expires_at !== null && row.expires_at <= now))
+      if (
+        row === null ||
+        row.revoked_at !== null ||
+        row.user.disabled_at !== null ||
+        (row.expires_at !== null && row.expires_at <= now)
+      )
         return undefined;
       return { key: toKey(row), user: toUser(row.user) };
     },
@@ -92,9 +98,9 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
     },
 
     async revokeApiKey(id, now) {
-      const [, revoked] = await prisma.$transaction([
-        prisma.$queryRaw`SELECT 1 AS locked FROM (SELECT pg_advisory_xact_lock(${REVOKE_LOCK}::bigint)) AS taken`,
-        prisma.$executeRaw`
+      return prisma.$transaction(async (tx) => {
+        await tx.$queryRaw`SELECT 1 AS locked FROM (SELECT pg_advisory_xact_lock(${REVOKE_LOCK}::bigint)) AS taken`;
+        const ended = await tx.$executeRaw`
           UPDATE api_key SET revoked_at = COALESCE(revoked_at, ${now})
           WHERE id = ${id} AND (
             (SELECT role FROM user_account WHERE id = api_key.user_id) <> 'admin'
@@ -103,9 +109,11 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
               WHERE owner.role = 'admin' AND other.id <> ${id} AND other.revoked_at IS NULL
                 AND (other.expires_at IS NULL OR other.expires_at > ${now})
             )
-          )`,
-      ]);
-      return revoked === 1 ? "revoked" : "last-admin";
+          )`;
+        if (ended === 0) return "last-admin";
+        await revoked(tx, "api-key", id);
+        return "revoked";
+      });
     },
 
     async markUsed(id, now, quietMs) {

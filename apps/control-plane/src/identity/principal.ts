@@ -10,6 +10,8 @@ export interface UserPrincipal {
   scopes: readonly Scope[] | null;
   /** The API key's id, or that of a browser's session. */
   credentialId: string;
+  /** When the credential expires, if it does. */
+  expiresAt?: Date | undefined;
 }
 
 /** An agent that has proved its own key. */
@@ -17,6 +19,7 @@ export interface AgentPrincipal {
   kind: "agent";
   wolfId: string;
   credentialId: string;
+  expiresAt?: Date | undefined;
 }
 
 /** Who holds a join token, and nothing else yet. */

@@ -27,8 +27,12 @@ export interface AdmissionOptions {
   wolves: Pick<WolfStore, "getByName">;
   /** The owner of a session that has not ended. */
   ownerOf: (sessionId: string) => Promise<string | undefined>;
-  gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox">;
+  gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox" | "takeoverWaitMs">;
   doctors: Pick<DoctorTunnels, "full" | "accept">;
+  /** Hosts of the URLs that agents are given. None: whatever a request names. */
+  publicHosts: readonly string[];
+  /** From before a credential is looked up. */
+  mark: () => number;
   log: Log;
   draining: () => boolean;
   /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
@@ -68,6 +72,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
   async function check(
     request: TunnelRequest,
     trail: TunnelTrail,
+    caller: Caller,
     checkProtocol: ((request: IncomingMessage) => void) | undefined,
   ): Promise<Admitted> {
     const url = URL.parse(request.originalUrl ?? request.url ?? "", "http://control-plane");
@@ -80,19 +85,20 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (request.headers.origin !== undefined)
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
     const purpose = trail.action === "agent.diagnose" ? "diagnose" : "connect";
+    const mark = options.mark();
     const principal = await options.identity.authenticate(request.headers, purpose);
     if (principal === undefined)
       throw new ApiError("unauthenticated", "Send a proof of the agent's key, or a bearer credential.");
     trail.principal = principal;
     checkProtocol?.(request);
     const { kind, id } = readRunnerId(url.searchParams);
+    const opener = { principal, mark, hosts: hostsOf(request, options.publicHosts), ...caller };
     // The gateway's accept functions never reject.
     if (kind === "wolf") {
       const wolf = await wolfOf(id, principal, options);
       trail.object = wolf.id;
-      // Its agent moves to another connection, or somebody else has its key.
-      if (wolf.tunnelSince !== null) trail.detail = { event: "agent.takeover", of_epoch: wolf.epoch };
-      return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptWolf(wolf, tunnel) };
+      requireTurn(options.gateway.takeoverWaitMs(wolf.id));
+      return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptWolf(wolf, tunnel, opener) };
     }
     if (kind === "doctor") {
       await checkDoctor(id, principal, options);
@@ -104,20 +110,23 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
     const sessionId = await sandboxOf(id, principal, options);
     trail.object = sessionId;
-    return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptSandbox(sessionId, tunnel) };
+    return {
+      tunnelOptions,
+      takeOver: (tunnel) => void options.gateway.acceptSandbox(sessionId, tunnel, opener),
+    };
   }
 
   return {
     async admit(request, requestId, checkProtocol) {
       const trail: TunnelTrail = { action: undefined, principal: undefined, object: undefined, detail: {} };
-      const address = request.ip ?? request.socket.remoteAddress;
+      const caller = { requestId, address: request.ip ?? request.socket.remoteAddress };
       pending += 1;
       try {
-        const admitted = await check(request, trail, checkProtocol);
-        await recordOpened(options.audit, trail, { requestId, address });
+        const admitted = await check(request, trail, caller, checkProtocol);
+        await recordOpened(options.audit, trail, caller);
         return admitted;
       } catch (cause) {
-        throw await recordRefused(options.audit, trail, { requestId, address }, toApiError(cause));
+        throw await recordRefused(options.audit, trail, caller, toApiError(cause));
       } finally {
         pending -= 1;
       }
@@ -192,6 +201,20 @@ function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sand
   throw new ApiError(
     "runner-id-invalid",
     "runnerid has to be wolf-<name>, doctor-<name> or sandbox-<session id>.",
+  );
+}
+
+/** As whom the agent may have addressed us. */
+function hostsOf({ headers: { host } }: IncomingMessage, publicHosts: readonly string[]): readonly string[] {
+  return publicHosts.length > 0 || host === undefined ? publicHosts : [host.toLowerCase()];
+}
+
+function requireTurn(waitMs: number | undefined): void {
+  if (waitMs === undefined) return;
+  throw new ApiError(
+    "rate-limited",
+    "Agents take over this wolf from each other: is its identity used twice?",
+    { headers: { "retry-after": String(Math.ceil(waitMs / 1000)) } },
   );
 }
 

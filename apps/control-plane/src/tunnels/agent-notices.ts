@@ -179,7 +179,7 @@ function parseJson(payload: Uint8Array): unknown {
 }
 
 /** True while there is a token left; they come back `perSecond`, up to `burst`. */
-function tokenBucket(clock: Clock, burst: number, perSecond: number): () => boolean {
+export function tokenBucket(clock: Clock, burst: number, perSecond: number): () => boolean {
   let tokens = burst;
   let filledAt = clock.now().getTime();
   return () => {

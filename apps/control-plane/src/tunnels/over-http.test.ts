@@ -300,9 +300,12 @@ describe("a tunnel over HTTP", () => {
       gateway: {
         acceptWolf: (_wolf, tunnel) => accept(tunnel),
         acceptSandbox: (_id, tunnel) => accept(tunnel),
+        takeoverWaitMs: () => undefined,
       },
       doctors: { full: false, accept: (_name, tunnel) => void accept(tunnel) },
       log,
+      publicHosts: [],
+      mark: () => 0,
       draining: () => false,
       pendingMax: 1,
     };

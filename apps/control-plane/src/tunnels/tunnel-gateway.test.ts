@@ -7,12 +7,14 @@ import {
   tunnelPair,
 } from "revdial/testing";
 import { aWolf } from "../../test/a-wolf.ts";
+import { anOpener } from "../../test/an-opener.ts";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
 import { createLogger } from "../logger.ts";
 import type { Wolf } from "../wolves/wolf-store.ts";
 import { createTunnelGateway, type TunnelGateway, type TunnelGatewayOptions } from "./tunnel-gateway.ts";
 
 const wolf = aWolf({ id: "wlf_a", name: "a" });
+const opener = anOpener();
 
 let gateway: TunnelGateway;
 let lines: string[];
@@ -51,6 +53,9 @@ beforeEach(() => {
     log: createLogger("trace", { write: (line) => void lines.push(line) }),
     random: () => random(),
     tunnelLost: (id, lostEpoch) => tunnelLost(id, lostEpoch),
+    audit: { record: async () => undefined },
+    revocations: { revokedSince: () => false },
+    control: { serve: () => undefined },
   });
 });
 afterEach(async () => {
@@ -79,7 +84,7 @@ async function settle(): Promise<void> {
 
 async function connect(): Promise<{ agent: Tunnel; accepted: Tunnel }> {
   const { agent, accepted } = pair();
-  await gateway.acceptWolf(wolf, accepted);
+  await gateway.acceptWolf(wolf, accepted, opener);
   return { agent, accepted };
 }
 
@@ -106,7 +111,7 @@ describe("a wolf's tunnel", () => {
     gateway.onWolfConnected((id) => told.push(id));
     const epochHeld = holdEpoch();
     const { accepted } = pair();
-    const accepting = gateway.acceptWolf(wolf, accepted);
+    const accepting = gateway.acceptWolf(wolf, accepted, opener);
     await epochHeld.asked;
     expect([gateway.wolf("wlf_a"), gateway.liveWolves(), told]).toEqual([undefined, [], []]);
     epochHeld.issue();
@@ -152,18 +157,18 @@ describe("a wolf's tunnel", () => {
   it("of a wolf removed meanwhile is ended", async () => {
     openTunnel = async () => undefined;
     const { agent, accepted } = pair();
-    await gateway.acceptWolf(wolf, accepted);
+    await gateway.acceptWolf(wolf, accepted, opener);
     await agent.closed;
     expect(gateway.liveWolves()).toEqual([]);
   });
 
   it("ends when its wolf is removed", async () => {
     const { agent } = await connect();
-    gateway.drop("wlf_a");
+    gateway.revoke("wlf_a");
     await agent.closed;
     await settle();
     expect(gateway.wolf("wlf_a")).toBeUndefined();
-    expect(() => gateway.drop("wlf_a")).not.toThrow();
+    expect(() => gateway.revoke("wlf_a")).not.toThrow();
   });
 
   it("ends when the database issues no epoch, and nothing is left behind", async () => {
@@ -171,7 +176,7 @@ describe("a wolf's tunnel", () => {
       throw new Error("the database is down");
     };
     const { agent, accepted } = pair();
-    await gateway.acceptWolf(wolf, accepted);
+    await gateway.acceptWolf(wolf, accepted, opener);
     await agent.closed;
     expect(gateway.liveWolves()).toEqual([]);
     expect(lines.join("")).toContain("tunnel not accepted");
@@ -180,7 +185,7 @@ describe("a wolf's tunnel", () => {
   it("whose agent never says HELLO gets no epoch", async () => {
     const clock = new TunnelClock();
     const silent = pair({ both: { clock }, fault: () => ({ kind: "drop" }) });
-    const accepting = gateway.acceptWolf(wolf, silent.accepted);
+    const accepting = gateway.acceptWolf(wolf, silent.accepted, opener);
     await settle();
     await clock.advance(60_000);
     await accepting;
@@ -195,7 +200,7 @@ describe("a tunnel that dies while its epoch is issued", () => {
     gateway.onWolfConnected((id) => told.push(id));
     const epochHeld = holdEpoch();
     const { agent, accepted } = pair();
-    const accepting = gateway.acceptWolf(wolf, accepted);
+    const accepting = gateway.acceptWolf(wolf, accepted, opener);
     await epochHeld.asked;
     agent.destroy();
     await accepted.closed;
@@ -210,7 +215,7 @@ describe("a tunnel that dies while its epoch is issued", () => {
   it("is not accepted when the epoch fails as well", async () => {
     const epochHeld = holdEpoch();
     const { agent, accepted } = pair();
-    const accepting = gateway.acceptWolf(wolf, accepted);
+    const accepting = gateway.acceptWolf(wolf, accepted, opener);
     await epochHeld.asked;
     agent.destroy();
     epochHeld.fail(new Error("the database is down"));
@@ -252,7 +257,7 @@ describe("a newer tunnel of the same wolf", () => {
     const time = new TunnelClock();
     const { left: agent, right: accepted, ready } = trackedPair({ both: { clock: time } });
     agent.serve(() => new Promise(() => undefined));
-    const accepting = gateway.acceptWolf(wolf, accepted);
+    const accepting = gateway.acceptWolf(wolf, accepted, opener);
     await ready;
     await time.advance(0);
     await accepting;
@@ -271,7 +276,7 @@ describe("a newer tunnel of the same wolf", () => {
     const old = await connect();
     const deaf = trackedPair();
     deaf.link.hold("left", true);
-    const accepting = gateway.acceptWolf(wolf, deaf.right);
+    const accepting = gateway.acceptWolf(wolf, deaf.right, opener);
     await deaf.right.ready;
     await settle();
     expect(gateway.wolf("wlf_a")).toBe(old.accepted);
@@ -284,7 +289,7 @@ describe("a newer tunnel of the same wolf", () => {
   it("wins over one that dialled earlier and got its epoch later in time", async () => {
     const epochHeld = holdEpoch();
     const slow = pair();
-    const accepting = gateway.acceptWolf(wolf, slow.accepted);
+    const accepting = gateway.acceptWolf(wolf, slow.accepted, opener);
     await epochHeld.asked;
     const fast = await connect();
     expect(gateway.liveWolves()).toEqual([{ id: "wlf_a", epoch: 2 }]);
@@ -298,7 +303,7 @@ describe("a newer tunnel of the same wolf", () => {
 
   it("leaves exactly one of many that dial at once", async () => {
     const all = Array.from({ length: 10 }, () => pair());
-    await Promise.all(all.map(({ accepted }) => gateway.acceptWolf(wolf, accepted)));
+    await Promise.all(all.map(({ accepted }) => gateway.acceptWolf(wolf, accepted, opener)));
     await settle();
     expect(gateway.liveWolves()).toEqual([{ id: "wlf_a", epoch: 10 }]);
     const ended = await Promise.all(
@@ -324,7 +329,7 @@ describe("what an agent says", () => {
   it("is written for the epoch of its tunnel, also when it came before the epoch", async () => {
     const epochHeld = holdEpoch();
     const { agent, accepted } = pair();
-    const accepting = gateway.acceptWolf(wolf, accepted);
+    const accepting = gateway.acceptWolf(wolf, accepted, opener);
     await agent.ready;
     say(agent, "inventory", { gpu_type: "amd", max_sandboxes: 3, agent_version: "1", labels: {} });
     await epochHeld.asked;
@@ -403,7 +408,7 @@ describe("a listener that throws", () => {
 describe("a sandbox's tunnel", () => {
   it("is dialled by its session until it ends, apart from wolves", async () => {
     const { agent, accepted } = pair();
-    await gateway.acceptSandbox("ses_1", accepted);
+    await gateway.acceptSandbox("ses_1", accepted, opener);
     expect(gateway.sandbox("ses_1")).toBe(accepted);
     expect(gateway.wolf("ses_1")).toBeUndefined();
     agent.destroy();
@@ -415,10 +420,10 @@ describe("a sandbox's tunnel", () => {
   it("is replaced by a newer one, also when the older was slower to say HELLO", async () => {
     const clock = new TunnelClock();
     const slow = pair({ both: { clock }, fault: () => ({ kind: "drop" }) });
-    const accepting = gateway.acceptSandbox("ses_1", slow.accepted);
+    const accepting = gateway.acceptSandbox("ses_1", slow.accepted, opener);
     const [first, second] = [pair(), pair()];
-    await gateway.acceptSandbox("ses_1", first.accepted);
-    await gateway.acceptSandbox("ses_1", second.accepted);
+    await gateway.acceptSandbox("ses_1", first.accepted, opener);
+    await gateway.acceptSandbox("ses_1", second.accepted, opener);
     expect((await first.agent.closed).reason).toContain("replaced");
     await clock.advance(60_000);
     await accepting;
@@ -434,7 +439,7 @@ describe("draining", () => {
     tunnelLost = () => written.promise;
     const one = await connect();
     const { agent: sandbox, accepted } = pair();
-    await gateway.acceptSandbox("ses_1", accepted);
+    await gateway.acceptSandbox("ses_1", accepted, opener);
     let drained = false;
     const draining = gateway.drain().then(() => {
       drained = true;
@@ -491,7 +496,7 @@ describe("draining", () => {
   it("does not wait for a peer that never says HELLO", async () => {
     const { link, right: accepted } = trackedPair();
     link.hold("right", true);
-    const accepting = gateway.acceptWolf(wolf, accepted);
+    const accepting = gateway.acceptWolf(wolf, accepted, opener);
     await gateway.drain();
     await accepting;
     expect(gateway.liveWolves()).toEqual([]);

@@ -2,13 +2,19 @@
  * Every tunnel of this replica, whatever carries it, from its acceptance to its end: epochs, replacement, who is told. Nothing a peer
  * does leaves this file as an exception.
  */
+import { randomUUID } from "node:crypto";
 import type { AgentWolfEvent } from "@wolfpack/api-contract";
 import type { Tunnel } from "revdial";
 import type { Clock } from "../clock.ts";
+import type { AuditEntry, AuditLog } from "../identity/audit.ts";
+import type { Revocations } from "../identity/revocations.ts";
 import type { Log } from "../logger.ts";
 import type { HealthMonitor } from "../wolves/health-monitor.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
+import type { AgentControl } from "./agent-control.ts";
 import { agentNotices, type NoticeSink } from "./agent-notices.ts";
+import { type Opener, objectIdsOf } from "./opener.ts";
+import { takeoverLimit } from "./takeovers.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
 
 /** Who tells of an event. */
@@ -38,13 +44,15 @@ export interface Tunnels {
 
 export interface TunnelGateway extends Tunnels {
   /** Never rejects. */
-  acceptWolf(wolf: Wolf, tunnel: Tunnel): Promise<void>;
+  acceptWolf(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
   /** Never rejects. */
-  acceptSandbox(sessionId: string, tunnel: Tunnel): Promise<void>;
+  acceptSandbox(sessionId: string, tunnel: Tunnel, opener: Opener): Promise<void>;
+  /** Milliseconds until another agent may take over a wolf whose tunnel is live; undefined: now. */
+  takeoverWaitMs(wolfId: string): number | undefined;
   liveWolves(): { id: string; epoch: number }[];
   rttMsOf(wolfId: string): number | undefined;
-  /** Ends a wolf's tunnel: the wolf was removed. */
-  drop(wolfId: string): void;
+  /** Ends at once whatever was opened with this credential, by this user or as this wolf; also what was replaced and is still busy. */
+  revoke(objectId: string): void;
   /** GOAWAY to all, each told to come back at another moment; resolves when all have ended and their loss is written. */
   drain(): Promise<void>;
 }
@@ -59,6 +67,12 @@ export interface TunnelGatewayOptions {
   random: () => number;
   /** Told of every tunnel that is gone. */
   tunnelLost: HealthMonitor["tunnelLost"];
+  audit: AuditLog;
+  revocations: Pick<Revocations, "revokedSince">;
+  /** What agents with a key of their own may ask. */
+  control: AgentControl;
+  /** Of one wolf within a minute. Default 10. */
+  takeoversMax?: number;
 }
 
 /** Agents told to go away come back spread over this time. */
@@ -69,7 +83,7 @@ const DRAIN_MS = 10_000;
 const REPLACED_DRAIN_MS = 120_000;
 
 export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGateway {
-  const { store, clock, log, random, tunnelLost } = options;
+  const { store, clock, log, random, tunnelLost, audit, control } = options;
   const wolves = new TunnelRegistry();
   const sandboxes = new TunnelRegistry();
   const connected: ((wolfId: string) => void)[] = [];
@@ -78,8 +92,22 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const relists: ((wolfId: string) => void)[] = [];
   /** What is still to be done after tunnels that end. */
   const endings = new Set<Promise<void>>();
-  /** From their acceptance to their end: those that have not said HELLO, live ones, and those replaced and still busy. */
-  const all = new Set<Tunnel>();
+  /**
+   * From their acceptance to their end, with what each stands and falls with: those that have not said HELLO, live ones, and those
+   * replaced and still busy.
+   */
+  const all = new Map<Tunnel, readonly string[]>();
+  const takeovers = takeoverLimit({
+    clock,
+    ...(options.takeoversMax === undefined ? {} : { takeoversMax: options.takeoversMax }),
+    onStorm(wolfId) {
+      log.error({ wolf_id: wolfId }, "agents take over from each other: is one identity used twice?");
+      const alarm = { action: "agent.takeover", result: "denied", code: "rate-limited" } as const;
+      record({ principal: "system", ...alarm, object: wolfId, requestId: randomUUID() });
+    },
+  });
+  /** Wolves whose next epoch is being issued. */
+  const opening = new Map<string, number>();
   let sandboxEpoch = 0;
   let draining = false;
 
@@ -114,10 +142,66 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     return replaced !== false;
   }
 
-  function keep(tunnel: Tunnel): void {
-    all.add(tunnel);
-    void tunnel.closed.then(() => all.delete(tunnel));
+  /** A tunnel does not wait for its event, nor end for want of it. */
+  function record(entry: AuditEntry): void {
+    audit.record(entry).catch((err: unknown) => log.error({ err, ...entry }, "event not written"));
   }
+
+  function tookOver(wolfId: string, opener: Opener, now: LiveTunnel, before: LiveTunnel): void {
+    const { principal, requestId, address } = opener;
+    const bootOf = ({ tunnel }: LiveTunnel) => tunnel.peer?.incarnation || undefined;
+    const boot = bootOf(now);
+    record({
+      principal,
+      action: "agent.takeover",
+      object: wolfId,
+      result: "allowed",
+      requestId,
+      address,
+      // A process that moves to another connection; or so it says.
+      detail: {
+        epoch: now.epoch,
+        replaced: before.epoch,
+        same_process: boot !== undefined && boot === bootOf(before),
+      },
+    });
+  }
+
+  /** False: what it was opened with was revoked while it opened. */
+  function keep(tunnel: Tunnel, { principal, mark }: Opener, wolfId?: string): boolean {
+    const objectIds = objectIdsOf(principal, wolfId);
+    if (options.revocations.revokedSince(mark, objectIds)) {
+      end(tunnel, 0);
+      return false;
+    }
+    all.set(tunnel, objectIds);
+    const expiresAt =
+      principal.kind === "user" || principal.kind === "agent" ? principal.expiresAt : undefined;
+    const expiry =
+      expiresAt &&
+      clock.setTimer(expiresAt.getTime() - clock.now().getTime(), () => end(tunnel, REPLACED_DRAIN_MS));
+    void tunnel.closed.then(() => {
+      expiry?.cancel();
+      all.delete(tunnel);
+    });
+    return true;
+  }
+
+  /** Tells the peer that with the same it need not come back. */
+  function end(tunnel: Tunnel, drainMs: number): void {
+    const reason = "what it was opened with is no longer valid";
+    // One that was told to go takes its time, and hears no second word.
+    if (tunnel.draining && drainMs === 0) tunnel.destroy(new Error(reason));
+    else void tunnel.close({ code: "REVOKED", reason, drainMs });
+  }
+
+  function isOpened(wolfId: string): void {
+    const others = (opening.get(wolfId) ?? 1) - 1;
+    if (others === 0) opening.delete(wolfId);
+    else opening.set(wolfId, others);
+  }
+
+  const isContested = (wolfId: string) => wolves.dial(wolfId) !== undefined || opening.has(wolfId);
 
   function atEnd(tunnel: Tunnel, run: (end: Awaited<Tunnel["closed"]>) => unknown): void {
     const ending: Promise<void> = tunnel.closed
@@ -134,7 +218,14 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   async function open(wolf: Wolf, tunnel: Tunnel): Promise<Wolf | undefined> {
     try {
       await tunnel.reached;
-      const opened = await store.openTunnel(wolf.id, clock.now());
+      const waitMs = isContested(wolf.id) ? takeovers.take(wolf.id) : undefined;
+      if (waitMs !== undefined) {
+        const reason = "agents take over this wolf from each other";
+        void tunnel.close({ retryAfterMs: waitMs, drainMs: 0, reason });
+        return undefined;
+      }
+      opening.set(wolf.id, (opening.get(wolf.id) ?? 0) + 1);
+      const opened = await store.openTunnel(wolf.id, clock.now()).finally(() => isOpened(wolf.id));
       if (opened === undefined) tunnel.destroy(new Error("the wolf was removed"));
       return opened;
     } catch (err) {
@@ -147,6 +238,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   return {
     wolf: (wolfId) => wolves.dial(wolfId),
     sandbox: (sessionId) => sandboxes.dial(sessionId),
+    takeoverWaitMs: (wolfId) => (isContested(wolfId) ? takeovers.waitMs(wolfId) : undefined),
     dropSandbox: (sessionId) => sandboxes.get(sessionId)?.tunnel.destroy(new Error("the session has ended")),
     onWolfConnected: (listener) => void connected.push(listener),
     onWolfTunnelLost: (listener) => void lost.push(listener),
@@ -155,15 +247,18 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     rttMsOf: (wolfId) => wolves.get(wolfId)?.tunnel.rttMs,
     liveWolves: () => wolves.list().map(([id, { epoch }]) => ({ id, epoch })),
 
-    async acceptWolf(wolf, tunnel) {
-      keep(tunnel);
+    async acceptWolf(wolf, tunnel, opener) {
+      if (!keep(tunnel, opener, wolf.id)) return;
       const notices = agentNotices({ wolfId: wolf.id, clock, log });
       tunnel.onNotice(notices.hear);
       atEnd(tunnel, notices.close);
       const opened = await open(wolf, tunnel);
       if (opened === undefined) return;
       const { id, epoch, name } = opened;
+      const before = wolves.get(id);
+      const isTakeover = before !== undefined && !before.tunnel.draining;
       if (!enter(wolves, id, { tunnel, epoch })) return;
+      if (isTakeover) tookOver(id, opener, { tunnel, epoch }, before);
       atEnd(tunnel, async (end) => {
         if (!wolves.remove(id, epoch)) return;
         log.info({ wolf_id: id, epoch, code: end.code, reason: end.reason }, "tunnel down");
@@ -187,13 +282,14 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         relist: () => void (isLive() && tell(relists, id)),
       };
       notices.open(sink, opened.healthReasons);
+      if (opener.principal.kind === "agent") control.serve(tunnel, opener.principal, opener);
       log.info({ wolf_id: id, name, epoch, transport, agent: peer?.agent }, "tunnel up");
       tell(connected, id);
       if (draining) void goAway(tunnel);
     },
 
-    async acceptSandbox(sessionId, tunnel) {
-      keep(tunnel);
+    async acceptSandbox(sessionId, tunnel, opener) {
+      if (!keep(tunnel, opener)) return;
       sandboxEpoch += 1;
       const epoch = sandboxEpoch;
       try {
@@ -208,16 +304,16 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       if (draining) void goAway(tunnel);
     },
 
-    drop(wolfId) {
-      wolves.get(wolfId)?.tunnel.destroy(new Error("the wolf was removed"));
+    revoke(objectId) {
+      for (const [tunnel, objectIds] of all) if (objectIds.includes(objectId)) end(tunnel, 0);
     },
 
     async drain() {
       draining = true;
       const late = clock.setTimer(DRAIN_MS, () => {
-        for (const tunnel of all) tunnel.destroy(new Error("the replica shuts down"));
+        for (const tunnel of all.keys()) tunnel.destroy(new Error("the replica shuts down"));
       });
-      await Promise.all([...all].map(goAway));
+      await Promise.all([...all.keys()].map(goAway));
       await Promise.all(endings);
       late.cancel();
     },

@@ -356,9 +356,11 @@ describe("an upgrade", () => {
   let options: AdmissionOptions;
   let accepted: string[];
   let lines: string[];
+  let waitMs: number | undefined;
 
   beforeEach(async () => {
     accepted = [];
+    waitMs = undefined;
     lines = [];
     const accept = async (what: string, tunnel: Tunnel) => {
       accepted.push(what);
@@ -376,9 +378,12 @@ describe("an upgrade", () => {
       gateway: {
         acceptWolf: ({ name }, tunnel) => accept(name, tunnel),
         acceptSandbox: (id, tunnel) => accept(id, tunnel),
+        takeoverWaitMs: () => waitMs,
       },
       doctors: { full: false, accept: (name, tunnel) => void accept(`doctor ${name}`, tunnel) },
       log: createLogger("trace", { write: (line) => void lines.push(line) }),
+      publicHosts: [],
+      mark: () => 0,
       draining: () => false,
       pendingMax: 2,
     };
@@ -425,6 +430,14 @@ describe("an upgrade", () => {
     const answer = await raw(base, `${TUNNEL_PATH}?runnerid=wolf-a`, { authorization: "Bearer r" });
     expect([answer.status, answer.problem.code]).toEqual([503, "draining"]);
     expect(Number(answer.headers["retry-after"])).toBeGreaterThan(0);
+  });
+
+  it("as a wolf whose agents take over from each other answers 429, and says when it may be tried again", async () => {
+    waitMs = 12_001;
+    const answer = await raw(base, `${TUNNEL_PATH}?runnerid=wolf-a`, { authorization: "Bearer r" });
+    expect([answer.status, answer.problem.code]).toEqual([429, "rate-limited"]);
+    expect(answer.headers["retry-after"]).toBe("13");
+    expect(accepted).toEqual([]);
   });
 
   it("too many at a time answers 503; those that wait go on, and their places are free again", async () => {

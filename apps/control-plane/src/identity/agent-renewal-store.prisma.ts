@@ -1,0 +1,57 @@
+/** Renewals in PostgreSQL. Those of one key take turns on its row. */
+import type { Prisma } from "../database/prisma.prisma.ts";
+import type { AgentRenewalStore } from "./agent-renewal-store.ts";
+import { revoked } from "./revocation-store.prisma.ts";
+
+interface Known {
+  id: string;
+  wolf_instance_id: string;
+  enrolled_by: string;
+  status: string;
+  expires_at: Date;
+}
+
+export function prismaAgentRenewalStore(prisma: Prisma): AgentRenewalStore {
+  return {
+    renew: (oldKeyId, { id, wolfId, publicKey, expiresAt }, now) =>
+      prisma.$transaction(async (tx) => {
+        const [old] = await tx.$queryRaw<{ id: string }[]>`
+          SELECT id FROM agent_key WHERE id = ${oldKeyId} AND wolf_instance_id = ${wolfId} AND status = 'active' AND expires_at > ${now}
+          FOR UPDATE`;
+        if (old === undefined) return { outcome: "ended" };
+        const [known] = await tx.$queryRaw<
+          Known[]
+        >`SELECT id, wolf_instance_id, enrolled_by, status, expires_at FROM agent_key WHERE public_key = ${publicKey}`;
+        if (known !== undefined) {
+          const isSame = known.enrolled_by === oldKeyId && known.wolf_instance_id === wolfId;
+          if (!isSame || known.status !== "active" || known.expires_at <= now) return { outcome: "taken" };
+          return { outcome: "renewed", id: known.id, expiresAt: known.expires_at };
+        }
+        // An agent that lost its new key before it was used asks again; whoever has used it has no need of the old one.
+        const others = await tx.$queryRaw<{ id: string; used: boolean }[]>`
+          SELECT id, last_used_at IS NOT NULL AS used FROM agent_key WHERE enrolled_by = ${oldKeyId} AND status = 'active'
+          FOR UPDATE`;
+        if (others.some(({ used }) => used)) return { outcome: "superseded" };
+        for (const other of others) {
+          await tx.$executeRaw`UPDATE agent_key SET status = 'revoked', revoked_at = ${now} WHERE id = ${other.id}`;
+          await revoked(tx, "agent-key", other.id);
+        }
+        // Nothing when another wolf's agent has shown the same key meanwhile.
+        const added = await tx.$executeRaw`
+          INSERT INTO agent_key (id, wolf_instance_id, public_key, status, enrolled_by, created_at, expires_at)
+          VALUES (${id}, ${wolfId}, ${publicKey}, 'active', ${oldKeyId}, ${now}, ${expiresAt})
+          ON CONFLICT (public_key) DO NOTHING`;
+        return added === 1 ? { outcome: "renewed", id, expiresAt } : { outcome: "taken" };
+      }),
+
+    async connected(keyId, now, endAt) {
+      await prisma.$executeRaw`
+        WITH used AS (
+          UPDATE agent_key SET last_used_at = ${now} WHERE id = ${keyId} RETURNING wolf_instance_id, created_at, enrolled_by
+        )
+        UPDATE agent_key SET expires_at = ${endAt} FROM used
+        WHERE agent_key.wolf_instance_id = used.wolf_instance_id AND agent_key.status = 'active' AND agent_key.id <> ${keyId}
+          AND (agent_key.created_at < used.created_at OR agent_key.id = used.enrolled_by) AND agent_key.expires_at > ${endAt}`;
+    },
+  };
+}

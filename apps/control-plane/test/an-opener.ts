@@ -1,0 +1,7 @@
+/** Whoever opens a tunnel, for tests of what happens to it. */
+import type { Principal } from "../src/identity/principal.ts";
+import type { Opener } from "../src/tunnels/opener.ts";
+
+export function anOpener(principal: Principal = { kind: "runner" }, mark = 0): Opener {
+  return { principal, mark, hosts: ["control-plane"], requestId: "request-1", address: undefined };
+}
