@@ -97,6 +97,10 @@ describe("a host", () => {
     expect(both.map(({ status }) => status)).toEqual([201, 201]);
     expect(both[0]).toEqual(both[1]);
     expect(await usesOf(otherId)).toBe(1);
+    const hasty = new TestAgent("gpu-hasty");
+    const many = await Promise.all([1, 2, 3, 4, 5].map(() => hasty.enroll(api.url)));
+    for (const answer of many) expect(answer).toEqual(many[0]);
+    expect(many[0]?.status).toBe(201);
   });
 
   it("of a taken name waits until an admin approves it, and then is the only one", async () => {

@@ -20,7 +20,7 @@ import {
   type EnrolmentRefusal,
   RUNNER_TOKEN_ENROLS,
 } from "./agent-key-store.ts";
-import { isSigned, isWeakKey } from "./agent-proof.ts";
+import { isSigned } from "./agent-proof.ts";
 import { hashApiKey } from "./api-key.ts";
 import type { Challenge, Challenges } from "./challenge.ts";
 import type { Page } from "./identity-store.ts";
@@ -138,8 +138,7 @@ export function createAgentService(options: AgentServiceOptions) {
       const { name, address, public_key: publicKey, host, nonce, time, signature } = request;
       const challenge = challengeOf(request, requestHost, now);
       const parts = { purpose: "enroll", host, wolf: name, publicKey, nonce, time } as const;
-      if (isWeakKey(Buffer.from(publicKey, "base64url")) || !isSigned(parts, signature))
-        throw proofRefused("It is not signed by the key that it shows.");
+      if (!isSigned(parts, signature)) throw proofRefused("It is not signed by the key that it shows.");
       const boundTo = principal.kind === "joiner" ? principal.wolfName : null;
       if (boundTo !== null && boundTo !== name)
         throw refusal("join-token-refused", "This join token was made for another name.");
