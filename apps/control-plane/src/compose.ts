@@ -10,6 +10,7 @@ import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
 import { createHttpServer } from "./http/server.ts";
 import { createAuditLog } from "./identity/audit.ts";
+import { auditHandlers } from "./identity/audit-routes.ts";
 import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
 import { createIdentityService, type IdentityService } from "./identity/identity-service.ts";
@@ -61,7 +62,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     runnerToken,
   });
 
-  const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
+  const auditStore = prismaAuditStore(prisma);
+  const audit = createAuditLog(auditStore, clock, newId("rep"));
 
   const gateway = createTunnelGateway({
     store: wolfStore,
@@ -96,6 +98,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     tunnels: gateway,
     clock,
     log,
+    quotas: config.quotas,
     defaultImage: config.defaultSandboxImage,
     renderNode: config.renderNode,
     startTimeoutMs: config.sessionStartTimeoutMs,
@@ -123,6 +126,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       apiRouter(
         {
           ...identityHandlers(identity),
+          ...auditHandlers(auditStore),
           ...wolfHandlers({ wolves, diskHistory, rttMsOf: gateway.rttMsOf }),
           ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
         },

@@ -42,6 +42,12 @@ export const problems = {
     title: "Origin refused",
     meaning: "Tunnels are not opened by web pages: the request carried an Origin header.",
   },
+  "quota-exceeded": {
+    status: 403,
+    title: "Quota exceeded",
+    meaning:
+      "The user has as many live sessions as it may: `current` of `limit`. Stop one, or ask an admin for more.",
+  },
   "not-found": { status: 404, title: "Not found", meaning: "No such route." },
   "wolf-not-found": {
     status: 404,
@@ -78,12 +84,18 @@ export const problems = {
   "last-admin": {
     status: 409,
     title: "Last admin",
-    meaning: "This is the last usable key of an admin; make another first.",
+    meaning:
+      "This is the last admin, or an admin's last key, that can still manage users; make another first.",
   },
   "session-not-running": {
     status: 409,
     title: "Session is not running",
     meaning: "A screenshot or clipboard needs a running session.",
+  },
+  "precondition-failed": {
+    status: 412,
+    title: "Precondition failed",
+    meaning: "The object is not as `If-Match` says. Read it again, then change it.",
   },
   "payload-too-large": {
     status: 413,
@@ -97,6 +109,12 @@ export const problems = {
       "Send `Content-Type: application/json`, UTF-8, not compressed; for a tunnel `application/vnd.revdial.v3`.",
   },
   "upgrade-required": { status: 426, title: "Upgrade required", meaning: "This route is a WebSocket." },
+  "rate-limited": {
+    status: 429,
+    title: "Rate limited",
+    meaning: "Too much within a short time; where a quota says how much, `limit` and `current` tell.",
+    retry: true,
+  },
   "headers-too-large": {
     status: 431,
     title: "Header fields too large",
