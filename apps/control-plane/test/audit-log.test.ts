@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { AuditEvent, wolfpackClient } from "@wolfpack/api-contract";
 import request from "supertest";
-import { newId } from "../src/ids.ts";
+import { ulid } from "ulid";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "./control-plane.ts";
 
 const as = (key: string) => ({ authorization: `Bearer ${key}` });
@@ -17,7 +17,7 @@ beforeAll(async () => {
   api = await startControlPlane();
   anna = await api.user("anna");
   const events = Array.from({ length: EVENTS }, (_, n) => ({
-    id: newId("aud"),
+    id: `aud_${ulid(start + n * 1000)}`,
     at: new Date(start + n * 1000),
     actor: n % 3 === 0 ? "anonymous" : "user",
     actor_id: n % 3 === 0 ? null : `usr_${n % 3}`,
@@ -42,7 +42,7 @@ const linesOf = (text: string) =>
     .map((line) => AuditEvent.parse(JSON.parse(line)));
 const exported = async (query = "") => linesOf((await list(`/export${query}`).buffer().expect(200)).text);
 const numbers = (events: AuditEvent[]) => events.map(({ detail }) => Number(detail.n));
-const until = "until=2026-11-23T13:00:00.000Z";
+const until = "since=2026-11-23T00:00:00.000Z&until=2026-11-23T13:00:00.000Z";
 
 describe("the audit log", () => {
   it("shows the newest event first, page by page, each exactly once, also while there are new ones", async () => {
@@ -84,17 +84,29 @@ describe("the audit log", () => {
     ["action=wolf.remove", (n) => n % 2 === 1],
     ["object=obj_4", (n) => n % 5 === 4],
     ["result=denied", (n) => n % 7 === 0],
-    ["since=2026-11-23T12:10:00.000Z", (n) => n >= 600],
+    ["since=2026-11-23T12:10:00.000Z&until=2026-11-24T00:00:00.000Z", (n) => n >= 600],
     ["actor_id=usr_2&result=denied&object=obj_3", (n) => n % 3 === 2 && n % 7 === 0 && n % 5 === 3],
     ["since=2026-11-23T12:00:10.000Z&until=2026-11-23T12:00:20.000Z", (n) => n >= 10 && n < 20],
   ])("shows by %s what fits, in its pages and in its export", async (filter, fits) => {
     const expected = Array.from({ length: EVENTS }, (_, n) => n)
       .filter(fits)
       .reverse();
-    const query = filter.includes("until") ? filter : `${filter}&${until}`;
+    const query = filter.includes("since") ? filter : `${filter}&${until}`;
     const { body } = await list(`?limit=200&${query}`).expect(200);
     expect(numbers(body)).toEqual(expected.slice(0, 200));
     expect(numbers(await exported(`?${query}`))).toEqual(expected);
+  });
+
+  it("shows by until an event whose id is of later, as after a clock was set back", async () => {
+    const at = new Date("2026-10-01T00:00:00.000Z");
+    const back = { id: `aud_${ulid(at.getTime() + 3_600_000)}`, at, actor: "system", action: "me.read" };
+    const rest = { result: "allowed", request_id: "back", replica: "rep_1" };
+    await api.database.prisma.auditEvent.create({ data: { ...back, ...rest } });
+    const shown = async (query: string) => ((await list(query)).body as AuditEvent[]).length;
+    expect(await shown("?until=2026-10-01T00:00:00.001Z")).toBe(1);
+    expect(await shown("?until=2026-10-01T00:00:00.000Z")).toBe(0);
+    expect(await shown("?since=2026-10-01T00:00:00.000Z&until=2026-10-01T00:00:01.000Z")).toBe(1);
+    expect(await shown("?since=1969-12-31T00:00:00.000Z&until=1970-01-01T00:00:00.000Z")).toBe(0);
   });
 
   it.each([
@@ -135,7 +147,7 @@ describe("the audit log", () => {
   it("is exported whole, the newest first, as the typed client streams it", async () => {
     const client = wolfpackClient({ baseUrl: api.url, apiKey: api.adminKey });
     const { status, headers, body } = await client.exportAuditEvents({
-      query: { until: "2026-11-23T13:00:00.000Z" },
+      query: { since: "2026-11-23T00:00:00.000Z", until: "2026-11-23T13:00:00.000Z" },
     });
     expect([status, headers.get("content-type")]).toEqual([200, "application/x-ndjson"]);
     expect(linesOf(await new Response(body).text()).map(({ id }) => id)).toEqual(ids);
