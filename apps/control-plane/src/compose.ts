@@ -16,6 +16,7 @@ import { createAgentRenewals } from "./identity/agent-renewals.ts";
 import { agentHandlers } from "./identity/agent-routes.ts";
 import { createAgentService, createRunnerBridge } from "./identity/agent-service.ts";
 import { createAuditLog } from "./identity/audit.ts";
+import { auditHandlers } from "./identity/audit-routes.ts";
 import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
 import { createAuthentications } from "./identity/authentications.ts";
 import { createChallenges } from "./identity/challenge.ts";
@@ -105,7 +106,8 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     revocations,
   });
 
-  const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
+  const auditStore = prismaAuditStore(prisma);
+  const audit = createAuditLog(auditStore, clock, newId("rep"));
 
   const renewals = createAgentRenewals({
     store: prismaAgentRenewalStore(prisma),
@@ -145,6 +147,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     tunnels: gateway,
     clock,
     log,
+    quotas: config.quotas,
     defaultImage: config.defaultSandboxImage,
     renderNode: config.renderNode,
     startTimeoutMs: config.sessionStartTimeoutMs,
@@ -183,6 +186,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
           ...identityHandlers(identity),
           ...agentHandlers(agents),
           ...wolfHandlers({ wolves, diskHistory, bridge, rttMsOf: gateway.rttMsOf }),
+          ...auditHandlers(auditStore),
           ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
         },
         { identity, audit, bodyBytesMax: config.bodyBytesMax },

@@ -53,6 +53,8 @@ export const environment = z.object({
   WOLFPACK_SESSION_START_TIMEOUT_SECONDS: seconds(60, 600),
   WOLFPACK_LOBBY_SETTLE_SECONDS: seconds(10, 300),
   WOLFPACK_LOBBY_GRACE_SECONDS: seconds(10, 3600),
+  WOLFPACK_USER_SESSIONS_MAX: z.coerce.number().int().min(0).max(100_000).default(20),
+  WOLFPACK_USER_CREATES_PER_MINUTE: z.coerce.number().int().min(0).max(100_000).default(30),
   WOLFPACK_BODY_BYTES_MAX: z.coerce.number().int().min(1024).max(1_048_576).default(65_536),
 });
 
@@ -81,6 +83,8 @@ export interface Config {
   sessionStartTimeoutMs: number;
   lobbySettleMs: number;
   lobbyGraceMs: number;
+  /** Of users whose own row says nothing else. */
+  quotas: { sessionsMax: number; createsPerMinute: number };
   bodyBytesMax: number;
 }
 
@@ -125,6 +129,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     sessionStartTimeoutMs: ms(e.WOLFPACK_SESSION_START_TIMEOUT_SECONDS),
     lobbySettleMs: ms(e.WOLFPACK_LOBBY_SETTLE_SECONDS),
     lobbyGraceMs: ms(e.WOLFPACK_LOBBY_GRACE_SECONDS),
+    quotas: {
+      sessionsMax: e.WOLFPACK_USER_SESSIONS_MAX,
+      createsPerMinute: e.WOLFPACK_USER_CREATES_PER_MINUTE,
+    },
     bodyBytesMax: e.WOLFPACK_BODY_BYTES_MAX,
   };
 }

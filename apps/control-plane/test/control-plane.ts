@@ -47,6 +47,7 @@ export async function startControlPlane(
     sessionStartTimeoutMs: 60_000,
     lobbySettleMs: 10_000,
     lobbyGraceMs: 30_000,
+    quotas: { sessionsMax: 10_000, createsPerMinute: 10_000 },
     bodyBytesMax: 65_536,
     ...overrides,
   };

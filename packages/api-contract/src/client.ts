@@ -20,9 +20,11 @@ type ReplyOf<Response> = Response extends z.ZodType
   ? z.output<Response>
   : Response extends "image"
     ? Uint8Array
-    : Response extends null
-      ? undefined
-      : unknown;
+    : Response extends "ndjson"
+      ? ReadableStream<Uint8Array>
+      : Response extends null
+        ? undefined
+        : unknown;
 /** The union of what the operation's successes carry. */
 export type CallReply<Id extends OperationId> = {
   [Status in keyof Operations[Id]["responses"]]: {
@@ -101,12 +103,13 @@ export function wolfpackClient(options: ClientOptions): WolfpackClient {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
     const headers: Record<string, string> = {
-      accept: "application/json, image/png, application/problem+json",
+      accept: "application/json, image/png, application/x-ndjson, application/problem+json",
     };
     if (apiKey !== undefined) headers.authorization = `Bearer ${apiKey}`;
     if (input.body !== undefined) headers["content-type"] = "application/json";
     let reply: Response;
     let bytes: Uint8Array;
+    const as = (body: unknown) => ({ status: reply.status, headers: reply.headers, body });
     try {
       reply = await send(url, {
         method: operation.method,
@@ -115,17 +118,15 @@ export function wolfpackClient(options: ClientOptions): WolfpackClient {
         ...(input.body === undefined ? {} : { body: JSON.stringify(input.body) }),
         ...(input.signal ? { signal: input.signal } : {}),
       });
+      // May be longer than memory: whoever asked for it reads it, and hears from the stream when it breaks off.
+      if (operation.responses[reply.status] === "ndjson" && reply.body !== null) return as(reply.body);
       bytes = new Uint8Array(await reply.arrayBuffer());
     } catch (cause) {
       throw new WolfpackApiError("network-failed", `${operation.method} ${url.pathname} got no whole reply`, {
         cause: mentions(cause, apiKey) ? undefined : cause,
       });
     }
-    return {
-      status: reply.status,
-      headers: reply.headers,
-      body: readReply(operation, reply.status, bytes, withoutKey),
-    };
+    return as(readReply(operation, reply.status, bytes, withoutKey));
   }
 
   const methods = Object.keys(operations).map((id) => [
@@ -179,6 +180,7 @@ function readReply(
   }
   if (expected === null) return undefined;
   if (expected === "image") return bytes;
+  if (expected === "ndjson") throw new WolfpackApiError("unexpected-reply", "no body", { status });
   try {
     if (expected === "html") return text();
     const json: unknown = JSON.parse(text());

@@ -48,6 +48,7 @@ export {
   Renewal,
   RenewRequest,
 } from "./agents.ts";
+export { ExportAuditEventsQuery, ListAuditEventsQuery } from "./audit-events.ts";
 export {
   type CallInput,
   type CallReply,
@@ -119,3 +120,4 @@ export {
   WolfName,
   WolfStatus,
 } from "./schemas.ts";
+export { UpdateUserRequest } from "./users.ts";

@@ -55,6 +55,8 @@ function success(operation: Operation, body: Operation["responses"][number]) {
   if (body === "image")
     return { description: "An image", ...withHeaders, content: { "image/png": {}, "image/jpeg": {} } };
   if (body === "html") return { description: "A page", content: { "text/html": {} } };
+  if (body === "ndjson")
+    return { description: "One JSON object a line", ...withHeaders, content: { "application/x-ndjson": {} } };
   if (body === "json") return { description: "JSON", content: { "application/json": {} } };
   return { description: "Done", ...withHeaders, content: { "application/json": { schema: body } } };
 }

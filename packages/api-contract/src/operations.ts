@@ -2,8 +2,10 @@
 import { z } from "zod";
 import type { Action } from "./access.ts";
 import { agentOperations } from "./agent-operations.ts";
+import { ExportAuditEventsQuery, ListAuditEventsQuery } from "./audit-events.ts";
 import type { ProblemCode } from "./problems.ts";
 import * as s from "./schemas.ts";
+import { UpdateUserRequest } from "./users.ts";
 
 export interface Operation {
   method: "GET" | "POST" | "PATCH" | "DELETE";
@@ -17,8 +19,8 @@ export interface Operation {
   body?: z.ZodType;
   /** The body may be left out. */
   bodyOptional?: true;
-  /** Success statuses; `null` has no body, `"image"` is image bytes, `"html"` a page, `"json"` any JSON. */
-  responses: Record<number, z.ZodType | null | "image" | "html" | "json">;
+  /** Success statuses; `null` has no body, `"image"` is image bytes, `"html"` a page, `"json"` any JSON, `"ndjson"` a line of JSON for each item. */
+  responses: Record<number, z.ZodType | null | "image" | "html" | "json" | "ndjson">;
   /** Headers of a success, by name. */
   headers?: Record<string, string>;
   problems: readonly ProblemCode[];
@@ -26,6 +28,7 @@ export interface Operation {
 
 const wolf = z.object({ id: s.WolfId });
 const session = z.object({ id: s.SessionId });
+const user = z.object({ id: s.UserId });
 const externalAgent = z.object({ session_id: s.SessionId });
 const tunnel = {
   path: "/api/v1/revdial",
@@ -138,7 +141,7 @@ export const operations = {
     body: s.CreateSessionRequest,
     responses: { 201: s.Session },
     headers: { Location: "The session's own URL." },
-    problems: ["no-capacity", "session-start-failed"],
+    problems: ["quota-exceeded", "rate-limited", "no-capacity", "session-start-failed"],
   },
   listSessions: {
     method: "GET",
@@ -255,7 +258,7 @@ export const operations = {
     action: "user.create",
     body: s.CreateUserRequest,
     responses: { 201: s.User },
-    headers: { Location: "The users' URL." },
+    headers: { Location: "The user's own URL." },
     problems: ["user-exists"],
   },
   listUsers: {
@@ -267,6 +270,27 @@ export const operations = {
     responses: { 200: z.array(s.User) },
     headers: link,
     problems: [],
+  },
+  getUser: {
+    method: "GET",
+    path: "/api/v1/users/{id}",
+    summary: "Show a user",
+    action: "user.read",
+    params: user,
+    responses: { 200: s.User },
+    headers: { ETag: "What `If-Match` of a change names." },
+    problems: ["user-not-found"],
+  },
+  updateUser: {
+    method: "PATCH",
+    path: "/api/v1/users/{id}",
+    summary: "Change a user's role or quotas, or disable or enable the user",
+    action: "user.change",
+    params: user,
+    body: UpdateUserRequest,
+    responses: { 200: s.User },
+    headers: { ETag: "Of the user as it is now." },
+    problems: ["user-not-found", "last-admin", "precondition-failed"],
   },
   createApiKey: {
     method: "POST",
@@ -298,6 +322,25 @@ export const operations = {
     problems: ["api-key-not-found", "last-admin"],
   },
   ...agentOperations,
+  listAuditEvents: {
+    method: "GET",
+    path: "/api/v1/audit-events",
+    summary: "Read the audit log, the newest event first",
+    action: "audit.read",
+    query: ListAuditEventsQuery,
+    responses: { 200: z.array(s.AuditEvent) },
+    headers: link,
+    problems: [],
+  },
+  exportAuditEvents: {
+    method: "GET",
+    path: "/api/v1/audit-events/export",
+    summary: "All events of the audit log that fit, one AuditEvent a line, the newest first",
+    action: "audit.read",
+    query: ExportAuditEventsQuery,
+    responses: { 200: "ndjson" },
+    problems: [],
+  },
   getLiveness: {
     method: "GET",
     path: "/healthz",

@@ -59,6 +59,12 @@ export const problems = {
     title: "Origin refused",
     meaning: "Tunnels are not opened by web pages: the request carried an Origin header.",
   },
+  "quota-exceeded": {
+    status: 403,
+    title: "Quota exceeded",
+    meaning:
+      "The user has as many live sessions as it may: `current` of `limit`. Stop one, or ask an admin for more.",
+  },
   "not-found": { status: 404, title: "Not found", meaning: "No such route." },
   "wolf-not-found": {
     status: 404,
@@ -105,7 +111,8 @@ export const problems = {
   "last-admin": {
     status: 409,
     title: "Last admin",
-    meaning: "This is the last usable key of an admin; make another first.",
+    meaning:
+      "This is the last admin, or an admin's last key, that can still manage users; make another first.",
   },
   "agent-key-in-use": {
     status: 409,
@@ -127,6 +134,11 @@ export const problems = {
     title: "Session is not running",
     meaning: "A screenshot or clipboard needs a running session.",
   },
+  "precondition-failed": {
+    status: 412,
+    title: "Precondition failed",
+    meaning: "The object is not as `If-Match` says. Read it again, then change it.",
+  },
   "payload-too-large": {
     status: 413,
     title: "Body too large",
@@ -142,7 +154,8 @@ export const problems = {
   "rate-limited": {
     status: 429,
     title: "Too many requests",
-    meaning: "This was asked for too often; `Retry-After` says when it may be again.",
+    meaning:
+      "Too much within a short time; `Retry-After` says when it may be again. Of a quota, `limit` and `current` tell.",
     retry: true,
   },
   "headers-too-large": {

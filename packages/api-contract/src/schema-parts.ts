@@ -19,5 +19,8 @@ export const line = (charactersMax: number) =>
     .regex(noControls, "has control characters")
     .refine((text) => text.isWellFormed(), "is not well-formed Unicode");
 
+/** Yes or no in a query. */
+export const flag = z.enum(["true", "false"]).transform((value) => value === "true");
+
 export const GpuType = z.enum(["nvidia", "amd", "intel", "none"]).meta({ id: "GpuType" });
 export type GpuType = z.infer<typeof GpuType>;

@@ -3,7 +3,8 @@ import { z } from "zod";
 import { roles, scopes } from "./access.ts";
 import { DiskUsage, HostFacts, HostUsage, Mount, WolfImages } from "./host.ts";
 import { problemCodes } from "./problems.ts";
-import { GpuType, instant, line, prefixedId } from "./schema-parts.ts";
+import { flag, GpuType, instant, line, prefixedId } from "./schema-parts.ts";
+import { userQuotas } from "./users.ts";
 
 export const WolfId = prefixedId("wlf").meta({ example: "wlf_01KB00000000000000000000WF" });
 export const SessionId = prefixedId("ses").meta({ example: "ses_01KB00000000000000000000SE" });
@@ -242,7 +243,15 @@ export type ClipboardContent = z.infer<typeof ClipboardContent>;
 export const UserRole = z.enum(roles).meta({ id: "UserRole" });
 export type UserRole = z.infer<typeof UserRole>;
 export const User = z
-  .object({ id: UserId, name: z.string(), role: UserRole, created_at: instant })
+  .object({
+    id: UserId,
+    name: z.string(),
+    role: UserRole,
+    disabled: z.boolean().meta({ description: "Its credentials open nothing." }),
+    ...userQuotas,
+    revision: z.int().min(1).meta({ description: "One more with every change." }),
+    created_at: instant,
+  })
   .meta({ id: "User" });
 export type User = z.infer<typeof User>;
 export const CreateUserRequest = z
@@ -325,8 +334,21 @@ export const Limit = z
     },
   });
 /** A cursor is the id of the last item of the page before. */
-export const ListUsersQuery = z.strictObject({ limit: Limit, cursor: UserId.optional() });
-export const ListApiKeysQuery = z.strictObject({ limit: Limit, cursor: ApiKeyId.optional() });
+export const ListUsersQuery = z.strictObject({
+  limit: Limit,
+  cursor: UserId.optional(),
+  name: line(100).optional(),
+  role: UserRole.optional(),
+  disabled: flag.optional(),
+});
+export type ListUsersQuery = z.infer<typeof ListUsersQuery>;
+export const ListApiKeysQuery = z.strictObject({
+  limit: Limit,
+  cursor: ApiKeyId.optional(),
+  user_id: UserId.optional(),
+  revoked: flag.optional(),
+});
+export type ListApiKeysQuery = z.infer<typeof ListApiKeysQuery>;
 export const ListWolvesQuery = z.strictObject({
   limit: Limit,
   cursor: WolfId.optional(),

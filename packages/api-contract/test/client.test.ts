@@ -7,6 +7,10 @@ const user = {
   id: "usr_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   name: "ann",
   role: "user",
+  disabled: false,
+  sessions_max: null,
+  creates_per_minute: null,
+  revision: 1,
   created_at: "2026-11-23T12:00:00.000Z",
 };
 
@@ -55,6 +59,16 @@ describe("the typed client", () => {
     expect((await api.call("getScreenshot", { params: { id: "x" } })).body).toEqual(
       new Uint8Array([1, 2, 3]),
     );
+  });
+
+  it("returns lines of JSON as the stream they come in, before their end", async () => {
+    const { api } = client(
+      () => new Response(new ReadableStream({ start: (lines) => lines.enqueue(new Uint8Array([123])) })),
+    );
+    const { body } = await api.exportAuditEvents();
+    expect((await body.getReader().read()).value).toEqual(new Uint8Array([123]));
+    const { api: broken } = client(() => new Response(null));
+    expect((await failureOf(broken.exportAuditEvents())).code).toBe("unexpected-reply");
   });
 
   it("turns a problem into an error with its code", async () => {

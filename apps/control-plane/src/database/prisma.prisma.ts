@@ -16,7 +16,9 @@ export function createPrisma(url: string): Prisma {
     statement_timeout: STATEMENT_TIMEOUT_MS,
     application_name: "wolfpack-control-plane",
   });
-  return new PrismaClient({ adapter, log: [] });
+  // A transaction waits for a connection as long as a statement does, and not 2 s.
+  const transactionOptions = { maxWait: 2 * CONNECT_TIMEOUT_MS };
+  return new PrismaClient({ adapter, log: [], transactionOptions });
 }
 
 const PING_TIMEOUT_MS = 2000;

@@ -10,6 +10,7 @@ import type { Identity, Principal } from "../identity/principal.ts";
 import type { AnyCall, AnyReply, HandledId, Handlers } from "./call.ts";
 import { ApiError, toApiError } from "./problem.ts";
 import { requestIdOf } from "./request-id.ts";
+import { sendLines } from "./stream.ts";
 import { parseBody, parseOptionalBody, parseParams, parseQuery } from "./validate.ts";
 
 /** Something around every handler, such as a limit. The first of a list is the outermost. */
@@ -54,7 +55,7 @@ async function serve(route: Route, request: Request, response: Response, options
     const call = validCall(route, principal, request, response);
     const reply = await around(options.steps ?? [], call, () => route.handle(call));
     await trail.allowed(reply);
-    send(reply, response);
+    await send(reply, response);
   } catch (cause) {
     throw await trail.refused(toApiError(cause));
   }
@@ -111,9 +112,10 @@ function around(steps: readonly Step[], call: AnyCall, handle: () => Promise<Any
   return first ? first(call, () => around(rest, call, handle)) : handle();
 }
 
-function send({ status, body, headers = {} }: AnyReply, response: Response): void {
+async function send({ status, body, headers = {} }: AnyReply, response: Response): Promise<void> {
   response.status(status).set(headers);
   if (body === undefined) return void response.end();
+  if (isPages(body)) return sendLines(body, response);
   const image = body as { type?: unknown; bytes?: unknown };
   if (image.bytes instanceof Uint8Array) {
     response.set({ "content-type": String(image.type), "x-content-type-options": "nosniff" });
@@ -121,6 +123,9 @@ function send({ status, body, headers = {} }: AnyReply, response: Response): voi
   }
   response.json(body);
 }
+
+const isPages = (body: unknown): body is AsyncIterable<readonly unknown[]> =>
+  typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 
 /** The event that one call leaves in the audit log, if any. */
 class Trail {

@@ -10,7 +10,9 @@ type BodyOf<Reply> = Reply extends z.ZodType
   ? z.input<Reply>
   : Reply extends "image"
     ? { type: string; bytes: Uint8Array }
-    : undefined;
+    : Reply extends "ndjson"
+      ? AsyncIterable<readonly unknown[]>
+      : undefined;
 
 /** What the system routes and the tunnels' ways in serve without a handler. */
 export type HandledId = {

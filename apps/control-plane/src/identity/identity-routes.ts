@@ -1,4 +1,5 @@
 /** HTTP in, one service call, HTTP out: me, users, API keys. */
+import { createHash } from "node:crypto";
 import type { ApiKey, User } from "@wolfpack/api-contract";
 import type { Call, HandledId, Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
@@ -11,6 +12,10 @@ const toUserResponse = (user: UserRecord): User => ({
   id: user.id,
   name: user.name,
   role: user.role,
+  disabled: user.disabled,
+  sessions_max: user.sessionsMax,
+  creates_per_minute: user.createsPerMinute,
+  revision: user.revision,
   created_at: user.createdAt.toISOString(),
 });
 
@@ -32,7 +37,21 @@ export function userOf({ principal }: Pick<Call<HandledId>, "principal">): UserP
   return principal;
 }
 
-type Handled = "getMe" | "createUser" | "listUsers" | "createApiKey" | "listApiKeys" | "revokeApiKey";
+/** Strong (RFC 9110 §8.8.1): the same bytes are answered for as long as it is the same. */
+const tagOf = (user: UserRecord): string => {
+  const shown = JSON.stringify(toUserResponse(user));
+  return `"${createHash("sha256").update(shown).digest("base64url").slice(0, 22)}"`;
+};
+
+/** RFC 9110 §13.1.1. A weak tag matches nothing. */
+function requireMatch(condition: string | undefined, user: UserRecord): void {
+  if (condition === undefined || condition.trim() === "*") return;
+  if (condition.split(",").some((tag) => tag.trim() === tagOf(user))) return;
+  throw new ApiError("precondition-failed", "The user has been changed since it was read.");
+}
+
+type UserHandled = "getMe" | "createUser" | "listUsers" | "getUser" | "updateUser";
+type Handled = UserHandled | "createApiKey" | "listApiKeys" | "revokeApiKey";
 
 export function identityHandlers(identity: IdentityService): Pick<Handlers, Handled> {
   return {
@@ -42,13 +61,23 @@ export function identityHandlers(identity: IdentityService): Pick<Handlers, Hand
 
     async createUser({ body }) {
       const created = await identity.createUser(body);
-      const headers = { location: "/api/v1/users" };
+      const headers = { location: `/api/v1/users/${created.id}` };
       return { status: 201, body: toUserResponse(created), headers, object: created.id };
     },
 
-    async listUsers({ query: { limit, cursor }, url }) {
-      const users = await identity.users({ limit: limit + 1, after: cursor });
-      return page(url, users.map(toUserResponse), limit);
+    async listUsers({ query, url }) {
+      return page(url, (await identity.users(query)).map(toUserResponse), query.limit);
+    },
+
+    async getUser({ params }) {
+      const user = await identity.user(params.id);
+      return { status: 200, body: toUserResponse(user), headers: { etag: tagOf(user) } };
+    },
+
+    async updateUser({ params, body, request }) {
+      const check = (before: UserRecord) => requireMatch(request.headers["if-match"], before);
+      const user = await identity.changeUser(params.id, body, check);
+      return { status: 200, body: toUserResponse(user), headers: { etag: tagOf(user) } };
     },
 
     async createApiKey(call) {
@@ -58,9 +87,8 @@ export function identityHandlers(identity: IdentityService): Pick<Handlers, Hand
     },
 
     async listApiKeys(call) {
-      const { limit, cursor } = call.query;
-      const keys = await identity.apiKeys(userOf(call), { limit: limit + 1, after: cursor });
-      return page(call.url, keys.map(toKeyResponse), limit);
+      const keys = await identity.apiKeys(userOf(call), call.query);
+      return page(call.url, keys.map(toKeyResponse), call.query.limit);
     },
 
     async revokeApiKey(call) {

@@ -1,6 +1,13 @@
 /** Use cases of users and keys, and the check of every credential. */
 import { timingSafeEqual } from "node:crypto";
-import type { CreateApiKeyRequest, CreateUserRequest, Scope } from "@wolfpack/api-contract";
+import type {
+  CreateApiKeyRequest,
+  CreateUserRequest,
+  ListApiKeysQuery,
+  ListUsersQuery,
+  Scope,
+  UpdateUserRequest,
+} from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
@@ -8,7 +15,7 @@ import type { Log } from "../logger.ts";
 import type { AgentService } from "./agent-service.ts";
 import { bearerOf, hashApiKey, isApiKey, newApiKey, prefixOf } from "./api-key.ts";
 import type { Authentication, Authentications } from "./authentications.ts";
-import type { ApiKeyRecord, IdentityStore, Page, UserRecord } from "./identity-store.ts";
+import type { ApiKeyRecord, IdentityStore, UserRecord } from "./identity-store.ts";
 import { reachOf, requireMay } from "./policy.ts";
 import type { Identity, Principal, UserPrincipal } from "./principal.ts";
 import type { Revocations } from "./revocations.ts";
@@ -80,6 +87,33 @@ export function createIdentityService({
     return { record, key };
   }
 
+  /** Repeated while others change the user at the same moment: each time somebody gets on. `check` throws to refuse. */
+  async function changeUser(
+    id: string,
+    changes: UpdateUserRequest,
+    check: (before: UserRecord) => void = () => undefined,
+  ): Promise<UserRecord> {
+    for (;;) {
+      const before = await store.user(id);
+      if (before === undefined) throw noUser();
+      check(before);
+      const {
+        role = before.role,
+        disabled = before.disabled,
+        sessions_max: sessionsMax = before.sessionsMax,
+        creates_per_minute: createsPerMinute = before.createsPerMinute,
+      } = changes;
+      const changed = await store.changeUser(
+        before,
+        { role, disabled, sessionsMax, createsPerMinute },
+        clock.now(),
+      );
+      if (changed === "last-admin")
+        throw new ApiError("last-admin", "Nobody could manage users any more: make another admin first.");
+      if (changed !== "changed-meanwhile") return changed;
+    }
+  }
+
   async function admin(): Promise<UserRecord> {
     await store.addUser({ id: newId("usr"), name: ADMIN_NAME, role: "admin" }, clock.now());
     const user = await store.userByName(ADMIN_NAME);
@@ -140,14 +174,16 @@ export function createIdentityService({
      */
     async bootstrap(keep: (key: string) => void): Promise<boolean> {
       const { id } = await admin();
-      if ((await store.apiKeys(id, { limit: 1, after: undefined })).length > 0) return false;
+      if ((await store.apiKeys({ userId: id, limit: 1, after: undefined })).length > 0) return false;
       await addKey(id, "first boot", null, null, keep);
       return true;
     },
 
-    /** Another key for the admin, for whoever can write the data directory. Earlier keys stay valid. */
+    /** Another key for the admin, who is one again: for whoever can write the data directory. Earlier keys stay valid. */
     async resetAdminKey(keep: (key: string) => void): Promise<void> {
-      await addKey((await admin()).id, "reset", null, null, keep);
+      const { id, role, disabled } = await admin();
+      if (role !== "admin" || disabled) await changeUser(id, { role: "admin", disabled: false });
+      await addKey(id, "reset", null, null, keep);
     },
 
     async me(principal: UserPrincipal): Promise<UserRecord> {
@@ -157,14 +193,21 @@ export function createIdentityService({
     },
 
     async createUser(request: CreateUserRequest): Promise<UserRecord> {
-      const id = newId("usr");
-      const now = clock.now();
-      if (!(await store.addUser({ id, ...request }, now)))
-        throw new ApiError("user-exists", `There is a user named ${request.name}.`);
-      return { id, ...request, createdAt: now };
+      const user = await store.addUser({ id: newId("usr"), ...request }, clock.now());
+      if (user === undefined) throw new ApiError("user-exists", `There is a user named ${request.name}.`);
+      return user;
     },
 
-    users: (page: Page): Promise<UserRecord[]> => store.users(page),
+    async user(id: string): Promise<UserRecord> {
+      const user = await store.user(id);
+      if (user === undefined) throw noUser();
+      return user;
+    },
+
+    users: ({ limit, cursor, ...filter }: ListUsersQuery): Promise<UserRecord[]> =>
+      store.users({ ...filter, limit: limit + 1, after: cursor }),
+
+    changeUser,
 
     async createApiKey(
       principal: UserPrincipal,
@@ -185,8 +228,15 @@ export function createIdentityService({
       );
     },
 
-    apiKeys: (principal: UserPrincipal, page: Page): Promise<ApiKeyRecord[]> =>
-      store.apiKeys(reachOf(principal, "api-key.read") === "any" ? undefined : principal.userId, page),
+    async apiKeys(
+      principal: UserPrincipal,
+      { limit, cursor, user_id: wanted, revoked }: ListApiKeysQuery,
+    ): Promise<ApiKeyRecord[]> {
+      const isAny = reachOf(principal, "api-key.read") === "any";
+      if (!isAny && wanted !== undefined && wanted !== principal.userId) return [];
+      const userId = isAny ? wanted : principal.userId;
+      return store.apiKeys({ userId, revoked, limit: limit + 1, after: cursor });
+    },
 
     async revokeApiKey(principal: UserPrincipal, id: string): Promise<void> {
       const key = await store.apiKey(id);
@@ -194,7 +244,7 @@ export function createIdentityService({
       requireMay(principal, "api-key.revoke", key.userId, noKey);
       if (key.revokedAt !== null) return;
       if ((await store.revokeApiKey(id, clock.now())) === "last-admin") {
-        throw new ApiError("last-admin", "This is the last key of an admin: make another first.");
+        throw new ApiError("last-admin", "Nobody could manage users any more: make another key first.");
       }
       revocations?.tell("api-key", id);
     },

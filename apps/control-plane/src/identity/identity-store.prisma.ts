@@ -8,6 +8,10 @@ const toUser = (row: User): UserRecord => ({
   id: row.id,
   name: row.name,
   role: row.role as UserRecord["role"],
+  disabled: row.disabled_at !== null,
+  sessionsMax: row.sessions_max,
+  createsPerMinute: row.creates_per_minute,
+  revision: row.revision,
   createdAt: row.created_at,
 });
 
@@ -23,17 +27,26 @@ const toKey = (row: ApiKey): ApiKeyRecord => ({
   revokedAt: row.revoked_at,
 });
 
-/** Revocations take turns on this lock, so that two of them cannot each leave the other's key as the last. */
-const REVOKE_LOCK = 7_301_990_412;
+/** Whatever may take an admin away takes turns on this lock, so that two changes cannot each leave the other's admin as the last. */
+const ADMINS_LOCK = 7_301_990_412;
+const lockAdmins = (tx: Pick<Prisma, "$queryRaw">) =>
+  tx.$queryRaw`SELECT 1 AS locked FROM (SELECT pg_advisory_xact_lock(${ADMINS_LOCK}::bigint)) AS taken`;
+
+/** An admin that is not disabled has a valid key that manages users, besides those that the condition leaves out. */
+const anAdminRemains = (now: Date, besides: Sql.Sql) => Sql.sql`EXISTS (
+  SELECT 1 FROM api_key held JOIN user_account holder ON holder.id = held.user_id
+  WHERE holder.role = 'admin' AND holder.disabled_at IS NULL AND held.revoked_at IS NULL
+    AND (held.expires_at IS NULL OR held.expires_at > ${now})
+    AND (held.scopes IS NULL OR held.scopes @> '["identity"]'::jsonb)
+    AND ${besides}
+)`;
 
 export function prismaIdentityStore(prisma: Prisma): IdentityStore {
   return {
     async addUser({ id, name, role }, now) {
-      const { count } = await prisma.user.createMany({
-        data: [{ id, name, role, created_at: now }],
-        skipDuplicates: true,
-      });
-      return count === 1;
+      const data = [{ id, name, role, created_at: now }];
+      const [row] = await prisma.user.createManyAndReturn({ data, skipDuplicates: true });
+      return row && toUser(row);
     },
 
     async user(id) {
@@ -46,13 +59,38 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
       return row ? toUser(row) : undefined;
     },
 
-    async users({ limit, after }) {
-      const rows = await prisma.user.findMany({
-        where: after ? { id: { gt: after } } : {},
-        orderBy: { id: "asc" },
-        take: limit,
+    async users({ limit, after, name, role, disabled }) {
+      const where = {
+        ...(after === undefined ? {} : { id: { gt: after } }),
+        ...(name === undefined ? {} : { name }),
+        ...(role === undefined ? {} : { role }),
+        ...(disabled === undefined ? {} : { disabled_at: disabled ? { not: null } : null }),
+      };
+      return (await prisma.user.findMany({ where, orderBy: { id: "asc" }, take: limit })).map(toUser);
+    },
+
+    changeUser(before, { role, disabled, sessionsMax, createsPerMinute }, now) {
+      return prisma.$transaction(async (tx) => {
+        await lockAdmins(tx);
+        const [row] = await tx.$queryRaw<User[]>`
+          UPDATE user_account SET role = ${role}, sessions_max = ${sessionsMax}, creates_per_minute = ${createsPerMinute},
+            disabled_at = CASE WHEN ${disabled} THEN COALESCE(disabled_at, ${now}) END, revision = revision + 1
+          WHERE id = ${before.id} AND revision = ${before.revision} AND (
+            (${role} = 'admin' AND NOT ${disabled}) OR role <> 'admin' OR disabled_at IS NOT NULL
+            OR ${anAdminRemains(now, Sql.sql`holder.id <> ${before.id}`)}
+          )
+          RETURNING *`;
+        if (row === undefined) {
+          const found = await tx.user.findUnique({ where: { id: before.id } });
+          return found?.revision === before.revision ? "last-admin" : "changed-meanwhile";
+        }
+        // A browser does not come back by itself when its user is enabled again.
+        if (disabled)
+          await tx.$executeRaw`
+            UPDATE web_session SET revoked_at = ${now} WHERE user_id = ${before.id} AND revoked_at IS NULL`;
+        if (disabled || role !== before.role) await revoked(tx, "user", before.id);
+        return toUser(row);
       });
-      return rows.map(toUser);
     },
 
     async addApiKey({ id, userId, name, prefix, scopes, hash, expiresAt }, now) {
@@ -84,10 +122,11 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
       return { key: toKey(row), user: toUser(row.user) };
     },
 
-    async apiKeys(userId, { limit, after }) {
+    async apiKeys({ limit, after, userId, revoked }) {
       const where = {
         ...(userId === undefined ? {} : { user_id: userId }),
-        ...(after ? { id: { gt: after } } : {}),
+        ...(after === undefined ? {} : { id: { gt: after } }),
+        ...(revoked === undefined ? {} : { revoked_at: revoked ? { not: null } : null }),
       };
       return (await prisma.apiKey.findMany({ where, orderBy: { id: "asc" }, take: limit })).map(toKey);
     },
@@ -97,20 +136,19 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
       return row ? toKey(row) : undefined;
     },
 
-    async revokeApiKey(id, now) {
+    revokeApiKey(id, now) {
       return prisma.$transaction(async (tx) => {
-        await tx.$queryRaw`SELECT 1 AS locked FROM (SELECT pg_advisory_xact_lock(${REVOKE_LOCK}::bigint)) AS taken`;
-        const ended = await tx.$executeRaw`
+        await lockAdmins(tx);
+        const count = await tx.$executeRaw`
           UPDATE api_key SET revoked_at = COALESCE(revoked_at, ${now})
           WHERE id = ${id} AND (
             (SELECT role FROM user_account WHERE id = api_key.user_id) <> 'admin'
-            OR EXISTS (
-              SELECT 1 FROM api_key other JOIN user_account owner ON owner.id = other.user_id
-              WHERE owner.role = 'admin' AND other.id <> ${id} AND other.revoked_at IS NULL
-                AND (other.expires_at IS NULL OR other.expires_at > ${now})
-            )
+            OR ${anAdminRemains(now, Sql.sql`held.id <> ${id}`)}
           )`;
-        if (ended === 0) return "last-admin";
+        if (count === 0) return "last-admin";
+        const opened = await tx.$queryRaw<{ id: string }[]>`
+          UPDATE web_session SET revoked_at = ${now} WHERE api_key_id = ${id} AND revoked_at IS NULL RETURNING id`;
+        for (const session of opened) await revoked(tx, "web-session", session.id);
         await revoked(tx, "api-key", id);
         return "revoked";
       });

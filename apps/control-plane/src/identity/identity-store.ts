@@ -1,11 +1,21 @@
 /** Users and their keys as the rest of the program sees them. */
 import type { Role, Scope } from "@wolfpack/api-contract";
 
-export interface UserRecord {
+export interface UserRecord extends UserSettings {
   id: string;
   name: string;
-  role: Role;
+  /** One more with every change. */
+  revision: number;
   createdAt: Date;
+}
+
+/** What an admin may change. */
+export interface UserSettings {
+  role: Role;
+  disabled: boolean;
+  /** Null: what the configuration says. */
+  sessionsMax: number | null;
+  createsPerMinute: number | null;
 }
 
 export interface ApiKeyRecord {
@@ -38,21 +48,41 @@ export interface Page {
   after: string | undefined;
 }
 
+export interface UserFilter extends Page {
+  name?: string | undefined;
+  role?: Role | undefined;
+  disabled?: boolean | undefined;
+}
+
+export interface ApiKeyFilter extends Page {
+  userId?: string | undefined;
+  revoked?: boolean | undefined;
+}
+
 export interface IdentityStore {
-  /** False when the name is taken. */
-  addUser(user: Omit<UserRecord, "createdAt">, now: Date): Promise<boolean>;
+  /** Undefined when the name is taken. */
+  addUser(user: { id: string; name: string; role: Role }, now: Date): Promise<UserRecord | undefined>;
   user(id: string): Promise<UserRecord | undefined>;
   userByName(name: string): Promise<UserRecord | undefined>;
-  users(page: Page): Promise<UserRecord[]>;
+  users(filter: UserFilter): Promise<UserRecord[]>;
+  /**
+   * Changes the user that is still as it was read. `changed-meanwhile`: it is not, read it again. `last-admin`: nobody could
+   * manage users any more. Who is disabled, or gets another role, loses what was granted before, on every replica.
+   */
+  changeUser(
+    before: UserRecord,
+    settings: UserSettings,
+    now: Date,
+  ): Promise<UserRecord | "changed-meanwhile" | "last-admin">;
   addApiKey(key: NewApiKey, now: Date): Promise<ApiKeyRecord>;
-  /** The usable key with this hash and its user; none when revoked or expired. */
+  /** The usable key with this hash and its user; none when revoked or expired, or when the user is disabled. */
   findApiKey(
     hash: Uint8Array<ArrayBuffer>,
     now: Date,
   ): Promise<{ key: ApiKeyRecord; user: UserRecord } | undefined>;
-  apiKeys(userId: string | undefined, page: Page): Promise<ApiKeyRecord[]>;
+  apiKeys(filter: ApiKeyFilter): Promise<ApiKeyRecord[]>;
   apiKey(id: string): Promise<ApiKeyRecord | undefined>;
-  /** One guarded statement: `last-admin` when it would leave no admin a usable key. */
+  /** With the browsers' sessions that it opened. `last-admin`: nobody could manage users any more. */
   revokeApiKey(id: string, now: Date): Promise<"revoked" | "last-admin">;
   /** Writes at most once per `quietMs`. */
   markUsed(id: string, now: Date, quietMs: number): Promise<void>;

@@ -72,6 +72,7 @@ const aService = (): SessionService =>
     tunnels: gateway(),
     clock,
     log: createLogger("trace", { write: (line) => void lines.push(line) }),
+    quotas: { sessionsMax: 100, createsPerMinute: 100 },
     defaultImage: "xfce",
     renderNode: "/dev/dri/renderD128",
     startTimeoutMs: START_TIMEOUT_MS,

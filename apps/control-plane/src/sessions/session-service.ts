@@ -10,7 +10,7 @@ import { place } from "../placement/placement.ts";
 import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { SessionKeeper } from "./session-keeper.ts";
-import type { Session, SessionStore } from "./session-store.ts";
+import type { Claim, Quotas, Session, SessionStore } from "./session-store.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface SessionServiceOptions {
@@ -19,6 +19,7 @@ export interface SessionServiceOptions {
   tunnels: Tunnels;
   clock: Clock;
   log: Log;
+  quotas: Quotas;
   defaultImage: string;
   renderNode: string;
   /** Bound of a sandbox's way from placed to running. */
@@ -32,6 +33,20 @@ export interface SessionServiceOptions {
 export type SessionService = ReturnType<typeof createSessionService>;
 
 export const sessionNotFound = (): ApiError => new ApiError("session-not-found", "There is no such session.");
+
+function overQuota(claim: Exclude<Claim, { outcome: "claimed" | "lost" }>, now: Date): ApiError {
+  const { limit, current } = claim;
+  const extras = { limit, current };
+  if (claim.outcome === "too-many")
+    return new ApiError("quota-exceeded", `You have ${current} live sessions and may have ${limit}.`, {
+      extras,
+    });
+  const seconds = Math.max(1, Math.ceil((claim.freeAt.getTime() - now.getTime()) / 1000));
+  return new ApiError("rate-limited", `You have created ${current} sessions in a minute and may ${limit}.`, {
+    extras,
+    headers: { "retry-after": String(seconds) },
+  });
+}
 
 /** How long a stop waits for a creation in flight before it answers 202. */
 const STOP_WAIT_MS = 10_000;
@@ -80,12 +95,11 @@ export function createSessionService(options: SessionServiceOptions) {
       }
       const id = newId("ses");
       for (const wolf of decision.ranked) {
-        const session = await store.claim(
-          { id, ownerId, name: name ?? id, spec, placement: explanation },
-          wolf,
-          clock.now(),
-        );
-        if (session) return { session, wolf };
+        const now = clock.now();
+        const session = { id, ownerId, name: name ?? id, spec, placement: explanation };
+        const claim = await store.claim(session, wolf, options.quotas, now);
+        if (claim.outcome === "claimed") return { session: claim.session, wolf };
+        if (claim.outcome !== "lost") throw overQuota(claim, now);
       }
     }
   }

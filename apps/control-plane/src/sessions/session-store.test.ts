@@ -39,7 +39,14 @@ const fresh = (): NewSession => ({
   spec: { image: "xfce", gpu_type: null, resolution: { width: 640, height: 480, refresh_rate: 60 } },
   placement: { policy: "least-loaded", candidates: 1, removed: [], ranked: [], text: "" },
 });
-const claim = (target: { id: string; epoch: number } = wolf) => store.claim(fresh(), target, now);
+const quotas = { sessionsMax: 100, createsPerMinute: 100 };
+/** The session; undefined when the wolf had changed. */
+const claim = async (target: { id: string; epoch: number } = wolf) => {
+  const claimed = await store.claim(fresh(), target, quotas, now);
+  if (claimed.outcome === "claimed") return claimed.session;
+  expect(claimed).toEqual({ outcome: "lost" });
+  return undefined;
+};
 const slots = async () =>
   (await database.prisma.wolfInstance.findUniqueOrThrow({ where: { id: wolf.id } })).connected_sandboxes;
 
@@ -52,7 +59,7 @@ describe("a claim", () => {
   });
 
   it("leaves no slot taken when the row cannot be made", async () => {
-    await expect(store.claim({ ...fresh(), ownerId: newId("usr") }, wolf, now)).rejects.toThrow();
+    await expect(store.claim({ ...fresh(), ownerId: newId("usr") }, wolf, quotas, now)).rejects.toThrow();
     expect(await slots()).toBe(0);
   });
 

@@ -41,9 +41,24 @@ export interface SessionFilter {
 
 export type SessionOutcome = { status: "stopped" } | { status: "failed"; failure: Failure };
 
+/** What a user may have whose own row does not say otherwise. */
+export interface Quotas {
+  /** Live sessions at once. */
+  sessionsMax: number;
+  createsPerMinute: number;
+}
+
+export type Claim =
+  | { outcome: "claimed"; session: Session }
+  /** The wolf has changed since it was read. */
+  | { outcome: "lost" }
+  | { outcome: "too-many"; limit: number; current: number }
+  /** `freeAt`: when one more may be created. */
+  | { outcome: "too-fast"; limit: number; current: number; freeAt: Date };
+
 export interface SessionStore {
-  /** Takes a slot of the wolf and makes the row, both or neither: undefined when the wolf has changed since it was read. */
-  claim(session: NewSession, wolf: { id: string; epoch: number }, now: Date): Promise<Session | undefined>;
+  /** Takes a slot of the wolf and makes the row, both or neither, and only within what its owner may have. */
+  claim(session: NewSession, wolf: { id: string; epoch: number }, quotas: Quotas, now: Date): Promise<Claim>;
   get(id: string): Promise<Session | undefined>;
   list(filter: SessionFilter): Promise<Session[]>;
   /** Sessions that have not ended, of one wolf. */

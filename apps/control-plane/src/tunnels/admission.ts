@@ -251,6 +251,8 @@ const noSession = () => new ApiError("session-not-found", "There is no such sess
 async function sandboxOf(id: string, principal: Principal, { ownerOf }: AdmissionOptions): Promise<string> {
   if (principal.kind !== "user")
     throw new ApiError("forbidden", "A sandbox's tunnel is opened with its owner's API key.");
+  // Who may open none does not learn either which sessions there are.
+  requireMay(principal, "session.tunnel", undefined, noSession);
   const owner = await ownerOf(id);
   if (owner === undefined) throw noSession();
   requireMay(principal, "session.tunnel", owner, noSession);

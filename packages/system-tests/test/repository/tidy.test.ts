@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { problemCodes, problems } from "@wolfpack/api-contract";
+import { type Action, actionKind, actions, problemCodes, problems, roles } from "@wolfpack/api-contract";
 import { revdialErrorCodes } from "revdial/testing";
 import { projectFiles, read, root } from "./workspaces.ts";
 
@@ -86,6 +86,19 @@ describe("the documents", () => {
       ([, code, status]) => [code, Number(status)],
     );
     expect(rows.sort()).toEqual(problemCodes.map((code) => [code, problems[code].status]).sort());
+  });
+
+  it("say of every action who may, as the policy does", () => {
+    const machineNames = { agent: "agent", joiner: "join token", runner: "runner token" };
+    const rows = (Object.keys(actions) as Action[]).map((action) => {
+      const { scope, changes, users, machines = [] } = actionKind(action);
+      const who = roles.map((role) => users[role] ?? "–");
+      const others = machines.map((machine) => machineNames[machine]).join(", ") || "–";
+      return `| ${[`\`${action}\``, scope, changes ? "every call" : "denied calls", ...who, others].join(" | ")} |`;
+    });
+    const shown = read("docs/operations/access.md").split("\n");
+    expect(shown.filter((line) => /^\| `[a-z-]+\.[a-z]+` \|/.test(line))).toEqual(rows);
+    expect(shown).toContain(`| action | scope | audit event | ${roles.join(" | ")} | machines |`);
   });
 
   it("list every code of the tunnel library", () => {

@@ -1,0 +1,155 @@
+/** Everybody who asks in the authorisation matrix, each with a user of their own, and the objects that they ask for. */
+import { type Role, type Scope, scopes } from "@wolfpack/api-contract";
+import { hashApiKey, newApiKey } from "../src/identity/api-key.ts";
+import { newId } from "../src/ids.ts";
+import type { Column, MachineColumn, ObjectKind } from "./authorisation-table.ts";
+import { API_KEY_SECRET, RUNNER_TOKEN, type TestControlPlane } from "./control-plane.ts";
+
+export interface Caller {
+  name: string;
+  /** Undefined: a machine, whose row says what it may besides. */
+  column: Column | undefined;
+  machine?: MachineColumn;
+  /** A key that is limited to a scope: what the column of an admin's key of that scope refuses is refused to it. */
+  scope?: Scope;
+  headers: Record<string, string>;
+  userId: string | undefined;
+}
+
+type Database = TestControlPlane["database"]["prisma"];
+const bearer = (credential: string) => ({ authorization: `Bearer ${credential}` });
+const now = () => new Date();
+
+export async function everyCaller(database: Database): Promise<Caller[]> {
+  const limited = scopes.flatMap((scope) => [
+    person(database, `an admin's key of scope ${scope}`, "admin", scope, { scopes: [scope] }),
+    person(database, `a user's key of scope ${scope}`, "user", "user", { scopes: [scope] }, { scope }),
+  ]);
+  return [
+    { name: "nobody", column: "anonymous", headers: {}, userId: undefined },
+    { name: "an unknown key", column: "anonymous", headers: bearer(newApiKey()), userId: undefined },
+    ...(await Promise.all([
+      person(database, "a disabled admin", "admin", "anonymous", {}, {}, { disabled_at: now() }),
+      person(database, "an admin's revoked key", "admin", "anonymous", { revoked_at: now() }),
+      person(database, "an admin's expired key", "admin", "anonymous", { expires_at: now() }),
+      person(database, "a viewer", "viewer", "viewer"),
+      person(database, "a user", "user", "user"),
+      person(database, "another user", "user", "user"),
+      person(database, "an operator", "operator", "operator"),
+      person(database, "an admin", "admin", "admin"),
+      ...limited,
+    ])),
+    ...machines,
+  ];
+}
+
+/** A join token and an agent's key come here: a credential each, and a `MachineColumn`, which rows give what it may. */
+const machines: Caller[] = [
+  {
+    name: "the runner token",
+    column: undefined,
+    machine: "runner",
+    headers: bearer(RUNNER_TOKEN),
+    userId: undefined,
+  },
+];
+
+async function person(
+  database: Database,
+  name: string,
+  role: Role,
+  column: Column,
+  key: { scopes?: Scope[]; revoked_at?: Date; expires_at?: Date } = {},
+  more: Partial<Caller> = {},
+  user: { disabled_at?: Date } = {},
+): Promise<Caller> {
+  const userId = await aUser(database, role, user);
+  const secret = newApiKey();
+  await aKey(database, userId, secret, key);
+  return { name, column, headers: bearer(secret), userId, ...more };
+}
+
+async function aUser(database: Database, role: Role, more: object = {}): Promise<string> {
+  const id = newId("usr");
+  await database.user.create({ data: { id, name: id, role, created_at: now(), ...more } });
+  return id;
+}
+
+async function aKey(database: Database, userId: string, secret: string, more: object = {}): Promise<string> {
+  const id = newId("key");
+  const hash = hashApiKey(secret, API_KEY_SECRET);
+  const data = { id, user_id: userId, name: "k", prefix: "wpk_", hash, created_at: now(), ...more };
+  await database.apiKey.create({ data });
+  return id;
+}
+
+export interface Target {
+  /** As the request names it. */
+  id: string;
+  /** What the database holds of it. */
+  state: () => Promise<string>;
+  remove: () => Promise<void>;
+}
+
+const nothing = { state: async () => "", remove: async () => undefined };
+
+/** An id that could be one. A wolf's tunnel names it by name. */
+export const missingTarget = (kind: ObjectKind, byName: boolean): Target => ({
+  id: byName
+    ? "nowhere"
+    : newId(({ session: "ses", wolf: "wlf", user: "usr", "api-key": "key" } as const)[kind]),
+  ...nothing,
+});
+
+/** An object of the owner, or of a user made for it. A wolf's name is its id. */
+export async function aTarget(
+  database: Database,
+  kind: ObjectKind,
+  owner: string | undefined,
+): Promise<Target> {
+  const state = async (row: Promise<unknown>) => JSON.stringify(await row);
+  if (kind === "wolf") {
+    const id = newId("wlf");
+    await database.wolfInstance.create({ data: { id, name: id } });
+    return {
+      id,
+      state: () => state(database.wolfInstance.findUnique({ where: { id } })),
+      remove: async () => void (await database.wolfInstance.deleteMany({ where: { id } })),
+    };
+  }
+  const userId = owner ?? (await aUser(database, "user"));
+  const removeUser = async () => {
+    if (owner === undefined) await database.user.deleteMany({ where: { id: userId } });
+  };
+  if (kind === "user")
+    return {
+      id: userId,
+      state: () => state(database.user.findUnique({ where: { id: userId } })),
+      remove: removeUser,
+    };
+  if (kind === "api-key") {
+    const id = await aKey(database, userId, newApiKey());
+    return {
+      id,
+      state: () => state(database.apiKey.findUnique({ where: { id } })),
+      async remove() {
+        await database.apiKey.deleteMany({ where: { id } });
+        await removeUser();
+      },
+    };
+  }
+  const id = newId("ses");
+  const times = { created_at: now(), updated_at: now() };
+  const row = { id, owner_id: userId, name: "desk", status: "running", slot_held: false, ...times };
+  const spec = { image: "x", gpu_type: null, resolution: { width: 640, height: 480, refresh_rate: 60 } };
+  const placement = { policy: "least-loaded", candidates: 0, removed: [], ranked: [], text: "" };
+  await database.session.create({ data: { ...row, spec, placement } });
+  return {
+    id,
+    state: () => state(database.session.findUnique({ where: { id } })),
+    async remove() {
+      await database.session.deleteMany({ where: { id } });
+      await removeUser();
+    },
+  };
+}

@@ -1,0 +1,194 @@
+/**
+ * What every route must answer to everybody, written by hand. Nothing here is derived from the contract's table of actions or from the
+ * policy: that they agree is what the matrix proves.
+ */
+
+/** `404`: of somebody else, and to be told from nothing that does not exist; in a list it is left out. */
+export type Outcome = "ok" | "401" | "403" | "404";
+export type ObjectKind = "session" | "wolf" | "user" | "api-key";
+
+/** Nobody; a user of each role; an admin's keys that are limited to one scope. */
+export const columns = [
+  "anonymous",
+  "viewer",
+  "user",
+  "operator",
+  "admin",
+  "read",
+  "sessions",
+  "fleet",
+  "identity",
+] as const;
+export type Column = (typeof columns)[number];
+
+/** Callers that are no users. What is refused to each of them if a row does not say otherwise is everything but the public routes. */
+export type MachineColumn = "runner";
+
+export interface Row {
+  /** What the route is about; none: it names no object that belongs to anybody. */
+  object?: ObjectKind;
+  /** The object appears among others. */
+  list?: true;
+  /** In the order of `columns`: for an object of the caller, and for one of somebody else. Wolves are nobody's. */
+  own?: string;
+  foreign: string;
+  machines?: Partial<Record<MachineColumn, Outcome>>;
+  /** Status, and code of the problem if it is one, of a call that is allowed. */
+  allowed: string;
+  /** Of an object that does not exist. */
+  missing?: string;
+  /** An allowed call is an event too. `nothing`: no call is one, not even when it is denied. */
+  audited?: "changes" | "nothing";
+  /** Which action the event names. */
+  action?: string;
+  /** Already refused as somebody else's: whether it exists is not even looked up. */
+  missingIsForeign?: true;
+  query?: (id: string) => string;
+  body?: (id: string) => object;
+  /** How the tunnel is asked for. */
+  tunnel?: "upgrade" | "post";
+}
+
+let names = 0;
+const fresh = () => {
+  names += 1;
+  return `name-${names}`;
+};
+
+//                    nobody viewer user operator admin | read sessions fleet identity
+const anyone = "         401 ok     ok   ok       ok    | ok   403      403   403";
+const fleetKeepers = "   401 403    403  ok       ok    | 403  403      ok    403";
+const admins = "         401 403    403  403      ok    | 403  403      403   ok";
+const nobody = "         401 403    403  403      403   | 403  403      403   403";
+const sessionsOfOwn = "  401 403    ok   ok       ok    | 403  ok       403   403";
+const screensOfOthers = "401 403    404  404      ok    | 403  ok       403   403";
+const stopsOfOthers = "  401 403    404  ok       ok    | 403  ok       403   403";
+const looksAtOthers = "  401 ok     404  ok       ok    | ok   403      403   403";
+const keysOfOwn = "      401 ok     ok   ok       ok    | 403  403      403   ok";
+const keysOfOthers = "   401 404    404  404      ok    | 403  403      403   ok";
+const everybody = "      ok  ok     ok   ok       ok    | ok   ok       ok    ok";
+
+const publicRoute: Row = { foreign: everybody, machines: { runner: "ok" }, allowed: "200" };
+
+/** The session has no wolf, so that an allowed look gets as far as to that. */
+const screen: Row = {
+  object: "session",
+  own: sessionsOfOwn,
+  foreign: screensOfOthers,
+  allowed: "503 wolf-unreachable",
+  missing: "404 session-not-found",
+};
+const clipboard = { ...screen, audited: "changes" as const, body: () => ({ text: "x" }) };
+const wolf: Row = { object: "wolf", foreign: anyone, allowed: "200", missing: "404 wolf-not-found" };
+const session: Row = { ...screen, own: anyone, foreign: looksAtOthers, allowed: "200" };
+const user: Row = {
+  object: "user",
+  own: admins,
+  foreign: admins,
+  allowed: "200",
+  missing: "404 user-not-found",
+};
+
+/** Refusals of tunnels are not in the audit log yet: then these say `changes`, and `nothing` is no word any more. */
+const sandboxTunnel: Row = {
+  object: "session",
+  own: sessionsOfOwn,
+  foreign: screensOfOthers,
+  allowed: "101",
+  missing: "404 session-not-found",
+  audited: "nothing",
+  action: "session.tunnel",
+  query: (id) => `?runnerid=sandbox-${id}`,
+  tunnel: "upgrade",
+};
+const wolfTunnel: Row = {
+  object: "wolf",
+  foreign: nobody,
+  machines: { runner: "ok" },
+  allowed: "101",
+  missing: "404 wolf-not-found",
+  audited: "nothing",
+  action: "agent.connect",
+  query: (id) => `?runnerid=wolf-${id}`,
+  tunnel: "upgrade",
+};
+const doctorTunnel: Row = {
+  foreign: nobody,
+  machines: { runner: "ok" },
+  allowed: "101",
+  audited: "nothing",
+  action: "agent.diagnose",
+  query: () => `?runnerid=doctor-${fresh()}`,
+  tunnel: "upgrade",
+};
+const tunnels = [sandboxTunnel, wolfTunnel, doctorTunnel];
+
+/** By operationId. Every operation of the OpenAPI document has to be here, and no other. */
+export const table: Record<string, Row | Row[]> = {
+  registerWolf: {
+    foreign: fleetKeepers,
+    machines: { runner: "ok" },
+    allowed: "200",
+    audited: "changes",
+    body: () => ({ name: fresh() }),
+  },
+  heartbeatWolf: { ...wolf, foreign: fleetKeepers, machines: { runner: "ok" }, body: () => ({}) },
+  listWolves: { ...wolf, list: true, query: () => "?limit=200" },
+  getWolf: wolf,
+  listDiskHistory: wolf,
+  deleteWolf: { ...wolf, foreign: fleetKeepers, audited: "changes" },
+  createSession: {
+    foreign: sessionsOfOwn,
+    allowed: "503 no-capacity",
+    audited: "changes",
+    body: () => ({}),
+  },
+  listSessions: { ...session, list: true, query: () => "?limit=200" },
+  getSession: session,
+  stopSession: { ...session, own: sessionsOfOwn, foreign: stopsOfOthers, allowed: "202", audited: "changes" },
+  getScreenshot: screen,
+  getClipboard: screen,
+  setClipboard: clipboard,
+  getExternalAgentScreenshot: screen,
+  getExternalAgentClipboard: screen,
+  setExternalAgentClipboard: clipboard,
+  openTunnel: tunnels,
+  openTunnelOverHttp: tunnels.map((row) => ({ ...row, allowed: "200", tunnel: "post" as const })),
+  getMe: { foreign: anyone, allowed: "200" },
+  createUser: { foreign: admins, allowed: "201", audited: "changes", body: () => ({ name: fresh() }) },
+  listUsers: { ...user, list: true, query: () => "?limit=200" },
+  getUser: user,
+  updateUser: { ...user, audited: "changes", body: () => ({ sessions_max: 9 }) },
+  createApiKey: {
+    object: "user",
+    own: keysOfOwn,
+    foreign: keysOfOthers,
+    allowed: "201",
+    missing: "404 user-not-found",
+    missingIsForeign: true,
+    audited: "changes",
+    body: (id) => ({ name: "made", user_id: id }),
+  },
+  listApiKeys: {
+    object: "api-key",
+    list: true,
+    own: keysOfOwn,
+    foreign: keysOfOthers,
+    allowed: "200",
+    query: () => "?limit=200",
+  },
+  revokeApiKey: {
+    object: "api-key",
+    own: keysOfOwn,
+    foreign: keysOfOthers,
+    allowed: "204",
+    missing: "404 api-key-not-found",
+    audited: "changes",
+  },
+  listAuditEvents: { foreign: admins, allowed: "200", query: () => "?limit=1" },
+  exportAuditEvents: { foreign: admins, allowed: "200", query: () => "?object=nothing" },
+  getLiveness: publicRoute,
+  getReadiness: publicRoute,
+  getOpenApi: publicRoute,
+  getSwagger: publicRoute,
+};

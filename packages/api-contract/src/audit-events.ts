@@ -1,0 +1,23 @@
+/** What to show of the audit log. */
+import { z } from "zod";
+import { actions } from "./access.ts";
+import { instant, line } from "./schema-parts.ts";
+import { AuditEventId, AuditResult, Limit } from "./schemas.ts";
+
+const filters = {
+  actor_id: line(64).min(1).optional().meta({ description: "A user, or the wolf of an agent." }),
+  action: z.enum(Object.keys(actions) as [keyof typeof actions]).optional(),
+  object: line(64).min(1).optional(),
+  result: AuditResult.optional(),
+  since: instant.optional().meta({ description: "At this moment or later." }),
+  until: instant.optional().meta({ description: "Before this moment." }),
+};
+
+export const ListAuditEventsQuery = z.strictObject({
+  limit: Limit,
+  cursor: AuditEventId.optional(),
+  ...filters,
+});
+export type ListAuditEventsQuery = z.infer<typeof ListAuditEventsQuery>;
+export const ExportAuditEventsQuery = z.strictObject(filters);
+export type ExportAuditEventsQuery = z.infer<typeof ExportAuditEventsQuery>;
