@@ -3,7 +3,8 @@ import { randomUUID } from "node:crypto";
 import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { ProblemCode } from "@wolfpack/api-contract";
-import { ApiError, renderProblem } from "./problem.ts";
+import { checkHead } from "./head-check.ts";
+import { ApiError, renderProblem, toApiError } from "./problem.ts";
 import { giveRequestId } from "./request-id.ts";
 
 export interface ServerLimits {
@@ -37,12 +38,10 @@ export function createHttpServer(listener: RequestListener, options: Partial<Ser
     },
     (request, response) => {
       answers.set(request.socket, response);
-      if (request.headers.host === undefined && request.httpVersion === "1.1") {
-        return answer(
-          response,
-          giveRequestId(request, response),
-          new ApiError("malformed-http", "Host is missing."),
-        );
+      try {
+        checkHead(request);
+      } catch (error) {
+        return answer(response, giveRequestId(request, response), toApiError(error));
       }
       listener(request, response);
     },
@@ -50,6 +49,11 @@ export function createHttpServer(listener: RequestListener, options: Partial<Ser
   server.on("checkExpectation", (request, response) => {
     const error = new ApiError("malformed-http", "Expect knows 100-continue only.");
     answer(response, giveRequestId(request, response), error);
+  });
+  // Node hangs up on CONNECT without a word.
+  server.on("connect", (_request, socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.end(rawProblem(new ApiError("malformed-http", "There is no proxy here.")));
   });
   server.on("clientError", (cause: NodeJS.ErrnoException, socket) => {
     const started = answers.get(socket)?.headersSent === true;
