@@ -42,6 +42,8 @@ export const root = fileURLToPath(new URL("../../..", import.meta.url));
 const controlPlaneMain = path.join(root, "apps/control-plane/dist/main.js");
 /** As in the containers: bodies in buffers are given back at once (docs/performance.md). */
 const YOUNG_SPACE = "--max-semi-space-size=1";
+/** Nothing can be written through `__proto__`. Not "throw": a header field of that name would end Node's server. */
+const NO_PROTO = "--disable-proto=delete";
 export const agentBundle = path.join(root, "apps/wolf-revdial-client/dist/wolf-revdial-client.mjs");
 const emulatorCli = path.join(
   path.dirname(createRequire(import.meta.url).resolve("@wolfpack/wolf-api/emulator")),
@@ -94,7 +96,7 @@ export class Stack {
       let port = 0;
       const controlPlane = await Child.start({
         name: "control plane",
-        command: [process.execPath, YOUNG_SPACE, controlPlaneMain],
+        command: [process.execPath, YOUNG_SPACE, NO_PROTO, controlPlaneMain],
         env: { DATA_DIR: dataDir, PORT: String(options.port), ...options.env },
         logFile: path.join(logFolder, "control-plane.log"),
         isReady(line) {
