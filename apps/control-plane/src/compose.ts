@@ -8,7 +8,7 @@ import { repeat, systemClock, type Timer } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
-import { createHttpServer } from "./http/server.ts";
+import { createHttpServer, type ServerLimits } from "./http/server.ts";
 import { createAuditLog } from "./identity/audit.ts";
 import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
@@ -45,7 +45,12 @@ export interface ControlPlane {
 const REQUESTS_DRAIN_MS = 5000;
 const DISK_PRUNE_INTERVAL_MS = 10 * 60_000;
 
-export function compose(config: Config, databaseUrl: string, log: Log): ControlPlane {
+export function compose(
+  config: Config,
+  databaseUrl: string,
+  log: Log,
+  serverLimits: Partial<ServerLimits> = {},
+): ControlPlane {
   const clock = systemClock;
   let isDraining = false;
   const draining = () => isDraining;
@@ -132,7 +137,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       overHttp.routes,
     ],
   });
-  const server = createHttpServer(app);
+  const server = createHttpServer(app, serverLimits);
   attachUpgrades(server, admission, log);
 
   let reconciling: Timer | undefined;

@@ -104,7 +104,7 @@ export const problems = {
   "headers-too-large": {
     status: 431,
     title: "Header fields too large",
-    meaning: "Header fields are larger than 16 KiB.",
+    meaning: "Header fields are larger than 16 KiB, or more than 200.",
   },
   internal: {
     status: 500,

@@ -23,6 +23,8 @@ const once = new Set([
 /** `uri-host [ ":" port ]` (RFC 9110 §7.2), without the percent-encoding and the punctuation that no host of ours has. */
 const HOST = /^(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::([0-9]{1,5}))?$/i;
 const PORT_MAX = 65_535;
+/** Browsers send twenty. Of more than 2,000 Node drops the rest, whatever it says. */
+const FIELDS_MAX = 200;
 
 /** Throws the problem of a request that is not read further. */
 export function checkHead({ httpVersion, url = "", headers, rawHeaders }: IncomingMessage): void {
@@ -34,6 +36,8 @@ export function checkHead({ httpVersion, url = "", headers, rawHeaders }: Incomi
     if (httpVersion === "1.1") throw malformed("Host is missing.");
   } else if (Number(HOST.exec(host)?.[1] ?? 0) > PORT_MAX || !HOST.test(host))
     throw malformed("Host is not valid.");
+  if (rawHeaders.length > 2 * FIELDS_MAX)
+    throw new ApiError("headers-too-large", `There are more than ${FIELDS_MAX} header fields.`);
   const seen = new Set<string>();
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]?.toLowerCase() ?? "";

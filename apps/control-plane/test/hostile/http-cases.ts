@@ -291,6 +291,12 @@ function sizes(): HostileCase[] {
   const get = (headers: readonly string[]) => requestText({ target: "/healthz", headers });
   return of("sizes", [
     ["2,100 fields", get(Array.from({ length: 2100 }, (_, index) => `X-${index}: y`))],
+    ["2,100 small fields", get(Array.from({ length: 2100 }, () => "a:"))],
+    ["300 small fields", get(Array.from({ length: 300 }, () => "a:"))],
+    [
+      "a second Host behind 2,100 small fields",
+      get([...Array.from({ length: 2100 }, () => "a:"), "Host: y"]),
+    ],
     ["fields of 17,000 bytes", get([`X: ${"x".repeat(17_000)}`])],
     ["a field name of 17,000 bytes", get([`${"x".repeat(17_000)}: x`])],
     [
