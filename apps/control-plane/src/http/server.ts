@@ -14,14 +14,24 @@ export interface ServerLimits {
   headersTimeoutMs: number;
   /** From the first byte to the end of the body. Default 30 s; past it 408. */
   requestTimeoutMs: number;
+  /** Without a byte in either direction, also of an answer that nobody reads. Default 150 s: a new session may take 120 s. */
+  silenceTimeoutMs: number;
 }
 
-const defaults: ServerLimits = { headerBytesMax: 16_384, headersTimeoutMs: 10_000, requestTimeoutMs: 30_000 };
+const defaults: ServerLimits = {
+  headerBytesMax: 16_384,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  silenceTimeoutMs: 150_000,
+};
 /** Longer than the usual 60 s of load balancers, which else reuse a connection that is just being closed. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
 export function createHttpServer(listener: RequestListener, options: Partial<ServerLimits> = {}): Server {
-  const { headerBytesMax, headersTimeoutMs, requestTimeoutMs } = { ...defaults, ...options };
+  const { headerBytesMax, headersTimeoutMs, requestTimeoutMs, silenceTimeoutMs } = {
+    ...defaults,
+    ...options,
+  };
   /** The newest answer on a connection: after its head nothing else may be written there. */
   const answers = new WeakMap<Duplex, ServerResponse>();
   const server = createServer(
@@ -46,6 +56,7 @@ export function createHttpServer(listener: RequestListener, options: Partial<Ser
       listener(request, response);
     },
   );
+  server.setTimeout(silenceTimeoutMs);
   server.on("checkExpectation", (request, response) => {
     const error = new ApiError("malformed-http", "Expect knows 100-continue only.");
     answer(response, giveRequestId(request, response), error);
