@@ -168,12 +168,16 @@ export class Stack {
       "--max-sandboxes": String(plan.maxSandboxes),
       "--reconnect": "2",
       "--state-dir": path.join(folder, "state"),
+      // Ours comes in a file: what a process is started with can be read from outside of it.
+      ...(process.env.RUNNER_TOKEN === undefined
+        ? { "--token-file": path.join(this.options.dataDir, "runner-token") }
+        : {}),
     };
     const agent = await Child.start({
       name: `agent of ${plan.name}`,
       command: [process.execPath, YOUNG_SPACE, agentBundle, "connect", ...Object.entries(flags).flat()],
       // An emulated host has the tools of this machine no more than its graphics cards.
-      env: { RUNNER_TOKEN: this.runnerToken(), PATH: folder },
+      env: { PATH: folder },
       // Whether it is connected, the API says.
       logFile: path.join(this.logFolder, `${plan.name}.agent.log`),
     });
@@ -195,12 +199,6 @@ export class Stack {
     host.agent = undefined;
     agent?.kill();
     await agent?.exited;
-  }
-
-  private runnerToken(): string {
-    return (
-      process.env.RUNNER_TOKEN ?? readFileSync(path.join(this.options.dataDir, "runner-token"), "utf8").trim()
-    );
   }
 
   private watch(child: Child): void {

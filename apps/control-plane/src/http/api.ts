@@ -7,6 +7,7 @@ import express, { type Request, type Response, Router } from "express";
 import type { AuditEntry, AuditLog } from "../identity/audit.ts";
 import { decide } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
+import { withoutCredentials } from "../logger.ts";
 import type { AnyCall, AnyReply, HandledId, Handlers } from "./call.ts";
 import { namesOnce } from "./names-once.ts";
 import { ApiError, toApiError } from "./problem.ts";
@@ -192,4 +193,7 @@ class Trail {
 }
 
 /** What no id has may be anything, such as a NUL that PostgreSQL stores nowhere. */
-const printable = (named: string): string => named.slice(0, 64).replaceAll(/[^\x20-\x7e]/g, "?");
+const printable = (named: string): string =>
+  withoutCredentials(named)
+    .slice(0, 64)
+    .replaceAll(/[^\x20-\x7e]/g, "?");
