@@ -8,6 +8,11 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const reports = path.join(root, ".reports");
+/** Simulations of what is built first. */
+const built = {
+  api: "apps/control-plane/test/hostile/main.ts",
+  guard: "apps/wolf-revdial-client/test/simulation/main.ts",
+};
 const commands = ["start", "test", "demo", "bench", "simulate", "build"];
 
 /** The counts of all jest reports, plus what failed outside of them. */
@@ -177,14 +182,12 @@ async function main([command, ...args]) {
     await build();
     return 0;
   }
-  // Simulations run from their sources: Node takes them as they are. The guard's needs the packages it is made of.
-  const ofGuard = command === "simulate" && args[0] === "guard";
-  if (ofGuard) args.shift();
+  // Simulations run from their sources: Node takes them as they are. Some need the packages they are about.
+  const simulated = command === "simulate" ? built[args[0]] : undefined;
+  if (simulated) args.shift();
   const simulation =
-    command === "simulate"
-      ? `${ofGuard ? "apps/wolf-revdial-client" : "packages/revdial"}/test/simulation/main.ts`
-      : undefined;
-  if (simulation === undefined || ofGuard) await build();
+    command === "simulate" ? (simulated ?? "packages/revdial/test/simulation/main.ts") : undefined;
+  if (simulation === undefined || simulated) await build();
   const program = simulation ?? `packages/system-tests/dist/${command}.js`;
   const { code } = await run("node", [path.join(root, program), ...args]);
   return code;

@@ -30,4 +30,4 @@ VOLUME /var/lib/wolfpack
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # A small young space: bodies in buffers are given back at once (docs/performance.md).
-ENTRYPOINT ["node", "--max-semi-space-size=1", "apps/control-plane/dist/main.js"]
+ENTRYPOINT ["node", "--max-semi-space-size=1", "--disable-proto=delete", "apps/control-plane/dist/main.js"]

@@ -9,7 +9,7 @@ import type { Config } from "./config.ts";
 import { createNotifications } from "./database/notifications.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
-import { createHttpServer } from "./http/server.ts";
+import { createHttpServer, type ServerLimits } from "./http/server.ts";
 import { prismaAgentKeyStore } from "./identity/agent-key-store.prisma.ts";
 import { prismaAgentRenewalStore } from "./identity/agent-renewal-store.prisma.ts";
 import { createAgentRenewals } from "./identity/agent-renewals.ts";
@@ -62,7 +62,12 @@ export interface ControlPlane {
 const REQUESTS_DRAIN_MS = 5000;
 const PRUNE_INTERVAL_MS = 10 * 60_000;
 
-export function compose(config: Config, databaseUrl: string, log: Log): ControlPlane {
+export function compose(
+  config: Config,
+  databaseUrl: string,
+  log: Log,
+  serverLimits: Partial<ServerLimits> = {},
+): ControlPlane {
   const clock = systemClock;
   let isDraining = false;
   const draining = () => isDraining;
@@ -195,7 +200,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       overHttp.routes,
     ],
   });
-  const server = createHttpServer(app);
+  const server = createHttpServer(app, serverLimits);
   attachUpgrades(server, admission, log);
 
   let reconciling: Timer | undefined;

@@ -17,9 +17,18 @@ const secrets = [
 ];
 const paths = secrets.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`]);
 
+/** API keys and join tokens by their form; what people recognise them by (`wpk_` and six characters) is shorter. */
+const CREDENTIAL = /\b(wpk_|wjt_)[A-Za-z0-9_-]{20,}/g;
+
+/** A credential where an id or a name belongs is logged, and kept in the audit log, like an honest mistake: without it. */
+export function withoutCredentials(text: string): string {
+  return text.replace(CREDENTIAL, "$1[redacted]");
+}
+
 /** Lines go to stdout unless `destination` says otherwise; written at once, so that the last line before an end is not lost. */
 export function createLogger(level: string, destination: DestinationStream = stdout()): Log {
-  return pino({ level, base: null, redact: { paths, censor: "[redacted]" } }, destination);
+  const hooks = { streamWrite: withoutCredentials };
+  return pino({ level, base: null, redact: { paths, censor: "[redacted]" }, hooks }, destination);
 }
 
 function stdout(): DestinationStream {

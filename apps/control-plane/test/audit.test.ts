@@ -41,6 +41,13 @@ describe("the audit log", () => {
     ]);
   });
 
+  it("keeps of an id that can be none what can be stored and printed", async () => {
+    await request(api.url).delete("/api/v1/api-keys/%00%1b[31m%e2%80%ae").set(as(api.adminKey)).expect(404);
+    expect(await news()).toEqual([
+      expect.objectContaining({ object: "??[31m?", result: "failed", code: "api-key-not-found" }),
+    ]);
+  });
+
   it.each<[string, Record<string, string>, string, string]>([
     ["without a credential", {}, "unauthenticated", "anonymous"],
     ["with a wrong one", as(`wpk_${"A".repeat(43)}`), "unauthenticated", "anonymous"],

@@ -2,6 +2,7 @@
 import type { Role } from "@wolfpack/api-contract";
 import { type ControlPlane, compose } from "../src/compose.ts";
 import type { Config } from "../src/config.ts";
+import type { ServerLimits } from "../src/http/server.ts";
 import { createLogger } from "../src/logger.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
 
@@ -23,6 +24,7 @@ export interface TestControlPlane {
 export async function startControlPlane(
   overrides: Partial<Config> = {},
   database?: TestDatabase,
+  serverLimits: Partial<ServerLimits> = {},
 ): Promise<TestControlPlane> {
   database ??= await testDatabase();
   const lines: string[] = [];
@@ -52,7 +54,7 @@ export async function startControlPlane(
     ...overrides,
   };
   const log = createLogger(config.logLevel, { write: (line) => void lines.push(line) });
-  const plane = compose(config, database.url, log);
+  const plane = compose(config, database.url, log, serverLimits);
   let adminKey = "";
   await plane.identity.bootstrap((key) => {
     adminKey = key;

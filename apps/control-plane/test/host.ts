@@ -7,7 +7,14 @@ import path from "node:path";
 import { agentNoticeTypes } from "@wolfpack/api-contract";
 import { parseEventStream } from "@wolfpack/wolf-api";
 import { startWolfEmulator, type WolfEmulator, type WolfEmulatorOptions } from "@wolfpack/wolf-api/emulator";
-import { dialTunnel, type IncomingRequest, type OutgoingResponse, type Tunnel } from "revdial";
+import {
+  dialTunnel,
+  type IncomingRequest,
+  type OutgoingResponse,
+  type Reply,
+  type RequestHandler,
+  type Tunnel,
+} from "revdial";
 import { RUNNER_TOKEN, type TestControlPlane } from "./control-plane.ts";
 
 export interface TestHost {
@@ -18,7 +25,9 @@ export interface TestHost {
   /** Dials again, also while the tunnel of before is up: the control plane ends that one. */
   dial(transport?: "websocket" | "http"): Promise<void>;
   /** Answers the screen service in the sandbox's place. */
-  screen: ((request: IncomingRequest) => OutgoingResponse) | undefined;
+  screen: RequestHandler | undefined;
+  /** Answers in Wolf's place. */
+  lobbies: RequestHandler | undefined;
   stop(): Promise<void>;
 }
 
@@ -63,14 +72,16 @@ export async function startHost(
     wolf,
     tunnel: undefined as unknown as Tunnel,
     screen: undefined,
+    lobbies: undefined,
     async dial(transport = "websocket") {
       const tunnel = await dialTunnel(
         `${plane.url.replace("http", "ws")}/api/v1/revdial?runnerid=wolf-${name}`,
         { headers: { authorization }, transport },
       );
-      tunnel.serve((request) =>
-        request.service === "wolf" ? forward(socketPath, request.path, request) : screenOf(request),
-      );
+      tunnel.serve((request, reply) => {
+        if (request.service !== "wolf") return screenOf(request, reply);
+        return host.lobbies ? host.lobbies(request, reply) : forward(socketPath, request.path, request);
+      });
       host.tunnel = tunnel;
       events ??= subscribe(socketPath, (notice) =>
         host.tunnel.notify(agentNoticeTypes.wolfEvent, Buffer.from(JSON.stringify(notice))),
@@ -86,8 +97,8 @@ export async function startHost(
     },
   };
 
-  function screenOf(request: IncomingRequest): OutgoingResponse | Promise<OutgoingResponse> {
-    if (host.screen) return host.screen(request);
+  function screenOf(request: IncomingRequest, reply: Reply): ReturnType<RequestHandler> {
+    if (host.screen) return host.screen(request, reply);
     const [, session = "", what = ""] = request.path.split("/");
     return forward(path.join(folder, "wolfpack", session, "screen.sock"), `/${what}`, request);
   }

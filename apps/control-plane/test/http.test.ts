@@ -222,7 +222,25 @@ describe("bodies", () => {
     const compressed = await post("{}").set("content-encoding", "gzip");
     expectProblem(compressed, "unsupported-media-type");
     expectProblem(await post("{}", "application/json; charset=latin1"), "unsupported-media-type");
+    const utf16 = await fetch(`${api.url}/api/v1/users`, {
+      method: "POST",
+      headers: { ...as(api.adminKey), "content-type": "application/json; charset=utf-16le" },
+      body: new Uint8Array(Buffer.from('{"name":"x"}', "utf16le")),
+    });
+    expect([utf16.status, await utf16.json()]).toMatchObject([415, { code: "unsupported-media-type" }]);
   });
+
+  it("with a name of 60,000 characters get a short answer and a short line of the log", async () => {
+    const response = await post(`{"${"x".repeat(60_000)}":1}`);
+    expectProblem(response, "invalid-request");
+    expect(response.text.length).toBeLessThan(2000);
+    expect(api.lines.filter((line) => line.length > 4000)).toEqual([]);
+  });
+
+  it.each(['{"name":"a","name":"b"}', '{"name":"a","n\\u0061me":"b"}', '{"name":"a","role":{"x":1,"x":1}}'])(
+    "that name a field twice are malformed (%s)",
+    async (body) => expectProblem(await post(body), "malformed-json"),
+  );
 
   it("nested ten thousand deep are refused without harm", async () => {
     const deep = `${'{"a":'.repeat(9000)}1${"}".repeat(9000)}`;
@@ -247,12 +265,32 @@ describe("what never becomes a request", () => {
       400,
     ],
     ["POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: +4\r\n\r\n", "malformed-http", 400],
+    ["GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "malformed-http", 400],
+    ["GET /healthz HTTP/1.1\r\nHost: x/y\r\n\r\n", "malformed-http", 400],
+    ["GET /healthz HTTP/1.1\r\nHost: x:65536\r\n\r\n", "malformed-http", 400],
+    ["GET http://y/healthz HTTP/1.1\r\nHost: x\r\n\r\n", "malformed-http", 400],
+    ["GET /healthz#x HTTP/1.1\r\nHost: x\r\n\r\n", "malformed-http", 400],
+    ["GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", "malformed-http", 400],
+    ["CONNECT y:443 HTTP/1.1\r\nHost: y:443\r\n\r\n", "malformed-http", 400],
+    [
+      "GET /api/v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
+      "malformed-http",
+      400,
+    ],
     [`GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ${"x".repeat(17_000)}\r\n\r\n`, "headers-too-large", 431],
   ])("is answered with a problem (%#)", async (bytes, code, status) => {
     const answer = await raw(bytes);
     expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     expect(rawProblem(answer).code).toBe(code);
   });
+
+  it.each(["x", "x.example:80", "[::1]:8080", "127.0.0.1", "my_host:1"])(
+    "is not a request whose Host is %s",
+    async (host) => {
+      const answer = await raw(`GET /healthz HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    },
+  );
 
   it("does not disturb an ordinary request that offers an upgrade to HTTP/2", async () => {
     const answer = await raw(

@@ -15,11 +15,15 @@ export const problems = {
     title: "Invalid request",
     meaning: "A body, query or path parameter does not fit its schema; `errors` names each place.",
   },
-  "malformed-json": { status: 400, title: "Malformed JSON", meaning: "The body is not JSON." },
+  "malformed-json": {
+    status: 400,
+    title: "Malformed JSON",
+    meaning: "The body is not JSON, or names a field twice.",
+  },
   "malformed-http": {
     status: 400,
     title: "Malformed HTTP request",
-    meaning: "The request is not valid HTTP/1.1.",
+    meaning: "The request is not valid HTTP/1.1, or can be read in two ways, such as one with two Hosts.",
   },
   "runner-id-invalid": {
     status: 400,
@@ -161,7 +165,7 @@ export const problems = {
   "headers-too-large": {
     status: 431,
     title: "Header fields too large",
-    meaning: "Header fields are larger than 16 KiB.",
+    meaning: "Header fields are larger than 16 KiB, or more than 200.",
   },
   internal: {
     status: 500,

@@ -42,6 +42,8 @@ export const root = fileURLToPath(new URL("../../..", import.meta.url));
 const controlPlaneMain = path.join(root, "apps/control-plane/dist/main.js");
 /** As in the containers: bodies in buffers are given back at once (docs/performance.md). */
 const YOUNG_SPACE = "--max-semi-space-size=1";
+/** Nothing can be written through `__proto__`. Not "throw": a header field of that name would end Node's server. */
+const NO_PROTO = "--disable-proto=delete";
 export const agentBundle = path.join(root, "apps/wolf-revdial-client/dist/wolf-revdial-client.mjs");
 const emulatorCli = path.join(
   path.dirname(createRequire(import.meta.url).resolve("@wolfpack/wolf-api/emulator")),
@@ -94,7 +96,7 @@ export class Stack {
       let port = 0;
       const controlPlane = await Child.start({
         name: "control plane",
-        command: [process.execPath, YOUNG_SPACE, controlPlaneMain],
+        command: [process.execPath, YOUNG_SPACE, NO_PROTO, controlPlaneMain],
         env: {
           DATA_DIR: dataDir,
           PORT: String(options.port),
@@ -172,12 +174,16 @@ export class Stack {
       "--max-sandboxes": String(plan.maxSandboxes),
       "--reconnect": "2",
       "--state-dir": path.join(folder, "state"),
+      // Ours comes in a file: what a process is started with can be read from outside of it.
+      ...(process.env.RUNNER_TOKEN === undefined
+        ? { "--token-file": path.join(this.options.dataDir, "runner-token") }
+        : {}),
     };
     const agent = await Child.start({
       name: `agent of ${plan.name}`,
       command: [process.execPath, YOUNG_SPACE, agentBundle, "connect", ...Object.entries(flags).flat()],
       // An emulated host has the tools of this machine no more than its graphics cards.
-      env: { RUNNER_TOKEN: this.runnerToken(), PATH: folder },
+      env: { PATH: folder },
       // Whether it is connected, the API says.
       logFile: path.join(this.logFolder, `${plan.name}.agent.log`),
     });
@@ -199,12 +205,6 @@ export class Stack {
     host.agent = undefined;
     agent?.kill();
     await agent?.exited;
-  }
-
-  private runnerToken(): string {
-    return (
-      process.env.RUNNER_TOKEN ?? readFileSync(path.join(this.options.dataDir, "runner-token"), "utf8").trim()
-    );
   }
 
   private watch(child: Child): void {

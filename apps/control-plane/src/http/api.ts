@@ -8,6 +8,7 @@ import type { AuditEntry, AuditLog } from "../identity/audit.ts";
 import { decide } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
 import type { AnyCall, AnyReply, HandledId, Handlers } from "./call.ts";
+import { namesOnce } from "./names-once.ts";
 import { ApiError, toApiError } from "./problem.ts";
 import { requestIdOf } from "./request-id.ts";
 import { sendLines } from "./stream.ts";
@@ -78,12 +79,30 @@ async function admitted(
 }
 
 /** Not strict: a body like `"text"` is JSON, and the schema says what is wrong with it. Compressed bodies are refused. */
-function readBody(operation: Operation, limit: number, request: Request, response: Response): Promise<void> {
-  if (!operation.body) return Promise.resolve();
-  const read = express.json({ limit, inflate: false, strict: false, type: "application/json" });
-  return new Promise((resolve, reject) => {
+async function readBody(
+  operation: Operation,
+  limit: number,
+  request: Request,
+  response: Response,
+): Promise<void> {
+  if (!operation.body) return;
+  let body: { bytes: Buffer; charset: string } | undefined;
+  const read = express.json({
+    limit,
+    inflate: false,
+    strict: false,
+    type: "application/json",
+    verify: (_request, _response, bytes, charset) => {
+      body = { bytes, charset };
+    },
+  });
+  await new Promise<void>((resolve, reject) => {
     read(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(error)));
   });
+  if (body === undefined) return;
+  if (body.charset !== "utf-8") throw new ApiError("unsupported-media-type", "The body has to be UTF-8.");
+  if (!namesOnce(body.bytes.toString()))
+    throw new ApiError("malformed-json", "An object of the body names a field twice.");
 }
 
 function validCall(

@@ -124,8 +124,8 @@ export function toApiError(error: unknown): ApiError {
   // Without its cause, whose message and properties hold pieces of the body.
   if (parser) return new ApiError(parser[0], parser[1]);
   if (error instanceof URIError || (error instanceof Error && status === 400)) {
+    // Without its cause: two stacks in the log are too much for a URL that anybody can send.
     return new ApiError("invalid-request", "The URL is not valid.", {
-      cause: error,
       extras: { errors: [{ path: "", message: "malformed URL" }] },
     });
   }

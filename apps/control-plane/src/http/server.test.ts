@@ -66,4 +66,25 @@ describe("the HTTP server", () => {
     const answer = await answerTo("GET / HTTP/1.1\r\nHost: x\r\n\r\nGARBAGE\r\n\r\n", {});
     expect(answer).not.toContain("problem+json");
   });
+
+  it("cuts off whoever asks for much and reads nothing", async () => {
+    const server = createHttpServer(
+      (_request, response) => void response.end(Buffer.alloc(32 * 1024 * 1024)),
+      {
+        silenceTimeoutMs: 100,
+      },
+    );
+    servers.push(server);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const cutOff = new Promise<void>((resolve) => {
+      server.once("connection", (socket) => socket.once("close", () => resolve()));
+    });
+    // Nobody listens to its data: it is not read.
+    const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
+    socket.on("error", () => undefined);
+    socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    await cutOff;
+    socket.destroy();
+  });
 });

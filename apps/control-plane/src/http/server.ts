@@ -3,7 +3,8 @@ import { randomUUID } from "node:crypto";
 import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { ProblemCode } from "@wolfpack/api-contract";
-import { ApiError, renderProblem } from "./problem.ts";
+import { checkHead } from "./head-check.ts";
+import { ApiError, renderProblem, toApiError } from "./problem.ts";
 import { giveRequestId } from "./request-id.ts";
 
 export interface ServerLimits {
@@ -13,14 +14,24 @@ export interface ServerLimits {
   headersTimeoutMs: number;
   /** From the first byte to the end of the body. Default 30 s; past it 408. */
   requestTimeoutMs: number;
+  /** Without a byte in either direction, also of an answer that nobody reads. Default 150 s: a new session may take 120 s. */
+  silenceTimeoutMs: number;
 }
 
-const defaults: ServerLimits = { headerBytesMax: 16_384, headersTimeoutMs: 10_000, requestTimeoutMs: 30_000 };
+const defaults: ServerLimits = {
+  headerBytesMax: 16_384,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  silenceTimeoutMs: 150_000,
+};
 /** Longer than the usual 60 s of load balancers, which else reuse a connection that is just being closed. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
 export function createHttpServer(listener: RequestListener, options: Partial<ServerLimits> = {}): Server {
-  const { headerBytesMax, headersTimeoutMs, requestTimeoutMs } = { ...defaults, ...options };
+  const { headerBytesMax, headersTimeoutMs, requestTimeoutMs, silenceTimeoutMs } = {
+    ...defaults,
+    ...options,
+  };
   /** The newest answer on a connection: after its head nothing else may be written there. */
   const answers = new WeakMap<Duplex, ServerResponse>();
   const server = createServer(
@@ -37,19 +48,23 @@ export function createHttpServer(listener: RequestListener, options: Partial<Ser
     },
     (request, response) => {
       answers.set(request.socket, response);
-      if (request.headers.host === undefined && request.httpVersion === "1.1") {
-        return answer(
-          response,
-          giveRequestId(request, response),
-          new ApiError("malformed-http", "Host is missing."),
-        );
+      try {
+        checkHead(request);
+      } catch (error) {
+        return answer(response, giveRequestId(request, response), toApiError(error));
       }
       listener(request, response);
     },
   );
+  server.setTimeout(silenceTimeoutMs);
   server.on("checkExpectation", (request, response) => {
     const error = new ApiError("malformed-http", "Expect knows 100-continue only.");
     answer(response, giveRequestId(request, response), error);
+  });
+  // Node hangs up on CONNECT without a word.
+  server.on("connect", (_request, socket) => {
+    socket.on("error", () => socket.destroy());
+    socket.end(rawProblem(new ApiError("malformed-http", "There is no proxy here.")));
   });
   server.on("clientError", (cause: NodeJS.ErrnoException, socket) => {
     const started = answers.get(socket)?.headersSent === true;

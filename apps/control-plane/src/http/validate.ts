@@ -5,6 +5,11 @@ import type { z } from "zod";
 import { ApiError } from "./problem.ts";
 
 const ERRORS_SHOWN = 20;
+/** Names of fields are the caller's own: neither the answer nor the log grows with them. */
+const PATH_CHARACTERS_MAX = 100;
+const MESSAGE_CHARACTERS_MAX = 200;
+
+const short = (text: string, max: number) => (text.length > max ? `${text.slice(0, max)}…` : text);
 
 /** `where` is what errors call the value. */
 export function parse<Schema extends z.ZodType>(
@@ -21,7 +26,11 @@ export function parse<Schema extends z.ZodType>(
       if (issue.code !== "unrecognized_keys") return [{ path: path.join("."), message: issue.message }];
       return issue.keys.map((key) => ({ path: [...path, key].join("."), message: "unknown field" }));
     })
-    .slice(0, ERRORS_SHOWN);
+    .slice(0, ERRORS_SHOWN)
+    .map((error) => ({
+      path: short(error.path, PATH_CHARACTERS_MAX),
+      message: short(error.message, MESSAGE_CHARACTERS_MAX),
+    }));
   throw new ApiError(
     "invalid-request",
     `The request does not fit its schema: ${errors[0]?.path} ${errors[0]?.message}.`,

@@ -2,6 +2,7 @@
 import type { Action, AuditActor, AuditResult, ProblemCode } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { newId } from "../ids.ts";
+import { withoutCredentials } from "../logger.ts";
 import type { Principal } from "./principal.ts";
 
 export interface AuditRecord {
@@ -78,9 +79,11 @@ export function createAuditLog(store: Pick<AuditStore, "add">, clock: Clock, rep
   };
 }
 
-/** What a caller named may be no id at all: PostgreSQL refuses NUL, and a refused event would be a refused call. */
+/** What a caller named may be no id at all: PostgreSQL refuses NUL, and a refused event would be a refused call. Nor a credential. */
 function printable(object: string): string {
-  return object.slice(0, OBJECT_CHARACTERS_MAX).replace(/[^\x21-\x7e]/g, "?");
+  return withoutCredentials(object)
+    .slice(0, OBJECT_CHARACTERS_MAX)
+    .replace(/[^\x21-\x7e]/g, "?");
 }
 
 function actorOf(

@@ -30,7 +30,7 @@ const signatures: readonly { type: Image["type"]; bytes: readonly number[] }[] =
 const screenFailed = (detail: string, cause?: unknown) =>
   new ApiError("screen-failed", detail, cause === undefined ? {} : { cause });
 
-export function createScreen(tunnels: Tunnels): Screen {
+export function createScreen(tunnels: Pick<Tunnels, "wolf" | "sandbox">, timeoutMs = TIMEOUT_MS): Screen {
   /** The bytes of a 200. Nothing of the user's request but this method, path and body goes down. */
   async function ask(
     session: Session,
@@ -45,11 +45,12 @@ export function createScreen(tunnels: Tunnels): Screen {
       tunnels.sandbox(session.id) ?? (session.wolfId === null ? undefined : tunnels.wolf(session.wolfId));
     if (tunnel === undefined)
       throw new ApiError("wolf-unreachable", "The session's wolf cannot be reached now.");
+    const signal = AbortSignal.timeout(timeoutMs);
     try {
       const reply = await tunnelFetch(tunnel, "screen")(`/${session.id}/${what}`, {
         method,
-        deadlineMs: TIMEOUT_MS,
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        deadlineMs: timeoutMs,
+        signal,
         ...(body === undefined ? {} : { body, headers: { "content-type": "application/json" } }),
       });
       const bytes = await bounded(reply, bytesMax);
@@ -65,6 +66,9 @@ export function createScreen(tunnels: Tunnels): Screen {
       }
       return bytes;
     } catch (error) {
+      // The deadline in the request and this signal are due at once; which of them ends it is chance.
+      if (signal.aborted)
+        throw new ApiError("wolf-timeout", "The wolf did not answer in time.", { cause: error });
       throw screenProblem(error);
     }
   }

@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import { Router } from "express";
 import { acceptTunnel, REVDIAL_SUBPROTOCOL, webSocketServerOptions } from "revdial";
 import { WebSocketServer } from "ws";
+import { checkHead } from "../http/head-check.ts";
 import { ApiError, renderProblem, toApiError } from "../http/problem.ts";
 import type { Log } from "../logger.ts";
 import type { Admission } from "./admission.ts";
@@ -22,8 +23,11 @@ export function attachUpgrades(server: Server, admission: Admission, log: Log): 
     // A peer that vanishes during its upgrade is nobody's error.
     socket.on("error", () => socket.destroy());
     const requestId = randomUUID();
-    admission
-      .admit(request, requestId, checkHandshake)
+    const admit = async () => {
+      checkHead(request);
+      return admission.admit(request, requestId, checkHandshake);
+    };
+    admit()
       .then(({ tunnelOptions, takeOver }) =>
         webSockets.handleUpgrade(request, socket, head, (webSocket) =>
           takeOver(acceptTunnel(webSocket, tunnelOptions)),
