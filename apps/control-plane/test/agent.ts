@@ -41,16 +41,21 @@ export class TestAgent {
     credential = RUNNER_TOKEN,
     changes: ProofChanges & { name?: string; nonce?: string; body?: object } = {},
   ): Promise<Answer<Partial<Enrollment>>> {
-    const { name = this.name, body: more, ...parts } = changes;
     const nonce = changes.nonce ?? (await challenge(url)).nonce;
-    const claim = this.claim(url, { purpose: "enroll", wolf: name, ...parts, nonce });
-    const body = { name, public_key: this.publicKey, ...claim, ...more };
+    const body = this.enrolment(url, { ...changes, nonce });
     const answer: Answer<Partial<Enrollment>> = await post(`${url}/api/v1/agents/enroll`, credential, body);
     if (answer.status === 201 || answer.status === 202) {
       this.keyId = String(answer.body.key_id);
       this.wolfId = String(answer.body.wolf_id);
     }
     return answer;
+  }
+
+  /** The body that asks to enrol. */
+  enrolment(url: string, changes: ProofChanges & { name?: string; nonce: string; body?: object }): object {
+    const { name = this.name, body, ...parts } = changes;
+    const claim = this.claim(url, { purpose: "enroll", wolf: name, ...parts });
+    return { name, public_key: this.publicKey, ...claim, ...body };
   }
 
   /** The header that opens a tunnel. */
