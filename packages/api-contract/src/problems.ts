@@ -38,8 +38,8 @@ export const problems = {
   },
   "clock-skew": {
     status: 401,
-    title: "Clocks differ",
-    meaning: "The time of the proof differs by more than 5 minutes from `server_time`: set the host's clock.",
+    title: "Clock skew",
+    meaning: "The agent's clock is more than 5 minutes off; `server_time` says what time it is here.",
   },
   forbidden: { status: 403, title: "Forbidden", meaning: "The credential is valid but may not do this." },
   "origin-refused": {

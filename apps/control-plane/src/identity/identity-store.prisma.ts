@@ -2,7 +2,7 @@
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { type ApiKey, Prisma as Sql, type User } from "../generated/client.ts";
 import type { ApiKeyRecord, IdentityStore, UserRecord } from "./identity-store.ts";
-import { revoked } from "./revocation-store.prisma.ts";
+import { revoke } from "./revocation-store.prisma.ts";
 
 const toUser = (row: User): UserRecord => ({
   id: row.id,
@@ -111,7 +111,7 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
             )
           )`;
         if (ended === 0) return "last-admin";
-        await revoked(tx, "api-key", id);
+        await revoke(tx, "api-key", id);
         return "revoked";
       });
     },
