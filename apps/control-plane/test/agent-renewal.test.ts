@@ -13,6 +13,7 @@ import { createLogger } from "../src/logger.ts";
 import { createAgentControl } from "../src/tunnels/agent-control.ts";
 import { anOpener } from "./an-opener.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
+import { eventually } from "./host.ts";
 import { type ManualClock, manualClock } from "./manual-clock.ts";
 
 const DAY_MS = 86_400_000;
@@ -294,6 +295,36 @@ describe("an agent's renewal", () => {
     await expect(ask(await tunnelOf(), {}, { service: "wolf" })).rejects.toMatchObject({
       code: "SERVICE_UNKNOWN",
     });
+  });
+});
+
+describe("a renewal while the keys of its wolf are replaced", () => {
+  it("waits for that, and leaves no key behind that nobody knows of", async () => {
+    const tunnel = await tunnelOf();
+    const { prisma } = database;
+    const isWaiting = async () => {
+      const [row] = await prisma.$queryRaw<{ waiting: boolean }[]>`
+        SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN (
+          SELECT pid FROM pg_stat_activity WHERE datname = current_database())) AS waiting`;
+      return row?.waiting === true;
+    };
+    let isOver = false;
+    let renewal: Promise<unknown> = Promise.resolve();
+    await prisma.$transaction(async (tx) => {
+      await tx.$queryRaw`SELECT id FROM wolf_instance WHERE id = ${wolfId} FOR UPDATE`;
+      renewal = ask(tunnel, requestOf(newKey())).finally(() => {
+        isOver = true;
+      });
+      await eventually(
+        async () => isOver || (await isWaiting()),
+        (either) => either,
+      );
+      await tx.$executeRaw`
+        UPDATE agent_key SET status = 'revoked', revoked_at = ${clock.now()} WHERE wolf_instance_id = ${wolfId} AND status = 'active'`;
+    });
+    await renewal;
+    expect((await keys()).filter(({ status }) => status === "active")).toEqual([]);
+    expect(events.at(-1)?.result).toBe("denied");
   });
 });
 

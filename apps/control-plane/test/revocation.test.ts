@@ -5,7 +5,7 @@ import type { Tunnel } from "revdial";
 import request from "supertest";
 import { systemClock } from "../src/clock.ts";
 import { createNotifications, LISTENER_NAME } from "../src/database/notifications.ts";
-import { parseRevocation, REVOKED_CHANNEL, revoked } from "../src/identity/revocation-store.prisma.ts";
+import { parseRevocation, REVOKED_CHANNEL, revoke } from "../src/identity/revocation-store.prisma.ts";
 import { createLogger } from "../src/logger.ts";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
@@ -81,12 +81,12 @@ describe("of two replicas", () => {
     return { id, key, keyId: row?.id ?? "", tunnel };
   }
 
-  const revoke = (id: string) =>
+  const revokeKey = (id: string) =>
     request(here.url).delete(`/api/v1/api-keys/${id}`).set(bearer(here.adminKey)).expect(204);
 
   it("one ends what was opened with an API key that the other revokes", async () => {
     const { key, keyId, tunnel } = await userThere("anna");
-    await revoke(keyId);
+    await revokeKey(keyId);
     expect((await tunnel.closed).code).toBe("REVOKED");
     expect(await me(key)).toBe(401);
   });
@@ -96,7 +96,7 @@ describe("of two replicas", () => {
     const { prisma } = here.database;
     await prisma.$transaction([
       prisma.user.update({ where: { id }, data: { disabled_at: new Date() } }),
-      revoked(prisma, "user", id),
+      revoke(prisma, "user", id),
     ]);
     expect((await tunnel.closed).code).toBe("REVOKED");
     expect(await me(key)).toBe(401);
@@ -139,7 +139,7 @@ describe("of two replicas", () => {
         () => listeners(here.database),
         (count) => count === 0,
       );
-      await revoke(keyId);
+      await revokeKey(keyId);
       expect((await tunnel.closed).code).toBe("REVOKED");
       expect(await me(key)).toBe(401);
       expect(await listeners(here.database)).toBe(0);
@@ -173,15 +173,15 @@ describe("a notification of a revocation", () => {
       const { prisma } = database;
       await expect(
         prisma.$transaction(async (tx) => {
-          await revoked(tx, "user", "usr_kept");
+          await revoke(tx, "user", "usr_kept");
           throw new Error("rolled back");
         }),
       ).rejects.toThrow("rolled back");
       await prisma.$transaction(async (tx) => {
-        await revoked(tx, "api-key", "key_1");
+        await revoke(tx, "api-key", "key_1");
         expect(told).toEqual([]);
       });
-      await revoked(prisma, "user", "usr_last");
+      await revoke(prisma, "user", "usr_last");
       await heard.promise;
       expect(told).toEqual(["key_1", "usr_last"]);
     } finally {

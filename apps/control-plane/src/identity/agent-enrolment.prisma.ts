@@ -12,7 +12,7 @@ import {
   RUNNER_TOKEN_ENROLS,
 } from "./agent-key-store.ts";
 import { type EnrolmentStep, enrolmentStep, type KnownKey } from "./enrolment.ts";
-import { revoked } from "./revocation-store.prisma.ts";
+import { revoke } from "./revocation-store.prisma.ts";
 
 /** Keys that wait for approval as one wolf; more would be a flood that hides the right one. */
 const WAITING_MAX = 10;
@@ -179,6 +179,6 @@ export async function revokeOthers(
   const rows = await tx.$queryRaw<{ id: string }[]>`
     UPDATE agent_key SET status = 'revoked', revoked_at = ${now}
     WHERE wolf_instance_id = ${wolfId} AND id <> ${keyId} AND status <> 'revoked' RETURNING id`;
-  for (const { id } of rows) await revoked(tx, "agent-key", id);
+  for (const { id } of rows) await revoke(tx, "agent-key", id);
   return rows.map(({ id }) => id);
 }

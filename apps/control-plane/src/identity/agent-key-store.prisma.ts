@@ -3,7 +3,7 @@ import type { Prisma } from "../database/prisma.prisma.ts";
 import { enrollInTransaction, revokeOthers } from "./agent-enrolment.prisma.ts";
 import { toAgentKey } from "./agent-key-row.prisma.ts";
 import type { AgentKeyStore } from "./agent-key-store.ts";
-import { revoked } from "./revocation-store.prisma.ts";
+import { revoke } from "./revocation-store.prisma.ts";
 
 /** Clocks of replicas differ; forgotten too early, a challenge could be answered again. */
 const FORGET_AFTER_MS = 10 * 60_000;
@@ -63,7 +63,7 @@ export function prismaAgentKeyStore(prisma: Prisma): AgentKeyStore {
       prisma.$transaction(async (tx) => {
         const changed = await tx.$executeRaw`
           UPDATE agent_key SET status = 'revoked', revoked_at = ${now} WHERE id = ${id} AND status <> 'revoked'`;
-        if (changed === 1) await revoked(tx, "agent-key", id);
+        if (changed === 1) await revoke(tx, "agent-key", id);
         return changed === 1 || (await tx.agentKey.count({ where: { id } })) === 1;
       }),
 

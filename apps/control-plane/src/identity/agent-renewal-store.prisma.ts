@@ -1,7 +1,7 @@
-/** Renewals in PostgreSQL. Those of one key take turns on its row. */
+/** Renewals in PostgreSQL. Those of one wolf take turns on its row. */
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { AgentRenewalStore } from "./agent-renewal-store.ts";
-import { revoked } from "./revocation-store.prisma.ts";
+import { revoke } from "./revocation-store.prisma.ts";
 
 interface Known {
   id: string;
@@ -15,6 +15,8 @@ export function prismaAgentRenewalStore(prisma: Prisma): AgentRenewalStore {
   return {
     renew: (oldKeyId, { id, wolfId, publicKey, expiresAt }, now) =>
       prisma.$transaction(async (tx) => {
+        // As enrolments do: whoever replaces a wolf's keys at this moment leaves none that he has not seen.
+        await tx.$queryRaw`SELECT id FROM wolf_instance WHERE id = ${wolfId} FOR UPDATE`;
         const [old] = await tx.$queryRaw<{ id: string }[]>`
           SELECT id FROM agent_key WHERE id = ${oldKeyId} AND wolf_instance_id = ${wolfId} AND status = 'active' AND expires_at > ${now}
           FOR UPDATE`;
@@ -29,12 +31,11 @@ export function prismaAgentRenewalStore(prisma: Prisma): AgentRenewalStore {
         }
         // An agent that lost its new key before it was used asks again; whoever has used it has no need of the old one.
         const others = await tx.$queryRaw<{ id: string; used: boolean }[]>`
-          SELECT id, last_used_at IS NOT NULL AS used FROM agent_key WHERE enrolled_by = ${oldKeyId} AND status = 'active'
-          FOR UPDATE`;
+          SELECT id, last_used_at IS NOT NULL AS used FROM agent_key WHERE enrolled_by = ${oldKeyId} AND status = 'active'`;
         if (others.some(({ used }) => used)) return { outcome: "superseded" };
         for (const other of others) {
           await tx.$executeRaw`UPDATE agent_key SET status = 'revoked', revoked_at = ${now} WHERE id = ${other.id}`;
-          await revoked(tx, "agent-key", other.id);
+          await revoke(tx, "agent-key", other.id);
         }
         // Nothing when another wolf's agent has shown the same key meanwhile.
         const added = await tx.$executeRaw`

@@ -1,10 +1,10 @@
 /** An agent's next key, asked for through the tunnel that its present one has opened. */
-import { CLOCK_SKEW_MINUTES_MAX, proofText, type Renewal, type RenewRequest } from "@wolfpack/api-contract";
+import { CLOCK_SKEW_MINUTES_MAX, type Renewal, type RenewRequest } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
+import { isSigned } from "./agent-proof.ts";
 import type { AgentRenewalStore } from "./agent-renewal-store.ts";
-import { isSignedBy } from "./ed25519.ts";
 import type { AgentPrincipal } from "./principal.ts";
 
 export interface AgentRenewals {
@@ -29,25 +29,18 @@ export function createAgentRenewals(options: {
     async renew({ wolfId, credentialId }, hosts, { public_key, host, time, signature }) {
       const now = clock.now();
       if (Math.abs(Date.parse(time) - now.getTime()) > CLOCK_SKEW_MINUTES_MAX * 60_000) {
-        throw new ApiError("clock-skew", "The host's clock is wrong.", {
-          extras: { server_time: now.toISOString() },
-        });
+        const detail = `The agent's clock is more than ${CLOCK_SKEW_MINUTES_MAX} minutes off.`;
+        throw new ApiError("clock-skew", detail, { extras: { server_time: now.toISOString() } });
       }
-      const text = proofText({
-        purpose: "renew",
-        host,
-        wolf: wolfId,
-        publicKey: public_key,
-        nonce: credentialId,
-        time,
-      });
+      const publicKey = new Uint8Array(Buffer.from(public_key, "base64url"));
+      const parts = { wolf: wolfId, publicKey: public_key, nonce: credentialId, host, time };
       // That it was asked for in this tunnel proves the old key; this proves the new one.
-      if (!hosts.includes(host) || !isSignedBy(public_key, text, signature))
+      if (!hosts.includes(host) || !isSigned({ purpose: "renew", ...parts }, signature))
         throw new ApiError("forbidden", "The signature is not by the new key, or for another control plane.");
       const key = {
         id: newId("agk"),
         wolfId,
-        publicKey: new Uint8Array(Buffer.from(public_key, "base64url")),
+        publicKey,
         expiresAt: later(now, keyLifeMs),
       };
       const renewal = await store.renew(credentialId, key, now);

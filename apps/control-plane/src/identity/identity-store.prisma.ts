@@ -2,7 +2,7 @@
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { type ApiKey, Prisma as Sql, type User } from "../generated/client.ts";
 import type { ApiKeyRecord, IdentityStore, UserRecord } from "./identity-store.ts";
-import { revoked } from "./revocation-store.prisma.ts";
+import { revoke } from "./revocation-store.prisma.ts";
 
 const toUser = (row: User): UserRecord => ({
   id: row.id,
@@ -88,7 +88,7 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
         if (disabled)
           await tx.$executeRaw`
             UPDATE web_session SET revoked_at = ${now} WHERE user_id = ${before.id} AND revoked_at IS NULL`;
-        if (disabled || role !== before.role) await revoked(tx, "user", before.id);
+        if (disabled || role !== before.role) await revoke(tx, "user", before.id);
         return toUser(row);
       });
     },
@@ -148,8 +148,8 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
         if (count === 0) return "last-admin";
         const opened = await tx.$queryRaw<{ id: string }[]>`
           UPDATE web_session SET revoked_at = ${now} WHERE api_key_id = ${id} AND revoked_at IS NULL RETURNING id`;
-        for (const session of opened) await revoked(tx, "web-session", session.id);
-        await revoked(tx, "api-key", id);
+        for (const session of opened) await revoke(tx, "web-session", session.id);
+        await revoke(tx, "api-key", id);
         return "revoked";
       });
     },

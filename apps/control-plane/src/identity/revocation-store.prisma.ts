@@ -11,7 +11,7 @@ export const REVOKED_CHANNEL = "wolfpack_revoked";
  * Writes that this is no longer valid, to be called in the transaction that makes it so. The time is that of the statement: a
  * transaction's own may be long ago.
  */
-export function revoked<Result>(
+export function revoke<Result>(
   tx: { $executeRaw(query: Sql.Sql): Result },
   kind: RevocationKind,
   objectId: string,

@@ -3,7 +3,7 @@ import type { HostUsage } from "@wolfpack/api-contract";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
-import { revoked } from "../identity/revocation-store.prisma.ts";
+import { revoke } from "../identity/revocation-store.prisma.ts";
 import { DISK_SAMPLES_PER_SLOT_MAX, diskSlotOf } from "./disk-history.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import type { TunnelKey, Wolf, WolfStore } from "./wolf-store.ts";
@@ -140,7 +140,7 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
           DELETE FROM wolf_instance WHERE id = ${id}
             AND NOT EXISTS (SELECT 1 FROM session WHERE wolf_instance_id = ${id} AND ended_at IS NULL)`;
         if (deleted === 0) return "has-sessions";
-        await revoked(tx, "wolf", id);
+        await revoke(tx, "wolf", id);
         return "deleted";
       });
     },
