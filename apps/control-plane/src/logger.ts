@@ -25,9 +25,23 @@ export function withoutCredentials(text: string): string {
   return text.replace(CREDENTIAL, "$1[redacted]");
 }
 
+/**
+ * JSON escapes the controls below U+0020; terminals also obey those above U+007E, and show text backwards where it says so. None
+ * of them occurs in a line outside of its strings, but for the newline at its end.
+ */
+const STEERING = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+function plain(line: string): string {
+  return line.replace(STEERING, (sign) =>
+    [...Array(sign.length).keys()]
+      .map((at) => `\\u${sign.charCodeAt(at).toString(16).padStart(4, "0")}`)
+      .join(""),
+  );
+}
+
 /** Lines go to stdout unless `destination` says otherwise; written at once, so that the last line before an end is not lost. */
 export function createLogger(level: string, destination: DestinationStream = stdout()): Log {
-  const hooks = { streamWrite: withoutCredentials };
+  const hooks = { streamWrite: (line: string) => plain(withoutCredentials(line)) };
   return pino({ level, base: null, redact: { paths, censor: "[redacted]" }, hooks }, destination);
 }
 

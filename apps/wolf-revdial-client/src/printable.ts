@@ -9,3 +9,15 @@ export function printable(text: string): string {
 export function printableWithout(token: string, text: string): string {
   return printable(token === "" ? text : text.replaceAll(token, "[token]"));
 }
+
+/**
+ * A line of JSON whose strings steer no terminal: JSON itself escapes only the controls below U+0020. Outside of its strings a line
+ * has none, but for the newline at its end.
+ */
+export function plainLine(line: string): string {
+  return line.replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (sign) =>
+    [...Array(sign.length).keys()]
+      .map((at) => `\\u${sign.charCodeAt(at).toString(16).padStart(4, "0")}`)
+      .join(""),
+  );
+}

@@ -60,6 +60,24 @@ async function run(...argv: string[]): Promise<{ code: number; out: string; err:
 }
 
 describe("the health listener", () => {
+  it("counts what strangers make up under the names that it knows", async () => {
+    agent(["--health-listen", health]);
+    const tunnel = await plane.nextTunnel();
+    for (let number = 0; number < 300; number += 1) {
+      const service = ["wolf", "screen", `made-up-${number}`][number % 3] ?? "";
+      const method = number % 2 === 0 ? "GET" : `MADE${number}`;
+      await tunnelFetch(tunnel, service)(`/made-up-${number}`, { method }).catch(() => undefined);
+    }
+    const series = (await (await fetch(`http://${health}/metrics`)).text())
+      .split("\n")
+      .filter((line) => line !== "" && !line.startsWith("#"));
+    expect(series.filter((line) => /made/i.test(line))).toEqual([]);
+    expect(series.length).toBeLessThan(60);
+    // A counter that takes a caller's word for a label has one series for each of them.
+    const naive = new Set(Array.from({ length: 300 }, (_, number) => `refusals{path="/made-up-${number}"}`));
+    expect(naive.size).toBe(300);
+  });
+
   it("tells living and serving apart, and counts", async () => {
     plane.refuseRegistration = 503;
     const { said } = agent(["--health-listen", health, "--log-level", "debug"]);

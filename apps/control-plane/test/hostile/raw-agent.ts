@@ -30,17 +30,19 @@ export interface RawAgent {
   script: (channel: number) => Iterable<Buffer | string>;
   /** Resolves when the WebSocket is closed. */
   closed: Promise<void>;
+  /** Says that it leaves, and why, and does. */
+  goAway(reason: string): void;
   close(): void;
 }
 
 /** Rejects when the upgrade is refused. Resolves when both sides have said HELLO. */
-export async function rawAgent(url: string, authorization: string): Promise<RawAgent> {
+export async function rawAgent(url: string, authorization: string, name = "evil/1"): Promise<RawAgent> {
   const socket = new WebSocket(url, "revdial.v3", { headers: { authorization }, perMessageDeflate: false });
   const core = new Core(
     {
       limits: defaultLimits,
       dialled: true,
-      agent: "evil/1",
+      agent: name,
       incarnation: 1n,
       features: [],
       pingIntervalMs: 5000,
@@ -49,7 +51,11 @@ export async function rawAgent(url: string, authorization: string): Promise<RawA
     0,
   );
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-  const agent: RawAgent = { script: () => [], closed, close: () => socket.terminate() };
+  const goAway = (reason: string) => {
+    socket.send(bytesOfFrames({ type: "goaway", lastChannel: 0, code: 0, retryAfterMs: 0, reason }));
+    socket.close();
+  };
+  const agent: RawAgent = { script: () => [], closed, close: () => socket.terminate(), goAway };
   const flush = () => {
     for (let next = core.nextMessage(0); next.parts !== undefined; next = core.nextMessage(0))
       socket.send(Buffer.concat(next.parts));
