@@ -4,16 +4,24 @@ import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Express } from "express";
 import { createApp } from "./app.ts";
-import { repeat, systemClock, type Timer } from "./clock.ts";
+import { type Clock, repeat, systemClock, type Timer } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
+import { clientAddresses } from "./http/client-address.ts";
+import { conditionalReads } from "./http/etag.ts";
+import { idempotency } from "./http/idempotency.ts";
+import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
+import { addFields, createLimits } from "./http/limits.ts";
 import { createHttpServer } from "./http/server.ts";
 import { createAuditLog } from "./identity/audit.ts";
 import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
 import { createIdentityService, type IdentityService } from "./identity/identity-service.ts";
 import { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
+import { webSessionHandlers } from "./identity/web-session-routes.ts";
+import { prismaWebSessionStore } from "./identity/web-session-store.prisma.ts";
+import { createWebSessions } from "./identity/web-sessions.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
 import { createScreen } from "./sessions/screen.ts";
@@ -43,10 +51,16 @@ export interface ControlPlane {
 
 /** How long requests in flight may take after the last tunnel has ended. */
 const REQUESTS_DRAIN_MS = 5000;
-const DISK_PRUNE_INTERVAL_MS = 10 * 60_000;
+const PRUNE_INTERVAL_MS = 10 * 60_000;
+/** What a creating request may take besides waiting for a session to start. */
+const CREATE_SLACK_MS = 60_000;
 
-export function compose(config: Config, databaseUrl: string, log: Log): ControlPlane {
-  const clock = systemClock;
+export function compose(
+  config: Config,
+  databaseUrl: string,
+  log: Log,
+  clock: Clock = systemClock,
+): ControlPlane {
   let isDraining = false;
   const draining = () => isDraining;
 
@@ -59,6 +73,17 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     log,
     apiKeySecret,
     runnerToken,
+  });
+
+  const webSessionStore = prismaWebSessionStore(prisma);
+  const webSessions = createWebSessions({ store: webSessionStore, clock, identity, apiKeySecret });
+  const idempotencyStore = prismaIdempotencyStore(prisma);
+  const addresses = clientAddresses(config.trustedProxies);
+  const limits = createLimits({
+    clock,
+    addresses,
+    addressPerMinute: config.ratePerAddress,
+    credentialPerMinute: config.ratePerCredential,
   });
 
   const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
@@ -112,6 +137,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     doctors,
     log,
     draining,
+    limit: limits.byCredential,
   });
   const overHttp = tunnelsOverHttp(admission);
   const app = createApp({
@@ -119,21 +145,49 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
     draining,
     pingDatabase: () => pingDatabase(prisma),
     tunnelPosts: overHttp.posts,
+    trustsProxy: addresses.trusts,
+    limitByAddress: limits.byAddress,
+    corsOrigins: config.corsOrigins,
     routers: [
       apiRouter(
         {
           ...identityHandlers(identity),
+          ...webSessionHandlers({ webSessions, identity, audit }),
           ...wolfHandlers({ wolves, diskHistory, rttMsOf: gateway.rttMsOf }),
           ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
         },
-        { identity, audit, bodyBytesMax: config.bodyBytesMax },
+        {
+          identity,
+          webSessions,
+          audit,
+          bodyBytesMax: config.bodyBytesMax,
+          onKnown: (principal, request, response) =>
+            addFields(response, limits.byCredential(principal, request)),
+          steps: [
+            conditionalReads,
+            idempotency({
+              store: idempotencyStore,
+              clock,
+              secret: apiKeySecret,
+              runningMs: config.sessionStartTimeoutMs + CREATE_SLACK_MS,
+            }),
+          ],
+        },
       ),
       upgradeRoutes(),
       overHttp.routes,
     ],
   });
   const server = createHttpServer(app);
-  attachUpgrades(server, admission, log);
+  attachUpgrades(server, admission, log, limits.upgrade);
+
+  const prune = async () => {
+    await diskHistory.prune();
+    const now = clock.now();
+    await Promise.all([idempotencyStore.prune(now), webSessionStore.prune(now)]).catch((err: unknown) =>
+      log.warn({ err }, "what has expired was not removed"),
+    );
+  };
 
   let reconciling: Timer | undefined;
   let pruning: Timer | undefined;
@@ -149,7 +203,7 @@ export function compose(config: Config, databaseUrl: string, log: Log): ControlP
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
         sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id)),
       );
-      pruning = repeat(clock, DISK_PRUNE_INTERVAL_MS, diskHistory.prune);
+      pruning = repeat(clock, PRUNE_INTERVAL_MS, prune);
       return (server.address() as AddressInfo).port;
     },
 

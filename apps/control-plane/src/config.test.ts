@@ -49,6 +49,19 @@ describe("readConfig", () => {
     expect(() => readFileSync(path.join(dataDir, "runner-token"))).toThrow(/ENOENT/);
   });
 
+  it("reads lists between commas", () => {
+    expect(read({})).toMatchObject({ trustedProxies: [], corsOrigins: [] });
+    expect(
+      read({
+        WOLFPACK_TRUSTED_PROXIES: "10.0.0.0/8, ::1,",
+        WOLFPACK_CORS_ORIGINS: "https://console.example,http://localhost:5173",
+      }),
+    ).toMatchObject({
+      trustedProxies: ["10.0.0.0/8", "::1"],
+      corsOrigins: ["https://console.example", "http://localhost:5173"],
+    });
+  });
+
   it("listens everywhere in production", () => {
     const secrets = { RUNNER_TOKEN: SECRET, API_KEY_SECRET: SECRET };
     expect(read({ NODE_ENV: "production", ...secrets })).toMatchObject({ host: "0.0.0.0", production: true });
@@ -74,6 +87,14 @@ describe("readConfig", () => {
     ["WOLFPACK_TUNNEL_LOST_AFTER_SECONDS", { WOLFPACK_TUNNEL_LOST_AFTER_SECONDS: "NaN" }],
     ["WOLFPACK_WOLF_STALE_AFTER_SECONDS", { WOLFPACK_WOLF_STALE_AFTER_SECONDS: "1e9" }],
     ["WOLFPACK_TUNEL_LOST_AFTER_SECONDS", { WOLFPACK_TUNEL_LOST_AFTER_SECONDS: "20" }],
+    ["WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS", { WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS: "0" }],
+    ["WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL", { WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL: "1.5" }],
+    ["WOLFPACK_TRUSTED_PROXIES", { WOLFPACK_TRUSTED_PROXIES: "10.0.0.0/8, everybody" }],
+    ["WOLFPACK_TRUSTED_PROXIES", { WOLFPACK_TRUSTED_PROXIES: "10.0.0.0/64" }],
+    ["WOLFPACK_CORS_ORIGINS", { WOLFPACK_CORS_ORIGINS: "*" }],
+    ["WOLFPACK_CORS_ORIGINS", { WOLFPACK_CORS_ORIGINS: "null" }],
+    ["WOLFPACK_CORS_ORIGINS", { WOLFPACK_CORS_ORIGINS: "https://console.example/" }],
+    ["WOLFPACK_CORS_ORIGINS", { WOLFPACK_CORS_ORIGINS: "https://Console.example" }],
     ["RUNNER_TOKEN", { NODE_ENV: "production", API_KEY_SECRET: SECRET }],
     ["API_KEY_SECRET", { DATABASE_URL: "postgresql://db/x", RUNNER_TOKEN: SECRET }],
   ])("refuses a wrong environment in one line that names %s and shows no value (%j)", (name, env) => {

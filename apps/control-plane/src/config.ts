@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { ImageReference } from "@wolfpack/api-contract";
 import { z } from "zod";
+import { isNetwork } from "./http/client-address.ts";
 
 /** Exit code 2: the reader fixes the environment and starts again. */
 export class ConfigError extends Error {
@@ -17,6 +18,21 @@ const secret = z
   .min(16, "must have at least 16 characters")
   .max(512)
   .regex(/^[\x21-\x7e]+$/, "must be printable ASCII without spaces");
+
+/** A list between commas; unset is empty. */
+const list = (isItem: (text: string) => boolean, what: string) =>
+  z
+    .string()
+    .default("")
+    .transform((text) =>
+      text
+        .split(",")
+        .map((item) => item.trim())
+        .filter((item) => item !== ""),
+    )
+    .refine((items) => items.every(isItem), `must be a list of ${what} between commas`);
+const perMinute = (fallback: number) => z.coerce.number().int().min(1).max(1_000_000).default(fallback);
+const isOrigin = (text: string) => /^https?:/.test(text) && URL.parse(text)?.origin === text;
 
 /** Every variable with its default; docs/operations/configuration.md describes them, a test compares. */
 export const environment = z.object({
@@ -44,6 +60,10 @@ export const environment = z.object({
   WOLFPACK_LOBBY_SETTLE_SECONDS: seconds(10, 300),
   WOLFPACK_LOBBY_GRACE_SECONDS: seconds(10, 3600),
   WOLFPACK_BODY_BYTES_MAX: z.coerce.number().int().min(1024).max(1_048_576).default(65_536),
+  WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS: perMinute(6000),
+  WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL: perMinute(3000),
+  WOLFPACK_TRUSTED_PROXIES: list(isNetwork, "IP addresses and networks (10.0.0.0/8)"),
+  WOLFPACK_CORS_ORIGINS: list(isOrigin, "origins (https://example.com)"),
 });
 
 export interface Config {
@@ -66,6 +86,12 @@ export interface Config {
   lobbySettleMs: number;
   lobbyGraceMs: number;
   bodyBytesMax: number;
+  /** Requests per minute. */
+  ratePerAddress: number;
+  ratePerCredential: number;
+  /** IP addresses and networks. */
+  trustedProxies: readonly string[];
+  corsOrigins: readonly string[];
 }
 
 /** Throws ConfigError. Secrets that may be missing (no production, own PostgreSQL) are made once and kept in the data directory. */
@@ -105,6 +131,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     lobbySettleMs: ms(e.WOLFPACK_LOBBY_SETTLE_SECONDS),
     lobbyGraceMs: ms(e.WOLFPACK_LOBBY_GRACE_SECONDS),
     bodyBytesMax: e.WOLFPACK_BODY_BYTES_MAX,
+    ratePerAddress: e.WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS,
+    ratePerCredential: e.WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL,
+    trustedProxies: e.WOLFPACK_TRUSTED_PROXIES,
+    corsOrigins: e.WOLFPACK_CORS_ORIGINS,
   };
 }
 

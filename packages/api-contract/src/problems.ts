@@ -40,7 +40,13 @@ export const problems = {
   "origin-refused": {
     status: 403,
     title: "Origin refused",
-    meaning: "Tunnels are not opened by web pages: the request carried an Origin header.",
+    meaning: "Tunnels are not opened by web pages: the request carried an Origin header or a page's cookie.",
+  },
+  "csrf-refused": {
+    status: 403,
+    title: "Foreign page refused",
+    meaning:
+      "A call with the dashboard's cookie came from another origin's page, or changes something without `X-Wolfpack-Csrf: 1`.",
   },
   "not-found": { status: 404, title: "Not found", meaning: "No such route." },
   "wolf-not-found": {
@@ -80,10 +86,26 @@ export const problems = {
     title: "Last admin",
     meaning: "This is the last usable key of an admin; make another first.",
   },
+  "idempotency-key-reused": {
+    status: 409,
+    title: "Idempotency key reused",
+    meaning: "This Idempotency-Key belongs to another request of the last 24 hours: send a key of its own.",
+  },
+  "idempotency-key-in-use": {
+    status: 409,
+    title: "Idempotency key in use",
+    meaning: "The first request with this Idempotency-Key is still being served; its answer is there later.",
+    retry: true,
+  },
   "session-not-running": {
     status: 409,
     title: "Session is not running",
     meaning: "A screenshot or clipboard needs a running session.",
+  },
+  "precondition-failed": {
+    status: 412,
+    title: "Precondition failed",
+    meaning: "The object has changed since the `ETag` of `If-Match`: read it again.",
   },
   "payload-too-large": {
     status: 413,
@@ -97,6 +119,13 @@ export const problems = {
       "Send `Content-Type: application/json`, UTF-8, not compressed; for a tunnel `application/vnd.revdial.v3`.",
   },
   "upgrade-required": { status: 426, title: "Upgrade required", meaning: "This route is a WebSocket." },
+  "rate-limited": {
+    status: 429,
+    title: "Too many requests",
+    meaning:
+      "More requests in a minute than the address or the credential may send; `Retry-After` says how long to wait.",
+    retry: true,
+  },
   "headers-too-large": {
     status: 431,
     title: "Header fields too large",

@@ -7,7 +7,7 @@ import type { IdentityService } from "./identity-service.ts";
 import type { ApiKeyRecord, UserRecord } from "./identity-store.ts";
 import type { UserPrincipal } from "./principal.ts";
 
-const toUserResponse = (user: UserRecord): User => ({
+export const toUserResponse = (user: UserRecord): User => ({
   id: user.id,
   name: user.name,
   role: user.role,

@@ -6,6 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { type Action, SessionId, WolfName } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
 import { ApiError } from "../http/problem.ts";
+import { tokenOf } from "../http/web-cookie.ts";
 import { decide, requireMay } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
@@ -27,6 +28,8 @@ export interface AdmissionOptions {
   doctors: Pick<DoctorTunnels, "full" | "accept">;
   log: Log;
   draining: () => boolean;
+  /** Once the caller is known; throws to refuse. */
+  limit?: (principal: Principal, request: IncomingMessage) => void;
   /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
   pendingMax?: number;
 }
@@ -65,11 +68,13 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (url?.pathname !== TUNNEL_PATH) throw new ApiError("not-found", "There is no tunnel here.");
     if (options.draining()) throw new ApiError("draining", "This replica is shutting down.");
     if (pending > pendingMax) throw new ApiError("draining", "Too many agents connect at once.");
-    if (request.headers.origin !== undefined)
+    // Nor with the cookie that a browser adds by itself: no page needs a tunnel, not even one of ours.
+    if (request.headers.origin !== undefined || tokenOf(request.headers) !== undefined)
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
     const principal = await options.identity.authenticate(request.headers);
     if (principal === undefined)
       throw new ApiError("unauthenticated", "Send the runner token or an API key as a bearer credential.");
+    options.limit?.(principal, request);
     checkProtocol?.(request);
     const { kind, id } = readRunnerId(url.searchParams);
     // The gateway's accept functions never reject.
