@@ -1,5 +1,6 @@
 /** The Express application on one screen: what a request passes, in order, and what is mounted where. */
 import express, { type Express, type RequestHandler, type Router } from "express";
+import { cors } from "./http/cors.ts";
 import { methodCheck } from "./http/method-check.ts";
 import { ApiError, notFound, problemHandler } from "./http/problem.ts";
 import { requestLog } from "./http/request-log.ts";
@@ -14,22 +15,31 @@ export interface AppOptions {
   pingDatabase: () => Promise<void>;
   /** POSTs of tunnels over HTTP; see there why they come first. */
   tunnelPosts: RequestHandler;
+  /** Of a proxy: whether its forwarded fields are to be believed. */
+  trustsProxy: (address: string) => boolean;
+  limitByAddress: RequestHandler;
+  /** Other origins whose pages may call. */
+  corsOrigins: readonly string[];
   /** Mounted at /api/v1. */
   routers: readonly Router[];
 }
 
 export function createApp(options: AppOptions): Express {
-  const { log, draining, pingDatabase, tunnelPosts, routers } = options;
+  const { log, draining, pingDatabase, tunnelPosts, trustsProxy, limitByAddress, corsOrigins, routers } =
+    options;
   const app = express();
   app.disable("x-powered-by");
-  // Every answer is fresh, and an ETag of an error is of no use.
+  // The API makes its own, of what has one.
   app.disable("etag");
+  app.set("trust proxy", trustsProxy);
   // `?a[b]=c` is a parameter named "a[b]", not an object.
   app.set("query parser", "simple");
 
   app.use(tunnelPosts);
   app.use(requestLog(log));
   app.use(apiHeaders);
+  app.use(cors(corsOrigins));
+  app.use(limitByAddress);
   app.use(methodCheck());
   app.use(systemRoutes({ draining, pingDatabase }));
   app.use("/api/v1", refuseWhen(draining), neverStored, ...routers);

@@ -4,11 +4,16 @@ import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Express } from "express";
 import { createApp } from "./app.ts";
-import { repeat, systemClock, type Timer } from "./clock.ts";
+import { type Clock, repeat, systemClock, type Timer } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createNotifications } from "./database/notifications.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
+import { clientAddresses } from "./http/client-address.ts";
+import { conditionalReads } from "./http/etag.ts";
+import { idempotency } from "./http/idempotency.ts";
+import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
+import { addFields, createLimits } from "./http/limits.ts";
 import { createHttpServer, type ServerLimits } from "./http/server.ts";
 import { prismaAgentKeyStore } from "./identity/agent-key-store.prisma.ts";
 import { prismaAgentRenewalStore } from "./identity/agent-renewal-store.prisma.ts";
@@ -30,6 +35,9 @@ import {
   REVOKED_CHANNEL,
 } from "./identity/revocation-store.prisma.ts";
 import { createRevocations } from "./identity/revocations.ts";
+import { webSessionHandlers } from "./identity/web-session-routes.ts";
+import { prismaWebSessionStore } from "./identity/web-session-store.prisma.ts";
+import { createWebSessions } from "./identity/web-sessions.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
 import { createScreen } from "./sessions/screen.ts";
@@ -61,14 +69,15 @@ export interface ControlPlane {
 /** How long requests in flight may take after the last tunnel has ended. */
 const REQUESTS_DRAIN_MS = 5000;
 const PRUNE_INTERVAL_MS = 10 * 60_000;
+/** What a creating request may take besides waiting for a session to start. */
+const CREATE_SLACK_MS = 60_000;
 
 export function compose(
   config: Config,
   databaseUrl: string,
   log: Log,
-  serverLimits: Partial<ServerLimits> = {},
+  { clock = systemClock, serverLimits = {} }: { clock?: Clock; serverLimits?: Partial<ServerLimits> } = {},
 ): ControlPlane {
-  const clock = systemClock;
   let isDraining = false;
   const draining = () => isDraining;
 
@@ -113,6 +122,16 @@ export function compose(
 
   const auditStore = prismaAuditStore(prisma);
   const audit = createAuditLog(auditStore, clock, newId("rep"));
+  const webSessionStore = prismaWebSessionStore(prisma);
+  const webSessions = createWebSessions({ store: webSessionStore, clock, identity, apiKeySecret });
+  const idempotencyStore = prismaIdempotencyStore(prisma);
+  const addresses = clientAddresses(config.trustedProxies);
+  const limits = createLimits({
+    clock,
+    addresses,
+    addressPerMinute: config.ratePerAddress,
+    credentialPerMinute: config.ratePerCredential,
+  });
 
   const renewals = createAgentRenewals({
     store: prismaAgentRenewalStore(prisma),
@@ -178,6 +197,7 @@ export function compose(
     mark: revocations.mark,
     log,
     draining,
+    limit: limits.byCredential,
   });
   const overHttp = tunnelsOverHttp(admission);
   const app = createApp({
@@ -185,6 +205,9 @@ export function compose(
     draining,
     pingDatabase: () => pingDatabase(prisma),
     tunnelPosts: overHttp.posts,
+    trustsProxy: addresses.trusts,
+    limitByAddress: limits.byAddress,
+    corsOrigins: config.corsOrigins,
     routers: [
       apiRouter(
         {
@@ -192,16 +215,42 @@ export function compose(
           ...agentHandlers(agents),
           ...wolfHandlers({ wolves, diskHistory, bridge, rttMsOf: gateway.rttMsOf }),
           ...auditHandlers(auditStore),
+          ...webSessionHandlers({ webSessions, identity, audit }),
           ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
         },
-        { identity, audit, bodyBytesMax: config.bodyBytesMax },
+        {
+          identity,
+          webSessions,
+          audit,
+          bodyBytesMax: config.bodyBytesMax,
+          onKnown: (principal, request, response) =>
+            addFields(response, limits.byCredential(principal, request)),
+          steps: [
+            conditionalReads,
+            idempotency({
+              store: idempotencyStore,
+              clock,
+              secret: apiKeySecret,
+              runningMs: config.sessionStartTimeoutMs + CREATE_SLACK_MS,
+            }),
+          ],
+        },
       ),
       upgradeRoutes(),
       overHttp.routes,
     ],
   });
   const server = createHttpServer(app, serverLimits);
-  attachUpgrades(server, admission, log);
+  attachUpgrades(server, admission, log, limits.upgrade);
+
+  const prune = async () => {
+    await diskHistory.prune();
+    await agents.prune();
+    const now = clock.now();
+    await Promise.all([idempotencyStore.prune(now), webSessionStore.prune(now)]).catch((err: unknown) =>
+      log.warn({ err }, "what has expired was not removed"),
+    );
+  };
 
   let reconciling: Timer | undefined;
   let pruning: Timer | undefined;
@@ -219,10 +268,7 @@ export function compose(
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
         sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id)),
       );
-      pruning = repeat(clock, PRUNE_INTERVAL_MS, async () => {
-        await diskHistory.prune();
-        await agents.prune();
-      });
+      pruning = repeat(clock, PRUNE_INTERVAL_MS, prune);
       return (server.address() as AddressInfo).port;
     },
 

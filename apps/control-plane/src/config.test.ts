@@ -61,6 +61,19 @@ describe("readConfig", () => {
     expect(read({ WOLFPACK_PUBLIC_URL: urls }).publicHosts).toEqual(["wolfpack.example", "10.0.0.1:8080"]);
   });
 
+  it("reads lists between commas", () => {
+    expect(read({})).toMatchObject({ trustedProxies: [], corsOrigins: [] });
+    expect(
+      read({
+        WOLFPACK_TRUSTED_PROXIES: "10.0.0.0/8, ::1,",
+        WOLFPACK_CORS_ORIGINS: "https://console.example,http://localhost:5173",
+      }),
+    ).toMatchObject({
+      trustedProxies: ["10.0.0.0/8", "::1"],
+      corsOrigins: ["https://console.example", "http://localhost:5173"],
+    });
+  });
+
   it("listens everywhere in production", () => {
     const secrets = { RUNNER_TOKEN: SECRET, API_KEY_SECRET: SECRET };
     expect(read({ NODE_ENV: "production", ...secrets })).toMatchObject({ host: "0.0.0.0", production: true });
@@ -94,6 +107,14 @@ describe("readConfig", () => {
     ["WOLFPACK_PUBLIC_URL", { WOLFPACK_PUBLIC_URL: "https://user:pass@wolfpack.example" }],
     ["WOLFPACK_AGENT_KEY_DAYS", { WOLFPACK_AGENT_KEY_DAYS: "0.5" }],
     ["WOLFPACK_AGENT_KEY_DAYS", { WOLFPACK_AGENT_KEY_DAYS: "366" }],
+    ["WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS", { WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS: "0" }],
+    ["WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL", { WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL: "1.5" }],
+    ["WOLFPACK_TRUSTED_PROXIES", { WOLFPACK_TRUSTED_PROXIES: "10.0.0.0/8, everybody" }],
+    ["WOLFPACK_TRUSTED_PROXIES", { WOLFPACK_TRUSTED_PROXIES: "10.0.0.0/64" }],
+    ["WOLFPACK_CORS_ORIGINS", { WOLFPACK_CORS_ORIGINS: "*" }],
+    ["WOLFPACK_CORS_ORIGINS", { WOLFPACK_CORS_ORIGINS: "null" }],
+    ["WOLFPACK_CORS_ORIGINS", { WOLFPACK_CORS_ORIGINS: "https://console.example/" }],
+    ["WOLFPACK_CORS_ORIGINS", { WOLFPACK_CORS_ORIGINS: "https://Console.example" }],
     ["API_KEY_SECRET", { DATABASE_URL: "postgresql://db/x", RUNNER_TOKEN: SECRET }],
   ])("refuses a wrong environment in one line that names %s and shows no value (%j)", (name, env) => {
     let message = "";

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { ImageReference } from "@wolfpack/api-contract";
 import { z } from "zod";
+import { isNetwork } from "./http/client-address.ts";
 
 /** Exit code 2: the reader fixes the environment and starts again. */
 export class ConfigError extends Error {
@@ -20,6 +21,20 @@ const secret = z
 
 const isPublicUrl = (url: URL | null) =>
   url !== null && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "";
+/** A list between commas; unset is empty. */
+const list = (isItem: (text: string) => boolean, what: string) =>
+  z
+    .string()
+    .default("")
+    .transform((text) =>
+      text
+        .split(",")
+        .map((item) => item.trim())
+        .filter((item) => item !== ""),
+    )
+    .refine((items) => items.every(isItem), `must be a list of ${what} between commas`);
+const perMinute = (fallback: number) => z.coerce.number().int().min(1).max(1_000_000).default(fallback);
+const isOrigin = (text: string) => /^https?:/.test(text) && URL.parse(text)?.origin === text;
 
 /** Every variable with its default; docs/operations/configuration.md describes them, a test compares. */
 export const environment = z.object({
@@ -56,6 +71,10 @@ export const environment = z.object({
   WOLFPACK_USER_SESSIONS_MAX: z.coerce.number().int().min(0).max(100_000).default(20),
   WOLFPACK_USER_CREATES_PER_MINUTE: z.coerce.number().int().min(0).max(100_000).default(30),
   WOLFPACK_BODY_BYTES_MAX: z.coerce.number().int().min(1024).max(1_048_576).default(65_536),
+  WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS: perMinute(6000),
+  WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL: perMinute(3000),
+  WOLFPACK_TRUSTED_PROXIES: list(isNetwork, "IP addresses and networks (10.0.0.0/8)"),
+  WOLFPACK_CORS_ORIGINS: list(isOrigin, "origins (https://example.com)"),
 });
 
 export interface Config {
@@ -86,6 +105,12 @@ export interface Config {
   /** Of users whose own row says nothing else. */
   quotas: { sessionsMax: number; createsPerMinute: number };
   bodyBytesMax: number;
+  /** Requests per minute. */
+  ratePerAddress: number;
+  ratePerCredential: number;
+  /** IP addresses and networks. */
+  trustedProxies: readonly string[];
+  corsOrigins: readonly string[];
 }
 
 /** Throws ConfigError. Secrets that may be missing (no production, own PostgreSQL) are made once and kept in the data directory. */
@@ -134,6 +159,10 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
       createsPerMinute: e.WOLFPACK_USER_CREATES_PER_MINUTE,
     },
     bodyBytesMax: e.WOLFPACK_BODY_BYTES_MAX,
+    ratePerAddress: e.WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS,
+    ratePerCredential: e.WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL,
+    trustedProxies: e.WOLFPACK_TRUSTED_PROXIES,
+    corsOrigins: e.WOLFPACK_CORS_ORIGINS,
   };
 }
 

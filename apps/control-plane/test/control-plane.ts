@@ -1,5 +1,6 @@
 /** The whole control plane on a database and a port of its own, with its log in memory. */
 import type { Role } from "@wolfpack/api-contract";
+import type { Clock } from "../src/clock.ts";
 import { type ControlPlane, compose } from "../src/compose.ts";
 import type { Config } from "../src/config.ts";
 import type { ServerLimits } from "../src/http/server.ts";
@@ -24,7 +25,7 @@ export interface TestControlPlane {
 export async function startControlPlane(
   overrides: Partial<Config> = {},
   database?: TestDatabase,
-  serverLimits: Partial<ServerLimits> = {},
+  parts: { clock?: Clock; serverLimits?: Partial<ServerLimits> } = {},
 ): Promise<TestControlPlane> {
   database ??= await testDatabase();
   const lines: string[] = [];
@@ -51,10 +52,15 @@ export async function startControlPlane(
     lobbyGraceMs: 30_000,
     quotas: { sessionsMax: 10_000, createsPerMinute: 10_000 },
     bodyBytesMax: 65_536,
+    // Every test comes from one address.
+    ratePerAddress: 1_000_000,
+    ratePerCredential: 1_000_000,
+    trustedProxies: [],
+    corsOrigins: [],
     ...overrides,
   };
   const log = createLogger(config.logLevel, { write: (line) => void lines.push(line) });
-  const plane = compose(config, database.url, log, serverLimits);
+  const plane = compose(config, database.url, log, parts);
   let adminKey = "";
   await plane.identity.bootstrap((key) => {
     adminKey = key;

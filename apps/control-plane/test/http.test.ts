@@ -96,6 +96,17 @@ describe("system routes", () => {
   );
 });
 
+/** What no answer is without. */
+const protecting = {
+  "content-security-policy": "default-src 'none';frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "SAMEORIGIN",
+  "referrer-policy": "no-referrer",
+  "cross-origin-resource-policy": "same-origin",
+  "strict-transport-security": "max-age=31536000; includeSubDomains",
+  "cache-control": "no-store",
+};
+
 describe("every answer", () => {
   it("carries a request id of its own, or the caller's when that is tame", async () => {
     const own = await request(api.url).get("/healthz");
@@ -110,6 +121,33 @@ describe("every answer", () => {
         .set("x-request-id", Buffer.from(wild).toString("latin1"));
       expect(headers["x-request-id"]).toMatch(/^[0-9a-f-]{36}$/);
     }
+  });
+
+  it.each([
+    ["GET", "/api/v1/me", {}, 401],
+    ["GET", "/api/v1/users", { authorization: "Bearer anna" }, 401],
+    ["GET", "/nothing", {}, 404],
+    ["GET", "/swagger/nothing", {}, 404],
+    ["PUT", "/api/v1/me", {}, 405],
+    ["OPTIONS", "/api/v1/me", { origin: "https://evil.example" }, 405],
+    ["GET", "/api/v1/wolf-instances/%zz", {}, 400],
+    ["POST", "/api/v1/web-session", {}, 400],
+    ["GET", "/api/v1/revdial", {}, 426],
+    ["POST", "/api/v1/revdial", {}, 415],
+  ])("protects its reader, also to %s %s (%j): %d", async (method, target, headers, status) => {
+    const response = await fetch(`${api.url}${target}`, { method, headers });
+    expect(response.status).toBe(status);
+    for (const [name, value] of Object.entries(protecting))
+      expect([name, response.headers.get(name)]).toEqual([name, value]);
+    expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it("protects its reader, also to an upgrade that is refused", async () => {
+    const answer = await raw(
+      "GET /api/v1/nothing HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    for (const [name, value] of Object.entries(protecting)) expect(answer).toContain(`${name}: ${value}\r\n`);
+    expect(answer).toContain(`x-request-id: ${rawProblem(answer).instance}\r\n`);
   });
 
   it("tells browsers to load, frame and sniff nothing, and does not say what serves it", async () => {
@@ -282,6 +320,8 @@ describe("what never becomes a request", () => {
     const answer = await raw(bytes);
     expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     expect(rawProblem(answer).code).toBe(code);
+    for (const [name, value] of Object.entries(protecting)) expect(answer).toContain(`${name}: ${value}\r\n`);
+    expect(answer).toContain(`x-request-id: ${rawProblem(answer).instance}\r\n`);
   });
 
   it.each(["x", "x.example:80", "[::1]:8080", "127.0.0.1", "my_host:1"])(
@@ -310,7 +350,9 @@ describe("the contract", () => {
       path,
     );
     if (operation.action === "public")
-      expect(Object.keys(operation.responses)).toContain(String(response.status));
+      expect([...Object.keys(operation.responses), ...(operation.body ? ["400"] : [])]).toContain(
+        String(response.status),
+      );
     else if (operation.action === "tunnel")
       expectProblem(response, operation.method === "GET" ? "upgrade-required" : "unsupported-media-type");
     else expectProblem(response, "unauthenticated");

@@ -37,6 +37,8 @@ const admins = { admin: "any" } as const;
 const keyHolders = { admin: "any", operator: "own", user: "own", viewer: "own" } as const;
 
 export const actions = {
+  "web-session.create": { scope: "read", changes: true, users: everyone },
+  "web-session.end": { scope: "read", changes: true, users: everyone },
   "me.read": { scope: "read", changes: false, users: everyone },
   "wolf.read": { scope: "read", changes: false, users: fleetReaders },
   "wolf.register": { scope: "fleet", changes: true, users: fleetKeepers, machines: ["runner"] },

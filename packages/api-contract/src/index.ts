@@ -70,7 +70,16 @@ export {
   WolfImage,
 } from "./host.ts";
 export { openApiDocument } from "./openapi.ts";
-export { type Operation, type OperationId, operations, problemsOf } from "./operations.ts";
+export {
+  hasEtag,
+  isRateLimited,
+  type Operation,
+  type OperationId,
+  operations,
+  problemsOf,
+  takesIdempotencyKey,
+  takesIfMatch,
+} from "./operations.ts";
 export { type ProblemCode, type ProblemKind, problemCodes, problemKind, problems } from "./problems.ts";
 export { GpuType } from "./schema-parts.ts";
 export {
@@ -121,3 +130,4 @@ export {
   WolfStatus,
 } from "./schemas.ts";
 export { UpdateUserRequest } from "./users.ts";
+export { CreateWebSessionRequest, CSRF_HEADER, WEB_SESSION_COOKIE, WebSession } from "./web-session.ts";

@@ -1,13 +1,22 @@
 /** The OpenAPI 3.1 document, generated from the table of operations. */
-import type { z } from "zod";
+import { z } from "zod";
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from "zod-openapi";
 import { actionKind, roles } from "./access.ts";
-import { type Operation, operations, problemsOf } from "./operations.ts";
+import {
+  hasEtag,
+  type Operation,
+  operations,
+  problemsOf,
+  takesIdempotencyKey,
+  takesIfMatch,
+} from "./operations.ts";
 import { type ProblemCode, problemKind } from "./problems.ts";
 import { Problem } from "./schemas.ts";
+import { CSRF_HEADER, WEB_SESSION_COOKIE } from "./web-session.ts";
 
 const credentials = {
   user: "apiKey",
+  browser: "webSession",
   agent: "agentKey",
   joiner: "joinToken",
   runner: "runnerToken",
@@ -18,7 +27,7 @@ function callersOf({ action }: Operation): (keyof typeof credentials)[] {
   if (action === "public") return [];
   if (action === "tunnel") return ["agent", "user", "runner"];
   const { users, machines = [] } = actionKind(action);
-  return [...(Object.keys(users).length > 0 ? (["user"] as const) : []), ...machines];
+  return [...(Object.keys(users).length > 0 ? (["user", "browser"] as const) : []), ...machines];
 }
 
 const machineNames = {
@@ -43,9 +52,41 @@ function whoOf({ action }: Operation): string {
   return `${parts.join(". ")}. Scope: \`${scope}\`.`;
 }
 
+/** Request headers that mean something to this kind of operation. */
+function requestHeadersOf(operation: Operation): z.ZodObject | undefined {
+  const tags = z.string().max(1024).optional();
+  const shape = {
+    ...(takesIdempotencyKey(operation)
+      ? {
+          "Idempotency-Key": z.string().min(1).max(255).optional().meta({
+            description:
+              "Visible ASCII without spaces. The same request with it again gets the same answer, for 24 hours; answers of status 500 and above and those with Retry-After are not kept.",
+          }),
+        }
+      : {}),
+    ...(hasEtag(operation)
+      ? { "If-None-Match": tags.meta({ description: "ETags; 304 when one of them still fits." }) }
+      : {}),
+    ...(takesIfMatch(operation)
+      ? { "If-Match": tags.meta({ description: "The ETag of what is to be changed." }) }
+      : {}),
+  };
+  return Object.keys(shape).length > 0 ? z.object(shape) : undefined;
+}
+
+function successHeadersOf(operation: Operation): Record<string, string> {
+  return {
+    ...operation.headers,
+    ...(hasEtag(operation) ? { ETag: "Strong; of this representation." } : {}),
+    ...(takesIdempotencyKey(operation)
+      ? { "Idempotency-Replayed": "`true` when this is the kept answer of an earlier request." }
+      : {}),
+  };
+}
+
 function success(operation: Operation, body: Operation["responses"][number]) {
   const headers = Object.fromEntries(
-    Object.entries(operation.headers ?? {}).map(([name, description]) => [
+    Object.entries(successHeadersOf(operation)).map(([name, description]) => [
       name,
       { description, schema: { type: "string" as const } },
     ]),
@@ -69,6 +110,15 @@ function headersOf(codes: readonly ProblemCode[]) {
       : {}),
     ...(codes.includes("unauthenticated")
       ? { "WWW-Authenticate": { description: "`Bearer`", schema: text } }
+      : {}),
+    ...(codes.includes("rate-limited")
+      ? {
+          "RateLimit-Policy": { description: "Each limit: requests `q` in `w` seconds", schema: text },
+          RateLimit: {
+            description: "Of each limit: `r` requests left, all of them in `t` seconds",
+            schema: text,
+          },
+        }
       : {}),
     ...(codes.includes("upgrade-required") ? { Upgrade: { description: "`websocket`", schema: text } } : {}),
   };
@@ -117,6 +167,7 @@ function tagOf(path: string): string {
 
 function operationObject(operationId: string, operation: Operation): ZodOpenApiOperationObject {
   const { params, query, body, bodyOptional } = operation;
+  const header = requestHeadersOf(operation);
   return {
     operationId,
     tags: [tagOf(operation.path)],
@@ -124,9 +175,10 @@ function operationObject(operationId: string, operation: Operation): ZodOpenApiO
     ...(operation.action === "public" ? {} : { description: whoOf(operation) }),
     security: callersOf(operation).map((caller) => ({ [credentials[caller]]: [] })),
     "x-action": operation.action,
-    ...(params || query
+    ...(params || query || header
       ? {
           requestParams: {
+            ...(header ? { header } : {}),
             ...(params ? { path: params } : {}),
             ...(query ? { query: query as z.ZodObject } : {}),
           },
@@ -139,6 +191,7 @@ function operationObject(operationId: string, operation: Operation): ZodOpenApiO
       ...Object.entries(operation.responses).map(
         ([status, response]) => [status, success(operation, response)] as const,
       ),
+      ...(hasEtag(operation) ? [[304, { description: "Not modified" }] as const] : []),
       ...failures(operation),
     ]),
   };
@@ -158,13 +211,20 @@ export function openApiDocument(): ReturnType<typeof createDocument> {
     info: {
       title: "Wolfpack",
       version: "1",
-      description: "One fleet out of many Wolf hosts. Errors are RFC 9457 problems whose `code` is stable.",
+      description:
+        "One fleet out of many Wolf hosts. Errors are RFC 9457 problems whose `code` is stable. Every answer below `/api` says in `RateLimit` and `RateLimit-Policy` how many requests are left.",
       license: { name: "MIT", identifier: "MIT" },
     },
     servers: [{ url: "/" }],
     components: {
       securitySchemes: {
         apiKey: { type: "http", scheme: "bearer", description: "A user's API key, `wpk_…`" },
+        webSession: {
+          type: "apiKey",
+          in: "cookie",
+          name: WEB_SESSION_COOKIE,
+          description: `A browser's session. Calls that change something also need the header \`${CSRF_HEADER}: 1\``,
+        },
         agentKey: {
           type: "http",
           scheme: "Wolfpack",

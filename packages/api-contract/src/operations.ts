@@ -1,11 +1,12 @@
 /** Every operation of the API in one table: the OpenAPI document, the typed client and the tests of the routes come from it. */
 import { z } from "zod";
-import type { Action } from "./access.ts";
+import { type Action, actionKind } from "./access.ts";
 import { agentOperations } from "./agent-operations.ts";
 import { ExportAuditEventsQuery, ListAuditEventsQuery } from "./audit-events.ts";
 import type { ProblemCode } from "./problems.ts";
 import * as s from "./schemas.ts";
 import { UpdateUserRequest } from "./users.ts";
+import { CreateWebSessionRequest, WebSession } from "./web-session.ts";
 
 export interface Operation {
   method: "GET" | "POST" | "PATCH" | "DELETE";
@@ -341,6 +342,25 @@ export const operations = {
     responses: { 200: "ndjson" },
     problems: [],
   },
+  createWebSession: {
+    method: "POST",
+    path: "/api/v1/web-session",
+    summary: "Show an API key once and get a cookie for it, for a web page of this origin; 12 hours",
+    action: "public",
+    body: CreateWebSessionRequest,
+    responses: { 201: WebSession },
+    headers: { "Set-Cookie": "`__Host-wolfpack`: HttpOnly, Secure, SameSite=Strict." },
+    problems: ["unauthenticated", "csrf-refused", "database-unavailable", "draining"],
+  },
+  deleteWebSession: {
+    method: "DELETE",
+    path: "/api/v1/web-session",
+    summary: "End the cookie's session, if there is one",
+    action: "public",
+    responses: { 204: null },
+    headers: { "Set-Cookie": "Removes the cookie." },
+    problems: ["csrf-refused", "database-unavailable", "draining"],
+  },
   getLiveness: {
     method: "GET",
     path: "/healthz",
@@ -377,12 +397,39 @@ export const operations = {
 
 export type OperationId = keyof typeof operations;
 
+const answers = ({ responses }: Operation, status: number) => responses[status];
+
+/** Every POST by which a user creates something: the same request under the same key creates it once. */
+export function takesIdempotencyKey(operation: Operation): boolean {
+  const { method, action } = operation;
+  if (method !== "POST" || action === "public" || action === "tunnel") return false;
+  return answers(operation, 201) !== undefined && Object.keys(actionKind(action).users).length > 0;
+}
+
+/** Every GET of one object of ours, which has an id: its answer has an ETag, and `If-None-Match` spares it. */
+export function hasEtag(operation: Operation): boolean {
+  const shown = answers(operation, 200);
+  return operation.method === "GET" && shown instanceof z.ZodObject && "id" in shown.shape;
+}
+
+/** Every PATCH: with `If-Match` it changes only what its caller has seen. */
+export const takesIfMatch = ({ method }: Operation): boolean => method === "PATCH";
+
+/** What says whether the process lives and serves is asked for by machines that must get an answer. */
+const unlimited = new Set(["/healthz", "/readyz"]);
+export const isRateLimited = ({ path }: Pick<Operation, "path">): boolean => !unlimited.has(path);
+
 /** What any operation of a kind may answer besides its own problems. */
 export function problemsOf(operation: Operation): ProblemCode[] {
+  const { action } = operation;
   const codes = new Set<ProblemCode>(operation.problems);
   codes.add("internal");
-  if (operation.action !== "public")
+  if (isRateLimited(operation)) codes.add("rate-limited");
+  if (action !== "public")
     codes.add("unauthenticated").add("forbidden").add("database-unavailable").add("draining");
+  if (action !== "public" && action !== "tunnel") codes.add("csrf-refused");
+  if (takesIdempotencyKey(operation)) codes.add("idempotency-key-reused").add("idempotency-key-in-use");
+  if (takesIfMatch(operation)) codes.add("precondition-failed");
   if (operation.params || operation.query || operation.body) codes.add("invalid-request");
   if (operation.body)
     codes.add("malformed-json").add("payload-too-large").add("unsupported-media-type").add("request-timeout");

@@ -61,7 +61,13 @@ export const problems = {
   "origin-refused": {
     status: 403,
     title: "Origin refused",
-    meaning: "Tunnels are not opened by web pages: the request carried an Origin header.",
+    meaning: "Tunnels are not opened by web pages: the request carried an Origin header or a page's cookie.",
+  },
+  "csrf-refused": {
+    status: 403,
+    title: "Foreign page refused",
+    meaning:
+      "A call with the dashboard's cookie came from another origin's page, or changes something without `X-Wolfpack-Csrf: 1`.",
   },
   "quota-exceeded": {
     status: 403,
@@ -133,6 +139,17 @@ export const problems = {
     title: "Too many keys wait",
     meaning: "Too many keys wait for approval as this wolf. Approve or revoke some.",
   },
+  "idempotency-key-reused": {
+    status: 409,
+    title: "Idempotency key reused",
+    meaning: "This Idempotency-Key belongs to another request of the last 24 hours: send a key of its own.",
+  },
+  "idempotency-key-in-use": {
+    status: 409,
+    title: "Idempotency key in use",
+    meaning: "The first request with this Idempotency-Key is still being served; its answer is there later.",
+    retry: true,
+  },
   "session-not-running": {
     status: 409,
     title: "Session is not running",
@@ -141,7 +158,7 @@ export const problems = {
   "precondition-failed": {
     status: 412,
     title: "Precondition failed",
-    meaning: "The object is not as `If-Match` says. Read it again, then change it.",
+    meaning: "The object has changed since the `ETag` of `If-Match`: read it again.",
   },
   "payload-too-large": {
     status: 413,
@@ -159,7 +176,7 @@ export const problems = {
     status: 429,
     title: "Too many requests",
     meaning:
-      "Too much within a short time; `Retry-After` says when it may be again. Of a quota, `limit` and `current` tell.",
+      "Too much within a short time: `RateLimit` and `Retry-After` say when it may be again. Of a quota, `limit` and `current` tell.",
     retry: true,
   },
   "headers-too-large": {

@@ -96,7 +96,7 @@ describe("the OpenAPI document", () => {
       expect(code).toMatch(/^[a-z]+(-[a-z]+)*$/);
       expect(kind.title.length).toBeGreaterThan(3);
       expect(kind.meaning).toMatch(/\.$/);
-      if (kind.retry) expect([429, 503]).toContain(kind.status);
+      if (kind.retry) expect([409, 429, 503]).toContain(kind.status);
     }
   });
 
@@ -120,11 +120,50 @@ describe("the OpenAPI document", () => {
   it("declares the headers that go with a status", () => {
     const headersOf = (path: string, method: string, status: number) =>
       Object.keys(describedAt(path, method).responses[status]?.headers ?? {});
-    expect(headersOf("/api/v1/sessions", "post", 201)).toEqual(["Location"]);
+    expect(headersOf("/api/v1/sessions", "post", 201)).toEqual(["Location", "Idempotency-Replayed"]);
+    expect(headersOf("/api/v1/sessions", "post", 409)).toEqual(["Retry-After"]);
+    expect(headersOf("/api/v1/sessions", "post", 429)).toEqual([
+      "Retry-After",
+      "RateLimit-Policy",
+      "RateLimit",
+    ]);
     expect(headersOf("/api/v1/sessions", "post", 503)).toEqual(["Retry-After"]);
     expect(headersOf("/api/v1/sessions", "post", 401)).toEqual(["WWW-Authenticate"]);
     expect(headersOf("/api/v1/sessions", "get", 200)).toEqual(["Link"]);
     expect(headersOf("/api/v1/revdial", "get", 426)).toEqual(["Upgrade"]);
+  });
+
+  const withHeader = (name: string) =>
+    table
+      .filter(([, { path, method }]) =>
+        describedAt(path, method.toLowerCase()).parameters?.some((parameter) => parameter.name === name),
+      )
+      .map(([id]) => id);
+
+  it("offers an Idempotency-Key wherever a user creates something, and nowhere else", () => {
+    expect(withHeader("Idempotency-Key")).toEqual(
+      expect.arrayContaining(["createSession", "createUser", "createApiKey"]),
+    );
+    for (const id of withHeader("Idempotency-Key")) expect(id).toMatch(/^create/);
+    for (const id of ["registerWolf", "heartbeatWolf", "setClipboard", "createWebSession"])
+      expect(withHeader("Idempotency-Key")).not.toContain(id);
+  });
+
+  it("has an ETag for every GET of one object, and If-Match for every PATCH", () => {
+    expect(withHeader("If-None-Match")).toEqual(expect.arrayContaining(["getWolf", "getSession", "getMe"]));
+    for (const id of ["listWolves", "getScreenshot", "getClipboard", "getLiveness"])
+      expect(withHeader("If-None-Match")).not.toContain(id);
+    for (const id of withHeader("If-None-Match")) {
+      const { path } = operations[id as keyof typeof operations];
+      expect(describedAt(path, "get").responses).toHaveProperty("304");
+      expect(describedAt(path, "get").responses[200]?.headers).toHaveProperty("ETag");
+    }
+    expect(withHeader("If-Match").sort()).toEqual(
+      table
+        .filter(([, { method }]) => method === "PATCH")
+        .map(([id]) => id)
+        .sort(),
+    );
   });
 
   it("describes how a tunnel is opened and how that is refused", () => {

@@ -13,6 +13,7 @@ import { ApiError, toApiError } from "./problem.ts";
 import { requestIdOf } from "./request-id.ts";
 import { sendLines } from "./stream.ts";
 import { parseBody, parseOptionalBody, parseParams, parseQuery } from "./validate.ts";
+import { refuseForeignPages, tokenOf } from "./web-cookie.ts";
 
 /** Something around every handler, such as a limit. The first of a list is the outermost. */
 export type Step = (call: AnyCall, next: () => Promise<AnyReply>) => Promise<AnyReply>;
@@ -21,8 +22,10 @@ export interface ApiOptions {
   identity: Identity;
   audit: AuditLog;
   bodyBytesMax: number;
-  /** Before anything is known of the caller. Throws to refuse. */
-  onArrival?: (request: Request, response: Response) => void;
+  /** Who shows a browser's cookie instead of a credential. */
+  webSessions: Pick<Identity, "authenticate">;
+  /** Once it is known who calls, before what they may is looked at. Throws to refuse. */
+  onKnown?: (principal: Principal, request: Request, response: Response) => void;
   steps?: readonly Step[];
 }
 
@@ -50,8 +53,7 @@ interface Route {
 async function serve(route: Route, request: Request, response: Response, options: ApiOptions): Promise<void> {
   const trail = new Trail(route.operation, request, response, options.audit);
   try {
-    options.onArrival?.(request, response);
-    const principal = await admitted(route.operation, request, options.identity, trail);
+    const principal = await admitted(route.operation, request, response, options, trail);
     await readBody(route.operation, options.bodyBytesMax, request, response);
     const call = validCall(route, principal, request, response);
     const reply = await around(options.steps ?? [], call, () => route.handle(call));
@@ -65,14 +67,19 @@ async function serve(route: Route, request: Request, response: Response, options
 async function admitted(
   { action }: Operation,
   request: Request,
-  identity: Identity,
+  response: Response,
+  { identity, webSessions, onKnown }: ApiOptions,
   trail: Trail,
 ): Promise<Principal | undefined> {
   if (action === "public" || action === "tunnel") return undefined;
-  const principal = await identity.authenticate(request.headers);
+  // A page of another origin cannot set Authorization, but it can make a browser send its cookie.
+  const byCookie = request.headers.authorization === undefined && tokenOf(request.headers) !== undefined;
+  const principal = await (byCookie ? webSessions : identity).authenticate(request.headers);
   if (principal === undefined)
     throw new ApiError("unauthenticated", "Send a valid API key as a bearer credential.");
   trail.principal = principal;
+  onKnown?.(principal, request, response);
+  if (byCookie) refuseForeignPages(request.method, request.headers, request.host);
   if (decide(principal, action) !== "allowed")
     throw new ApiError("forbidden", "This credential may not do that.");
   return principal;
@@ -136,11 +143,14 @@ async function send({ status, body, headers = {} }: AnyReply, response: Response
   if (body === undefined) return void response.end();
   if (isPages(body)) return sendLines(body, response);
   const image = body as { type?: unknown; bytes?: unknown };
-  if (image.bytes instanceof Uint8Array) {
-    response.set({ "content-type": String(image.type), "x-content-type-options": "nosniff" });
-    return void response.send(Buffer.from(image.bytes));
-  }
-  response.json(body);
+  const isImage = image.bytes instanceof Uint8Array;
+  const bytes = Buffer.from(isImage ? (image.bytes as Uint8Array) : JSON.stringify(body));
+  response.set({
+    "content-type": isImage ? String(image.type) : "application/json; charset=utf-8",
+    "content-length": String(bytes.length),
+  });
+  // Not `send`, which makes a 304 of whatever is asked for with `If-None-Match: *`.
+  response.end(bytes);
 }
 
 const isPages = (body: unknown): body is AsyncIterable<readonly unknown[]> =>
@@ -171,7 +181,8 @@ class Trail {
   /** The problem to answer: that the event could not be written is the greater one. */
   async refused(error: ApiError): Promise<ApiError> {
     const { action } = this;
-    if (action === undefined || this.written) return error;
+    // A flood must not fill the log.
+    if (action === undefined || this.written || error.code === "rate-limited") return error;
     const denied = error.denied || error.code === "unauthenticated" || error.code === "forbidden";
     if (!denied && !actionKind(action).changes) return error;
     try {

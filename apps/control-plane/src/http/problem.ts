@@ -3,6 +3,7 @@ import { type ProblemCode, problemKind } from "@wolfpack/api-contract";
 import type { ErrorRequestHandler, RequestHandler } from "express";
 import type { Log } from "../logger.ts";
 import { requestIdOf } from "./request-id.ts";
+import { apiHeaderFields } from "./security-headers.ts";
 
 export interface ApiErrorOptions {
   cause?: unknown;
@@ -50,6 +51,7 @@ export function renderProblem(
     ...error.extras,
   };
   const headers: Record<string, string> = {
+    ...apiHeaderFields,
     "content-type": "application/problem+json",
     "cache-control": "no-store",
     ...error.headers,

@@ -1,14 +1,14 @@
 /** HTTP in, one service call, HTTP out: me, users, API keys. */
-import { createHash } from "node:crypto";
 import type { ApiKey, User } from "@wolfpack/api-contract";
 import type { Call, HandledId, Handlers } from "../http/call.ts";
+import { etagOf, requireIfMatch } from "../http/etag.ts";
 import { page } from "../http/page.ts";
 import { ApiError } from "../http/problem.ts";
 import type { IdentityService } from "./identity-service.ts";
 import type { ApiKeyRecord, UserRecord } from "./identity-store.ts";
 import type { UserPrincipal } from "./principal.ts";
 
-const toUserResponse = (user: UserRecord): User => ({
+export const toUserResponse = (user: UserRecord): User => ({
   id: user.id,
   name: user.name,
   role: user.role,
@@ -37,19 +37,6 @@ export function userOf({ principal }: Pick<Call<HandledId>, "principal">): UserP
   return principal;
 }
 
-/** Strong (RFC 9110 §8.8.1): the same bytes are answered for as long as it is the same. */
-const tagOf = (user: UserRecord): string => {
-  const shown = JSON.stringify(toUserResponse(user));
-  return `"${createHash("sha256").update(shown).digest("base64url").slice(0, 22)}"`;
-};
-
-/** RFC 9110 §13.1.1. A weak tag matches nothing. */
-function requireMatch(condition: string | undefined, user: UserRecord): void {
-  if (condition === undefined || condition.trim() === "*") return;
-  if (condition.split(",").some((tag) => tag.trim() === tagOf(user))) return;
-  throw new ApiError("precondition-failed", "The user has been changed since it was read.");
-}
-
 type UserHandled = "getMe" | "createUser" | "listUsers" | "getUser" | "updateUser";
 type Handled = UserHandled | "createApiKey" | "listApiKeys" | "revokeApiKey";
 
@@ -70,14 +57,13 @@ export function identityHandlers(identity: IdentityService): Pick<Handlers, Hand
     },
 
     async getUser({ params }) {
-      const user = await identity.user(params.id);
-      return { status: 200, body: toUserResponse(user), headers: { etag: tagOf(user) } };
+      return { status: 200, body: toUserResponse(await identity.user(params.id)) };
     },
 
     async updateUser({ params, body, request }) {
-      const check = (before: UserRecord) => requireMatch(request.headers["if-match"], before);
-      const user = await identity.changeUser(params.id, body, check);
-      return { status: 200, body: toUserResponse(user), headers: { etag: tagOf(user) } };
+      const check = (before: UserRecord) => requireIfMatch(request.headers, toUserResponse(before));
+      const user = toUserResponse(await identity.changeUser(params.id, body, check));
+      return { status: 200, body: user, headers: { etag: etagOf(user) } };
     },
 
     async createApiKey(call) {

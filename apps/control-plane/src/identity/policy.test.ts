@@ -20,12 +20,15 @@ const runner: Principal = { kind: "runner" };
 const allowed = (principal: Principal, owner: string) =>
   names.filter((action) => decide(principal, action, owner) === "allowed");
 
+/** What concerns nobody but the caller. */
+const mine = ["web-session.create", "web-session.end", "me.read"];
+
 describe("what a user may do", () => {
   it("is everything but a machine's business for an admin, whoever owns the object", () => {
     const machines = ["agent.enroll", "agent.connect", "agent.renew", "agent.diagnose"];
     expect(names.filter((name) => !allowed(user("admin"), "usr_me").includes(name))).toEqual(machines);
     expect(names.filter((name) => !allowed(user("admin"), "usr_other").includes(name))).toEqual([
-      "me.read",
+      ...mine,
       ...machines,
     ]);
   });
@@ -34,7 +37,7 @@ describe("what a user may do", () => {
     const looking = ["wolf.read", "session.read"];
     expect(allowed(user("viewer"), "usr_other")).toEqual(looking);
     expect(allowed(user("viewer"), "usr_me").sort()).toEqual(
-      [...looking, "me.read", "api-key.read", "api-key.create", "api-key.revoke"].sort(),
+      [...looking, ...mine, "api-key.read", "api-key.create", "api-key.revoke"].sort(),
     );
   });
 

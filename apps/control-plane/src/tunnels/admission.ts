@@ -6,6 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { type Action, problemKind, SessionId, WolfName } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
 import { ApiError, toApiError } from "../http/problem.ts";
+import { tokenOf } from "../http/web-cookie.ts";
 import type { AuditLog } from "../identity/audit.ts";
 import { decide, requireMay } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
@@ -35,6 +36,8 @@ export interface AdmissionOptions {
   mark: () => number;
   log: Log;
   draining: () => boolean;
+  /** Once the caller is known; throws to refuse. */
+  limit?: (principal: Principal, request: IncomingMessage) => void;
   /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
   pendingMax?: number;
 }
@@ -82,7 +85,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const asked = url.searchParams.get("runnerid") ?? "";
     trail.action = actionOf(asked);
     trail.object = asked;
-    if (request.headers.origin !== undefined)
+    // Nor with the cookie that a browser adds by itself: no page needs a tunnel, not even one of ours.
+    if (request.headers.origin !== undefined || tokenOf(request.headers) !== undefined)
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
     const purpose = trail.action === "agent.diagnose" ? "diagnose" : "connect";
     const mark = options.mark();
@@ -90,6 +94,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (principal === undefined)
       throw new ApiError("unauthenticated", "Send a proof of the agent's key, or a bearer credential.");
     trail.principal = principal;
+    options.limit?.(principal, request);
     checkProtocol?.(request);
     const { kind, id } = readRunnerId(url.searchParams);
     const opener = { principal, mark, hosts: hostsOf(request, options.publicHosts), ...caller };

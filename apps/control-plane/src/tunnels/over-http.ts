@@ -5,7 +5,7 @@
 import { type RequestHandler, Router } from "express";
 import { createHttpAcceptor } from "revdial";
 import { ApiError } from "../http/problem.ts";
-import { requestIdOf } from "../http/request-id.ts";
+import { giveRequestId, requestIdOf } from "../http/request-id.ts";
 import { type Admission, TUNNEL_PATH } from "./admission.ts";
 
 /** At once; more than a replica holds over WebSockets. */
@@ -52,6 +52,8 @@ export function tunnelsOverHttp(
   return {
     posts(request, response, next) {
       if (request.path !== TUNNEL_PATH || acceptor.kindOf(request) !== "post") return next();
+      // Its answers have no body, so that of all the fields that tell a browser what to do with one none is needed.
+      giveRequestId(request, response);
       acceptor.receive(request, response);
     },
     routes,

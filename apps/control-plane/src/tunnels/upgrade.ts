@@ -13,7 +13,13 @@ import type { Admission } from "./admission.ts";
 /** A refused peer that does not close its side is cut off then. */
 const REFUSED_LINGER_MS = 1000;
 
-export function attachUpgrades(server: Server, admission: Admission, log: Log): void {
+export function attachUpgrades(
+  server: Server,
+  admission: Admission,
+  log: Log,
+  /** Throws to refuse, before anything is known of the caller. */
+  onArrival: (request: IncomingMessage) => void = () => undefined,
+): void {
   const webSockets = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   // What `ws` itself finds wrong with the handshake; without a listener it answers in plain text.
   webSockets.on("wsClientError", (cause, socket) => {
@@ -23,11 +29,12 @@ export function attachUpgrades(server: Server, admission: Admission, log: Log): 
     // A peer that vanishes during its upgrade is nobody's error.
     socket.on("error", () => socket.destroy());
     const requestId = randomUUID();
-    const admit = async () => {
+    const admitted = async () => {
+      onArrival(request);
       checkHead(request);
       return admission.admit(request, requestId, checkHandshake);
     };
-    admit()
+    admitted()
       .then(({ tunnelOptions, takeOver }) =>
         webSockets.handleUpgrade(request, socket, head, (webSocket) =>
           takeOver(acceptTunnel(webSocket, tunnelOptions)),

@@ -15,8 +15,8 @@ let naive: Server;
 let naivePort: number;
 
 beforeAll(async () => {
-  const limits = { headersTimeoutMs: 400, requestTimeoutMs: 800 };
-  plane = await startControlPlane({}, undefined, limits);
+  const serverLimits = { headersTimeoutMs: 400, requestTimeoutMs: 800 };
+  plane = await startControlPlane({}, undefined, { serverLimits });
   port = Number(new URL(plane.url).port);
   // As many servers still are: it waits as long as a client likes.
   naive = createServer({ headersTimeout: 0, requestTimeout: 0 }, (request, response) => {

@@ -101,6 +101,25 @@ describe("the documents", () => {
     expect(shown).toContain(`| action | scope | audit event | ${roles.join(" | ")} | machines |`);
   });
 
+  it("say of every problem code what the code and the OpenAPI document say", () => {
+    const shown = new Map(
+      [...read("docs/errors.md").matchAll(/^\| `([a-z-]+)` \| \d{3} \| (.*) \|$/gm)].map(
+        ([, code = "", meaning = ""]) => [code, meaning],
+      ),
+    );
+    expect(problemCodes.filter((code) => shown.get(code) !== problems[code].meaning)).toEqual([]);
+  });
+
+  it("list no problem code that nothing answers with", () => {
+    // Whole strings: a code is written out where it is thrown, never put together.
+    const written = new Set(
+      sources
+        .filter((file) => file.startsWith("apps/control-plane/src/"))
+        .flatMap((file) => [...read(file).matchAll(/"([a-z]+(?:-[a-z]+)*)"/g)].map(([, text]) => text)),
+    );
+    expect(problemCodes.filter((code) => !written.has(code))).toEqual([]);
+  });
+
   it("list every code of the tunnel library", () => {
     const text = read("docs/errors.md");
     expect(revdialErrorCodes.filter((code) => !text.includes(`\`${code}\``))).toEqual([]);

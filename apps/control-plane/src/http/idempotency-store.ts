@@ -1,0 +1,31 @@
+/** Creating requests that have a key, as the rest of the program sees them. */
+
+export interface Claim {
+  owner: string;
+  key: string;
+  operation: string;
+  requestHash: Uint8Array<ArrayBuffer>;
+  /** With owner and key it tells this claim from later ones. */
+  createdAt: Date;
+  /** Until then nobody else may make the request; afterwards its replica counts as lost. */
+  expiresAt: Date;
+}
+
+/** What the first request left. */
+export interface Earlier {
+  operation: string;
+  requestHash: Uint8Array;
+  /** Undefined while it runs. */
+  answer: Uint8Array | undefined;
+}
+
+export interface IdempotencyStore {
+  /** Undefined: it is the caller's now. One guarded statement: of many at once, one gets it. */
+  claim(claim: Claim): Promise<Earlier | undefined>;
+  /** Of a claim that was lost meanwhile nothing is kept. */
+  keep(claim: Claim, status: number, answer: Uint8Array<ArrayBuffer>, expiresAt: Date): Promise<void>;
+  /** The same request may be made again. */
+  release(claim: Claim): Promise<void>;
+  /** Forgets what has expired. */
+  prune(now: Date): Promise<void>;
+}

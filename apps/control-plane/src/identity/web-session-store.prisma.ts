@@ -1,0 +1,52 @@
+/** Browsers' sessions in PostgreSQL. */
+import type { Prisma } from "../database/prisma.prisma.ts";
+import type { LiveWebSession, WebSessionStore } from "./web-session-store.ts";
+
+export function prismaWebSessionStore(prisma: Prisma): WebSessionStore {
+  return {
+    async add({ id, userId, apiKeyId, hash, createdAt, expiresAt }) {
+      await prisma.webSession.create({
+        data: {
+          id,
+          user_id: userId,
+          api_key_id: apiKeyId,
+          hash,
+          created_at: createdAt,
+          expires_at: expiresAt,
+        },
+      });
+    },
+
+    async find(hash, now) {
+      const row = await prisma.webSession.findFirst({
+        where: {
+          hash,
+          revoked_at: null,
+          expires_at: { gt: now },
+          user: { disabled_at: null },
+          api_key: { revoked_at: null, OR: [{ expires_at: null }, { expires_at: { gt: now } }] },
+        },
+        include: { user: true, api_key: true },
+      });
+      if (row === null) return undefined;
+      return {
+        id: row.id,
+        userId: row.user_id,
+        role: row.user.role as LiveWebSession["role"],
+        scopes: row.api_key.scopes as LiveWebSession["scopes"],
+      };
+    },
+
+    async end(id, now) {
+      const { count } = await prisma.webSession.updateMany({
+        where: { id, revoked_at: null },
+        data: { revoked_at: now },
+      });
+      return count === 1;
+    },
+
+    async prune(now) {
+      await prisma.webSession.deleteMany({ where: { expires_at: { lte: now } } });
+    },
+  };
+}

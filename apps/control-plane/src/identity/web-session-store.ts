@@ -1,0 +1,29 @@
+/** Browsers' sessions as the rest of the program sees them. */
+import type { Role, Scope } from "@wolfpack/api-contract";
+
+export interface NewWebSession {
+  id: string;
+  userId: string;
+  apiKeyId: string;
+  hash: Uint8Array<ArrayBuffer>;
+  createdAt: Date;
+  expiresAt: Date;
+}
+
+/** A session that is valid, with what its key and its user may do now. */
+export interface LiveWebSession {
+  id: string;
+  userId: string;
+  role: Role;
+  scopes: readonly Scope[] | null;
+}
+
+export interface WebSessionStore {
+  add(session: NewWebSession): Promise<void>;
+  /** None when it, its key or its user is no longer valid. */
+  find(hash: Uint8Array<ArrayBuffer>, now: Date): Promise<LiveWebSession | undefined>;
+  /** Whether it was valid until now. */
+  end(id: string, now: Date): Promise<boolean>;
+  /** Forgets what has expired. */
+  prune(now: Date): Promise<void>;
+}

@@ -1,0 +1,80 @@
+/** A browser's session: opened with an API key, valid for as long as the key is and at most 12 hours. */
+import { randomBytes } from "node:crypto";
+import type { IncomingHttpHeaders } from "node:http";
+import type { Clock } from "../clock.ts";
+import { tokenOf } from "../http/web-cookie.ts";
+import { newId } from "../ids.ts";
+import { hashApiKey, isApiKey } from "./api-key.ts";
+import type { Identity, UserPrincipal } from "./principal.ts";
+import type { WebSessionStore } from "./web-session-store.ts";
+
+export interface WebSessionsOptions {
+  store: WebSessionStore;
+  clock: Clock;
+  /** For the API key that opens one. */
+  identity: Identity;
+  apiKeySecret: string;
+}
+
+export const WEB_SESSION_MS = 12 * 3_600_000;
+const TOKEN = /^[A-Za-z0-9_-]{43}$/;
+
+export interface OpenedWebSession {
+  id: string;
+  /** The cookie's value; only an HMAC of it is kept. */
+  token: string;
+  /** Who opened it, by the key. */
+  principal: UserPrincipal;
+  expiresAt: Date;
+}
+
+export interface WebSessions {
+  /** The user of a request's cookie, or undefined for anything missing, malformed, unknown, expired or ended. */
+  authenticate(headers: IncomingHttpHeaders): Promise<UserPrincipal | undefined>;
+  /** Undefined when the key opens nothing. */
+  open(key: string): Promise<OpenedWebSession | undefined>;
+  /** Whose session it was, if there was one. */
+  end(headers: IncomingHttpHeaders): Promise<UserPrincipal | undefined>;
+}
+
+export function createWebSessions({ store, clock, identity, apiKeySecret }: WebSessionsOptions): WebSessions {
+  const hashOf = (token: string) => hashApiKey(`web-session ${token}`, apiKeySecret);
+
+  async function authenticate(headers: IncomingHttpHeaders): Promise<UserPrincipal | undefined> {
+    const token = tokenOf(headers);
+    if (token === undefined || !TOKEN.test(token)) return undefined;
+    const found = await store.find(hashOf(token), clock.now());
+    if (found === undefined) return undefined;
+    const { id, userId, role, scopes } = found;
+    return { kind: "user", userId, role, scopes, credentialId: id };
+  }
+
+  return {
+    authenticate,
+
+    async open(key) {
+      if (!isApiKey(key)) return undefined;
+      const principal = await identity.authenticate({ authorization: `Bearer ${key}` });
+      if (principal?.kind !== "user") return undefined;
+      const token = randomBytes(32).toString("base64url");
+      const id = newId("web");
+      const createdAt = clock.now();
+      const expiresAt = new Date(createdAt.getTime() + WEB_SESSION_MS);
+      await store.add({
+        id,
+        userId: principal.userId,
+        apiKeyId: principal.credentialId,
+        hash: hashOf(token),
+        createdAt,
+        expiresAt,
+      });
+      return { id, token, principal, expiresAt };
+    },
+
+    async end(headers) {
+      const principal = await authenticate(headers);
+      if (principal === undefined) return undefined;
+      return (await store.end(principal.credentialId, clock.now())) ? principal : undefined;
+    },
+  };
+}
