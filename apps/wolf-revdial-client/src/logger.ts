@@ -4,7 +4,8 @@ import { type DestinationStream, type Logger, pino } from "pino";
 export type Log = Logger;
 
 export function createLogger(level: string, destination?: DestinationStream): Log {
-  const paths = ["token", "authorization", "*.token", "*.authorization", "*.*.authorization"];
+  const secrets = ["token", "joinToken", "private_key", "candidate", "authorization"];
+  const paths = [...secrets, ...secrets.map((name) => `*.${name}`), "*.*.authorization", "*.*.private_key"];
   return pino(
     { level, base: null, redact: { paths, censor: "[redacted]" } },
     destination ?? pino.destination({ fd: 2, sync: true }),

@@ -26,6 +26,8 @@ export interface Serving {
   serve(tunnel: Tunnel): Promise<TunnelEnd>;
   /** Sends a notice through the live tunnel; false when it was dropped. */
   notify(type: string, payload: unknown): boolean;
+  /** The live tunnel. */
+  readonly tunnel: Tunnel | undefined;
   /** Resolves when no tunnel is open any more. */
   ended(): Promise<void>;
 }
@@ -108,6 +110,10 @@ export function createServing(options: ServingOptions): Serving {
       const sent = live?.notify(type, notice) ?? false;
       log.debug({ type, bytes, sent }, "notice");
       return sent;
+    },
+
+    get tunnel() {
+      return live;
     },
 
     async ended() {
