@@ -109,6 +109,7 @@ class Agent {
         if (host.seat?.wanted) this.handOver();
       },
       redial: config.transport === "auto" ? (wanted) => this.dial(wanted, "websocket") : undefined,
+      replace: (wanted) => this.dial(wanted, config.transport),
       redialEveryMs: config.reconnectMaxMs,
     });
   }
@@ -189,7 +190,7 @@ class Agent {
       wallClock,
       random,
       log,
-      onRenewed: () => undefined,
+      onRenewed: this.serving.renew,
       signal: this.unwatch.signal,
     });
   }
