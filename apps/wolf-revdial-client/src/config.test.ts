@@ -97,13 +97,19 @@ describe("the agent's configuration", () => {
       "",
       "--join-token-file (JOIN_TOKEN_FILE): /gone cannot be read: ENOENT: /gone.",
     ]);
-    // One of two is enough, and the other one is said.
-    const one = read({}, { JOIN_TOKEN_FILE: "/gone" });
-    expect([one.token, one.tokenMissing, one.warnings]).toEqual([
-      "secret-token",
-      undefined,
-      [expect.stringContaining("/gone cannot be read")],
-    ]);
+    // One of two is enough. That the other one cannot be read is said, but not that it is empty or not there.
+    for (const [file, warnings] of [
+      ["/gone", [expect.stringContaining("/gone cannot be read")]],
+      ["/empty", []],
+    ] as const) {
+      const one = read({}, { JOIN_TOKEN_FILE: file });
+      expect([one.token, one.tokenMissing, one.warnings]).toEqual(["secret-token", undefined, warnings]);
+    }
+    const absent = { flags: { ...flags, joinTokenFile: "/no/such/token" }, env };
+    expect(readConfig(absent).warnings).toEqual([]);
+    expect(readConfig({ ...absent, env: {} }).tokenMissing?.message).toContain(
+      "/no/such/token cannot be read",
+    );
   });
 
   it("reads labels and services from repeated flags or one variable", () => {

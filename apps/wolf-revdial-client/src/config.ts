@@ -65,6 +65,12 @@ export interface ConfigSources {
   readStdin?: () => string;
 }
 
+interface TokenMissing {
+  error: ConfigError;
+  /** Whoever named the file has to hear of it even where another token is there. */
+  odd: boolean;
+}
+
 const FILE_BYTES_MAX = 1024 * 1024;
 
 /** Bounded while it reads: a device or a pipe may have no end. */
@@ -265,20 +271,21 @@ export function readConfig({
       warnings.push(
         "--token on the command line can be seen by every user of this host: use --token-file or RUNNER_TOKEN",
       );
-    const missing: ConfigError[] = [];
+    const missing: TokenMissing[] = [];
     const given = typeof flags.token === "string" ? flags.token : undefined;
     const token = readToken("tokenFile", given, fromEnv("token"), missing);
     const joinToken =
       sessionId === undefined ? readToken("joinTokenFile", undefined, env.JOIN_TOKEN, missing) : "";
     if (token !== "" || joinToken !== "") {
-      warnings.push(...missing.map(({ message }) => message));
+      // Of two files one may be absent or empty, as deployments name both.
+      warnings.push(...missing.filter(({ odd }) => odd).map(({ error }) => error.message));
       return { token, joinToken, tokenMissing: undefined, tokenGiven: true };
     }
     const neither =
       sessionId === undefined
         ? `${describeSetting("joinTokenFile")}, ${describeSetting("tokenFile")}, JOIN_TOKEN or RUNNER_TOKEN is missing.`
         : `${describeSetting("tokenFile")} or RUNNER_TOKEN is missing.`;
-    const tokenMissing = missing[0] ?? new ConfigError(neither);
+    const tokenMissing = new ConfigError(missing.map(({ error }) => error.message).join("\n") || neither);
     if (sessionId !== undefined) throw tokenMissing;
     return { token, joinToken, tokenMissing, tokenGiven: missing.length > 0 };
   }
@@ -288,7 +295,7 @@ export function readConfig({
     name: "tokenFile" | "joinTokenFile",
     given: string | undefined,
     variable: string | undefined,
-    missing: ConfigError[],
+    missing: TokenMissing[],
   ): string {
     const path = text(name);
     let found = given ?? (path === undefined ? variable : undefined);
@@ -296,10 +303,12 @@ export function readConfig({
       try {
         found = file(name, path);
       } catch (error) {
-        missing.push(error as ConfigError);
+        const { code } = ((error as ConfigError).cause ?? {}) as NodeJS.ErrnoException;
+        missing.push({ error: error as ConfigError, odd: code !== "ENOENT" });
         return "";
       }
-      if (found.trim() === "") missing.push(wrong(name, `names ${path}, which is empty`));
+      if (found.trim() === "")
+        missing.push({ error: wrong(name, `names ${path}, which is empty`), odd: false });
     }
     const token = (found ?? "").trim();
     const what = name === "tokenFile" ? "runner" : "join";
