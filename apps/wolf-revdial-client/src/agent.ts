@@ -1,19 +1,23 @@
-/** The agent's run: register, dial, serve, and again, until it is told to stop. Decisions come from life.ts; this is the edge. */
+/** The agent's run: enrol, dial, serve, and again, until it is told to stop. Decisions come from life.ts; this is the edge. */
 import { availableParallelism } from "node:os";
 import type { AgentInventory } from "@wolfpack/api-contract";
 import { type RequestHandler, RevdialError, type Tunnel } from "revdial";
 import { type Clock, pause } from "./clock.ts";
 import type { Condition } from "./condition.ts";
-import type { AgentConfig } from "./config.ts";
-import { type DialAs, dial, RegistrationFailed, register } from "./control-plane.ts";
+import { type AgentConfig, ConfigError } from "./config.ts";
+import { type DialAs, dial } from "./control-plane.ts";
 import { createForwarder } from "./forward.ts";
 import type { HostState } from "./host-state.ts";
-import { gpuTypeOf, readCards } from "./inventory/drm.ts";
+import { type Credential, createCredential } from "./identity/credential.ts";
+import { hostMark } from "./identity/key-file.ts";
+import { adviceOf, clockSentence, endingOf } from "./identity/refusal.ts";
+import { keepRenewed } from "./identity/renewal.ts";
+import { inventoryOf } from "./inventory/static.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { printableWithout } from "./printable.ts";
-import { problemOf, sentence } from "./sentence.ts";
+import { sentence } from "./sentence.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { startWatches, type Watches } from "./watches.ts";
 import { type WolfLine, wolfLine } from "./wolf-line.ts";
@@ -27,6 +31,8 @@ export interface AgentEdges {
   log: Log;
   random: () => number;
   clock: Clock;
+  /** Milliseconds since 1970. Default: the system's. */
+  wallClock?: () => number;
   version: string;
   host: HostState;
   condition: Condition;
@@ -49,13 +55,16 @@ class Agent {
   private readonly edges: AgentEdges;
   private readonly inventory: AgentInventory;
   private readonly line: WolfLine;
-  private readonly dialAs: Omit<DialAs, "signal" | "transport" | "onFallback">;
+  private readonly dialAs: Omit<DialAs, "headers" | "signal" | "transport" | "onFallback">;
+  private readonly credential: Credential;
   private readonly serving: Serving;
   /** Undefined inside a sandbox. */
   private watches: Watches | undefined;
   private state: LifeState = "connecting";
   private everReady = false;
   private handedOver = false;
+  /** What was said of a key that waits for approval. */
+  private pending: string | undefined;
   /** Ends the watches. */
   private readonly unwatch = new AbortController();
 
@@ -72,6 +81,21 @@ class Agent {
       handler: handlerOf(config, edges, this.line),
       onHandlerError: (err) => log.error({ err }, "a request could not be served"),
     };
+    this.credential = createCredential({
+      config,
+      inventory: this.inventory,
+      place:
+        host.folder === undefined
+          ? undefined
+          : {
+              folder: host.folder,
+              controlPlane: config.apiUrl.origin,
+              wolfName: config.wolfId,
+              host: hostMark(),
+            },
+      log,
+      wallClock: edges.wallClock ?? Date.now,
+    });
     this.serving = createServing({
       log,
       clock,
@@ -84,10 +108,8 @@ class Agent {
       onReplaced: () => {
         if (host.seat?.wanted) this.handOver();
       },
-      redial:
-        config.transport === "auto"
-          ? (wanted) => dial(config, { ...this.dialAs, signal: wanted, transport: "websocket" })
-          : undefined,
+      redial: config.transport === "auto" ? (wanted) => this.dial(wanted, "websocket") : undefined,
+      replace: (wanted) => this.dial(wanted, config.transport),
       redialEveryMs: config.reconnectMaxMs,
     });
   }
@@ -98,6 +120,7 @@ class Agent {
       const { signal } = this.unwatch;
       this.watches = startWatches({ config, edges, inventory, line, notify: serving.notify, signal });
     }
+    const renewed = this.keepRenewed();
     try {
       await this.stayConnected();
     } finally {
@@ -105,7 +128,7 @@ class Agent {
       await serving.ended();
       this.step("drained");
       this.unwatch.abort();
-      await this.watches?.done;
+      await Promise.all([this.watches?.done, renewed]);
       edges.host.seat?.release();
     }
   }
@@ -132,19 +155,49 @@ class Agent {
 
   private async connect(): Promise<Tunnel> {
     const { config } = this;
-    const { log, signal } = this.edges;
-    if (config.sessionId === undefined) await register(config, this.inventory, signal);
+    const { signal } = this.edges;
+    await this.credential.prepare(signal);
     this.step("registered");
-    return dial(config, {
+    return this.dial(signal, config.transport);
+  }
+
+  private async dial(signal: AbortSignal, transport: AgentConfig["transport"]): Promise<Tunnel> {
+    const credential = this.credential.forDial(signal);
+    const tunnel = await dial(this.config, {
       ...this.dialAs,
+      headers: credential.headers,
       signal,
-      transport: config.transport,
-      onFallback(error) {
+      transport,
+      onFallback: (error) => {
         const { code, status } = error;
-        const reason = printableWithout(config.token, sentence(error));
-        log.warn({ code, status, reason }, "the WebSocket does not come up: falling back to plain HTTP");
+        const reason = this.printable(sentence(error));
+        this.edges.log.warn(
+          { code, status, reason },
+          "the WebSocket does not come up: falling back to plain HTTP",
+        );
       },
     });
+    credential.opened(tunnel);
+    return tunnel;
+  }
+
+  private keepRenewed(): Promise<void> {
+    const { clock, wallClock = Date.now, random, log } = this.edges;
+    return keepRenewed({
+      credential: this.credential,
+      tunnel: () => this.serving.tunnel,
+      clock,
+      wallClock,
+      random,
+      log,
+      onRenewed: this.serving.renew,
+      signal: this.unwatch.signal,
+    });
+  }
+
+  /** What others said, without our tokens. */
+  private printable(text: string): string {
+    return printableWithout([this.config.token, this.config.joinToken], text);
   }
 
   /** Serves until the tunnel ends. */
@@ -180,14 +233,18 @@ class Agent {
 
   /** Throws CredentialRefused when trying again cannot help. */
   private failed(error: unknown, attempt: number): Ending {
-    const { condition, log } = this.edges;
-    const ending = endingOf(error);
-    const message = printableWithout(this.config.token, sentence(error));
+    if (error instanceof ConfigError) throw error;
+    const { condition, log, wallClock = Date.now } = this.edges;
+    const ending = endingOf(error, this.credential);
+    const message = this.printable(clockSentence(error, wallClock()) ?? sentence(error));
     condition.ended(error instanceof RevdialError ? error.code : "REGISTRATION_FAILED", message);
-    const advice = adviceOf(ending, this.config);
+    const advice = adviceOf(ending, this.config, this.credential, wallClock());
     if (this.nextTry(ending, attempt) === "give-up")
       throw new CredentialRefused(`${message}\n${advice}`, { cause: error });
-    log.warn({ err: message, kind: ending.kind, advice }, "not connected");
+    // Once for each key that waits: an admin may take days.
+    const said = ending.kind === "pending" && this.pending === message;
+    this.pending = ending.kind === "pending" ? message : undefined;
+    log[said ? "debug" : "warn"]({ err: message, kind: ending.kind, advice }, "not connected");
     return ending;
   }
 
@@ -201,7 +258,7 @@ class Agent {
           : "another agent connected for this session: is --session-id used twice?",
       );
     if (waitMs === "give-up") return;
-    log.info({ wait_ms: Math.round(waitMs) }, "next try");
+    log[ending.kind === "pending" ? "debug" : "info"]({ wait_ms: Math.round(waitMs) }, "next try");
     condition.waits(waitMs);
     await pause(waitMs, clock, signal);
   }
@@ -224,18 +281,6 @@ class Agent {
   }
 }
 
-/** What does not change while the agent runs. */
-function inventoryOf(config: AgentConfig, version: string): AgentInventory {
-  return {
-    gpu_type: config.gpuType ?? gpuTypeOf(readCards(config.gpuFolder).map(({ gpu }) => gpu)),
-    max_sandboxes: config.maxSandboxes,
-    labels: config.labels,
-    agent_version: version,
-    ...(config.region === undefined ? {} : { region: config.region }),
-    ...(config.costPerHour === undefined ? {} : { cost_per_hour: config.costPerHour }),
-  };
-}
-
 function handlerOf(config: AgentConfig, { log, metrics }: AgentEdges, line: WolfLine): RequestHandler {
   return createForwarder({
     wolf: line.ask,
@@ -246,22 +291,4 @@ function handlerOf(config: AgentConfig, { log, metrics }: AgentEdges, line: Wolf
     sessionId: config.sessionId,
     createsMax: Math.max(1, availableParallelism() - 1),
   });
-}
-
-function endingOf(error: unknown): Ending {
-  if (!(error instanceof RegistrationFailed || error instanceof RevdialError)) return { kind: "lost" };
-  const { status, retryAfterMs } = error;
-  if (problemOf(error)?.code === "session-not-found") return { kind: "session", retryAfterMs };
-  return { kind: status === 401 || status === 403 ? "credential" : "lost", retryAfterMs };
-}
-
-/** What whoever reads of a refusal can do. */
-function adviceOf({ kind }: Ending, { sessionId }: AgentConfig): string | undefined {
-  if (kind !== "credential" && kind !== "session") return undefined;
-  if (sessionId === undefined)
-    return "Check RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN.";
-  const key = "that the token is an API key of the session's owner";
-  return kind === "credential"
-    ? `Check ${key}.`
-    : `Check --session-id, and ${key}; a session that has ended does not come back.`;
 }

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { CredentialRefused } from "./agent.ts";
 import { connectCommand } from "./commands/connect.ts";
+import { EnrollInterrupted, enrollCommand } from "./commands/enroll.ts";
 import { NotServing, statusCommand } from "./commands/status.ts";
 import { ConfigError } from "./config.ts";
 import { DoctorEnd, doctorCommand } from "./doctor/command.ts";
@@ -18,11 +19,13 @@ const version =
 
 /** What a wrong setting is answered with, by command. */
 const usages: Record<string, string> = {
-  connect: "[connect] --api-url <url> --wolf-id <name> --token-file <path> [--local <target>]; see --help",
-  doctor: "doctor --api-url <url> [--token-file <path>] [--local <target>]; see doctor --help",
+  connect:
+    "[connect] --api-url <url> --wolf-id <name> [--join-token-file <path>] [--local <target>]; see --help",
+  enroll: "enroll --api-url <url> --wolf-id <name> --join-token-file <path>; see enroll --help",
+  doctor: "doctor --api-url <url> [--wolf-id <name>] [--local <target>]; see doctor --help",
   status: "status --health-listen <address>; see status --help",
 };
-const exitCodes = { failed: 1, usage: 2, credential: 3 } as const;
+const exitCodes = { failed: 1, usage: 2, credential: 3, interrupted: 130 } as const;
 
 async function main(): Promise<number> {
   const edges = { version, env: process.env, exit: (code: number) => process.exit(code) };
@@ -33,6 +36,14 @@ async function main(): Promise<number> {
     )
     .version(version)
     .addCommand(connect, { isDefault: true })
+    .addCommand(
+      enrollCommand({
+        version,
+        env: process.env,
+        print: (text) => void process.stdout.write(text),
+        warn: (text) => void process.stderr.write(`${text}\n`),
+      }),
+    )
     .addCommand(
       doctorCommand({ version, env: process.env, print: (text) => void process.stdout.write(text) }),
     )
@@ -55,6 +66,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCodes.usage;
     if (error instanceof DoctorEnd) return error.exitCode;
+    if (error instanceof EnrollInterrupted) return exitCodes.interrupted;
     if (error instanceof NotServing) {
       process.stderr.write(`${error.message}\n`);
       return exitCodes.failed;

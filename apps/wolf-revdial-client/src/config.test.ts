@@ -33,7 +33,8 @@ function fail(path: string): never {
 
 function refusal(more: Flags, moreEnv: NodeJS.ProcessEnv = {}): string {
   try {
-    read(more, moreEnv);
+    const { tokenMissing } = read(more, moreEnv);
+    if (tokenMissing !== undefined) throw tokenMissing;
   } catch (error) {
     expect(error).toBeInstanceOf(ConfigError);
     return (error as Error).message;
@@ -77,6 +78,38 @@ describe("the agent's configuration", () => {
     expect(token).toBe("in-argv");
     expect(warnings.join()).toMatch(/every user of this host/);
     expect(warnings.join()).not.toContain("in-argv");
+  });
+
+  it("takes a join token from a file, from stdin or from the environment, and from no flag", () => {
+    const joining = (more: Flags, moreEnv: NodeJS.ProcessEnv = {}) =>
+      read(more, { RUNNER_TOKEN: "", ...moreEnv });
+    expect(joining({ joinTokenFile: "/t" }).joinToken).toBe("from-file");
+    expect(joining({ joinTokenFile: "-" }).joinToken).toBe("from-stdin");
+    expect(joining({}, { JOIN_TOKEN_FILE: "/t", JOIN_TOKEN: "x" }).joinToken).toBe("from-file");
+    const { joinToken, token, tokenMissing, warnings } = joining({}, { JOIN_TOKEN: "from-env" });
+    expect([joinToken, token, tokenMissing, warnings]).toEqual(["from-env", "", undefined, []]);
+    expect(settingNames.map((name) => settings[name].flag)).not.toContain("--join-token <token>");
+  });
+
+  it("holds against a token that is missing only that it is: an agent with a key needs none", () => {
+    const { token, tokenMissing } = read({}, { RUNNER_TOKEN: "", JOIN_TOKEN_FILE: "/gone" });
+    expect([token, tokenMissing?.message]).toEqual([
+      "",
+      "--join-token-file (JOIN_TOKEN_FILE): /gone cannot be read: ENOENT: /gone.",
+    ]);
+    // One of two is enough. That the other one cannot be read is said, but not that it is empty or not there.
+    for (const [file, warnings] of [
+      ["/gone", [expect.stringContaining("/gone cannot be read")]],
+      ["/empty", []],
+    ] as const) {
+      const one = read({}, { JOIN_TOKEN_FILE: file });
+      expect([one.token, one.tokenMissing, one.warnings]).toEqual(["secret-token", undefined, warnings]);
+    }
+    const absent = { flags: { ...flags, joinTokenFile: "/no/such/token" }, env };
+    expect(readConfig(absent).warnings).toEqual([]);
+    expect(readConfig({ ...absent, env: {} }).tokenMissing?.message).toContain(
+      "/no/such/token cannot be read",
+    );
   });
 
   it("reads labels and services from repeated flags or one variable", () => {
@@ -195,8 +228,8 @@ describe("the agent's configuration", () => {
   });
 
   it("stops reading a token file that has no end", () => {
-    const endless = () => readConfig({ flags: { ...flags, tokenFile: "/dev/zero" }, env: {} });
-    expect(endless).toThrow(/--token-file .* larger than 1 MiB/);
+    const { tokenMissing } = readConfig({ flags: { ...flags, tokenFile: "/dev/zero" }, env: {} });
+    expect(tokenMissing?.message).toMatch(/--token-file .* larger than 1 MiB/);
   });
 
   it("is documented: every flag and variable is in the table, with the same flag", () => {

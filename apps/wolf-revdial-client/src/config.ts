@@ -21,8 +21,14 @@ export interface AgentConfig {
   wolfId: string;
   /** The session whose sandbox this runs in; undefined beside a Wolf. */
   sessionId: string | undefined;
-  /** A secret: never logged. */
+  /** The runner token, or inside a sandbox its owner's API key; "" when there is none. A secret: never logged. */
   token: string;
+  /** "" when there is none. A secret: never logged. */
+  joinToken: string;
+  /** Why there is neither, which an agent with a key does not mind. */
+  tokenMissing: ConfigError | undefined;
+  /** One was given, though it may be missing. */
+  tokenGiven: boolean;
   wolf: Target;
   /** Maps a session to its screen service; absent: screens are not served. */
   screen: ((sessionId: string) => Target) | undefined;
@@ -57,8 +63,12 @@ export interface ConfigSources {
   env: NodeJS.ProcessEnv;
   readFile?: (path: string) => string;
   readStdin?: () => string;
-  /** Without one, `token` is "". */
-  tokenOptional?: boolean;
+}
+
+interface TokenMissing {
+  error: ConfigError;
+  /** Whoever named the file has to hear of it even where another token is there. */
+  odd: boolean;
 }
 
 const FILE_BYTES_MAX = 1024 * 1024;
@@ -88,7 +98,6 @@ export function readConfig({
   env,
   readFile: read = readFile,
   readStdin = () => readBounded(0),
-  tokenOptional = false,
 }: ConfigSources): AgentConfig {
   const wrong = (name: SettingName, why: string) => new ConfigError(`${describeSetting(name)} ${why}.`);
   const fromEnv = (name: SettingName) =>
@@ -123,7 +132,7 @@ export function readConfig({
   };
   const file = (name: SettingName, path: string): string => {
     try {
-      return path === "-" && name === "tokenFile" ? readStdin() : read(path);
+      return path === "-" && /^(t|joinT)okenFile$/.test(name) ? readStdin() : read(path);
     } catch (cause) {
       throw new ConfigError(
         `${describeSetting(name)}: ${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}.`,
@@ -168,7 +177,7 @@ export function readConfig({
     apiUrl,
     wolfId,
     sessionId,
-    token: readToken(),
+    ...readTokens(),
     wolf,
     screen: readScreen(texts("service"), (why) => wrong("service", why)),
     policy: readPolicy(text("policyFile")),
@@ -256,25 +265,57 @@ export function readConfig({
     };
   }
 
-  function readToken(): string {
-    const path = text("tokenFile");
+  /** A file that cannot be read matters only where no key is yet: a join token may be gone once it was used. */
+  function readTokens(): Pick<AgentConfig, "token" | "joinToken" | "tokenMissing" | "tokenGiven"> {
     if (typeof flags.token === "string")
       warnings.push(
         "--token on the command line can be seen by every user of this host: use --token-file or RUNNER_TOKEN",
       );
-    const token = (
-      typeof flags.token === "string"
-        ? flags.token
-        : path === undefined
-          ? fromEnv("token")
-          : file("tokenFile", path)
-    )?.trim();
-    if (token === undefined && tokenOptional) return "";
-    if (token === "" && path !== undefined) throw wrong("tokenFile", `names ${path}, which is empty`);
-    if (token === undefined || token === "")
-      throw new ConfigError(`${describeSetting("tokenFile")} or RUNNER_TOKEN is missing.`);
-    if (!/^[\x21-\x7e]{1,512}$/.test(token))
-      throw new ConfigError("The runner token has to be 1 to 512 printable ASCII characters without spaces.");
+    const missing: TokenMissing[] = [];
+    const given = typeof flags.token === "string" ? flags.token : undefined;
+    const token = readToken("tokenFile", given, fromEnv("token"), missing);
+    const joinToken =
+      sessionId === undefined ? readToken("joinTokenFile", undefined, env.JOIN_TOKEN, missing) : "";
+    if (token !== "" || joinToken !== "") {
+      // Of two files one may be absent or empty, as deployments name both.
+      warnings.push(...missing.filter(({ odd }) => odd).map(({ error }) => error.message));
+      return { token, joinToken, tokenMissing: undefined, tokenGiven: true };
+    }
+    const neither =
+      sessionId === undefined
+        ? `${describeSetting("joinTokenFile")}, ${describeSetting("tokenFile")}, JOIN_TOKEN or RUNNER_TOKEN is missing.`
+        : `${describeSetting("tokenFile")} or RUNNER_TOKEN is missing.`;
+    const tokenMissing = new ConfigError(missing.map(({ error }) => error.message).join("\n") || neither);
+    if (sessionId !== undefined) throw tokenMissing;
+    return { token, joinToken, tokenMissing, tokenGiven: missing.length > 0 };
+  }
+
+  /** "" when there is none. */
+  function readToken(
+    name: "tokenFile" | "joinTokenFile",
+    given: string | undefined,
+    variable: string | undefined,
+    missing: TokenMissing[],
+  ): string {
+    const path = text(name);
+    let found = given ?? (path === undefined ? variable : undefined);
+    if (given === undefined && path !== undefined) {
+      try {
+        found = file(name, path);
+      } catch (error) {
+        const { code } = ((error as ConfigError).cause ?? {}) as NodeJS.ErrnoException;
+        missing.push({ error: error as ConfigError, odd: code !== "ENOENT" });
+        return "";
+      }
+      if (found.trim() === "")
+        missing.push({ error: wrong(name, `names ${path}, which is empty`), odd: false });
+    }
+    const token = (found ?? "").trim();
+    const what = name === "tokenFile" ? "runner" : "join";
+    if (token !== "" && !/^[\x21-\x7e]{1,512}$/.test(token))
+      throw new ConfigError(
+        `The ${what} token has to be 1 to 512 printable ASCII characters without spaces.`,
+      );
     return token;
   }
 }

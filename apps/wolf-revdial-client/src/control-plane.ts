@@ -1,52 +1,118 @@
-/** The agent's two ways to its control plane: registration by HTTP, and the tunnel; both with the same trust in certificates. */
+/** The agent's two ways to its control plane: single calls by HTTP, and the tunnel; both with the same trust in certificates. */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { type AgentInventory, WolfpackApiError, wolfpackClient } from "@wolfpack/api-contract";
+import { AgentChallenge, type AgentInventory, Enrollment, type EnrollRequest } from "@wolfpack/api-contract";
 import { type DialOptions, dialTunnel, type RequestHandler, type Tunnel } from "revdial";
+import { z } from "zod";
 import type { Clock } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 
 const REGISTER_TIMEOUT_MS = 15_000;
 const REPLY_BYTES_MAX = 256 * 1024;
 
-/** The control plane did not take the registration: it said no, or could not be reached (no `status`). */
-export class RegistrationFailed extends Error {
-  readonly status: number | undefined;
+export interface Refusal {
+  /** Undefined: it could not be reached. */
+  status?: number | undefined;
+  /** Of its problem. */
+  code?: string | undefined;
+  /** What time it says it is, where the clocks differ too much. */
+  serverTime?: string | undefined;
   /** The server's wish, from `Retry-After`. */
+  retryAfterMs?: number | undefined;
+  cause?: unknown;
+}
+
+/** The control plane did not take a registration, an enrolment, or a question for a challenge. */
+export class RegistrationFailed extends Error {
+  override readonly name = "RegistrationFailed";
+  readonly status: number | undefined;
+  readonly code: string | undefined;
+  readonly serverTime: string | undefined;
   readonly retryAfterMs: number | undefined;
 
-  constructor({ message, status, problem, cause }: WolfpackApiError, retryAfterMs: number | undefined) {
-    super(problem?.detail ?? message, { cause });
-    this.name = "RegistrationFailed";
+  constructor(message: string, { status, code, serverTime, retryAfterMs, cause }: Refusal) {
+    super(message, { cause });
     this.status = status;
+    this.code = code;
+    this.serverTime = serverTime;
     this.retryAfterMs = retryAfterMs;
   }
 }
 
-/** Rejects with a RegistrationFailed. */
+export type ControlPlaneConfig = Pick<AgentConfig, "apiUrl" | "ca" | "insecure">;
+
+/** In the way of before agents had keys. Rejects with a RegistrationFailed. */
 export async function register(
   config: AgentConfig,
   inventory: AgentInventory,
   signal: AbortSignal,
 ): Promise<void> {
-  const send = trustingFetch(config);
-  let retryAfterMs: number | undefined;
-  const client = wolfpackClient({
-    baseUrl: config.apiUrl,
-    apiKey: config.token,
-    fetch: async (input, init) => {
-      const response = await send(input, init);
-      retryAfterMs = readRetryAfter(response.headers);
-      return response;
-    },
-  });
+  const body = { name: config.wolfId, address: config.address, ...inventory };
+  await post(config, "/api/v1/wolf-instances/register", { bearer: config.token, body, signal });
+}
+
+/** Rejects with a RegistrationFailed, whose code is `not-found` at a control plane of before agents had keys. */
+export async function askChallenge(config: ControlPlaneConfig, signal: AbortSignal): Promise<AgentChallenge> {
+  return as(AgentChallenge, await post(config, "/api/v1/agents/challenges", { signal }));
+}
+
+/** Rejects with a RegistrationFailed. */
+export async function enroll(
+  config: ControlPlaneConfig,
+  request: { bearer: string; body: EnrollRequest; signal: AbortSignal },
+): Promise<Enrollment> {
+  return as(Enrollment, await post(config, "/api/v1/agents/enroll", request));
+}
+
+function as<Reply>(schema: z.ZodType<Reply>, json: unknown): Reply {
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new RegistrationFailed(`unexpected-reply: ${z.prettifyError(parsed.error)}`, {});
+}
+
+async function post(
+  config: ControlPlaneConfig,
+  path: string,
+  { bearer, body, signal }: { bearer?: string; body?: unknown; signal: AbortSignal },
+): Promise<unknown> {
+  let response: Response;
+  let text: string;
   try {
-    await client.call("registerWolf", {
-      body: { name: config.wolfId, address: config.address, ...inventory },
+    response = await trustingFetch(config)(new URL(path, config.apiUrl), {
+      method: "POST",
+      headers: {
+        accept: "application/json, application/problem+json",
+        ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      body: body === undefined ? "" : JSON.stringify(body),
       signal: AbortSignal.any([signal, AbortSignal.timeout(REGISTER_TIMEOUT_MS)]),
     });
-  } catch (error) {
-    throw error instanceof WolfpackApiError ? new RegistrationFailed(error, retryAfterMs) : error;
+    text = await response.text();
+  } catch (cause) {
+    throw new RegistrationFailed(`network-failed: POST ${path} got no whole reply`, { cause });
+  }
+  const json = parseJson(text);
+  const { status } = response;
+  if (status >= 200 && status <= 299 && typeof json === "object") return json;
+  const { code, detail, server_time: serverTime } = (json ?? {}) as Record<string, unknown>;
+  throw new RegistrationFailed(
+    typeof detail === "string" ? detail : `POST ${path} was answered with status ${status} without a problem`,
+    {
+      status,
+      code: typeof code === "string" ? code : undefined,
+      serverTime: typeof serverTime === "string" ? serverTime : undefined,
+      retryAfterMs: readRetryAfter(response.headers),
+    },
+  );
+}
+
+/** What is no JSON reads as undefined. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
@@ -60,6 +126,8 @@ export function readRetryAfter(headers: Headers): number | undefined {
 }
 
 export interface DialAs {
+  /** Made for each way that is tried. */
+  headers: () => Promise<Record<string, string>>;
   version: string;
   incarnation: number;
   clock: Clock;
@@ -72,14 +140,13 @@ export interface DialAs {
   onFallback?: NonNullable<DialOptions["onFallback"]>;
 }
 
-/** Rejects with a RevdialError. */
+/** Rejects with a RevdialError, or with what making the headers failed with. */
 export function dial(config: AgentConfig, { version, ...how }: DialAs): Promise<Tunnel> {
   const url = new URL("/api/v1/revdial", config.apiUrl);
   url.protocol = config.apiUrl.protocol === "https:" ? "wss:" : "ws:";
   const { sessionId, wolfId } = config;
   url.searchParams.set("runnerid", sessionId === undefined ? `wolf-${wolfId}` : `sandbox-${sessionId}`);
   return dialTunnel(url, {
-    headers: { authorization: `Bearer ${config.token}` },
     agent: `wolf-revdial-client/${version}`,
     insecure: config.insecure,
     ...how,

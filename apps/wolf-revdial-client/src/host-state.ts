@@ -12,6 +12,8 @@ import type { Target } from "./target.ts";
 import { placeOf } from "./wolf-place.ts";
 
 export interface HostState {
+  /** Of this wolf, in the state directory. Undefined without one: then nothing can be kept. */
+  folder?: string;
   /** Higher than that of every agent of this wolf before on this host. */
   incarnation: number;
   /** Undefined without a folder: then nothing is known of other agents on this host. */
@@ -46,17 +48,26 @@ const PLACE_LOOK_MS = 60_000;
 /** Rejects with StateFolderUnusable, or with OtherWolfId when an agent with another name is at this Wolf. */
 export async function openHostState(options: HostStateOptions): Promise<HostState> {
   const { folder, wolfId, wolf } = options;
-  const own = path.join(folder, wolfId);
   try {
     const tooLong = Buffer.byteLength(seatFolder(folder, "")) - SEAT_FOLDER_BYTES_MAX;
     if (tooLong > 0) throw new Error(`its path is ${tooLong} bytes too long for the Unix sockets in it`);
-    makeOwn(own);
+    const own = makeOwn(path.join(folder, wolfId));
     const incarnation = nextIncarnation(path.join(own, "incarnation"), options);
     const place = placeOf(wolf);
     const seat = place === undefined ? takeSeatLater(options) : await takeSeatAt(place, options);
-    return { incarnation, seat };
+    return { folder: own, incarnation, seat };
   } catch (cause) {
     if (cause instanceof OtherWolfId) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new StateFolderUnusable(`${folder} cannot be used: ${why}`, { cause });
+  }
+}
+
+/** The folder of this wolf alone. Throws StateFolderUnusable. */
+export function ownFolder(folder: string, wolfId: string): string {
+  try {
+    return makeOwn(path.join(folder, wolfId));
+  } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new StateFolderUnusable(`${folder} cannot be used: ${why}`, { cause });
   }
@@ -128,10 +139,11 @@ async function watchPlace(
 const seatFolder = (folder: string, place: string) =>
   path.join(folder, `.seat-${createHash("sha256").update(place).digest("hex").slice(0, 10)}`);
 
-function makeOwn(folder: string): void {
+function makeOwn(folder: string): string {
   makeFolder(folder);
   // The folder around may be everybody's, such as a volume of a pod.
   chmodSync(folder, 0o700);
+  return folder;
 }
 
 /** mkdirSync's own way through missing parents never ends below /proc. */

@@ -17,10 +17,10 @@ export const lifeTransitions: Record<LifeState, Partial<Record<LifeEvent, LifeSt
 /** How a try, or a tunnel, ended. */
 export interface Ending {
   /**
-   * `credential`: 401 or 403. `session`: the control plane knows no such session. `replaced`: another agent of this wolf took
-   * over. `lost`: everything else.
+   * `credential`: 401 or 403. `session`: the control plane knows no such session. `pending`: an admin has to approve this host's
+   * key. `replaced`: another agent of this wolf took over. `lost`: everything else.
    */
-  kind: "credential" | "session" | "replaced" | "lost";
+  kind: "credential" | "session" | "pending" | "replaced" | "lost";
   /** The server's wish. */
   retryAfterMs?: number | undefined;
 }
@@ -49,7 +49,9 @@ export function nextTry(
       ? REFUSED_WAIT_MS + backoffMs(0, { ...backoff, baseMs: REFUSED_WAIT_MS, capMs: REFUSED_WAIT_MS })
       : "give-up";
   // Two agents with one name would throw each other out at full speed.
-  if (kind === "replaced") return backoff.capMs / 2 + backoffMs(0, { ...backoff, baseMs: backoff.capMs / 2 });
+  // Whom an admin lets wait, asks now and then.
+  if (kind === "replaced" || kind === "pending")
+    return backoff.capMs / 2 + backoffMs(0, { ...backoff, baseMs: backoff.capMs / 2 });
   // A wish of zero would be a loop at full speed: it counts as none.
   if (retryAfterMs !== undefined && retryAfterMs > 0)
     return Math.min(retryAfterMs, RETRY_AFTER_MS_MAX) + backoffMs(0, backoff);

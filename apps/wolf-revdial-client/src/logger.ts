@@ -5,7 +5,8 @@ import { plainLine } from "./printable.ts";
 export type Log = Logger;
 
 export function createLogger(level: string, destination?: DestinationStream): Log {
-  const paths = ["token", "authorization", "*.token", "*.authorization", "*.*.authorization"];
+  const secrets = ["token", "joinToken", "private_key", "candidate", "authorization"];
+  const paths = [...secrets, ...secrets.map((name) => `*.${name}`), "*.*.authorization", "*.*.private_key"];
   return pino(
     { level, base: null, redact: { paths, censor: "[redacted]" }, hooks: { streamWrite: plainLine } },
     destination ?? pino.destination({ fd: 2, sync: true }),

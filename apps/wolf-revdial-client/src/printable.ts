@@ -5,9 +5,11 @@ export function printable(text: string): string {
   return text.replace(/\p{C}+/gu, " ");
 }
 
-/** Neither does it repeat the token; an empty token is none. */
-export function printableWithout(token: string, text: string): string {
-  return printable(token === "" ? text : text.replaceAll(token, "[token]"));
+/** Neither does it repeat a token; an empty one is none. */
+export function printableWithout(tokens: readonly string[], text: string): string {
+  return printable(
+    tokens.reduce((rest, token) => (token === "" ? rest : rest.replaceAll(token, "[token]")), text),
+  );
 }
 
 /**

@@ -85,7 +85,7 @@ describe("an error as a sentence", () => {
 
   it("can be printed without the token and without what steers a terminal", () => {
     const hostile = new Error("you sent t0ken\u001b]0;owned\u0007\r\n\u202eover");
-    expect(printableWithout("t0ken", sentence(hostile))).toBe("you sent [token] ]0;owned over");
-    expect(printableWithout("t0ken", sentence("t0ken"))).toBe("[token]");
+    expect(printableWithout(["", "t0ken"], sentence(hostile))).toBe("you sent [token] ]0;owned over");
+    expect(printableWithout(["", "t0ken"], sentence("t0ken"))).toBe("[token]");
   });
 });

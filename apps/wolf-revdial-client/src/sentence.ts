@@ -20,11 +20,14 @@ export function sentence(error: unknown): string {
 }
 
 /** What the control plane itself said of its refusal of a tunnel (RFC 9457); undefined for what somebody else said. */
-export function problemOf(error: unknown): { code: string; detail: string } | undefined {
+export function problemOf(
+  error: unknown,
+): { code: string; detail: string; serverTime: string | undefined } | undefined {
   if (!(error instanceof RevdialError) || error.detail === undefined) return undefined;
   try {
-    const { code, detail } = (JSON.parse(error.detail) ?? {}) as Record<string, unknown>;
-    return typeof code === "string" && typeof detail === "string" ? { code, detail } : undefined;
+    const { code, detail, server_time } = (JSON.parse(error.detail) ?? {}) as Record<string, unknown>;
+    if (typeof code !== "string" || typeof detail !== "string") return undefined;
+    return { code, detail, serverTime: typeof server_time === "string" ? server_time : undefined };
   } catch {
     return undefined;
   }

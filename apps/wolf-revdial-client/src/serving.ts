@@ -1,6 +1,6 @@
 /**
- * The tunnels of this agent that are open: the live one, and after a move back to a WebSocket the one it came from, which
- * finishes what is in flight. A move is no loss: the new tunnel is live before the old one ends.
+ * The tunnels of this agent that are open: the live one, and after a move, back to a WebSocket or to one that a new key has opened,
+ * the one it came from, which finishes what is in flight. A move is no loss: the new tunnel is live before the old one ends.
  */
 import { moveBack, type Tunnel, type TunnelEnd } from "revdial";
 import type { Clock } from "./clock.ts";
@@ -18,6 +18,9 @@ export interface ServingOptions {
   onReplaced: () => void;
   /** Dials by WebSocket, for tunnels over HTTP; undefined: those stay. */
   redial: ((signal: AbortSignal) => Promise<Tunnel>) | undefined;
+  /** Dials as ever, for a tunnel in place of one that is up. */
+  replace: (signal: AbortSignal) => Promise<Tunnel>;
+  /** From one try of either to the next. */
   redialEveryMs: number;
 }
 
@@ -26,6 +29,10 @@ export interface Serving {
   serve(tunnel: Tunnel): Promise<TunnelEnd>;
   /** Sends a notice through the live tunnel; false when it was dropped. */
   notify(type: string, payload: unknown): boolean;
+  /** Another tunnel is to take the place of the live one, which ends when it has. */
+  renew(): void;
+  /** The live tunnel. */
+  readonly tunnel: Tunnel | undefined;
   /** Resolves when no tunnel is open any more. */
   ended(): Promise<void>;
 }
@@ -35,9 +42,10 @@ const DRAIN_MS = 30_000;
 const NOTICE_BYTES_MAX = 16 * 1024;
 
 export function createServing(options: ServingOptions): Serving {
-  const { log, clock, signal, onLive, onDrain, onReplaced, redial, redialEveryMs } = options;
+  const { log, clock, signal, onLive, onDrain, onReplaced } = options;
   const open = new Set<Tunnel>();
   let live: Tunnel | undefined;
+  let wanted = new AbortController();
 
   const drain = () => {
     if (open.size === 0) return;
@@ -56,12 +64,25 @@ export function createServing(options: ServingOptions): Serving {
 
   /** Resolves to undefined when the tunnel ends without one to move to. */
   async function moved(tunnel: Tunnel): Promise<Tunnel | undefined> {
-    if (redial === undefined || tunnel.transport !== "http") return undefined;
-    const next = await moveBack({ tunnel, dial: redial, everyMs: redialEveryMs, clock, signal });
-    if (next === undefined) return undefined;
-    log.info("moved back to a WebSocket");
+    const { redial, replace, redialEveryMs: everyMs } = options;
+    let next: Tunnel | undefined;
+    if (redial !== undefined && tunnel.transport === "http") {
+      const unlessRenewed = AbortSignal.any([signal, wanted.signal]);
+      next = await moveBack({ tunnel, dial: redial, everyMs, clock, signal: unlessRenewed });
+      if (next !== undefined) log.info("moved back to a WebSocket");
+    }
+    if (next === undefined) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      wanted.signal.addEventListener("abort", () => resolve(), { once: true });
+      if (!wanted.signal.aborted) await Promise.race([promise, tunnel.goingAway]);
+      if (!wanted.signal.aborted) return undefined;
+      wanted = new AbortController();
+      next = await moveBack({ tunnel, dial: replace, everyMs, clock, signal });
+      if (next === undefined) return undefined;
+      log.info("moved to a tunnel of the new key");
+    }
     void tunnel.closed.then(({ code, reason }) =>
-      log.debug({ code, reason }, "the tunnel over HTTP has ended"),
+      log.debug({ code, reason }, "the tunnel that was left has ended"),
     );
     return next;
   }
@@ -91,7 +112,7 @@ export function createServing(options: ServingOptions): Serving {
         // The control plane ended the new tunnel without taking it over: it still has the old one.
         log.warn(
           { code: end.code, reason: end.reason },
-          "the WebSocket was lost: goes on over the tunnel of before",
+          "the new tunnel was lost: goes on over the tunnel of before",
         );
         tunnel = before;
         before = undefined;
@@ -108,6 +129,14 @@ export function createServing(options: ServingOptions): Serving {
       const sent = live?.notify(type, notice) ?? false;
       log.debug({ type, bytes, sent }, "notice");
       return sent;
+    },
+
+    renew() {
+      wanted.abort();
+    },
+
+    get tunnel() {
+      return live;
     },
 
     async ended() {

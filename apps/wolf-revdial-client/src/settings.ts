@@ -35,6 +35,12 @@ export const settings = {
     env: ["RUNNER_TOKEN"],
     meaning: "The runner token itself; as a flag others can see it",
   },
+  joinTokenFile: {
+    flag: "--join-token-file <path>",
+    env: ["JOIN_TOKEN_FILE"],
+    meaning:
+      "File with a join token, with which this host enrols once; - reads stdin; JOIN_TOKEN holds one itself",
+  },
   local: {
     flag: "--local <target>",
     env: ["WOLFPACK_LOCAL"],

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { acceptTunnel, createHttpAcceptor, type Tunnel, webSocketServerOptions } from "revdial";
 import { type WebSocket, WebSocketServer } from "ws";
+import type { AgentKeys, Answer } from "./agent-keys.ts";
 
 export interface Refusal {
   status: number;
@@ -43,11 +44,17 @@ export interface FakeControlPlane {
 
 export const TOKEN = "the-runner-token-of-these-tests";
 
-export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
+/** Without `keys` it is one of before agents had any. */
+export async function fakeControlPlane(port = 0, keys?: AgentKeys): Promise<FakeControlPlane> {
   const tunnels: Tunnel[] = [];
   const waiting: ((tunnel: Tunnel) => void)[] = [];
   const watchers = new Set<() => void>();
   const authorised = (request: IncomingMessage) => request.headers.authorization === `Bearer ${TOKEN}`;
+  const refused = (request: IncomingMessage): Refusal | undefined => {
+    if (keys === undefined) return authorised(request) ? undefined : { status: 401 };
+    const answer = keys.refuse(request);
+    return answer && { status: answer.status, body: JSON.stringify(answer.json) };
+  };
   const plane: FakeControlPlane = {
     url: "",
     registrations: [],
@@ -91,6 +98,7 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
   const acceptor = createHttpAcceptor();
   const accepted = (tunnel: Tunnel) => {
     live.add(tunnel);
+    if (keys !== undefined) tunnel.serve(keys.service(keys.admitted.at(-1)?.keyId));
     tunnel.onNotice((type, payload) => {
       plane.notices.push({
         type,
@@ -109,7 +117,7 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
     );
   };
   const open = (request: IncomingMessage, response: ServerResponse) => {
-    const refusal = authorised(request) ? plane.refuseOpen : { status: 401 };
+    const refusal = refused(request) ?? plane.refuseOpen;
     if (refusal) return void response.writeHead(refusal.status, refusal.headers).end(refusal.body);
     const tunnel = acceptor.open(request, response);
     if (tunnel) accepted(tunnel);
@@ -123,6 +131,11 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
     }
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    const answer = answerOf(request, Buffer.concat(chunks).toString(), keys);
+    if (answer !== undefined) {
+      response.writeHead(answer.status, { "content-type": "application/json", ...answer.headers });
+      return void response.end(JSON.stringify(answer.json));
+    }
     const status = authorised(request) ? (plane.refuseRegistration ?? 200) : 401;
     if (status !== 200) {
       const code = status === 401 ? "unauthenticated" : status === 403 ? "forbidden" : "internal";
@@ -172,7 +185,7 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
   server.on("upgrade", async (request, socket, head) => {
     socket.on("error", () => undefined);
     plane.upgrades += 1;
-    const refusal: Refusal | undefined = authorised(request) ? plane.refuseUpgrade : { status: 401 };
+    const refusal = refused(request) ?? plane.refuseUpgrade;
     if (refusal) {
       const headers = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
       socket.end(
@@ -193,4 +206,11 @@ export async function fakeControlPlane(port = 0): Promise<FakeControlPlane> {
   await once(server, "listening");
   plane.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return plane;
+}
+
+function answerOf(request: IncomingMessage, body: string, keys: AgentKeys | undefined): Answer | undefined {
+  if (keys !== undefined) return keys.answer(request, body);
+  if (!request.url?.startsWith("/api/v1/agents/")) return undefined;
+  const json = { type: "/problems/not-found", title: "Not found", status: 404, detail: "No such route." };
+  return { status: 404, json: { ...json, instance: "r", code: "not-found" } };
 }

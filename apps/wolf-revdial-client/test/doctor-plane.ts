@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { acceptTunnel, createHttpAcceptor, type Tunnel, webSocketServerOptions } from "revdial";
 import type { MadeCertificate } from "revdial/testing";
 import { WebSocketServer } from "ws";
+import type { AgentKeys } from "./agent-keys.ts";
 import { TOKEN } from "./control-plane.ts";
 
 export interface DoctorPlane {
@@ -19,7 +20,8 @@ export interface DoctorPlane {
   stop(): Promise<void>;
 }
 
-export async function doctorPlane(certificate?: MadeCertificate): Promise<DoctorPlane> {
+/** With `keys` only a proof opens a tunnel. */
+export async function doctorPlane(certificate?: MadeCertificate, keys?: AgentKeys): Promise<DoctorPlane> {
   const open = new Set<Tunnel>();
   const acceptor = createHttpAcceptor();
   const silent = { pingIntervalMs: 600_000, deadAfterMs: 600_000, agent: "wolfpack-control-plane/0.1.0" };
@@ -36,7 +38,11 @@ export async function doctorPlane(certificate?: MadeCertificate): Promise<Doctor
   const answer: RequestListener = (request, response) => {
     const kind = acceptor.kindOf(request);
     if (kind === "post") return acceptor.receive(request, response);
+    const known = request.method === "POST" ? keys?.answer(request, "") : undefined;
+    if (known) return void response.writeHead(known.status).end(JSON.stringify(known.json));
     if (kind === "open") {
+      const refusal = keys?.refuse(request);
+      if (refusal) return void response.writeHead(refusal.status).end(JSON.stringify(refusal.json));
       const tunnel = acceptor.open(request, response, silent);
       if (tunnel) accept(request.url, tunnel);
       return;
@@ -55,6 +61,13 @@ export async function doctorPlane(certificate?: MadeCertificate): Promise<Doctor
   const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   server.on("upgrade", (request, socket, head) => {
     socket.on("error", () => undefined);
+    const refusal = keys?.refuse(request);
+    if (refusal) {
+      const body = JSON.stringify(refusal.json);
+      return void socket.end(
+        `HTTP/1.1 ${refusal.status} No\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+      );
+    }
     upgrades.handleUpgrade(request, socket, head, (webSocket) =>
       accept(request.url, acceptTunnel(webSocket, silent)),
     );

@@ -36,6 +36,7 @@ async function proxyOf(plane: DoctorPlane, modes: BadProxyModes): Promise<BadPro
 
 interface Changes extends Partial<Omit<NetworkOptions & TunnelOptions, "config">> {
   token?: string;
+  joinToken?: string;
   ca?: string;
   insecure?: boolean;
   transport?: "auto" | "websocket" | "http";
@@ -45,10 +46,11 @@ interface Changes extends Partial<Omit<NetworkOptions & TunnelOptions, "config">
 
 /** Status and detail by code. */
 async function examine(url: string, changes: Changes = {}): Promise<Record<string, string>> {
-  const { token = TOKEN, ca, insecure = false, transport = "auto", ...others } = changes;
-  const config = { apiUrl: new URL(url), token, ca, insecure, transport, wolfId: "gpu-1" };
+  const { token = TOKEN, joinToken = "", ca, insecure = false, transport = "auto", ...others } = changes;
+  const config = { apiUrl: new URL(url), token, joinToken, ca, insecure, transport, wolfId: "gpu-1" };
   const options = {
     config,
+    key: { file: "none", credential: undefined, problem: undefined },
     version: "0.1.0",
     timeoutMs: 10_000,
     quick: false,
@@ -63,7 +65,7 @@ async function examine(url: string, changes: Changes = {}): Promise<Record<strin
   const results = await runChecks([...networkChecks(options), ...tunnelChecks(options)], {
     signal: changes.signal ?? new AbortController().signal,
     now: options.now,
-    clean: (text) => cleanText(text, token),
+    clean: (text) => cleanText(text, [token, joinToken]),
     onResult: changes.onResult ?? (() => undefined),
   });
   return Object.fromEntries(results.map(({ code, status, detail }) => [code, `${status}: ${detail}`]));
@@ -186,12 +188,14 @@ describe("the network", () => {
   it.each([
     ["wrong", "the token is refused"],
     ["key-of-ann", "this is a user's API key, not the runner token"],
-    ["", "no token was given"],
+    ["", "this host has no key, and no token was given"],
   ])("fails the credential %j and opens no tunnel with it", async (token, why) => {
     const plane = await planeOf();
     const found = await examine(plane.url, { token });
     expect(found.D10).toBe(`failed: ${why}`);
-    expect(found.D11).toBe("skipped: it needs D10 (Credential)");
+    expect(found.D11).toBe(
+      token === "" ? "skipped: this host has not enrolled yet" : "skipped: it needs D10 (Credential)",
+    );
     expect(plane.runnerIds).toEqual([]);
   });
 });

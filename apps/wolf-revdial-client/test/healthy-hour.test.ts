@@ -12,6 +12,7 @@ import { createCondition } from "../src/condition.ts";
 import { readConfig } from "../src/config.ts";
 import { createLogger } from "../src/logger.ts";
 import { createMetrics } from "../src/metrics.ts";
+import { AgentKeys } from "./agent-keys.ts";
 import { type FakeControlPlane, fakeControlPlane, TOKEN } from "./control-plane.ts";
 import { lobby } from "./lobby.ts";
 
@@ -28,7 +29,7 @@ let run: Promise<void>;
 
 beforeEach(async () => {
   folder = mkdtempSync(path.join(os.tmpdir(), "hh-"));
-  plane = await fakeControlPlane();
+  plane = await fakeControlPlane(0, new AgentKeys(TOKEN));
   wolf = await startWolfEmulator({
     listen: { unixSocket: path.join(folder, "wolf.sock") },
     containerStartDelayMs: 0,
@@ -70,7 +71,7 @@ it("an agent writes a handful of lines in an hour of health, and every beat, eve
     random: () => 0,
     clock,
     version: "0.1.0",
-    host: { incarnation: 1, seat: undefined },
+    host: { folder, incarnation: 1, seat: undefined },
     condition,
     metrics: createMetrics(),
     path: folder,
@@ -107,9 +108,9 @@ it("an agent writes a handful of lines in an hour of health, and every beat, eve
   }
   const messages = (above: boolean) => lines.filter(({ level }) => level >= INFO === above);
   expect(new Set(messages(true).map(({ msg }) => msg))).toEqual(
-    new Set(["tunnel up", "subscribed to Wolf's events", "Wolf's capabilities"]),
+    new Set(["enrolled", "tunnel up", "subscribed to Wolf's events", "Wolf's capabilities"]),
   );
-  expect(messages(true)).toHaveLength(3);
+  expect(messages(true)).toHaveLength(4);
   const notices = (type: string) => messages(false).filter((line) => line.type === type).length;
   expect(notices("heartbeat")).toBeGreaterThanOrEqual(HOUR_S / 10);
   expect(notices("wolf-event")).toBeGreaterThanOrEqual((4 * HOUR_S) / 60);

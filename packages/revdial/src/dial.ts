@@ -2,7 +2,7 @@
 import { validateHeaderName, validateHeaderValue } from "node:http";
 import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
-import type { Connecting, DialOptions } from "./dialling.ts";
+import type { Connecting, DialOptions, WayOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { tell } from "./exchange.ts";
 import { connectHttp } from "./http-dial.ts";
@@ -11,7 +11,7 @@ import type { Tunnel } from "./tunnel.ts";
 import { connectWebSocket } from "./websocket.ts";
 
 /** Returns how to give up. */
-type Connect = (target: URL, options: DialOptions, events: Connecting) => () => void;
+type Connect = (target: URL, options: WayOptions, events: Connecting) => () => void;
 
 /** What only a server says that has read the request: another transport would hear the same. */
 const SERVER_STATUSES = new Set([401, 409, 429, 503]);
@@ -24,27 +24,29 @@ const BROKEN_CONNECTION = /^(ECONNRESET|EPIPE|ECONNABORTED|HPE_.*|WS_ERR_.*)$/;
 /**
  * Dials and resolves when HELLOs are exchanged. Rejects with a RevdialError: DIAL_REFUSED (`status`, `retryAfterMs`,
  * `detail`), DIAL_FAILED (network), DIAL_TIMEOUT, CANCELLED, ARGUMENT, or the protocol's own code. When "auto" failed
- * both ways it is the server's refusal over HTTP, else the WebSocket's error; the other one is its `cause`.
+ * both ways it is the server's refusal over HTTP, else the WebSocket's error; the other one is its `cause`. With what a function
+ * in place of `headers` throws.
  */
 export async function dialTunnel(url: string | URL, options: DialOptions = {}): Promise<Tunnel> {
   checkDialOptions(options);
   const { transport = "websocket", handshakeTimeoutMs = 10_000, upgradeTimeoutMs = 5000 } = options;
   const { clock = systemClock } = options;
   const target = dialTarget(url, options);
-  if (transport === "websocket")
-    return attempt(connectWebSocket, target, options, handshakeTimeoutMs, "ready");
+  const way = isWay(options) ? options : await wayOf(options);
+  if (transport === "websocket") return attempt(connectWebSocket, target, way, handshakeTimeoutMs, "ready");
   const plain = new URL(target.href.replace(/^ws/, "http"));
-  if (transport === "http") return attempt(connectHttp, plain, options, handshakeTimeoutMs, "ready");
+  if (transport === "http") return attempt(connectHttp, plain, way, handshakeTimeoutMs, "ready");
   const begun = clock.now();
   try {
     // A HELLO proves the way down only, and a WebSocket whose way up is swallowed would never be left.
     const timeoutMs = Math.min(upgradeTimeoutMs, handshakeTimeoutMs);
-    return await attempt(connectWebSocket, target, options, timeoutMs, "reached");
+    return await attempt(connectWebSocket, target, way, timeoutMs, "reached");
   } catch (error) {
     const leftMs = handshakeTimeoutMs - (clock.now() - begun);
     if (!(error instanceof RevdialError) || !blamesIntermediary(error) || leftMs <= 0) throw error;
     tell(() => options.onFallback?.(error), options.onHandlerError);
-    return await attempt(connectHttp, plain, options, leftMs, "ready").catch((overHttp: unknown) => {
+    const second = isWay(options) ? options : await wayOf(options);
+    return await attempt(connectHttp, plain, second, leftMs, "ready").catch((overHttp: unknown) => {
       if (options.signal?.aborted || !(overHttp instanceof RevdialError)) throw overHttp;
       throw isRefusal(overHttp, SERVER_STATUSES_OVER_HTTP)
         ? withCause(overHttp, error)
@@ -56,7 +58,7 @@ export async function dialTunnel(url: string | URL, options: DialOptions = {}): 
 async function attempt(
   connect: Connect,
   target: URL,
-  options: DialOptions,
+  options: WayOptions,
   timeoutMs: number,
   proof: "ready" | "reached",
 ): Promise<Tunnel> {
@@ -104,6 +106,12 @@ export function dialTarget(url: string | URL, { headers = {} }: DialOptions): UR
   if (target?.protocol !== "ws:" && target?.protocol !== "wss:")
     throw new RevdialError("ARGUMENT", "the URL is neither ws: nor wss:");
   if (target.hash !== "") throw new RevdialError("ARGUMENT", "the URL has a fragment"); // RFC 6455 section 3.
+  if (typeof headers !== "function") checkHeaders(headers);
+  return target;
+}
+
+/** Error: ARGUMENT. */
+function checkHeaders(headers: Record<string, string>): Record<string, string> {
   try {
     if (Symbol.iterator in headers) throw new TypeError("the headers are an object: name to value");
     for (const [name, value] of Object.entries(headers)) {
@@ -113,7 +121,30 @@ export function dialTarget(url: string | URL, { headers = {} }: DialOptions): UR
   } catch (cause) {
     throw new RevdialError("ARGUMENT", "a header cannot be sent", { cause });
   }
-  return target;
+  return headers;
+}
+
+/** Nothing has to be made for each way. */
+function isWay(options: DialOptions): options is WayOptions {
+  return typeof options.headers !== "function";
+}
+
+/** With headers made for one way. */
+async function wayOf(options: DialOptions): Promise<WayOptions> {
+  const { headers, ...others } = options;
+  const { signal } = options;
+  if (typeof headers !== "function") return others;
+  const cancelled = Promise.withResolvers<never>();
+  const cancel = () =>
+    cancelled.reject(new RevdialError("CANCELLED", "cancelled before dialling", { cause: signal?.reason }));
+  signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    if (signal?.aborted) cancel();
+    const made = signal?.aborted ? {} : headers();
+    return { ...others, headers: checkHeaders(await Promise.race([cancelled.promise, made])) };
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+  }
 }
 
 function isRefusal({ code, status = 0 }: RevdialError, statuses: ReadonlySet<number>): boolean {

@@ -19,8 +19,12 @@ export interface Connecting {
 export interface DialOptions extends TunnelOptions {
   /** Serves from the first moment: requests may come in the same bytes as the peer's HELLO, before the dialler is told. */
   handler?: RequestHandler;
-  /** Sent with the upgrade request and over HTTP with every request, such as `authorization`. */
-  headers?: Record<string, string>;
+  /**
+   * Sent with the upgrade request and over HTTP with every request, such as `authorization`. A function is asked anew for each
+   * way that is tried, "auto" tries two, and for each dial of a set, for what may be used once only. The dial rejects with what it
+   * throws, and waits for it as long as `signal` lets it: that is no part of `handshakeTimeoutMs`.
+   */
+  headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
   /** Gives up dialling; a tunnel that is up is not ended by it. */
   signal?: AbortSignal;
   /** PEM certificates to trust instead of the system's. */
@@ -44,6 +48,9 @@ export interface DialOptions extends TunnelOptions {
   /** Mask with a zero key. Default: where SPEC §2.3 allows it, inside TLS and on loopback. */
   zeroMask?: boolean;
 }
+
+/** For one way that is tried: its headers are there. */
+export type WayOptions = Omit<DialOptions, "headers"> & { headers?: Record<string, string> };
 
 /** Node's error for several addresses tried has no message of its own. */
 export function networkReason(cause: Error): string {

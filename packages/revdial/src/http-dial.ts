@@ -2,7 +2,7 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
-import { type Connecting, type DialOptions, networkReason, refusal } from "./dialling.ts";
+import { type Connecting, networkReason, refusal, type WayOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import {
   closeRecord,
@@ -28,7 +28,7 @@ const HEAR_OUT_MS = 5000;
 const RETRIED_STATUSES = new Set([408, 500, 502, 503, 504]);
 
 /** Opens the stream downwards; `opened` is told in the turn in which its head came, before any byte of it is read. */
-export function connectHttp(target: URL, options: DialOptions, events: Connecting): () => void {
+export function connectHttp(target: URL, options: WayOptions, events: Connecting): () => void {
   const caller = new Caller(target, options);
   let opened = false;
   let request: http.ClientRequest;
@@ -64,11 +64,11 @@ export function connectHttp(target: URL, options: DialOptions, events: Connectin
 /** Makes requests to one place; its POSTs share a connection for as long as that works. */
 class Caller {
   private readonly target: URL;
-  private readonly options: DialOptions;
+  private readonly options: WayOptions;
   private readonly maker: typeof http | typeof https;
   private readonly agent: http.Agent;
 
-  constructor(target: URL, options: DialOptions) {
+  constructor(target: URL, options: WayOptions) {
     this.target = target;
     this.options = options;
     this.maker = target.protocol === "https:" ? https : http;
@@ -123,7 +123,7 @@ class HttpDialTransport extends Summary implements Transport {
     response: http.IncomingMessage,
     key: string,
     caller: Caller,
-    options: DialOptions,
+    options: WayOptions,
   ) {
     super();
     this.#down = down;

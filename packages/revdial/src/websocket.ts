@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
 import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
-import { type Connecting, type DialOptions, networkReason, refusal } from "./dialling.ts";
+import { type Connecting, networkReason, refusal, type WayOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { defaultLimits, limitsOf } from "./limits.ts";
 import { Summary } from "./summary.ts";
@@ -172,7 +172,7 @@ export function acceptTunnel(webSocket: WebSocket, options: TunnelOptions = {}):
 const accepted = new WeakSet<WebSocket>();
 
 /** Sends the upgrade; `opened` is told in the turn in which it was answered, before any message is read. */
-export function connectWebSocket(target: URL, options: DialOptions, events: Connecting): () => void {
+export function connectWebSocket(target: URL, options: WayOptions, events: Connecting): () => void {
   const socket = openSocket(target, options);
   let opened = false;
   socket.on("error", (cause) => {
@@ -188,7 +188,7 @@ export function connectWebSocket(target: URL, options: DialOptions, events: Conn
   return () => socket.terminate();
 }
 
-function openSocket(target: URL, options: DialOptions): WebSocket {
+function openSocket(target: URL, options: WayOptions): WebSocket {
   const { headers = {}, ca, insecure = false, zeroMask = mayMaskWithZero(target) } = options;
   try {
     return new WebSocket(target, REVDIAL_SUBPROTOCOL, {

@@ -162,6 +162,42 @@ describe("dialTunnel", () => {
     expect(headers["sec-websocket-extensions"]).toBeUndefined();
   });
 
+  it("asks a function for its headers before every dial, and rejects with what it throws", async () => {
+    const seen: unknown[] = [];
+    const url = await answering((request, response) => {
+      seen.push(request.headers.authorization);
+      response.writeHead(401).end();
+    });
+    let made = 0;
+    const headers = async () => ({ authorization: `Proof ${++made}` });
+    await failure(dialTunnel(url, { headers }));
+    await failure(dialTunnel(url, { headers, transport: "http" }));
+    expect(seen).toEqual(["Proof 1", "Proof 2"]);
+    const own = new Error("no proof to be had");
+    for (const transport of ["websocket", "http", "auto"] as const) {
+      const failing = dialTunnel(url, { transport, headers: () => Promise.reject(own) });
+      expect(await failing.catch((error: unknown) => error)).toBe(own);
+      const forged = dialTunnel(url, { transport, headers: () => ({ authorization: "a\r\nx: y" }) });
+      expect((await failure(forged)).code).toBe("ARGUMENT");
+    }
+    expect(seen).toHaveLength(2);
+  });
+
+  it("gives up at once when it is cancelled while its headers are being made", async () => {
+    const cancel = new AbortController();
+    const headers = () => {
+      cancel.abort();
+      return new Promise<Record<string, string>>(() => undefined);
+    };
+    const dialled = dialTunnel("ws://127.0.0.1:9/", { headers, signal: cancel.signal });
+    expect((await failure(dialled)).code).toBe("CANCELLED");
+    const again = dialTunnel("ws://127.0.0.1:9/", {
+      headers: () => Promise.reject(new Error("asked in vain")),
+      signal: cancel.signal,
+    });
+    expect((await failure(again)).code).toBe("CANCELLED");
+  });
+
   it.each([
     ["zero by default on loopback", {}, true, "127.0.0.1"],
     ["zero by default on the loopback of its name", {}, true, "localhost"],

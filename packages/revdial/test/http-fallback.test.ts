@@ -43,6 +43,15 @@ async function echoes(asker: Tunnel, server: Tunnel, body: Buffer): Promise<void
 }
 
 describe("dialling with the fallback", () => {
+  it("makes its headers anew for the second way: the first may have used them up", async () => {
+    const through = await behind({ upgrade: { status: 502 } });
+    let made = 0;
+    const tunnel = await dial(through, { headers: () => ({ "x-proof": `${++made}` }) });
+    expect([tunnel.transport, made]).toEqual(["http", 2]);
+    await echoes(accepted(), tunnel, Buffer.from("up"));
+    expect(made).toBe(2);
+  });
+
   it.each<[string, BadProxyModes["upgrade"], string]>([
     ["refuses the upgrade with 400", { status: 400 }, "DIAL_REFUSED"],
     ["refuses the upgrade with 403, as filters do", { status: 403 }, "DIAL_REFUSED"],

@@ -100,8 +100,6 @@ export class Stack {
         env: {
           DATA_DIR: dataDir,
           PORT: String(options.port),
-          // The agents have no keys of their own yet.
-          LEGACY_RUNNER_TOKEN: "allow",
           ...options.env,
         },
         logFile: path.join(logFolder, "control-plane.log"),

@@ -30,7 +30,10 @@ interface Volume {
   name: string;
   emptyDir?: object;
   hostPath?: { path: string; type: string };
-  secret?: { secretName: string; defaultMode: number; items: { key: string; path: string }[] };
+  projected?: {
+    defaultMode: number;
+    sources: { secret: { name: string; optional: boolean; items: { key: string; path: string }[] } }[];
+  };
 }
 interface PodSpec {
   containers: Container[];
@@ -189,7 +192,7 @@ describe("the Kubernetes files", () => {
     for (const overlay of overlays)
       for (const { name, value } of pod(overlay).agent.env)
         if (/TOKEN|SECRET/.test(name))
-          expect([name, value]).toEqual(["RUNNER_TOKEN_FILE", expect.any(String)]);
+          expect([name, value]).toEqual([expect.stringMatching(/_TOKEN_FILE$/), expect.any(String)]);
   });
 });
 
@@ -341,7 +344,7 @@ describe.each(overlays)("the pod on %s nodes", (overlay) => {
         mountPath: "/var/lib/wolf-revdial-client",
         hostPath: { path: "/var/lib/wolf-revdial-client", type: "DirectoryOrCreate" },
       }),
-      expect.objectContaining({ mountPath: "/run/secrets/wolfpack", name: "runner-token" }),
+      expect.objectContaining({ mountPath: "/run/secrets/wolfpack", name: "tokens" }),
     ]);
     expect(agent.resources.limits).toEqual({ cpu: "1", memory: "512Mi" });
   });
@@ -390,17 +393,23 @@ describe.each(overlays)("the pod on %s nodes", (overlay) => {
     expect(paths).toEqual(expect.arrayContaining(["/dev", "/run/udev", "/var/run/docker.sock"]));
   });
 
-  it("gives the agent the token as a file that only root can read, from the secret that the document makes", () => {
-    const { secret } = volume("runner-token");
-    expect(read("docs/agent.md")).toContain(
-      `kubectl -n wolf-hosts create secret generic ${secret?.secretName} --from-file=${secret?.items[0]?.key}=`,
-    );
+  it("gives the agent tokens as files that only root can read, from the secrets that the document makes, or from none", () => {
+    const { projected } = volume("tokens");
+    const secrets = projected?.sources.map(({ secret }) => secret) ?? [];
+    for (const { name, items } of secrets)
+      expect(read("docs/agent.md")).toContain(
+        `kubectl -n wolf-hosts create secret generic ${name} --from-file=${items[0]?.key}=`,
+      );
     expect(the("DaemonSet", rendered(overlay)).metadata.namespace).toBe("wolf-hosts");
-    expect(secret).toEqual({
-      secretName: "runner-token",
-      defaultMode: 0o400,
-      items: [{ key: "runner-token", path: "runner-token" }],
-    });
+    expect(projected?.defaultMode).toBe(0o400);
+    expect(secrets).toEqual(
+      ["join-token", "runner-token"].map((name) => ({
+        name,
+        optional: true,
+        items: [{ key: name, path: name }],
+      })),
+    );
+    expect(value(agent, "JOIN_TOKEN_FILE")).toBe("/run/secrets/wolfpack/join-token");
     expect(value(agent, "RUNNER_TOKEN_FILE")).toBe("/run/secrets/wolfpack/runner-token");
   });
 
@@ -445,6 +454,7 @@ describe("the agent with the variables of its pod", () => {
     running = packagedAgent(["connect"], {
       ...settings,
       ...env,
+      JOIN_TOKEN_FILE: path.join(scratch, "join-token"),
       RUNNER_TOKEN_FILE: path.join(scratch, "runner-token"),
       WOLFPACK_LOCAL: `unix://${scratch}/wolf.sock`,
       WOLFPACK_STATE_DIR: scratch,
@@ -487,12 +497,13 @@ describe("the agent with the variables of its pod", () => {
     expect(process.output()).toMatch(/WOLF_ID.* 1 to 63/);
   });
 
-  it("ends with the reason when the secret has no such key", async () => {
+  it("ends with the reason when it has no key yet and no secret is there", async () => {
     const { agent: process } = await start({
       WOLFPACK_API_URL: "https://localhost",
       RUNNER_TOKEN_FILE: path.join(scratch, "absent"),
     });
     expect(await process.exit).toBe(2);
+    expect(process.output()).toMatch(/JOIN_TOKEN_FILE.*join-token cannot be read/);
     expect(process.output()).toMatch(/RUNNER_TOKEN_FILE.*absent cannot be read/);
   });
 });

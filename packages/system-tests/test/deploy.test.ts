@@ -59,7 +59,19 @@ describe("the compose files", () => {
     expect(JSON.stringify(agent)).not.toContain("docker.sock");
     expect(agent.ports).toBeUndefined();
     expect(agent.network_mode).toBeUndefined();
-    expect(agent.volumes).toEqual(["wolf-socket:/var/run/wolf"]);
+    expect(agent.volumes).toEqual(["wolf-socket:/var/run/wolf", "agent-state:/var/lib/wolf-revdial-client"]);
+  });
+
+  it("keep the agent's key when its container is made anew, and need no token from then on", () => {
+    const { volumes, secrets } = parse(read("deploy/compose/gpu-host.yaml")) as {
+      volumes: Record<string, unknown>;
+      secrets: Record<string, { file: string }>;
+    };
+    expect(volumes).toHaveProperty("agent-state");
+    expect(host.agent).not.toHaveProperty("tmpfs");
+    const files = Object.values(secrets).map(({ file }) => file);
+    expect(files).toHaveLength(2);
+    for (const file of files) expect(file).toMatch(/^\$\{(JOIN|RUNNER)_TOKEN_FILE:-\/dev\/null\}$/);
   });
 
   it("share the directory of Wolf's socket, which Wolf makes anew at every start", () => {
@@ -203,6 +215,8 @@ describe("the systemd unit and the supervisord program", () => {
     expect(setting("SystemCallFilter")).toBe("@system-service");
     // V8 writes the code that it runs.
     expect(setting("MemoryDenyWriteExecute")).toBeUndefined();
-    expect(`${unit}${supervisord}`).not.toMatch(/RUNNER_TOKEN=|docker\.sock/);
+    expect(`${unit}${supervisord}`).not.toMatch(/(RUNNER|JOIN)_TOKEN=|docker\.sock/);
+    // A credential that is not there would keep an enrolled agent from starting.
+    expect(setting("LoadCredential")).toBeUndefined();
   });
 });

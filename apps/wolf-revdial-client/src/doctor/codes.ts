@@ -54,8 +54,8 @@ export const doctorChecks = {
   },
   D10: {
     name: "Credential",
-    cause: "The control plane does not know the token, or it is none for an agent.",
-    cure: "Compare --token-file or RUNNER_TOKEN with the control plane's RUNNER_TOKEN.",
+    cause: "The control plane does not know this host's key or token, or it is none for an agent.",
+    cure: "Enrol with a join token; or compare RUNNER_TOKEN with the control plane's.",
   },
   D11: {
     name: "WebSocket upgrade",
@@ -101,6 +101,11 @@ export const doctorChecks = {
     name: "Idle connection",
     cause: "A proxy or NAT cuts connections on which nothing passes.",
     cure: "Raise its idle timeout above 60 s; an agent's tunnel speaks every 5 s.",
+  },
+  D20: {
+    name: "Key file",
+    cause: "The agent's key is of another host, can be read by others, or has ended.",
+    cure: "Set the owner and mode 600, or enrol anew with a join token.",
   },
 } as const satisfies Record<string, CheckKind>;
 

@@ -9,6 +9,7 @@ import { gpuTypeOf, readCards } from "../inventory/drm.ts";
 import { printableWithout } from "../printable.ts";
 import type { Flags, SettingName } from "../settings.ts";
 import { hostChecks } from "./host.ts";
+import { keyCheck, lookAtKey } from "./key.ts";
 import { networkChecks } from "./network.ts";
 import { policyText, resultJson, resultText, summaryText } from "./report.ts";
 import { runChecks } from "./run.ts";
@@ -27,8 +28,10 @@ export class DoctorEnd extends Error {
 const names = [
   "apiUrl",
   "wolfId",
+  "joinTokenFile",
   "tokenFile",
   "token",
+  "stateDir",
   "local",
   "policyFile",
   "gpuType",
@@ -86,12 +89,16 @@ async function examine(
   const config = readConfig({
     flags: settings,
     env: { WOLF_ID: wolfId, ...env, WOLFPACK_SESSION_ID: undefined },
-    tokenOptional: true,
   });
-  const { token } = config;
+  const key = lookAtKey(config);
+  // A file that is missing is no wrong setting where the key is there already.
+  if (key.credential === undefined && config.tokenMissing !== undefined && config.tokenGiven)
+    throw config.tokenMissing;
   const checks = [
+    keyCheck({ key, timeoutMs: CHECK_TIMEOUT_MS, wallClock: Date.now }),
     ...networkChecks({
       config,
+      key,
       version,
       timeoutMs: CHECK_TIMEOUT_MS,
       lookup: (host) => lookup(host, { all: true }),
@@ -99,6 +106,7 @@ async function examine(
     }),
     ...tunnelChecks({
       config,
+      key,
       version,
       quick,
       timeoutMs: CHECK_TIMEOUT_MS,
@@ -117,7 +125,7 @@ async function examine(
   const results = await runChecks(checks, {
     signal,
     now: () => performance.now(),
-    clean: (text) => cleanText(text, token),
+    clean: (text) => cleanText(text, [config.token, config.joinToken]),
     onResult: (result) => json || print(`${resultText(result)}\n`),
   });
   const policy = effectivePolicy(config.policy);
@@ -131,6 +139,6 @@ async function examine(
 }
 
 /** A detail, safe to print and not too long. */
-export function cleanText(text: string, token: string): string {
-  return printableWithout(token, text).slice(0, DETAIL_CHARACTERS_MAX);
+export function cleanText(text: string, tokens: readonly string[]): string {
+  return printableWithout(tokens, text).slice(0, DETAIL_CHARACTERS_MAX);
 }

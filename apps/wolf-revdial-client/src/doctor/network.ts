@@ -6,10 +6,12 @@ import type { AgentConfig } from "../config.ts";
 import { trustingFetch } from "../control-plane.ts";
 import { sentence } from "../sentence.ts";
 import type { DoctorCode } from "./codes.ts";
+import { credentialFinding, type DoctorKey } from "./key.ts";
 import { type Check, type Finding, failed, ok, skipped, warning } from "./run.ts";
 
 export interface NetworkOptions {
-  config: Pick<AgentConfig, "apiUrl" | "token" | "ca" | "insecure">;
+  config: Pick<AgentConfig, "apiUrl" | "token" | "joinToken" | "ca" | "insecure" | "transport" | "wolfId">;
+  key: DoctorKey;
   version: string;
   timeoutMs: number;
   lookup: (host: string) => Promise<LookupAddress[]>;
@@ -21,7 +23,8 @@ const CLOCK_WARNING_MS = 30_000;
 const CLOCK_FAILED_MS = 300_000;
 const DAY_MS = 86_400_000;
 
-export function networkChecks({ config, version, timeoutMs, lookup, wallClock }: NetworkOptions): Check[] {
+export function networkChecks(options: NetworkOptions): Check[] {
+  const { config, key, version, timeoutMs, lookup, wallClock } = options;
   const { apiUrl } = config;
   const host = apiUrl.hostname.replace(/^\[|\]$/g, "");
   const secure = apiUrl.protocol === "https:";
@@ -128,7 +131,9 @@ export function networkChecks({ config, version, timeoutMs, lookup, wallClock }:
       return compareVersions(version, theirs);
     }),
     check("D10", ["D07"], async (signal) => {
-      if (config.token === "") return failed("no token was given");
+      const found = await credentialFinding(config, key, { timeoutMs, signal, nowMs: wallClock() });
+      if (found !== undefined) return found;
+      if (config.token === "") return failed("this host has no key, and no token was given");
       const { status } = await get("/api/v1/me", signal);
       // A runner token is known and has no user behind it.
       if (status === 403) return ok("the runner token is accepted");

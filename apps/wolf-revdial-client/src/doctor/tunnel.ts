@@ -4,10 +4,12 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { dialTunnel, REVDIAL_SUBPROTOCOL, RevdialError, type Tunnel } from "revdial";
 import type { AgentConfig } from "../config.ts";
+import { type DoctorKey, noTunnelYet, tunnelHeaders, tunnelUrl } from "./key.ts";
 import { type Check, type Finding, failed, ok, warning } from "./run.ts";
 
 export interface TunnelOptions {
-  config: Pick<AgentConfig, "apiUrl" | "token" | "ca" | "insecure" | "transport" | "wolfId">;
+  config: Pick<AgentConfig, "apiUrl" | "token" | "joinToken" | "ca" | "insecure" | "transport" | "wolfId">;
+  key: DoctorKey;
   version: string;
   quick: boolean;
   timeoutMs: number;
@@ -26,9 +28,10 @@ const SILENT_MS = 600_000;
 const REFUSAL_BYTES_MAX = 2048;
 
 export function tunnelChecks(options: TunnelOptions): Check[] {
-  const { config, quick, timeoutMs, echoTimeoutMs, idleMs } = options;
+  const { config, key, quick, timeoutMs, echoTimeoutMs, idleMs } = options;
   const { transport } = config;
-  const webSocket = transport === "http" ? "--transport is http" : undefined;
+  const none = noTunnelYet(config, key);
+  const webSocket = none ?? (transport === "http" ? "--transport is http" : undefined);
   return [
     {
       code: "D11",
@@ -68,7 +71,7 @@ export function tunnelChecks(options: TunnelOptions): Check[] {
     {
       code: "D14",
       needs: ["D07", "D10"],
-      skip: transport === "websocket" ? "--transport is websocket" : undefined,
+      skip: none ?? (transport === "websocket" ? "--transport is websocket" : undefined),
       timeoutMs: timeoutMs + echoTimeoutMs,
       run: (signal) => fallback(options, signal),
     },
@@ -89,15 +92,9 @@ const size = (bytes: number) =>
       ? `${bytes / 1024} KiB`
       : `${bytes / 1024 / 1024} MiB`;
 
-const tunnelUrl = ({ apiUrl, wolfId }: TunnelOptions["config"]): URL => {
-  const url = new URL("/api/v1/revdial", apiUrl);
-  url.searchParams.set("runnerid", `doctor-${wolfId}`);
-  return url;
-};
-
 /** The tunnel ends with `use`, and when the signal aborts. */
 async function withTunnel(
-  { config, version, timeoutMs }: TunnelOptions,
+  { config, key, version, timeoutMs }: TunnelOptions,
   transport: "websocket" | "http",
   signal: AbortSignal,
   use: (tunnel: Tunnel) => Promise<Finding>,
@@ -105,7 +102,7 @@ async function withTunnel(
   const url = tunnelUrl(config);
   url.protocol = config.apiUrl.protocol === "https:" ? "wss:" : "ws:";
   const tunnel = await dialTunnel(url, {
-    headers: { authorization: `Bearer ${config.token}` },
+    headers: () => tunnelHeaders(config, key, signal),
     agent: `wolf-revdial-client-doctor/${version}`,
     insecure: config.insecure,
     ...(config.ca === undefined ? {} : { ca: config.ca }),
@@ -185,14 +182,15 @@ function idle(options: TunnelOptions, signal: AbortSignal): Promise<Finding> {
 }
 
 /** The handshake alone, by hand: what a proxy makes of it is seen as it is. */
-function upgrade({ config }: TunnelOptions, signal: AbortSignal): Promise<Finding> {
+async function upgrade({ config, key }: TunnelOptions, signal: AbortSignal): Promise<Finding> {
+  const { authorization } = await tunnelHeaders(config, key, signal);
   return new Promise((resolve, reject) => {
     const url = tunnelUrl(config);
     const options = {
       agent: false as const,
       signal,
       headers: {
-        authorization: `Bearer ${config.token}`,
+        authorization,
         connection: "Upgrade",
         upgrade: "websocket",
         "sec-websocket-version": "13",

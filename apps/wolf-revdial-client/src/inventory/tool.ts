@@ -24,9 +24,12 @@ export function runTool(file: string, args: readonly string[], options: ToolOpti
       killSignal: "SIGKILL" as const,
       maxBuffer: outputBytesMax,
       encoding: "utf8" as const,
-      signal,
     };
-    execFile(file, [...args], settings, (error, stdout, stderr) => {
+    if (signal.aborted) return resolve({ outcome: "failed", why: "ended by a signal" });
+    // Node's own way to abort a process that could not be started signals process 0: the whole group of this agent.
+    const abort = () => child.pid !== undefined && child.kill("SIGKILL");
+    const child = execFile(file, [...args], settings, (error, stdout, stderr) => {
+      signal.removeEventListener("abort", abort);
       const output = `${stdout}${stderr}`;
       if (error === null) return resolve({ outcome: "ran", code: 0, output });
       if (error.code === "ENOENT") return resolve({ outcome: "absent" });
@@ -36,5 +39,6 @@ export function runTool(file: string, args: readonly string[], options: ToolOpti
         : String(error.code ?? "ended by a signal");
       resolve({ outcome: "failed", why });
     });
+    signal.addEventListener("abort", abort, { once: true });
   });
 }

@@ -136,7 +136,8 @@ async function faultOf(
         trailers: Promise.resolve([]),
         signal: new AbortController().signal,
       },
-      undefined as never,
+      // Nobody leaves before the answer.
+      { over: false, onClose() {} } as never,
     );
     return reply === undefined ? "no answer" : undefined;
   } catch (error) {

@@ -1,0 +1,59 @@
+/** What a refusal means for the agent, and what whoever reads of it can do. */
+import { RevdialError } from "revdial";
+import type { AgentConfig } from "../config.ts";
+import { RegistrationFailed } from "../control-plane.ts";
+import type { Ending } from "../life.ts";
+import { problemOf } from "../sentence.ts";
+import { type Credential, EnrolmentPending } from "./credential.ts";
+import { howToEnrol } from "./key-file.ts";
+
+export function endingOf(error: unknown, credential: Pick<Credential, "refused">): Ending {
+  if (error instanceof EnrolmentPending) return { kind: "pending" };
+  if (!(error instanceof RegistrationFailed || error instanceof RevdialError)) return { kind: "lost" };
+  const { status, retryAfterMs } = error;
+  const code = error instanceof RevdialError ? problemOf(error)?.code : error.code;
+  if (code === "session-not-found") return { kind: "session", retryAfterMs };
+  // The key may be good: another challenge, or a clock that is set, is all it needs.
+  if (code === "proof-refused" || code === "clock-skew") return { kind: "lost", retryAfterMs };
+  if (status !== 401 && status !== 403) return { kind: "lost", retryAfterMs };
+  const again = error instanceof RevdialError && credential.refused(code);
+  return { kind: again ? "lost" : "credential", retryAfterMs };
+}
+
+/** Both times, where the control plane says that they differ too much. */
+export function clockSentence(error: unknown, nowMs: number): string | undefined {
+  const { code, serverTime } =
+    (error instanceof RegistrationFailed ? error : problemOf(error)) ?? ({} as Partial<RegistrationFailed>);
+  if (code !== "clock-skew" || serverTime === undefined) return undefined;
+  const here = new Date(nowMs).toISOString();
+  return `the clocks differ too much: it is ${here} on this host and ${serverTime} at the control plane; synchronise both by NTP`;
+}
+
+export function adviceOf(
+  { kind }: Ending,
+  config: AgentConfig,
+  credential: Pick<Credential, "keyed" | "enrolled">,
+  nowMs: number,
+): string | undefined {
+  if (kind !== "credential" && kind !== "session") return undefined;
+  if (config.sessionId === undefined)
+    return credential.keyed ? keyAdvice(credential, config.wolfId, nowMs) : enrolmentAdvice(config);
+  const key = "that the token is an API key of the session's owner";
+  return kind === "credential"
+    ? `Check ${key}.`
+    : `Check --session-id, and ${key}; a session that has ended does not come back.`;
+}
+
+export function enrolmentAdvice({ joinToken, wolfId }: AgentConfig): string {
+  return joinToken === ""
+    ? "Check RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN."
+    : `A join token is good for some time, for as many hosts as it was made for, and maybe for one name only: ask an admin for another one for ${wolfId}.`;
+}
+
+function keyAdvice({ enrolled }: Pick<Credential, "enrolled">, wolfName: string, nowMs: number): string {
+  const ended =
+    enrolled !== undefined && Date.parse(enrolled.expires_at) <= nowMs
+      ? `The key of this host has ended at ${enrolled.expires_at}. `
+      : "";
+  return `${ended}${howToEnrol(wolfName)}`;
+}
