@@ -154,6 +154,9 @@ export class Stack {
       isReady: (line) => line.includes('"ready":true'),
     });
     this.hosts.set(plan.name, { plan, socketPath, folder, wolf, agent: undefined });
+    // Its key is gone with each run. A token for a name that is known already is how an operator replaces a host.
+    const { body } = await this.client().createJoinToken({ body: { wolf_name: plan.name } });
+    writeFileSync(path.join(folder, "join-token"), body.token, { mode: 0o600 });
     this.watch(wolf);
     await this.startAgent(plan.name);
   }
@@ -172,10 +175,8 @@ export class Stack {
       "--max-sandboxes": String(plan.maxSandboxes),
       "--reconnect": "2",
       "--state-dir": path.join(folder, "state"),
-      // Ours comes in a file: what a process is started with can be read from outside of it.
-      ...(process.env.RUNNER_TOKEN === undefined
-        ? { "--token-file": path.join(this.options.dataDir, "runner-token") }
-        : {}),
+      // In a file: what a process is started with can be read from outside of it.
+      "--join-token-file": path.join(folder, "join-token"),
     };
     const agent = await Child.start({
       name: `agent of ${plan.name}`,

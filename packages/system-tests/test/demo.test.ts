@@ -12,7 +12,8 @@ const demo = path.join(root, "packages/system-tests/dist/demo.js");
 /** Processes of the stack that run now, by command. */
 export function stackProcesses(): string[] {
   const listed = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
-  return listed.filter((line) => line.includes("/tmp/wp-") || line.includes("wolfpack-demo-"));
+  // Of this working copy: another one may be at work on the same machine.
+  return listed.filter((line) => line.includes(root) && /\/tmp\/wp-|wolfpack-demo-/.test(line));
 }
 
 describe("the demo", () => {
