@@ -1,6 +1,7 @@
 /** How a host enrols and how its agent proves its key, over real sockets and PostgreSQL. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { AgentKey, CreatedJoinToken, Enrollment } from "@wolfpack/api-contract";
+import pg from "pg";
 import request from "supertest";
 import { challenge, outcomeOf, post, TestAgent } from "./agent.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "./control-plane.ts";
@@ -134,6 +135,12 @@ describe("a host", () => {
   it("is replaced by another with a token that was made for its name", async () => {
     const first = new TestAgent("gpu-replaced");
     await first.enroll(api.url);
+    const listener = new pg.Client({ connectionString: api.database.url });
+    await listener.connect();
+    await listener.query("LISTEN wolfpack_revoked");
+    const heard = new Promise<pg.Notification>((resolve) => {
+      listener.on("notification", (notice) => notice.payload?.endsWith(first.keyId) && resolve(notice));
+    });
     const { token, id } = await joinToken({ wolf_name: "gpu-replaced" });
     const second = new TestAgent("gpu-replaced");
     expect((await second.enroll(api.url)).status).toBe(202);
@@ -144,6 +151,8 @@ describe("a host", () => {
     expect(await outcomeOf(second.connect(api.url))).toBe("open");
     const revoked = await api.database.prisma.revocation.findMany({ where: { object_id: first.keyId } });
     expect(revoked).toEqual([expect.objectContaining({ kind: "agent-key" })]);
+    expect((await heard).payload).toMatch(new RegExp(`^rvc_\\w+ agent-key ${first.keyId}$`));
+    await listener.end();
   });
 
   it("does not come in again under a name whose key was revoked, without approval", async () => {

@@ -75,7 +75,7 @@ export function createProofs({ keys, challenges, clock, publicHosts }: ProofsOpt
     if (why !== undefined) throw new ApiError("unauthenticated", why);
     if (!(await keys.spend(challenge, key.id, purpose === "connect", now)))
       throw proofRefused("Its challenge has been answered before.");
-    return { kind: "agent", wolfId: key.wolfId, credentialId: key.id };
+    return { kind: "agent", wolfId: key.wolfId, credentialId: key.id, expiresAt: key.expiresAt };
   }
 
   return {

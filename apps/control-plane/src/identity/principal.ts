@@ -17,6 +17,7 @@ export interface AgentPrincipal {
   kind: "agent";
   wolfId: string;
   credentialId: string;
+  expiresAt?: Date | undefined;
 }
 
 /** Who holds a join token, and nothing else yet. */

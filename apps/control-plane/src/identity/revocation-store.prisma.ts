@@ -1,16 +1,23 @@
-/** Revocations in PostgreSQL: a row for whoever missed the notification, and the notification, in the caller's transaction. */
-import type { Prisma } from "../database/prisma.prisma.ts";
+/** Revocations in PostgreSQL: rows that every replica reads, and a notification with the end of each row's transaction. */
+import { Prisma as Sql } from "../generated/client.ts";
 import { newId } from "../ids.ts";
 
 export type RevocationKind = "api-key" | "web-session" | "user" | "agent-key" | "wolf";
-export const REVOCATION_CHANNEL = "wolfpack_revoked";
+export const REVOKED_CHANNEL = "wolfpack_revoked";
 
-export async function revoke(
-  tx: Pick<Prisma, "$executeRaw" | "$queryRaw">,
+/**
+ * Writes that this is no longer valid, to be called in the transaction that makes it so. The time is that of the statement: a
+ * transaction's own may be long ago.
+ */
+export function revoke<Result>(
+  tx: { $executeRaw(query: Sql.Sql): Result },
   kind: RevocationKind,
   objectId: string,
-): Promise<void> {
-  const id = newId("rvc");
-  await tx.$executeRaw`INSERT INTO revocation (id, kind, object_id) VALUES (${id}, ${kind}, ${objectId})`;
-  await tx.$queryRaw`SELECT pg_notify(${REVOCATION_CHANNEL}, ${JSON.stringify({ id, kind, object_id: objectId })})::text`;
+): Result {
+  return tx.$executeRaw(Sql.sql`
+    WITH written AS (
+      INSERT INTO revocation (id, at, kind, object_id) VALUES (${newId("rvc")}, clock_timestamp(), ${kind}, ${objectId})
+      RETURNING id, kind, object_id
+    )
+    SELECT pg_notify(${REVOKED_CHANNEL}, id || ' ' || kind || ' ' || object_id) FROM written`);
 }
