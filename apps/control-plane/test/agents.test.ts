@@ -1,10 +1,11 @@
 /** How a host enrols and how its agent proves its key, over real sockets and PostgreSQL. */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
 import { AgentKey, CreatedJoinToken, Enrollment } from "@wolfpack/api-contract";
+import pg from "pg";
 import request from "supertest";
 import { challenge, outcomeOf, post, TestAgent } from "./agent.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "./control-plane.ts";
-import { dialled, refusal } from "./tunnel-requests.ts";
+import { dialled, refusal, until } from "./tunnel-requests.ts";
 
 let api: TestControlPlane;
 beforeAll(async () => {
@@ -69,8 +70,7 @@ describe("a host", () => {
     const inventory = { max_sandboxes: 7, agent_version: "1.0.0", labels: { tenant: "b", own: "c" } };
     tunnel.notify("inventory", Buffer.from(JSON.stringify(inventory)));
     const wolf = async () => (await get(`wolf-instances/${agent.wolfId}`)).body;
-    for (let left = 500; (await wolf()).max_sandboxes !== 7 && left > 0; left -= 1)
-      await new Promise((resolve) => setTimeout(resolve, 10));
+    await until(async () => (await wolf()).max_sandboxes === 7);
     expect((await wolf()).labels).toEqual({ tenant: "a", own: "c" });
   });
 
@@ -135,6 +135,12 @@ describe("a host", () => {
   it("is replaced by another with a token that was made for its name", async () => {
     const first = new TestAgent("gpu-replaced");
     await first.enroll(api.url);
+    const listener = new pg.Client({ connectionString: api.database.url });
+    await listener.connect();
+    await listener.query("LISTEN wolfpack_revoked");
+    const heard = new Promise<pg.Notification>((resolve) => {
+      listener.on("notification", (notice) => notice.payload?.endsWith(first.keyId) && resolve(notice));
+    });
     const { token, id } = await joinToken({ wolf_name: "gpu-replaced" });
     const second = new TestAgent("gpu-replaced");
     expect((await second.enroll(api.url)).status).toBe(202);
@@ -145,6 +151,8 @@ describe("a host", () => {
     expect(await outcomeOf(second.connect(api.url))).toBe("open");
     const revoked = await api.database.prisma.revocation.findMany({ where: { object_id: first.keyId } });
     expect(revoked).toEqual([expect.objectContaining({ kind: "agent-key" })]);
+    expect((await heard).payload).toMatch(new RegExp(`^rvc_\\w+ agent-key ${first.keyId}$`));
+    await listener.end();
   });
 
   it("does not come in again under a name whose key was revoked, without approval", async () => {
@@ -187,6 +195,30 @@ describe("a host", () => {
     for (let n = 0; n < 10; n += 1)
       expect((await new TestAgent("gpu-flood").enroll(api.url)).status).toBe(202);
     expect((await new TestAgent("gpu-flood").enroll(api.url)).body.code).toBe("agent-keys-waiting");
+  });
+});
+
+describe("the audit log", () => {
+  it("has one event for each tunnel that is opened or refused, and knows one that takes over", async () => {
+    const agent = new TestAgent("gpu-audited");
+    await agent.enroll(api.url);
+    const where = { object: agent.wolfId, detail: { path: ["event"], equals: "agent.takeover" } };
+    const takeovers = () => api.database.prisma.auditEvent.findMany({ where });
+    await agent.connect(api.url);
+    expect(await takeovers()).toEqual([]);
+    await until(async () => (await get(`wolf-instances/${agent.wolfId}`)).body.tunnel?.epoch === 1);
+    await agent.connect(api.url);
+    expect(await takeovers()).toEqual([
+      expect.objectContaining({ action: "agent.connect", result: "allowed", object: agent.wolfId }),
+    ]);
+    const before = await api.database.prisma.auditEvent.count();
+    expect(await refusal(api.url, "sandbox-ses_01KB00000000000000000000S1", api.adminKey)).toBe(
+      "session-not-found",
+    );
+    expect(await refusal(api.url, "hydra-1", api.adminKey)).toBe("runner-id-invalid");
+    expect(await lastEvent("session.tunnel")).toMatchObject({ result: "failed", code: "session-not-found" });
+    expect(await lastEvent("agent.connect")).toMatchObject({ result: "failed", object: "hydra-1" });
+    expect(await api.database.prisma.auditEvent.count()).toBe(before + 2);
   });
 });
 

@@ -10,6 +10,7 @@ import { tokenOf } from "../http/web-cookie.ts";
 import type { AuditLog } from "../identity/audit.ts";
 import { decide, requireMay } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
+import type { RunnerBridge } from "../identity/runner-bridge.ts";
 import type { Log } from "../logger.ts";
 import { version } from "../version.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
@@ -23,8 +24,7 @@ const PENDING_MAX = 256;
 export interface AdmissionOptions {
   identity: Identity;
   audit: AuditLog;
-  /** Throws where the RUNNER_TOKEN may not open this wolf's tunnel. */
-  bridge: { check(principal: Principal, wolf: { id: string }): Promise<void> };
+  bridge: RunnerBridge;
   wolves: Pick<WolfStore, "getByName">;
   /** The owner of a session that has not ended. */
   ownerOf: (sessionId: string) => Promise<string | undefined>;

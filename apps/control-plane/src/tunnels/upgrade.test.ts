@@ -422,6 +422,19 @@ describe("an upgrade", () => {
     expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ level: 50, request_id: answer.problem.instance });
   });
 
+  it("that cannot be written to the audit log opens nothing, and is not refused without it either", async () => {
+    options.audit = {
+      record: async () => {
+        throw new Error("no room");
+      },
+    };
+    for (const authorization of ["Bearer r", "Bearer wrong"]) {
+      const answer = await raw(base, `${TUNNEL_PATH}?runnerid=wolf-a`, { authorization });
+      expect([answer.status, answer.problem.code]).toEqual([500, "internal"]);
+    }
+    expect(accepted).toEqual([]);
+  });
+
   it("while draining answers 503 with Retry-After and asks nobody", async () => {
     options.draining = () => true;
     options.identity.authenticate = async () => {

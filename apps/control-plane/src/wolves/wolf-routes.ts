@@ -2,7 +2,7 @@
 import type { WolfInstance } from "@wolfpack/api-contract";
 import type { Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
-import type { Principal } from "../identity/principal.ts";
+import type { RunnerBridge } from "../identity/runner-bridge.ts";
 import type { DiskHistory } from "./disk-history.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import type { WolfService } from "./wolf-service.ts";
@@ -11,8 +11,7 @@ import type { Wolf } from "./wolf-store.ts";
 export interface WolfHandlersOptions {
   wolves: WolfService;
   diskHistory: DiskHistory;
-  /** Throws where the RUNNER_TOKEN may not speak for this wolf. */
-  bridge: { check(principal: Principal, wolf: { id: string } | { name: string }): Promise<void> };
+  bridge: RunnerBridge;
   /** Last measured round trip of a wolf's live tunnel. */
   rttMsOf: (wolfId: string) => number | undefined;
 }
