@@ -23,6 +23,12 @@ const toKey = (row: ApiKey): ApiKeyRecord => ({
   revokedAt: row.revoked_at,
 });
 
+interface UserColumns {
+  user_name: string;
+  user_role: UserRecord["role"];
+  user_created_at: Date;
+}
+
 /** Revocations take turns on this lock, so that two of them cannot each leave the other's key as the last. */
 const REVOKE_LOCK = 7_301_990_412;
 
@@ -73,15 +79,14 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
     },
 
     async findApiKey(hash, now) {
-      const row = await prisma.apiKey.findUnique({ where: { hash }, include: { user: true } });
-      if (
-        row === null ||
-        row.revoked_at !== null ||
-        row.user.disabled_at !== null ||
-        (row.expires_at !== null && row.expires_at <= now)
-      )
-        return undefined;
-      return { key: toKey(row), user: toUser(row.user) };
+      // By hand: at every call that is not remembered, and Prisma's own way to two tables costs more than twice as much.
+      const [row] = await prisma.$queryRaw<(ApiKey & UserColumns)[]>`
+        SELECT api_key.*, owner.name AS user_name, owner.role AS user_role, owner.created_at AS user_created_at
+        FROM api_key JOIN user_account owner ON owner.id = api_key.user_id
+        WHERE hash = ${hash} AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ${now}) AND disabled_at IS NULL`;
+      if (row === undefined) return undefined;
+      const { user_id: id, user_name: name, user_role: role, user_created_at: createdAt } = row;
+      return { key: toKey(row), user: { id, name, role, createdAt } };
     },
 
     async apiKeys(userId, { limit, after }) {
