@@ -124,7 +124,7 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
     async markUsed(id, now, quietMs) {
       const before = new Date(now.getTime() - quietMs);
       await prisma.$executeRaw`
-        UPDATE api_key SET last_used_at = ${now} WHERE id = ${id} AND (last_used_at IS NULL OR last_used_at < ${before})`;
+        UPDATE api_key SET last_used_at = ${now} WHERE id = ${id} AND (last_used_at IS NULL OR last_used_at <= ${before})`;
     },
   };
 }
