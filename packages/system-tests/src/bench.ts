@@ -1,12 +1,13 @@
-/** `npm run bench -- tunnel|revdial-core|guard`; see `usage`. */
+/** `npm run bench -- tunnel|revdial-core|guard|auth`; see `usage`. */
 import { parseArgs } from "node:util";
+import { authTable, benchAuth } from "./bench/auth.ts";
 import { benchGuard, guardTable } from "./bench/guard.ts";
 import { benchCore, coreTable } from "./bench/revdial-core.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
 import { interrupted } from "./interrupt.ts";
 
-const usage = `usage: npm run bench -- tunnel|revdial-core|guard
+const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth
                         [--json] [--rounds N] [--quick] [--tunnels N]
 
   --json       one JSON document instead of the table
@@ -46,7 +47,8 @@ function readOptions(): BenchOptions | undefined {
   const { json, quick, help } = values;
   if (help) return undefined;
   const [what = "", ...more] = positionals;
-  if (more.length > 0 || !["tunnel", "revdial-core", "guard"].includes(what)) throw new TypeError(usage);
+  if (more.length > 0 || !["tunnel", "revdial-core", "guard", "auth"].includes(what))
+    throw new TypeError(usage);
   const rounds = integer("rounds", values.rounds, quick ? 1 : 3, 100);
   const tunnels = integer("tunnels", values.tunnels, quick ? 500 : 5000, 50_000);
   return { what, json, rounds, quick, tunnels };
@@ -75,6 +77,10 @@ async function main(): Promise<void> {
   if (what === "guard") {
     const result = await benchGuard({ rounds, quick }, stopped);
     return print(json ? undefined : guardTable(result), result);
+  }
+  if (what === "auth") {
+    const result = await benchAuth({ rounds, quick }, stopped);
+    return print(json ? undefined : authTable(result), result);
   }
   const options = {
     rounds,

@@ -7,6 +7,7 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
+import { authTable } from "../src/bench/auth.ts";
 import { medianShares } from "../src/bench/lanes.ts";
 import { type TunnelResult, tunnelTable } from "../src/bench/tunnel-table.ts";
 
@@ -145,6 +146,27 @@ describe("the tunnel's table", () => {
   });
 });
 
+describe("the table of authentication", () => {
+  const reached = {
+    rounds: 3,
+    apiCall: { remembered: 49.9, lookedUp: 1234.5 },
+    connect: { all: 999.9, signature: 123.4 },
+  };
+
+  it("fits a terminal of 80 columns, and says nothing of what is just reached", () => {
+    expect(authTable(reached)).not.toContain("MISSED");
+    for (const line of authTable(reached).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it.each([
+    { ...reached, apiCall: { ...reached.apiCall, remembered: 50 } },
+    { ...reached, connect: { ...reached.connect, all: 1000 } },
+    { ...reached, connect: { ...reached.connect, all: Number.NaN } },
+  ])("names what is missed: %j", (result) => {
+    expect(authTable(result).match(/MISSED/g)).toHaveLength(1);
+  });
+});
+
 describe("npm run bench", () => {
   it("tells how it is used, and what it cannot be asked", async () => {
     const [help, nothing, unknown] = await Promise.all([bench("--help"), bench(), bench("rocket")]);
@@ -183,6 +205,13 @@ describe("npm run bench", () => {
       "create.bare",
       "create.addedMicros",
     ];
+    expect(figures.filter((key) => typeof at(JSON.parse(stdout), key) !== "number")).toEqual([]);
+  }, 60_000);
+
+  it("gives what authentication costs as one JSON document", async () => {
+    const { code, stdout } = await bench("auth", "--quick", "--json");
+    expect(code).toBe(0);
+    const figures = ["apiCall.remembered", "apiCall.lookedUp", "connect.all", "connect.signature"];
     expect(figures.filter((key) => typeof at(JSON.parse(stdout), key) !== "number")).toEqual([]);
   }, 60_000);
 
