@@ -52,7 +52,7 @@ describe("the HTTP corpus", () => {
     await runCorpus(naive.port, cases, { seen, patienceMs: 500 });
     expect([...kinds].filter((kind) => !fooled.has(kind))).toEqual([]);
     expect(naive.targets.filter((target) => target === SMUGGLED).length).toBeGreaterThan(10);
-  }, 60_000);
+  }, 120_000);
 
   it("is refused case by case, with one problem each, and leaves nothing behind", async () => {
     const before = await rows();
@@ -66,7 +66,7 @@ describe("the HTTP corpus", () => {
     expect(lines.filter(({ req }) => req?.path.startsWith(SMUGGLED))).toEqual([]);
     // Nothing of it is a fault of ours.
     expect(lines.filter(({ level }) => level >= 50)).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   it("left the prototypes of the process as they were", () => {
     expect(Object.keys(Object.prototype)).toEqual([]);

@@ -26,7 +26,10 @@ describe("the control plane under --disable-proto=delete", () => {
     const keys = { admin: plane.adminKey, runner: plane.runnerToken };
     let faults: string[];
     try {
-      faults = await runCorpus(plane.port, [...httpCases(keys.admin), ...contractCases(keys)]);
+      faults = await runCorpus(plane.port, [
+        ...httpCases(keys.admin),
+        ...contractCases(keys).filter(({ kind }) => kind === "documents"),
+      ]);
     } finally {
       const code = await plane.stop();
       expect({ code, stderr: plane.stderr() }).toEqual({ code: 0, stderr: "" });
@@ -34,7 +37,7 @@ describe("the control plane under --disable-proto=delete", () => {
     expect(faults).toEqual([]);
     const errors = plane.lines.filter((line) => (JSON.parse(line) as { level: number }).level >= 50);
     expect(errors).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   it("has nothing to write through: the same program without the flag takes another prototype", () => {
     const write =
