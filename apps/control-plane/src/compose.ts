@@ -84,6 +84,7 @@ export function compose(
     addresses,
     addressPerMinute: config.ratePerAddress,
     credentialPerMinute: config.ratePerCredential,
+    unknownPerMinute: config.rateUnauthenticated,
   });
 
   const audit = createAuditLog(prismaAuditStore(prisma), clock, newId("rep"));
@@ -137,7 +138,7 @@ export function compose(
     doctors,
     log,
     draining,
-    limit: limits.byCredential,
+    limits,
   });
   const overHttp = tunnelsOverHttp(admission);
   const app = createApp({
@@ -152,7 +153,7 @@ export function compose(
       apiRouter(
         {
           ...identityHandlers(identity),
-          ...webSessionHandlers({ webSessions, identity, audit }),
+          ...webSessionHandlers({ webSessions, identity, audit, limits }),
           ...wolfHandlers({ wolves, diskHistory, rttMsOf: gateway.rttMsOf }),
           ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
         },
@@ -163,6 +164,7 @@ export function compose(
           bodyBytesMax: config.bodyBytesMax,
           onKnown: (principal, request, response) =>
             addFields(response, limits.byCredential(principal, request)),
+          onUnknown: limits.unknown,
           steps: [
             conditionalReads,
             idempotency({

@@ -50,6 +50,7 @@ export {
 } from "./agents.ts";
 export {
   type CallInput,
+  type CallOptions,
   type CallReply,
   type ClientOptions,
   WolfpackApiError,

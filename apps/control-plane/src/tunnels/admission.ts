@@ -5,6 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import { type Action, SessionId, WolfName } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
+import type { Limits } from "../http/limits.ts";
 import { ApiError } from "../http/problem.ts";
 import { tokenOf } from "../http/web-cookie.ts";
 import { decide, requireMay } from "../identity/policy.ts";
@@ -28,8 +29,8 @@ export interface AdmissionOptions {
   doctors: Pick<DoctorTunnels, "full" | "accept">;
   log: Log;
   draining: () => boolean;
-  /** Once the caller is known; throws to refuse. */
-  limit?: (principal: Principal, request: IncomingMessage) => void;
+  /** Default: none. */
+  limits?: Pick<Limits, "byCredential" | "unknown">;
   /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
   pendingMax?: number;
 }
@@ -72,9 +73,11 @@ export function createAdmission(options: AdmissionOptions): Admission {
     if (request.headers.origin !== undefined || tokenOf(request.headers) !== undefined)
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
     const principal = await options.identity.authenticate(request.headers);
-    if (principal === undefined)
+    if (principal === undefined) {
+      options.limits?.unknown(request);
       throw new ApiError("unauthenticated", "Send the runner token or an API key as a bearer credential.");
-    options.limit?.(principal, request);
+    }
+    options.limits?.byCredential(principal, request);
     checkProtocol?.(request);
     const { kind, id } = readRunnerId(url.searchParams);
     // The gateway's accept functions never reject.
