@@ -132,6 +132,7 @@ export function compose(
     addresses,
     addressPerMinute: config.ratePerAddress,
     credentialPerMinute: config.ratePerCredential,
+    unknownPerMinute: config.rateUnauthenticated,
   });
 
   const renewals = createAgentRenewals({
@@ -198,7 +199,7 @@ export function compose(
     mark: revocations.mark,
     log,
     draining,
-    limit: limits.byCredential,
+    limits,
   });
   const overHttp = tunnelsOverHttp(admission);
   const app = createApp({
@@ -216,7 +217,7 @@ export function compose(
           ...agentHandlers(agents),
           ...wolfHandlers({ wolves, diskHistory, bridge, rttMsOf: gateway.rttMsOf }),
           ...auditHandlers(auditStore),
-          ...webSessionHandlers({ webSessions, identity, audit }),
+          ...webSessionHandlers({ webSessions, identity, audit, limits }),
           ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
         },
         {
@@ -226,6 +227,7 @@ export function compose(
           bodyBytesMax: config.bodyBytesMax,
           onKnown: (principal, request, response) =>
             addFields(response, limits.byCredential(principal, request)),
+          onUnknown: limits.unknown,
           steps: [
             conditionalReads,
             idempotency({

@@ -73,6 +73,7 @@ export const environment = z.object({
   WOLFPACK_BODY_BYTES_MAX: z.coerce.number().int().min(1024).max(1_048_576).default(65_536),
   WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS: perMinute(6000),
   WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL: perMinute(3000),
+  WOLFPACK_UNAUTHENTICATED_PER_MINUTE_PER_ADDRESS: perMinute(120),
   WOLFPACK_TRUSTED_PROXIES: list(isNetwork, "IP addresses and networks (10.0.0.0/8)"),
   WOLFPACK_CORS_ORIGINS: list(isOrigin, "origins (https://example.com)"),
 });
@@ -108,6 +109,7 @@ export interface Config {
   /** Requests per minute. */
   ratePerAddress: number;
   ratePerCredential: number;
+  rateUnauthenticated: number;
   /** IP addresses and networks. */
   trustedProxies: readonly string[];
   corsOrigins: readonly string[];
@@ -161,6 +163,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     bodyBytesMax: e.WOLFPACK_BODY_BYTES_MAX,
     ratePerAddress: e.WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS,
     ratePerCredential: e.WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL,
+    rateUnauthenticated: e.WOLFPACK_UNAUTHENTICATED_PER_MINUTE_PER_ADDRESS,
     trustedProxies: e.WOLFPACK_TRUSTED_PROXIES,
     corsOrigins: e.WOLFPACK_CORS_ORIGINS,
   };

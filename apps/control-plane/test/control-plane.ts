@@ -55,6 +55,7 @@ export async function startControlPlane(
     // Every test comes from one address.
     ratePerAddress: 1_000_000,
     ratePerCredential: 1_000_000,
+    rateUnauthenticated: 1_000_000,
     trustedProxies: [],
     corsOrigins: [],
     ...overrides,

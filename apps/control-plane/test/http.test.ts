@@ -10,6 +10,7 @@ import { startEmbeddedPostgres } from "../src/database/embedded-postgres.ts";
 import { migrate } from "../src/database/migrate.prisma.ts";
 import { createPrisma } from "../src/database/prisma.prisma.ts";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
+import { until } from "./tunnel-requests.ts";
 
 let api: TestControlPlane;
 beforeAll(async () => {
@@ -393,6 +394,42 @@ describe("while the database is gone", () => {
 });
 
 describe("a replica that stops", () => {
+  it("finishes the request in flight, under its Idempotency-Key too, and takes no more", async () => {
+    const lone = await startControlPlane();
+    const { prisma } = lone.database;
+    const create = (name: string) =>
+      request(lone.url)
+        .post("/api/v1/users")
+        .set({ ...as(lone.adminKey), "idempotency-key": name })
+        .send({ name });
+    const release = Promise.withResolvers<void>();
+    const held = prisma.$transaction(
+      async (transaction) => {
+        await transaction.$executeRaw`LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE`;
+        await release.promise;
+      },
+      { timeout: 30_000 },
+    );
+    const inFlight = create("anna").then((response) => response);
+    const waits = async () => (await prisma.user.count({ where: { name: "anna" } })) === 1;
+    await until(waits);
+    const stopped = lone.plane.stop();
+    await until(() =>
+      create("berta").then(
+        ({ status }) => status === 503,
+        () => true,
+      ),
+    );
+    release.resolve();
+    await held;
+    const { status, body } = await inFlight;
+    await stopped;
+    expect([status, body.name]).toEqual([201, "anna"]);
+    expect(await prisma.user.count({ where: { name: "berta" } })).toBe(0);
+    expect(await prisma.idempotencyKey.count({ where: { status: 201 } })).toBe(1);
+    await lone.stop();
+  });
+
   it("no longer listens, and may be stopped again", async () => {
     const lone = await startControlPlane();
     await lone.stop();

@@ -108,6 +108,31 @@ describe("the limit per address", () => {
   });
 });
 
+describe("the limit for callers that nobody knows", () => {
+  it("bounds what they write into the audit log, and holds up nobody with a valid credential", async () => {
+    const { api, clock, call, burst } = await limited({ rateUnauthenticated: 10 });
+    const denied = () => api.database.prisma.auditEvent.count({ where: { result: "denied" } });
+    expect(await burst(100, () => call("/api/v1/users", "wrong"))).toBe(90);
+    expect(await denied()).toBe(10);
+    expect((await call("/api/v1/me")).status).toBe(200);
+    clock.advance(6000);
+    expect(await burst(5, () => call("/api/v1/users", "wrong"))).toBe(4);
+    expect(await denied()).toBe(11);
+  });
+
+  it("counts tries to open a web session or a tunnel with the others", async () => {
+    const { api } = await limited({ rateUnauthenticated: 3 });
+    const post = (target: string, headers: Record<string, string>, body: string) =>
+      fetch(`${api.url}${target}`, { method: "POST", headers, body });
+    const json = { "content-type": "application/json", "x-wolfpack-csrf": "1" };
+    const logIn = () => post("/api/v1/web-session", json, '{"key":"wrong"}');
+    const dial = () => post(wolfTarget, { "content-type": "application/vnd.revdial.v3" }, "");
+    const statuses: number[] = [];
+    for (const send of [logIn, dial, logIn, dial, logIn]) statuses.push((await send()).status);
+    expect(statuses).toEqual([401, 401, 401, 429, 429]);
+  });
+});
+
 describe("the limit per credential", () => {
   it("counts each for itself, wherever it comes from, and leaves others alone", async () => {
     const { api, call, burst } = await limited({ ratePerCredential: 30 });

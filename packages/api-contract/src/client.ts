@@ -64,27 +64,29 @@ export interface ClientOptions {
   fetch?: typeof fetch;
 }
 
+export interface CallOptions {
+  signal?: AbortSignal;
+  /** Such as `idempotency-key` or `if-match`. */
+  headers?: Record<string, string>;
+}
+
 type CallArguments<Id extends OperationId> =
   Record<never, never> extends CallInput<Id>
-    ? [input?: CallInput<Id> & { signal?: AbortSignal }]
-    : [input: CallInput<Id> & { signal?: AbortSignal }];
+    ? [input?: CallInput<Id> & CallOptions]
+    : [input: CallInput<Id> & CallOptions];
 
 /** One method for each operation, by its id. Each rejects with a WolfpackApiError. */
 export type WolfpackClient = {
   [Id in OperationId]: (...input: CallArguments<Id>) => Promise<CallReply<Id>>;
 } & {
   /** The same by the id as a value. */
-  call<Id extends OperationId>(
-    id: Id,
-    input?: CallInput<Id> & { signal?: AbortSignal },
-  ): Promise<CallReply<Id>>;
+  call<Id extends OperationId>(id: Id, input?: CallInput<Id> & CallOptions): Promise<CallReply<Id>>;
 };
 
-interface AnyInput {
+interface AnyInput extends CallOptions {
   params?: Record<string, string>;
   query?: Record<string, unknown>;
   body?: unknown;
-  signal?: AbortSignal;
 }
 
 /** Throws TypeError when the base URL or the key cannot be used; the message names neither. */
@@ -103,6 +105,7 @@ export function wolfpackClient(options: ClientOptions): WolfpackClient {
       if (value !== undefined) url.searchParams.set(name, String(value));
     }
     const headers: Record<string, string> = {
+      ...input.headers,
       accept: "application/json, image/png, application/x-ndjson, application/problem+json",
     };
     if (apiKey !== undefined) headers.authorization = `Bearer ${apiKey}`;

@@ -51,6 +51,7 @@ export {
 export { ExportAuditEventsQuery, ListAuditEventsQuery } from "./audit-events.ts";
 export {
   type CallInput,
+  type CallOptions,
   type CallReply,
   type ClientOptions,
   WolfpackApiError,

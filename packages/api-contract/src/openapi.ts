@@ -77,7 +77,7 @@ function requestHeadersOf(operation: Operation): z.ZodObject | undefined {
 function successHeadersOf(operation: Operation): Record<string, string> {
   return {
     ...operation.headers,
-    ...(hasEtag(operation) ? { ETag: "Strong; of this representation." } : {}),
+    ...(hasEtag(operation) || takesIfMatch(operation) ? { ETag: "Strong; of this representation." } : {}),
     ...(takesIdempotencyKey(operation)
       ? { "Idempotency-Replayed": "`true` when this is the kept answer of an earlier request." }
       : {}),

@@ -49,6 +49,16 @@ describe("the typed client", () => {
     expect(calls[1]?.init.body).toBe('{"max_sandboxes":3}');
   });
 
+  it("sends more headers along, but never another credential", async () => {
+    const { api, calls } = client(() => Response.json(user, { status: 201 }));
+    const headers = { "idempotency-key": "k", authorization: "Bearer other" };
+    await api.createUser({ body: { name: "ann" }, headers });
+    expect(calls[0]?.init.headers).toMatchObject({
+      "idempotency-key": "k",
+      authorization: "Bearer wpk_secret",
+    });
+  });
+
   it("returns the parsed reply with its status", async () => {
     const { api } = client(() => Response.json(user));
     expect(await api.call("getMe")).toMatchObject({ status: 200, body: user });

@@ -26,6 +26,8 @@ export interface ApiOptions {
   webSessions: Pick<Identity, "authenticate">;
   /** Once it is known who calls, before what they may is looked at. Throws to refuse. */
   onKnown?: (principal: Principal, request: Request, response: Response) => void;
+  /** Once it is clear that nobody known calls. Throws to refuse with something else. */
+  onUnknown?: (request: Request) => void;
   steps?: readonly Step[];
 }
 
@@ -68,15 +70,17 @@ async function admitted(
   { action }: Operation,
   request: Request,
   response: Response,
-  { identity, webSessions, onKnown }: ApiOptions,
+  { identity, webSessions, onKnown, onUnknown }: ApiOptions,
   trail: Trail,
 ): Promise<Principal | undefined> {
   if (action === "public" || action === "tunnel") return undefined;
   // A page of another origin cannot set Authorization, but it can make a browser send its cookie.
   const byCookie = request.headers.authorization === undefined && tokenOf(request.headers) !== undefined;
   const principal = await (byCookie ? webSessions : identity).authenticate(request.headers);
-  if (principal === undefined)
+  if (principal === undefined) {
+    onUnknown?.(request);
     throw new ApiError("unauthenticated", "Send a valid API key as a bearer credential.");
+  }
   trail.principal = principal;
   onKnown?.(principal, request, response);
   if (byCookie) refuseForeignPages(request.method, request.headers, request.host);

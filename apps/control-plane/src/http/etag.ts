@@ -1,7 +1,7 @@
 /** Conditional requests (RFC 9110 section 13): an ETag is a hash of the representation, so it needs no bookkeeping. */
 import { createHash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
-import { hasEtag } from "@wolfpack/api-contract";
+import { hasEtag, takesIfMatch } from "@wolfpack/api-contract";
 import type { Step } from "./api.ts";
 import { ApiError } from "./problem.ts";
 
@@ -9,15 +9,16 @@ export function etagOf(body: unknown): string {
   return `"${createHash("sha256").update(JSON.stringify(body)).digest("base64url").slice(0, 27)}"`;
 }
 
-/** GETs of one object: 304 without a body for whoever has this representation already. */
+/** GETs of one object: 304 without a body for whoever has this representation already. What a PATCH made of it has an ETag as well. */
 export const conditionalReads: Step = async ({ operation, request }, next) => {
   const reply = await next();
-  if (!hasEtag(operation) || reply.status !== 200) return reply;
+  const reads = hasEtag(operation);
+  if (reply.status !== 200 || !(reads || takesIfMatch(operation))) return reply;
   const etag = etagOf(reply.body);
   const headers = { ...reply.headers, etag };
   const asked = request.headers["if-none-match"];
   // Weak comparison (section 13.1.2).
-  if (asked !== undefined && lists(asked.replaceAll("W/", ""), etag))
+  if (reads && asked !== undefined && lists(asked.replaceAll("W/", ""), etag))
     return { ...reply, status: 304, body: undefined, headers };
   return { ...reply, headers };
 };

@@ -12,6 +12,8 @@ export interface LimitsOptions {
   addresses: ClientAddresses;
   addressPerMinute: number;
   credentialPerMinute: number;
+  /** Of callers that nobody knows. */
+  unknownPerMinute: number;
 }
 
 export interface Limits {
@@ -21,12 +23,18 @@ export interface Limits {
   upgrade(request: IncomingMessage): void;
   /** Throws; else the fields of the answer. */
   byCredential(principal: Principal, request: IncomingMessage): Record<string, string>;
+  /**
+   * For a request whose credential turned out to be none: each of them leaves an event in the audit log, which never forgets. Whoever
+   * has a valid one is not held up by it. Throws.
+   */
+  unknown(request: IncomingMessage): void;
 }
 
 export function createLimits(options: LimitsOptions): Limits {
-  const { clock, addresses, addressPerMinute, credentialPerMinute } = options;
+  const { clock, addresses, addressPerMinute, credentialPerMinute, unknownPerMinute } = options;
   const address = createRateLimiter({ name: "address", perMinute: addressPerMinute }, clock);
   const credential = createRateLimiter({ name: "credential", perMinute: credentialPerMinute }, clock);
+  const unknown = createRateLimiter({ name: "unauthenticated", perMinute: unknownPerMinute }, clock);
   const takeAddress = (request: IncomingMessage) => address.take(networkOf(addresses.of(request)));
   return {
     byAddress(request, response, next) {
@@ -35,6 +43,7 @@ export function createLimits(options: LimitsOptions): Limits {
     },
     upgrade: (request) => void takeAddress(request),
     byCredential: (principal, request) => credential.take(keyOf(principal, networkOf(addresses.of(request)))),
+    unknown: (request) => void unknown.take(networkOf(addresses.of(request))),
   };
 }
 

@@ -1,6 +1,7 @@
 /** HTTP in, one service call, HTTP out: the dashboard's session. Both calls ask for no credential, so they audit themselves. */
 import type { Action, ProblemCode } from "@wolfpack/api-contract";
 import type { Call, Handlers } from "../http/call.ts";
+import type { Limits } from "../http/limits.ts";
 import { ApiError } from "../http/problem.ts";
 import { cookieOf, refuseForeignPages, tokenOf } from "../http/web-cookie.ts";
 import type { AuditLog } from "./audit.ts";
@@ -16,10 +17,11 @@ export interface WebSessionHandlersOptions {
   webSessions: WebSessions;
   identity: Pick<IdentityService, "me">;
   audit: AuditLog;
+  limits: Pick<Limits, "unknown">;
 }
 
 export function webSessionHandlers(options: WebSessionHandlersOptions): Pick<Handlers, Handled> {
-  const { webSessions, identity } = options;
+  const { webSessions, identity, limits } = options;
   const record = (
     { request, requestId }: AnyCall,
     action: Action,
@@ -50,8 +52,10 @@ export function webSessionHandlers(options: WebSessionHandlersOptions): Pick<Han
       // Or a page could have its visitor go on as somebody else.
       await fromOwnPage(call, action);
       const opened = await webSessions.open(call.body.key);
-      if (opened === undefined)
+      if (opened === undefined) {
+        limits.unknown(call.request);
         throw await denied(call, action, new ApiError("unauthenticated", "This is no valid API key."));
+      }
       const { id, token, principal, expiresAt } = opened;
       const user = toUserResponse(await identity.me(principal));
       await record(call, action, principal, id);

@@ -5,6 +5,7 @@
 import type { IncomingMessage } from "node:http";
 import { type Action, problemKind, SessionId, WolfName } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
+import type { Limits } from "../http/limits.ts";
 import { ApiError, toApiError } from "../http/problem.ts";
 import { tokenOf } from "../http/web-cookie.ts";
 import type { AuditLog } from "../identity/audit.ts";
@@ -36,8 +37,8 @@ export interface AdmissionOptions {
   mark: () => number;
   log: Log;
   draining: () => boolean;
-  /** Once the caller is known; throws to refuse. */
-  limit?: (principal: Principal, request: IncomingMessage) => void;
+  /** Default: none. */
+  limits?: Pick<Limits, "byCredential" | "unknown">;
   /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
   pendingMax?: number;
 }
@@ -91,10 +92,12 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const purpose = trail.action === "agent.diagnose" ? "diagnose" : "connect";
     const mark = options.mark();
     const principal = await options.identity.authenticate(request.headers, purpose);
-    if (principal === undefined)
+    if (principal === undefined) {
+      options.limits?.unknown(request);
       throw new ApiError("unauthenticated", "Send a proof of the agent's key, or a bearer credential.");
+    }
     trail.principal = principal;
-    options.limit?.(principal, request);
+    options.limits?.byCredential(principal, request);
     checkProtocol?.(request);
     const { kind, id } = readRunnerId(url.searchParams);
     const opener = { principal, mark, hosts: hostsOf(request, options.publicHosts), ...caller };
