@@ -1,7 +1,11 @@
 /** Everybody who asks in the authorisation matrix, each with a user of their own, and the objects that they ask for. */
+
+import { randomBytes } from "node:crypto";
 import { type Role, type Scope, scopes } from "@wolfpack/api-contract";
 import { hashApiKey, newApiKey } from "../src/identity/api-key.ts";
+import { newJoinToken } from "../src/identity/join-token.ts";
 import { newId } from "../src/ids.ts";
+import { challenge, TestAgent } from "./agent.ts";
 import type { Column, MachineColumn, ObjectKind } from "./authorisation-table.ts";
 import { API_KEY_SECRET, RUNNER_TOKEN, type TestControlPlane } from "./control-plane.ts";
 
@@ -12,21 +16,25 @@ export interface Caller {
   machine?: MachineColumn;
   /** A key that is limited to a scope: what the column of an admin's key of that scope refuses is refused to it. */
   scope?: Scope;
-  headers: Record<string, string>;
+  /** A proof is for one request: about this wolf, if it is the agent's own. */
+  headers: (asked: { ownWolf: string | undefined; purpose: "connect" | "diagnose" }) => Promise<Headers>;
   userId: string | undefined;
 }
 
+type Headers = Record<string, string>;
 type Database = TestControlPlane["database"]["prisma"];
-const bearer = (credential: string) => ({ authorization: `Bearer ${credential}` });
+const bearer = (credential: string) => async () => ({ authorization: `Bearer ${credential}` });
 const now = () => new Date();
+const soon = () => new Date(Date.now() + 3_600_000);
 
-export async function everyCaller(database: Database): Promise<Caller[]> {
+export async function everyCaller(api: TestControlPlane): Promise<Caller[]> {
+  const database = api.database.prisma;
   const limited = scopes.flatMap((scope) => [
     person(database, `an admin's key of scope ${scope}`, "admin", scope, { scopes: [scope] }),
     person(database, `a user's key of scope ${scope}`, "user", "user", { scopes: [scope] }, { scope }),
   ]);
   return [
-    { name: "nobody", column: "anonymous", headers: {}, userId: undefined },
+    { name: "nobody", column: "anonymous", headers: async () => ({}), userId: undefined },
     { name: "an unknown key", column: "anonymous", headers: bearer(newApiKey()), userId: undefined },
     ...(await Promise.all([
       person(database, "a disabled admin", "admin", "anonymous", {}, {}, { disabled_at: now() }),
@@ -39,20 +47,54 @@ export async function everyCaller(database: Database): Promise<Caller[]> {
       person(database, "an admin", "admin", "admin"),
       ...limited,
     ])),
-    ...machines,
+    machine("the runner token", "runner", bearer(RUNNER_TOKEN)),
+    machine("a join token", "joiner", bearer(await aJoinToken(database))),
+    machine("an agent", "agent", await agentOf(api)),
   ];
 }
 
-/** A join token and an agent's key come here: a credential each, and a `MachineColumn`, which rows give what it may. */
-const machines: Caller[] = [
-  {
-    name: "the runner token",
-    column: undefined,
-    machine: "runner",
-    headers: bearer(RUNNER_TOKEN),
-    userId: undefined,
-  },
-];
+const machine = (name: string, column: MachineColumn, headers: Caller["headers"]): Caller => ({
+  name,
+  column: undefined,
+  machine: column,
+  headers,
+  userId: undefined,
+});
+
+async function aJoinToken(database: Database): Promise<string> {
+  const id = newId("jtk");
+  const token = newJoinToken(id);
+  const times = { created_at: now(), expires_at: soon() };
+  const hash = hashApiKey(token, API_KEY_SECRET);
+  await database.joinToken.create({ data: { id, hash, uses_max: 1000, created_by: "test", ...times } });
+  return token;
+}
+
+/** A key of the wolf that is asked about, if it is to be the agent's own, and else of another. */
+async function agentOf({ url, database: { prisma } }: TestControlPlane): Promise<Caller["headers"]> {
+  const home = newId("wlf");
+  await prisma.wolfInstance.create({ data: { id: home, name: home } });
+  return async ({ ownWolf = home, purpose }) => {
+    const agent = new TestAgent(ownWolf);
+    agent.wolfId = ownWolf;
+    agent.keyId = await anAgentKey(prisma, ownWolf, "active", Buffer.from(agent.publicKey, "base64url"));
+    const { nonce } = await challenge(url);
+    return { authorization: agent.proof(url, nonce, { purpose }) };
+  };
+}
+
+async function anAgentKey(
+  database: Database,
+  wolf: string,
+  status: string,
+  key: Uint8Array,
+): Promise<string> {
+  const id = newId("agk");
+  const times = { created_at: now(), expires_at: soon() };
+  const data = { id, wolf_instance_id: wolf, status, enrolled_by: "test", ...times };
+  await database.agentKey.create({ data: { ...data, public_key: new Uint8Array(key) } });
+  return id;
+}
 
 async function person(
   database: Database,
@@ -93,13 +135,18 @@ export interface Target {
 
 const nothing = { state: async () => "", remove: async () => undefined };
 
-/** An id that could be one. A wolf's tunnel names it by name. */
-export const missingTarget = (kind: ObjectKind, byName: boolean): Target => ({
-  id: byName
-    ? "nowhere"
-    : newId(({ session: "ses", wolf: "wlf", user: "usr", "api-key": "key" } as const)[kind]),
-  ...nothing,
-});
+/** An id that could be one. A wolf's tunnel names it by name, which looks the same here. */
+export function missingTarget(kind: ObjectKind): Target {
+  const prefixes = {
+    session: "ses",
+    wolf: "wlf",
+    user: "usr",
+    "api-key": "key",
+    "join-token": "jtk",
+    "agent-key": "agk",
+  } as const;
+  return { id: newId(prefixes[kind]), ...nothing };
+}
 
 /** An object of the owner, or of a user made for it. A wolf's name is its id. */
 export async function aTarget(
@@ -115,6 +162,26 @@ export async function aTarget(
       id,
       state: () => state(database.wolfInstance.findUnique({ where: { id } })),
       remove: async () => void (await database.wolfInstance.deleteMany({ where: { id } })),
+    };
+  }
+  if (kind === "join-token") {
+    const { id } = await database.joinToken.findFirstOrThrow({
+      where: { hash: hashApiKey(await aJoinToken(database), API_KEY_SECRET) },
+    });
+    return {
+      id,
+      state: () => state(database.joinToken.findUnique({ where: { id } })),
+      remove: async () => void (await database.joinToken.deleteMany({ where: { id } })),
+    };
+  }
+  if (kind === "agent-key") {
+    const wolf = newId("wlf");
+    await database.wolfInstance.create({ data: { id: wolf, name: wolf } });
+    const id = await anAgentKey(database, wolf, "pending", randomBytes(32));
+    return {
+      id,
+      state: () => state(database.agentKey.findUnique({ where: { id } })),
+      remove: async () => void (await database.wolfInstance.deleteMany({ where: { id: wolf } })),
     };
   }
   const userId = owner ?? (await aUser(database, "user"));

@@ -3,7 +3,15 @@ import { readFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { text } from "node:stream/consumers";
 import { aTarget, type Caller, everyCaller, missingTarget, type Target } from "./authorisation-callers.ts";
-import { type Column, columns, type Outcome, type Row, table } from "./authorisation-table.ts";
+import {
+  type Column,
+  columns,
+  machineColumns,
+  type Outcome,
+  type Row,
+  table,
+  type Whose,
+} from "./authorisation-table.ts";
 import type { TestControlPlane } from "./control-plane.ts";
 
 interface Route {
@@ -46,8 +54,6 @@ export function uncovered(
   ];
 }
 
-type Whose = "own" | "foreign" | "missing";
-
 interface Cell {
   route: Route;
   row: Row;
@@ -68,7 +74,7 @@ export async function runMatrix(
   api: TestControlPlane,
   operations: readonly string[] = Object.keys(table),
 ): Promise<Report> {
-  const callers = await everyCaller(api.database.prisma);
+  const callers = await everyCaller(api);
   const cells = committedRoutes()
     .filter(({ id }) => operations.includes(id))
     .flatMap((route) =>
@@ -92,7 +98,7 @@ export async function runMatrix(
   for (const cell of cells) {
     const answer = answers.get(nameOf(cell)) as Answer;
     const seen = events
-      .filter((event) => event.request_id === answer.requestId)
+      .filter(({ request_id, object }) => request_id === answer.requestId || object?.endsWith(answer.opened))
       .map(({ action, result }) => `${action} ${result}`)
       .join(", ");
     const wanted = eventOf(cell);
@@ -109,7 +115,9 @@ const nameOf = ({ route, row, caller, whose }: Cell): string =>
 
 function cellsOf(route: Route, row: Row, caller: Caller): Cell[] {
   const ways: Whose[] = ["foreign"];
-  if (row.own !== undefined && caller.userId !== undefined) ways.push("own");
+  const ownsOne =
+    caller.machine === "agent" ? row.tunnel && row.object === "wolf" : caller.userId !== undefined;
+  if (row.own !== undefined && ownsOne) ways.push("own");
   if (row.object !== undefined && !row.list) ways.push("missing");
   return ways.map((whose) => ({ route, row, caller, whose }));
 }
@@ -122,7 +130,13 @@ function read(line: string, column: Column): Outcome {
 
 /** What the table says. What does not exist is asked for like what belongs to the caller, or to nobody. */
 function outcomeOf({ row, caller, whose }: Cell): Outcome {
-  if (caller.column === undefined) return row.machines?.[caller.machine ?? "runner"] ?? "403";
+  if (caller.column === undefined) {
+    const machine = caller.machine ?? "runner";
+    const [own, foreign = own, missing = own] = (row.machines?.[machine] ?? machineColumns[machine]).split(
+      " ",
+    );
+    return { own, foreign, missing }[whose] as Outcome;
+  }
   const line = whose === "foreign" ? row.foreign : (row.own ?? row.foreign);
   const outcome = read(line, caller.column);
   return caller.scope !== undefined && read(line, caller.scope) === "403" ? "403" : outcome;
@@ -140,7 +154,7 @@ const expectedAnswer = (cell: Cell): string => {
 /** The one event that the call has to leave, or none. */
 function eventOf(cell: Cell): string {
   const { route, row, whose } = cell;
-  if (route.action === "public" || row.audited === "nothing") return "";
+  if (route.action === "public") return "";
   const action = row.action ?? route.action;
   const outcome = outcomeOf(cell);
   const isHidden = outcome === "404" && !row.list;
@@ -161,6 +175,8 @@ function comparedWithMissing(cell: Cell, answer: Answer, answers: Map<string, An
 }
 
 interface Answer {
+  /** A WebSocket's answer bears no request id: its event is known by what it is about, which nothing else is. */
+  opened: string;
   status: number;
   code: string | undefined;
   requestId: string;
@@ -172,13 +188,11 @@ async function ask(api: TestControlPlane, cell: Cell): Promise<{ answer: Answer;
   const target = await targetOf(api, cell);
   const before = await target?.state();
   const path = route.path.replace(/\{\w+\}/, target?.id ?? "") + (row.query?.(target?.id ?? "") ?? "");
-  const answer = await (row.tunnel ? askForTunnel : send)(
-    api.url + path,
-    route.method,
-    caller.headers,
-    row,
-    target,
-  );
+  const headers = await caller.headers({
+    ownWolf: whose === "own" ? target?.id : undefined,
+    purpose: row.action === "agent.diagnose" ? "diagnose" : "connect",
+  });
+  const answer = await (row.tunnel ? askForTunnel : send)(api.url + path, route.method, headers, row, target);
   const wrong: string[] = [];
   const got = [answer.status, answer.code].filter((part) => part !== undefined).join(" ");
   const wanted = expectedAnswer(cell);
@@ -196,8 +210,7 @@ async function ask(api: TestControlPlane, cell: Cell): Promise<{ answer: Answer;
 
 function targetOf({ database }: TestControlPlane, { row, caller, whose }: Cell): Promise<Target> | undefined {
   if (row.object === undefined) return undefined;
-  const byName = row.tunnel !== undefined && row.object === "wolf";
-  if (whose === "missing") return Promise.resolve(missingTarget(row.object, byName));
+  if (whose === "missing") return Promise.resolve(missingTarget(row.object));
   return aTarget(database.prisma, row.object, whose === "own" ? caller.userId : undefined);
 }
 
@@ -209,7 +222,14 @@ type Send = (
   target: Target | undefined,
 ) => Promise<Answer>;
 
-const answerOf = (status: number, requestId: unknown, type: unknown, body: string): Answer => ({
+const answerOf = (
+  status: number,
+  requestId: unknown,
+  type: unknown,
+  body: string,
+  opened = "no object ends like this",
+): Answer => ({
+  opened,
   status,
   code: String(type).includes("problem+json") ? (JSON.parse(body) as { code: string }).code : undefined,
   requestId: String(requestId),
@@ -233,14 +253,14 @@ const upgrade = {
 };
 
 /** A tunnel that is opened is let go at once. */
-const askForTunnel: Send = (url, method, headers, { tunnel }) =>
+const askForTunnel: Send = (url, method, headers, { tunnel }, target) =>
   new Promise((resolve, reject) => {
     const how = tunnel === "upgrade" ? upgrade : { "content-type": "application/vnd.revdial.v3" };
     const request = httpRequest(url, { method, headers: { ...headers, ...how }, agent: false });
     request.on("error", reject);
     request.on("upgrade", (response, socket) => {
       socket.destroy();
-      resolve(answerOf(101, response.headers["x-request-id"], "", ""));
+      resolve(answerOf(101, response.headers["x-request-id"], "", "", target?.id));
     });
     request.on("response", (response) => {
       const { statusCode = 0, headers: fields } = response;

@@ -5,7 +5,8 @@
 
 /** `404`: of somebody else, and to be told from nothing that does not exist; in a list it is left out. */
 export type Outcome = "ok" | "401" | "403" | "404";
-export type ObjectKind = "session" | "wolf" | "user" | "api-key";
+export type ObjectKind = "session" | "wolf" | "user" | "api-key" | "join-token" | "agent-key";
+export type Whose = "own" | "foreign" | "missing";
 
 /** Nobody; a user of each role; an admin's keys that are limited to one scope. */
 export const columns = [
@@ -21,8 +22,9 @@ export const columns = [
 ] as const;
 export type Column = (typeof columns)[number];
 
-/** Callers that are no users. What is refused to each of them if a row does not say otherwise is everything but the public routes. */
-export type MachineColumn = "runner";
+/** Callers that are no users, and what each is told where a row does not say otherwise. A proof of a key only opens tunnels. */
+export const machineColumns = { runner: "403", joiner: "403", agent: "401" } as const;
+export type MachineColumn = keyof typeof machineColumns;
 
 export interface Row {
   /** What the route is about; none: it names no object that belongs to anybody. */
@@ -32,13 +34,14 @@ export interface Row {
   /** In the order of `columns`: for an object of the caller, and for one of somebody else. Wolves are nobody's. */
   own?: string;
   foreign: string;
-  machines?: Partial<Record<MachineColumn, Outcome>>;
+  /** For every object, or in three words for its own, others' and missing ones. */
+  machines?: Partial<Record<MachineColumn, string>>;
   /** Status, and code of the problem if it is one, of a call that is allowed. */
   allowed: string;
   /** Of an object that does not exist. */
   missing?: string;
-  /** An allowed call is an event too. `nothing`: no call is one, not even when it is denied. */
-  audited?: "changes" | "nothing";
+  /** An allowed call is an event too. */
+  audited?: "changes";
   /** Which action the event names. */
   action?: string;
   /** Already refused as somebody else's: whether it exists is not even looked up. */
@@ -59,6 +62,7 @@ const fresh = () => {
 const anyone = "         401 ok     ok   ok       ok    | ok   403      403   403";
 const fleetKeepers = "   401 403    403  ok       ok    | 403  403      ok    403";
 const admins = "         401 403    403  403      ok    | 403  403      403   ok";
+const agentKeyReaders = "401 403    403  ok       ok    | 403  403      403   ok";
 const nobody = "         401 403    403  403      403   | 403  403      403   403";
 const sessionsOfOwn = "  401 403    ok   ok       ok    | 403  ok       403   403";
 const screensOfOthers = "401 403    404  404      ok    | 403  ok       403   403";
@@ -68,7 +72,11 @@ const keysOfOwn = "      401 ok     ok   ok       ok    | 403  403      403   ok
 const keysOfOthers = "   401 404    404  404      ok    | 403  403      403   ok";
 const everybody = "      ok  ok     ok   ok       ok    | ok   ok       ok    ok";
 
-const publicRoute: Row = { foreign: everybody, machines: { runner: "ok" }, allowed: "200" };
+const publicRoute: Row = {
+  foreign: everybody,
+  machines: { runner: "ok", joiner: "ok", agent: "ok" },
+  allowed: "200",
+};
 
 /** The session has no wolf, so that an allowed look gets as far as to that. */
 const screen: Row = {
@@ -89,37 +97,42 @@ const user: Row = {
   missing: "404 user-not-found",
 };
 
-/** Refusals of tunnels are not in the audit log yet: then these say `changes`, and `nothing` is no word any more. */
+const agentKey: Row = {
+  object: "agent-key",
+  foreign: admins,
+  allowed: "200",
+  missing: "404 agent-key-not-found",
+  audited: "changes",
+};
+
 const sandboxTunnel: Row = {
   object: "session",
   own: sessionsOfOwn,
   foreign: screensOfOthers,
   allowed: "101",
   missing: "404 session-not-found",
-  audited: "nothing",
+  machines: { agent: "403" },
+  audited: "changes",
   action: "session.tunnel",
   query: (id) => `?runnerid=sandbox-${id}`,
   tunnel: "upgrade",
 };
 const wolfTunnel: Row = {
+  ...sandboxTunnel,
   object: "wolf",
+  own: nobody,
   foreign: nobody,
-  machines: { runner: "ok" },
-  allowed: "101",
+  machines: { runner: "ok", agent: "ok 403 403" },
   missing: "404 wolf-not-found",
-  audited: "nothing",
   action: "agent.connect",
   query: (id) => `?runnerid=wolf-${id}`,
-  tunnel: "upgrade",
 };
-const doctorTunnel: Row = {
-  foreign: nobody,
-  machines: { runner: "ok" },
-  allowed: "101",
-  audited: "nothing",
+/** A doctor with the runner token may be of a host that is no wolf yet. */
+const { audited: _, ...doctorTunnel }: Row = {
+  ...wolfTunnel,
+  missing: "101",
   action: "agent.diagnose",
-  query: () => `?runnerid=doctor-${fresh()}`,
-  tunnel: "upgrade",
+  query: (id) => `?runnerid=doctor-${id}`,
 };
 const tunnels = [sandboxTunnel, wolfTunnel, doctorTunnel];
 
@@ -153,7 +166,12 @@ export const table: Record<string, Row | Row[]> = {
   getExternalAgentClipboard: screen,
   setExternalAgentClipboard: clipboard,
   openTunnel: tunnels,
-  openTunnelOverHttp: tunnels.map((row) => ({ ...row, allowed: "200", tunnel: "post" as const })),
+  openTunnelOverHttp: tunnels.map((row) => ({
+    ...row,
+    allowed: "200",
+    missing: row.missing === "101" ? "200" : String(row.missing),
+    tunnel: "post" as const,
+  })),
   getMe: { foreign: anyone, allowed: "200" },
   createUser: { foreign: admins, allowed: "201", audited: "changes", body: () => ({ name: fresh() }) },
   listUsers: { ...user, list: true, query: () => "?limit=200" },
@@ -187,6 +205,39 @@ export const table: Record<string, Row | Row[]> = {
   },
   listAuditEvents: { foreign: admins, allowed: "200", query: () => "?limit=1" },
   exportAuditEvents: { foreign: admins, allowed: "200", query: () => "?object=nothing" },
+  createJoinToken: { foreign: admins, allowed: "201", audited: "changes", body: () => ({}) },
+  listJoinTokens: {
+    object: "join-token",
+    list: true,
+    foreign: admins,
+    allowed: "200",
+    query: () => "?limit=200",
+  },
+  revokeJoinToken: {
+    object: "join-token",
+    foreign: admins,
+    allowed: "204",
+    missing: "404 join-token-not-found",
+    audited: "changes",
+  },
+  createAgentChallenge: { ...publicRoute, allowed: "201" },
+  /** Whoever may enrol gets as far as to be told what is missing. */
+  enrollAgent: {
+    foreign: nobody,
+    machines: { runner: "ok", joiner: "ok" },
+    allowed: "400 invalid-request",
+    audited: "changes",
+    body: () => ({}),
+  },
+  listAgentKeys: {
+    object: "agent-key",
+    list: true,
+    foreign: agentKeyReaders,
+    allowed: "200",
+    query: () => "?limit=200",
+  },
+  approveAgentKey: agentKey,
+  revokeAgentKey: { ...agentKey, allowed: "204" },
   getLiveness: publicRoute,
   getReadiness: publicRoute,
   getOpenApi: publicRoute,
