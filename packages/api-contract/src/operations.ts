@@ -1,10 +1,6 @@
 /** Every operation of the API in one table: the OpenAPI document, the typed client and the tests of the routes come from it. */
 import { z } from "zod";
-<<<<<<< HEAD
 import { type Action, actionKind } from "./access.ts";
-=======
-import type { Action } from "./access.ts";
->>>>>>> 0677ba1 (Let join tokens and agents ask in the authorisation matrix too)
 import { agentOperations } from "./agent-operations.ts";
 import { ExportAuditEventsQuery, ListAuditEventsQuery } from "./audit-events.ts";
 import type { ProblemCode } from "./problems.ts";

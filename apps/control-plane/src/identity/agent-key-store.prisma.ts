@@ -1,36 +1,42 @@
 /** Agents' keys in PostgreSQL. */
 import type { Prisma } from "../database/prisma.prisma.ts";
+import { type AgentKey, Prisma as Sql } from "../generated/client.ts";
 import { enrollInTransaction, revokeOthers } from "./agent-enrolment.prisma.ts";
 import { toAgentKey } from "./agent-key-row.prisma.ts";
-import type { AgentKeyStore } from "./agent-key-store.ts";
+import type { AgentKeyRecord, AgentKeyStore } from "./agent-key-store.ts";
 import { revoke } from "./revocation-store.prisma.ts";
 
 /** Clocks of replicas differ; forgotten too early, a challenge could be answered again. */
 const FORGET_AFTER_MS = 10 * 60_000;
 const byName = { wolf_instance: { select: { name: true } } };
 
+/** Keys with their wolves' names, in one statement: of two, the second may find that a wolf has been removed. */
+async function keysWhere(prisma: Prisma, conditions: Sql.Sql[], limit: number): Promise<AgentKeyRecord[]> {
+  const rows = await prisma.$queryRaw<(AgentKey & { wolf_name: string })[]>`
+    SELECT agent_key.*, wolf_instance.name AS wolf_name
+    FROM agent_key JOIN wolf_instance ON wolf_instance.id = agent_key.wolf_instance_id
+    WHERE ${Sql.join([Sql.sql`true`, ...conditions], " AND ")} ORDER BY agent_key.id LIMIT ${limit}`;
+  return rows.map(({ wolf_name: name, ...row }) => toAgentKey({ ...row, wolf_instance: { name } }));
+}
+
 export function prismaAgentKeyStore(prisma: Prisma): AgentKeyStore {
   return {
     enroll: (request, now) => enrollInTransaction(prisma, request, now),
 
     async get(id) {
-      const row = await prisma.agentKey.findUnique({ where: { id }, include: byName });
-      return row ? toAgentKey(row) : undefined;
+      return (await keysWhere(prisma, [Sql.sql`agent_key.id = ${id}`], 1))[0];
     },
 
-    async list({ limit, cursor, wolf_instance_id, status }) {
-      const rows = await prisma.agentKey.findMany({
-        where: {
-          ...(cursor === undefined ? {} : { id: { gt: cursor } }),
-          ...(wolf_instance_id === undefined ? {} : { wolf_instance_id }),
-          ...(status === undefined ? {} : { status }),
-        },
-        include: byName,
-        orderBy: { id: "asc" },
-        take: limit,
-      });
-      return rows.map(toAgentKey);
-    },
+    list: ({ limit, cursor, wolf_instance_id, status }) =>
+      keysWhere(
+        prisma,
+        [
+          ...(cursor === undefined ? [] : [Sql.sql`agent_key.id > ${cursor}`]),
+          ...(wolf_instance_id === undefined ? [] : [Sql.sql`wolf_instance_id = ${wolf_instance_id}`]),
+          ...(status === undefined ? [] : [Sql.sql`status = ${status}`]),
+        ],
+        limit,
+      ),
 
     async spend({ nonce, expiresAt }, keyId, connects, now) {
       const count = await prisma.$executeRaw`

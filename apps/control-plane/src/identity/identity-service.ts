@@ -110,7 +110,10 @@ export function createIdentityService({
       );
       if (changed === "last-admin")
         throw new ApiError("last-admin", "Nobody could manage users any more: make another admin first.");
-      if (changed !== "changed-meanwhile") return changed;
+      if (changed === "changed-meanwhile") continue;
+      // Others hear of it from the database; here the next call already knows.
+      if (disabled || role !== before.role) revocations?.tell("user", id);
+      return changed;
     }
   }
 
