@@ -35,10 +35,10 @@ import {
   REVOKED_CHANNEL,
 } from "./identity/revocation-store.prisma.ts";
 import { createRevocations } from "./identity/revocations.ts";
+import { createRunnerBridge } from "./identity/runner-bridge.ts";
 import { webSessionHandlers } from "./identity/web-session-routes.ts";
 import { prismaWebSessionStore } from "./identity/web-session-store.prisma.ts";
 import { createWebSessions } from "./identity/web-sessions.ts";
-import { createRunnerBridge } from "./identity/runner-bridge.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
 import { createScreen } from "./sessions/screen.ts";

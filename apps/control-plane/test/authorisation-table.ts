@@ -238,6 +238,8 @@ export const table: Record<string, Row | Row[]> = {
   },
   approveAgentKey: agentKey,
   revokeAgentKey: { ...agentKey, allowed: "204" },
+  createWebSession: { ...publicRoute, allowed: "400 invalid-request", body: () => ({}) },
+  deleteWebSession: { ...publicRoute, allowed: "204" },
   getLiveness: publicRoute,
   getReadiness: publicRoute,
   getOpenApi: publicRoute,
