@@ -1,5 +1,5 @@
 /** The whole fleet as real processes: a control plane with its own PostgreSQL, three emulated Wolfs, an agent beside each. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
@@ -144,6 +144,10 @@ export class Stack {
   async startHost(plan: HostPlan): Promise<void> {
     const folder = path.join(this.runFolder, plan.name);
     mkdirSync(folder);
+    // What an agent keeps belongs to the data, as its wolf does; the sockets beside it need a short path.
+    const state = path.join(this.options.dataDir, "hosts", plan.name);
+    mkdirSync(state, { recursive: true, mode: 0o700 });
+    symlinkSync(state, path.join(folder, "state"));
     const socketPath = path.join(folder, "wolf.sock");
     const generation = plan.generation === undefined ? [] : ["--generation", plan.generation];
     const flags = ["--socket", socketPath, "--state-folder", folder, ...generation];
