@@ -1,7 +1,7 @@
 /** The built control plane as a process of its own, with its own PostgreSQL, for attacks from outside of it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -35,7 +35,11 @@ export async function startProcess(
   child.stderr.on("data", (text) => {
     stderr += text;
   });
-  const ended = once(child, "close").then(([code]) => {
+  const ended = once(child, "close").then(async ([code]) => {
+    // After a crash its PostgreSQL ends a moment later.
+    const lock = path.join(dataDir, "postgres", "postmaster.pid");
+    for (let left = 500; existsSync(lock) && left > 0; left -= 1)
+      await new Promise((resolve) => setTimeout(resolve, 20));
     rmSync(dataDir, { recursive: true, force: true });
     return code as number | null;
   });
