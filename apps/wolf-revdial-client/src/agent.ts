@@ -238,7 +238,7 @@ class Agent {
     const ending = endingOf(error, this.credential);
     const message = this.printable(clockSentence(error, wallClock()) ?? sentence(error));
     condition.ended(error instanceof RevdialError ? error.code : "REGISTRATION_FAILED", message);
-    const advice = adviceOf(ending, this.config, this.credential, wallClock());
+    const advice = adviceOf(ending, this.config, this.credential, { error, nowMs: wallClock() });
     if (this.nextTry(ending, attempt) === "give-up")
       throw new CredentialRefused(`${message}\n${advice}`, { cause: error });
     // Once for each key that waits: an admin may take days.

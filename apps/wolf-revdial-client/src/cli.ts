@@ -1,6 +1,6 @@
 /** The command line: parse, call, print. The only file that ends the process; errors become exit codes here. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, type OutputConfiguration } from "commander";
 import { CredentialRefused } from "./agent.ts";
 import { connectCommand } from "./commands/connect.ts";
 import { EnrollInterrupted, enrollCommand } from "./commands/enroll.ts";
@@ -27,6 +27,11 @@ const usages: Record<string, string> = {
 };
 const exitCodes = { failed: 1, usage: 2, credential: 3, interrupted: 130 } as const;
 
+/** A token that stands where none belongs is not repeated into whatever keeps the output. */
+const output: OutputConfiguration = {
+  outputError: (text, write) => write(text.replace(/\b(wjt|wpk)_[A-Za-z0-9_-]+/g, "[token]")),
+};
+
 async function main(): Promise<number> {
   const edges = { version, env: process.env, exit: (code: number) => process.exit(code) };
   const connect = connectCommand(edges);
@@ -50,12 +55,13 @@ async function main(): Promise<number> {
     .addCommand(statusCommand(edges))
     .addHelpText("after", () => `\nWithout a command it is connect:\n\n${connect.helpInformation()}`)
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text) });
+    .configureOutput(output);
   let running = connect.name();
   program.hook("preAction", (_program, command) => {
     running = command.name();
   });
-  for (const command of program.commands) command.exitOverride().showHelpAfterError("(see --help)");
+  for (const command of program.commands)
+    command.exitOverride().configureOutput(output).showHelpAfterError("(see --help)");
   // Whoever read it, such as head, has seen enough; the exit code is still wanted.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;

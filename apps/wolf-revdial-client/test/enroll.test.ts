@@ -117,6 +117,17 @@ describe("wolf-revdial-client enroll", () => {
     expect(err).not.toMatch(/\n\s+at /);
   });
 
+  it.each([
+    (token: string) => [token],
+    (token: string) => ["--join-token", token],
+    (token: string) => [`--join-token=${token}`],
+  ])("takes no token from the command line, and does not repeat one that stands there", async (flags) => {
+    const { code, err, out } = await enroll(flags(joinToken));
+    expect([code, out]).toEqual([2, ""]);
+    expect(err).not.toContain(joinToken.slice(0, 40));
+    expect(keys.keys).toEqual([]);
+  });
+
   it("says that a control plane is too old, or not there", async () => {
     const { port } = new URL(plane.url);
     await plane.stop();

@@ -110,7 +110,7 @@ async function hostStateOf(
     }
     log.warn(
       { reason: error.message },
-      "runs without a state directory: a newer agent of this host cannot take over by itself",
+      "runs without a state directory: it cannot keep a key of its own, and a newer agent of this host cannot take over by itself",
     );
     return { incarnation: nowMs, seat: undefined };
   }

@@ -7,7 +7,7 @@ import { RegistrationFailed } from "../control-plane.ts";
 import { ownFolder, StateFolderUnusable } from "../host-state.ts";
 import { createCredential, EnrolmentPending } from "../identity/credential.ts";
 import { hostMark, type KeyFilePlace, keyFileToReplace } from "../identity/key-file.ts";
-import { clockSentence, enrolmentAdvice } from "../identity/refusal.ts";
+import { clockSentence, enrolmentAdvice, isRefusedKey } from "../identity/refusal.ts";
 import { inventoryOf } from "../inventory/static.ts";
 import { createLogger } from "../logger.ts";
 import { printableWithout } from "../printable.ts";
@@ -109,7 +109,7 @@ function refusalOf(error: unknown, config: AgentConfig): unknown {
   const secrets = [config.token, config.joinToken];
   const what = printableWithout(secrets, clockSentence(error, Date.now()) ?? sentence(error));
   const { status } = error;
-  return status === 401 || status === 403
-    ? new CredentialRefused(`${what}\n${enrolmentAdvice(config)}`, { cause: error })
+  return status === 401 || status === 403 || isRefusedKey(error)
+    ? new CredentialRefused(`${what}\n${enrolmentAdvice(config, error)}`, { cause: error })
     : new Error(`not enrolled: ${what}`, { cause: error });
 }

@@ -15,9 +15,16 @@ export function endingOf(error: unknown, credential: Pick<Credential, "refused">
   if (code === "session-not-found") return { kind: "session", retryAfterMs };
   // The key may be good: another challenge, or a clock that is set, is all it needs.
   if (code === "proof-refused" || code === "clock-skew") return { kind: "lost", retryAfterMs };
+  // Who refuses a key that waits does not want to be asked again with the next one.
+  if (isRefusedKey(error)) return { kind: "credential", retryAfterMs };
   if (status !== 401 && status !== 403) return { kind: "lost", retryAfterMs };
   const again = error instanceof RevdialError && credential.refused(code);
   return { kind: again ? "lost" : "credential", retryAfterMs };
+}
+
+/** An admin has revoked the key that was to be enrolled. */
+export function isRefusedKey(error: unknown): boolean {
+  return error instanceof RegistrationFailed && error.code === "agent-key-revoked";
 }
 
 /** Both times, where the control plane says that they differ too much. */
@@ -33,18 +40,20 @@ export function adviceOf(
   { kind }: Ending,
   config: AgentConfig,
   credential: Pick<Credential, "keyed" | "enrolled">,
-  nowMs: number,
+  { error, nowMs }: { error: unknown; nowMs: number },
 ): string | undefined {
   if (kind !== "credential" && kind !== "session") return undefined;
   if (config.sessionId === undefined)
-    return credential.keyed ? keyAdvice(credential, config.wolfId, nowMs) : enrolmentAdvice(config);
+    return credential.keyed ? keyAdvice(credential, config.wolfId, nowMs) : enrolmentAdvice(config, error);
   const key = "that the token is an API key of the session's owner";
   return kind === "credential"
     ? `Check ${key}.`
     : `Check --session-id, and ${key}; a session that has ended does not come back.`;
 }
 
-export function enrolmentAdvice({ joinToken, wolfId }: AgentConfig): string {
+export function enrolmentAdvice({ joinToken, wolfId }: AgentConfig, error: unknown): string {
+  if (isRefusedKey(error))
+    return `Ask an admin why this host is not to be ${wolfId}; started again, it asks with another key.`;
   return joinToken === ""
     ? "Check RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN."
     : `A join token is good for some time, for as many hosts as it was made for, and maybe for one name only: ask an admin for another one for ${wolfId}.`;
