@@ -58,6 +58,9 @@ import { wolfHandlers } from "./wolves/wolf-routes.ts";
 import { createWolfService } from "./wolves/wolf-service.ts";
 import { prismaWolfStore } from "./wolves/wolf-store.prisma.ts";
 
+/** A fault of ours: the documents promise other problems. */
+export const UNLISTED = "a problem that the contract does not list";
+
 export interface ControlPlane {
   readonly app: Express;
   readonly identity: IdentityService;
@@ -228,6 +231,7 @@ export function compose(
           onKnown: (principal, request, response) =>
             addFields(response, limits.byCredential(principal, request)),
           onUnknown: limits.unknown,
+          onUnlisted: (operation, code) => log.error({ operation, code }, UNLISTED),
           steps: [
             conditionalReads,
             idempotency({

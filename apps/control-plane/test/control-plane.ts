@@ -1,7 +1,7 @@
 /** The whole control plane on a database and a port of its own, with its log in memory. */
 import type { Role } from "@wolfpack/api-contract";
 import type { Clock } from "../src/clock.ts";
-import { type ControlPlane, compose } from "../src/compose.ts";
+import { type ControlPlane, compose, UNLISTED } from "../src/compose.ts";
 import type { Config } from "../src/config.ts";
 import type { ServerLimits } from "../src/http/server.ts";
 import { createLogger } from "../src/logger.ts";
@@ -90,6 +90,8 @@ export async function startControlPlane(
     async stop() {
       await plane.stop();
       await database.drop();
+      const unlisted = lines.filter((line) => line.includes(UNLISTED));
+      if (unlisted.length > 0) throw new Error(`answered against the contract: ${unlisted.join("")}`);
     },
   };
 }

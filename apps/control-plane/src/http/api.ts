@@ -2,7 +2,14 @@
  * Every call of the API takes the same way: who asks, whether they may, what they sent, the steps around the handler, the handler,
  * the audit log, the answer. A route that is not in the contract's table does not exist.
  */
-import { type Action, actionKind, type Operation, operations } from "@wolfpack/api-contract";
+import {
+  type Action,
+  actionKind,
+  type Operation,
+  operations,
+  type ProblemCode,
+  problemsOf,
+} from "@wolfpack/api-contract";
 import express, { type Request, type Response, Router } from "express";
 import type { AuditEntry, AuditLog } from "../identity/audit.ts";
 import { decide } from "../identity/policy.ts";
@@ -29,6 +36,8 @@ export interface ApiOptions {
   /** Once it is clear that nobody known calls. Throws to refuse with something else. */
   onUnknown?: (request: Request) => void;
   steps?: readonly Step[];
+  /** An operation has answered with a problem that its row of the contract's table does not list. */
+  onUnlisted?: (id: HandledId, code: ProblemCode) => void;
 }
 
 export const API_PREFIX = "/api/v1";
@@ -62,7 +71,9 @@ async function serve(route: Route, request: Request, response: Response, options
     await trail.allowed(reply);
     await send(reply, response);
   } catch (cause) {
-    throw await trail.refused(toApiError(cause));
+    const error = await trail.refused(toApiError(cause));
+    if (!problemsOf(route.operation).includes(error.code)) options.onUnlisted?.(route.id, error.code);
+    throw error;
   }
 }
 
