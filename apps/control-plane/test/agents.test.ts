@@ -202,14 +202,15 @@ describe("the audit log", () => {
   it("has one event for each tunnel that is opened or refused, and knows one that takes over", async () => {
     const agent = new TestAgent("gpu-audited");
     await agent.enroll(api.url);
-    const where = { object: agent.wolfId, detail: { path: ["event"], equals: "agent.takeover" } };
+    const where = { object: agent.wolfId, action: "agent.takeover" };
     const takeovers = () => api.database.prisma.auditEvent.findMany({ where });
     await agent.connect(api.url);
     expect(await takeovers()).toEqual([]);
     await until(async () => (await get(`wolf-instances/${agent.wolfId}`)).body.tunnel?.epoch === 1);
     await agent.connect(api.url);
+    await until(async () => (await takeovers()).length === 1);
     expect(await takeovers()).toEqual([
-      expect.objectContaining({ action: "agent.connect", result: "allowed", object: agent.wolfId }),
+      expect.objectContaining({ actor: "agent", actor_id: agent.wolfId, result: "allowed" }),
     ]);
     const before = await api.database.prisma.auditEvent.count();
     expect(await refusal(api.url, "sandbox-ses_01KB00000000000000000000S1", api.adminKey)).toBe(

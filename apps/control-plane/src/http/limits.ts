@@ -52,7 +52,10 @@ function keyOf(principal: Principal, network: string): string {
   return principal.kind === "runner" ? `runner ${network}` : principal.credentialId;
 }
 
-/** Each limit is one more member of the fields' lists. */
+/** Each limit is one more member of the fields' lists, which are one line each. */
 export function addFields(response: Response, fields: Record<string, string>): void {
-  for (const [name, value] of Object.entries(fields)) response.append(name, value);
+  for (const [name, value] of Object.entries(fields)) {
+    const before = response.getHeader(name);
+    response.setHeader(name, before === undefined ? value : `${before}, ${value}`);
+  }
 }

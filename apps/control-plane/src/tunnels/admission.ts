@@ -177,8 +177,8 @@ async function recordRefused(
   error: ApiError,
 ): Promise<ApiError> {
   const { status } = problemKind(error.code);
-  // What fails here, or has no room, is no decision about the caller; the log has it.
-  if (action === undefined || status >= 500) return error;
+  // What fails here, or has no room, is no decision about the caller; the log has it. Limits keep floods out of the database.
+  if (action === undefined || status >= 500 || status === 429) return error;
   const denied = error.denied || status === 401 || status === 403;
   try {
     await audit.record({

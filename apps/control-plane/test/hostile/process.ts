@@ -27,7 +27,17 @@ export async function startProcess(
 ): Promise<ControlPlaneProcess> {
   const dataDir = mkdtempSync(path.join(os.tmpdir(), "wolfpack-hostile-"));
   const child = spawn(process.execPath, [...nodeFlags, MAIN], {
-    env: { PATH: process.env.PATH ?? "", DATA_DIR: dataDir, PORT: "0", HOST: "127.0.0.1", ...env },
+    env: {
+      PATH: process.env.PATH ?? "",
+      DATA_DIR: dataDir,
+      PORT: "0",
+      HOST: "127.0.0.1",
+      // Every case comes from one address.
+      WOLFPACK_REQUESTS_PER_MINUTE_PER_ADDRESS: "1000000",
+      WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL: "1000000",
+      WOLFPACK_UNAUTHENTICATED_PER_MINUTE_PER_ADDRESS: "1000000",
+      ...env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const lines: string[] = [];
