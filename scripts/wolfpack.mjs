@@ -1,4 +1,4 @@
-// The door to the project: `npm start`, `npm test`, `npm run demo|bench|simulate|build`. It runs on any Node from 18 on with
+// The door to the project: `npm start`, `npm test`, `npm run demo|bench|simulate|build|sbom`. It runs on any Node from 18 on with
 // nothing installed, brings in what is missing, and hands over to the Node that the project pins.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -13,7 +13,7 @@ const built = {
   api: "apps/control-plane/test/hostile/main.ts",
   guard: "apps/wolf-revdial-client/test/simulation/main.ts",
 };
-const commands = ["start", "test", "demo", "bench", "simulate", "build"];
+const commands = ["start", "test", "demo", "bench", "simulate", "build", "sbom"];
 
 /** The counts of all jest reports, plus what failed outside of them. */
 export function addUp(jestReports, failedStages) {
@@ -182,6 +182,7 @@ async function main([command, ...args]) {
     await build();
     return 0;
   }
+  if (command === "sbom") return (await run("node", [path.join(root, "scripts/sbom.mjs"), ...args])).code;
   // Simulations run from their sources: Node takes them as they are. Some need the packages they are about.
   const simulated = command === "simulate" ? built[args[0]] : undefined;
   if (simulated) args.shift();

@@ -65,7 +65,7 @@ describe("scripts/wolfpack.mjs", () => {
         name in scripts ? [name] : [],
       ),
     );
-    expect([...typed].toSorted()).toEqual(["bench", "build", "demo", "simulate", "start", "test"]);
+    expect([...typed].toSorted()).toEqual(["bench", "build", "demo", "sbom", "simulate", "start", "test"]);
     for (const name of typed) expect(scripts[name]).toBe(`exec node scripts/wolfpack.mjs ${name}`);
   });
 });
