@@ -57,7 +57,7 @@ describe("SPEC.md", () => {
       const inGoaway = name === "NONE" ? "CLOSED" : name;
       expect([name, goaway]).toEqual([name, places.includes("GOAWAY") ? inGoaway : "CLOSED"]);
     }
-    for (const unknown of [9, 31, 34, 63, 80, 86, 0xffff])
+    for (const unknown of [9, 31, 35, 63, 80, 86, 0xffff])
       expect([resetCodeName(unknown), goawayCodeName(unknown)]).toEqual(["CHANNEL_RESET", "CLOSED"]);
   });
 
