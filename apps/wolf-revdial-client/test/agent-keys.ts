@@ -129,10 +129,13 @@ export class AgentKeys {
       return problem(401, "proof-refused", "It is not signed by the key that it shows.");
     const known = this.keys.find((key) => key.publicKey === publicKey);
     if (known?.status === "revoked") return problem(409, "agent-key-revoked", "This key was revoked.");
-    if (known === undefined && left === 0)
+    const expired = known?.status === "active" && Date.parse(known.expiresAt) <= this.now();
+    const uses = known === undefined || expired;
+    if (uses && left === 0)
       return problem(403, "join-token-refused", "This join token is used up or has expired.");
-    if (known === undefined && left !== undefined) this.joinTokens.set(bearer, left - 1);
+    if (uses && left !== undefined) this.joinTokens.set(bearer, left - 1);
     const key = known ?? this.add(name, publicKey);
+    if (expired) key.expiresAt = new Date(this.now() + this.lifeMs).toISOString();
     this.enrolments.push({ bearer, request: wanted });
     return { status: key.status === "active" ? 201 : 202, json: enrolmentOf(key) };
   }

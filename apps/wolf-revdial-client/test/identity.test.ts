@@ -275,6 +275,42 @@ describe("a key that the control plane does not know", () => {
     expect(output()).toMatch(/used up.*Enrol this host anew/s);
   });
 
+  it("is shown first to be enrolled again, so that one that has expired comes back without an admin", async () => {
+    await enrolled();
+    const before = readKey();
+    (keys.keys[0] as { expiresAt: string }).expiresAt = new Date(Date.now() - 1000).toISOString();
+    // Another key of this name would wait.
+    keys.pending = true;
+    agent({ RUNNER_TOKEN: TOKEN });
+    expect(await lobbies(await plane.nextTunnel())).toEqual([]);
+    expect(keys.keys).toHaveLength(1);
+    expect(readKey().key).toMatchObject({ id: before.key.id, private_key: before.key.private_key });
+    expect(readKey().key.expires_at).toBe(keys.keys[0]?.expiresAt);
+    expect(Date.parse(readKey().key.expires_at)).toBeGreaterThan(Date.now());
+  });
+
+  it("gives way to a new one where it was revoked", async () => {
+    await enrolled();
+    const before = readKey();
+    (keys.keys[0] as { status: string }).status = "revoked";
+    agent({ RUNNER_TOKEN: TOKEN });
+    expect(await lobbies(await plane.nextTunnel())).toEqual([]);
+    expect(keys.keys.map(({ status }) => status)).toEqual(["revoked", "active"]);
+    expect(readKey().key.private_key).not.toBe(before.key.private_key);
+  });
+
+  it("ends the agent with 3 when it waits to be enrolled again and an admin revokes it", async () => {
+    await enrolled();
+    keys.keys.length = 0;
+    keys.pending = true;
+    const { said, exit } = agent({ RUNNER_TOKEN: TOKEN });
+    await said(/waits for approval/);
+    expect(keys.keys).toHaveLength(1);
+    (keys.keys[0] as { status: string }).status = "revoked";
+    expect(await exit).toBe(3);
+    expect(keys.keys).toHaveLength(1);
+  });
+
   it("is looked for in its file again: somebody may have enrolled the host meanwhile", async () => {
     const { said } = agent({ JOIN_TOKEN: joinToken });
     const tunnel = await plane.nextTunnel();

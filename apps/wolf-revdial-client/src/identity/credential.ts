@@ -255,15 +255,32 @@ class KeyCredential implements Credential {
     return this.enrolWith(await askChallenge(this.options.config, signal), signal);
   }
 
-  private async enrolWith({ nonce }: AgentChallenge, signal: AbortSignal): Promise<void> {
+  private async enrolWith(challenge: AgentChallenge, signal: AbortSignal): Promise<void> {
+    if (this.options.place === undefined) throw noFolder();
+    const { lost, enrolled } = this;
+    const candidate = this.file?.candidate ?? undefined;
+    if (!lost || enrolled === undefined || candidate !== undefined)
+      return this.show(candidate ?? newPrivateKey(), challenge, signal);
+    // A key that has expired comes back by itself, where another one of this name would wait for an admin.
+    try {
+      await this.show(enrolled.private_key, challenge, signal);
+    } catch (error) {
+      if (!isForgone(error)) throw error;
+      await this.show(newPrivateKey(), await askChallenge(this.options.config, signal), signal);
+    }
+  }
+
+  private async show(privateKey: string, { nonce }: AgentChallenge, signal: AbortSignal): Promise<void> {
     const { config, place, inventory, log, wallClock } = this.options;
     if (place === undefined) throw noFolder();
     const bearer = config.joinToken || config.token;
     const file = this.file ?? emptyKeyFile(place);
-    const privateKey = file.candidate ?? newPrivateKey();
-    // Before it is shown: an answer that is not heard would else leave a key that nobody has.
-    this.file = { ...file, candidate: privateKey };
-    writeKeyFile(place, this.file);
+    const waiting = { ...file, candidate: privateKey };
+    if (privateKey !== file.key?.private_key) {
+      // Before it is shown: an answer that is not heard would else leave a key that nobody has.
+      this.file = waiting;
+      writeKeyFile(place, waiting);
+    }
     const { host } = config.apiUrl;
     const name = config.wolfId;
     const time = new Date(wallClock()).toISOString();
@@ -276,11 +293,13 @@ class KeyCredential implements Credential {
       ...proof,
     };
     const enrolment = await enroll(config, { bearer, body, signal }).catch((error: unknown) => {
-      if (error instanceof RegistrationFailed && /^agent-key-(revoked|in-use)$/.test(error.code ?? ""))
-        this.keep({ ...file, candidate: null });
+      if (isForgone(error)) this.keep({ ...file, candidate: null });
       throw error;
     });
-    if (enrolment.status !== "active") throw new EnrolmentPending(enrolment);
+    if (enrolment.status !== "active") {
+      if (this.file?.candidate !== privateKey) this.keep(waiting);
+      throw new EnrolmentPending(enrolment);
+    }
     const { key_id: id, wolf_id, expires_at } = enrolment;
     const issued_at = new Date(wallClock()).toISOString();
     const key = { id, private_key: privateKey, issued_at, expires_at };
@@ -322,6 +341,9 @@ const noFolder = () =>
   new ConfigError(
     `${describeSetting("stateDir")} has to name a directory that can be used: the agent keeps its key there.`,
   );
+/** The key that was shown will never open anything. */
+const isForgone = (error: unknown) =>
+  error instanceof RegistrationFailed && /^agent-key-(revoked|in-use)$/.test(error.code ?? "");
 const noToken = () => new ConfigError("There is neither a key nor a token.");
 
 async function readBody(body: AsyncIterable<Uint8Array>): Promise<string> {
