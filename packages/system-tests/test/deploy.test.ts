@@ -85,12 +85,23 @@ describe("the compose files", () => {
       for (const [, value = ""] of read(`deploy/compose/${file}`).matchAll(
         /(?:PASSWORD|TOKEN|SECRET)[A-Z_]*: (.*)$/gm,
       )) {
-        expect(value).toMatch(/^\$\{[A-Z_]+:\?|^\/run\/secrets\//);
+        expect(value).toMatch(/^\$\{[A-Z_]+(:\?.*|:-)\}$|^\/run\/secrets\//);
       }
     }
     for (const file of ["control-plane.env.example", "gpu-host.env.example"]) {
       expect(read(`deploy/compose/${file}`)).not.toMatch(/(PASSWORD|SECRET|RUNNER_TOKEN)=\S/);
     }
+  });
+
+  it("need of whoever runs the control plane two secrets, and name in the example what else can be set", () => {
+    const text = read("deploy/compose/control-plane.yaml");
+    const asked = (how: RegExp) => [...new Set([...text.matchAll(how)].map(([, name]) => name))].sort();
+    expect(asked(/\$\{([A-Z_]+):\?/g)).toEqual(["API_KEY_SECRET", "POSTGRES_PASSWORD"]);
+    const example = [...read("deploy/compose/control-plane.env.example").matchAll(/^([A-Z_]+)=/gm)];
+    expect(example.map(([, name]) => name).sort()).toEqual(asked(/\$\{([A-Z_]+)/g));
+    expect(asked(/\$\{([A-Z_]+):-/g)).toEqual(
+      expect.arrayContaining(["RUNNER_TOKEN", "WOLFPACK_PUBLIC_URL", "WOLFPACK_TRUSTED_PROXIES"]),
+    );
   });
 
   it("are built by Dockerfiles that end as an ordinary user, on the Node that the project pins", () => {
