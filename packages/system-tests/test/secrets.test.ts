@@ -3,13 +3,15 @@
  * byte of the database's files.
  */
 import { spawn } from "node:child_process";
+import { createPrivateKey } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { type CreatedApiKey, type WolfpackApiError, wolfpackClient } from "@wolfpack/api-contract";
 import { Stack } from "../src/stack.ts";
+import { packagedAgent } from "./packaged-agent.ts";
 
 const host = { name: "gpu-1", gpu: "nvidia", maxSandboxes: 4 } as const;
 const CLIPBOARD = "canary-of-the-clipboard-5f2c";
@@ -73,6 +75,65 @@ async function raw(init: RequestInit & { at?: string } = {}): Promise<void> {
   refusals.push(`${JSON.stringify([...response.headers])}${await response.text()}`);
 }
 
+/** The private half of an agent's key, in every form in which it could be written somewhere. */
+function keepSecret(agent: string, keyFile: string): void {
+  const { key } = JSON.parse(readFileSync(keyFile, "utf8")) as { key: { private_key: string } };
+  const { d = "" } = createPrivateKey(key.private_key).export({ format: "jwk" });
+  const seed = Buffer.from(d, "base64url");
+  secrets.set(`the key of ${agent}`, key.private_key.split("\n")[1] ?? "");
+  secrets.set(`the key of ${agent} as in a JWK`, d);
+  for (const form of ["hex", "latin1"] as const)
+    secrets.set(`the key of ${agent} in ${form}`, seed.toString(form));
+}
+
+/** Join tokens that were used, used again, damaged, and taken back; and the keys that hosts have made. */
+async function enrolHosts(): Promise<void> {
+  const admin = stack.client();
+  const folder = path.dirname(stack.socketOf(host.name));
+  const [file, used] = [path.join(folder, "token"), path.join(folder, "join-token")];
+  secrets.set("the join token of gpu-1", readFileSync(used, "utf8").trim());
+  keepSecret(host.name, path.join(folder, "state", host.name, "agent-key.json"));
+  const { body } = await admin.createJoinToken({ body: { wolf_name: "gpu-2" } });
+  const { body: revoked } = await admin.createJoinToken({ body: {} });
+  await admin.revokeJoinToken({ params: { id: revoked.id } });
+  secrets.set("the join token of gpu-2", body.token).set("the revoked join token", revoked.token);
+  const enrol = async (token: string, code: number) => {
+    writeFileSync(file, token, { mode: 0o600 });
+    const agent = packagedAgent(["enroll", "--join-token-file", file], {
+      PATH: folder,
+      WOLFPACK_API_URL: stack.baseUrl,
+      WOLF_ID: "gpu-2",
+      WOLFPACK_STATE_DIR: path.join(folder, "state"),
+    });
+    expect([await agent.exit, agent.output()]).toEqual([code, expect.any(String)]);
+    refusals.push(agent.output());
+  };
+  for (const token of [revoked.token, `${body.token}x`, secrets.get("the join token of gpu-1") as string])
+    await enrol(token, 3);
+  await enrol(body.token, 0);
+  await enrol(body.token, 3);
+  keepSecret("gpu-2", path.join(folder, "state", "gpu-2", "agent-key.json"));
+  for (const token of [body.token, revoked.token]) {
+    await raw({ headers: { authorization: `Bearer ${token}` } });
+    await raw({ at: "revdial?runnerid=wolf-gpu-2", headers: { authorization: `Bearer ${token}` } });
+    await raw({ at: `join-tokens/${token}`, method: "DELETE", headers: admins() });
+    await raw({ at: `join-tokens?cursor=${token}`, headers: admins() });
+  }
+}
+
+const admins = () => ({ authorization: `Bearer ${stack.adminKey}` });
+
+/** A browser's session, and calls with its cookie that are refused. */
+async function browse(key: string): Promise<void> {
+  const headers = { "content-type": "application/json", "x-wolfpack-csrf": "1" };
+  const body = JSON.stringify({ key });
+  const opened = await fetch(`${stack.baseUrl}/api/v1/web-session`, { method: "POST", headers, body });
+  const cookie = /^__Host-wolfpack=([^;]+)/.exec(opened.headers.get("set-cookie") ?? "")?.[1] ?? "";
+  secrets.set("the cookie", cookie);
+  await raw({ method: "POST", headers: { cookie: `__Host-wolfpack=${cookie}` }, body: "{}" });
+  await raw({ headers: { authorization: `Bearer ${cookie}` } });
+}
+
 /** Everything that handles a secret, done once, and done wrong once. */
 async function doEverything(): Promise<void> {
   const admin = stack.client();
@@ -107,6 +168,8 @@ async function doEverything(): Promise<void> {
   await raw({ method: "POST", headers: authorised, body: `{"name":"${key}` });
   await raw({ method: "POST", headers: authorised, body: `{"${key}":1}` });
   await raw({ at: "revdial?runnerid=wolf-x", headers: { authorization: `Bearer ${key}` } });
+  await browse(used.key);
+  await enrolHosts();
   await stack.killAgent(host.name);
   await refused(owner.getScreenshot({ params }));
   await stack.startAgent(host.name);
@@ -138,7 +201,7 @@ afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
 
 describe("after everything was done once, no secret", () => {
   it("was forgotten by this test", () => {
-    expect(secrets.size).toBeGreaterThanOrEqual(7);
+    expect(secrets.size).toBeGreaterThanOrEqual(19);
     for (const secret of secrets.values()) expect(secret.length).toBeGreaterThan(20);
   });
 
@@ -152,7 +215,7 @@ describe("after everything was done once, no secret", () => {
   });
 
   it("is in a refusal", () => {
-    expect(refusals.length).toBeGreaterThan(10);
+    expect(refusals.length).toBeGreaterThan(25);
     expect(refusals.filter((text) => heldBy(text).length > 0)).toEqual([]);
   });
 
