@@ -161,6 +161,9 @@ describe("a host", () => {
     await remove(`agent-keys/${stolen.keyId}`).expect(204);
     await remove(`agent-keys/${stolen.keyId}`).expect(204);
     expect(await outcomeOf(stolen.connect(api.url))).toBe("401 unauthenticated");
+    // Whoever looks for what a stolen key has tried finds it.
+    const { wolfId: actor_id, keyId: credential_id } = stolen;
+    expect(await lastEvent("agent.connect")).toMatchObject({ actor: "agent", actor_id, credential_id });
     expect((await stolen.enroll(api.url)).body.code).toBe("agent-key-revoked");
     expect((await new TestAgent("gpu-stolen").enroll(api.url)).status).toBe(202);
     expect(await refusal(api.url, "wolf-gpu-stolen", RUNNER_TOKEN)).toBe("forbidden");
@@ -261,7 +264,10 @@ describe("a join token", () => {
     const at = 40;
     const changed = token.slice(0, at) + (token[at] === "A" ? "B" : "A") + token.slice(at + 1);
     for (const wrong of [changed, token.slice(0, -1), `${token}0`, token.toLowerCase(), token.slice(0, 75)])
-      expect((await new TestAgent("form").enroll(api.url, wrong)).body.code).toBe("unauthenticated");
+      expect((await new TestAgent("form").enroll(api.url, wrong)).body).toMatchObject({
+        code: "unauthenticated",
+        detail: "Send a valid join token, or the RUNNER_TOKEN, as a bearer credential.",
+      });
   });
 
   it("is shown once: neither lists nor the database hold it", async () => {

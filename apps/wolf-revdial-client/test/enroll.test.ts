@@ -83,6 +83,12 @@ describe("wolf-revdial-client enroll", () => {
     expect(JSON.parse(readFileSync(keyFile(), "utf8")).key.id).toBe(keys.keys[0]?.id);
   });
 
+  it("says that a join token was not copied whole, and shows nothing of it", async () => {
+    const { code, err } = await enroll([], { JOIN_TOKEN: joinToken.slice(0, -1) });
+    expect([code, err]).toEqual([3, expect.stringMatching(/no whole join token.*its checksum does not fit/)]);
+    expect(err).not.toContain(joinToken.slice(0, -1));
+  });
+
   it("waits for an admin, and says once whose approval", async () => {
     keys.pending = true;
     const { child, end } = enrolling([], { RUNNER_TOKEN: TOKEN });

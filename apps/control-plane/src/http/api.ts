@@ -90,7 +90,8 @@ async function admitted(
   const principal = await (byCookie ? webSessions : identity).authenticate(request.headers);
   if (principal === undefined) {
     onUnknown?.(request);
-    throw new ApiError("unauthenticated", "Send a valid API key as a bearer credential.");
+    const wanted = action === "agent.enroll" ? "join token, or the RUNNER_TOKEN," : "API key";
+    throw new ApiError("unauthenticated", `Send a valid ${wanted} as a bearer credential.`);
   }
   trail.principal = principal;
   onKnown?.(principal, request, response);

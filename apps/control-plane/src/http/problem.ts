@@ -1,6 +1,7 @@
 /** Errors as the API shows them: RFC 9457 problems with stable codes. The cause is logged once, here, and never sent. */
 import { type ProblemCode, problemKind } from "@wolfpack/api-contract";
 import type { ErrorRequestHandler, RequestHandler } from "express";
+import type { Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
 import { requestIdOf } from "./request-id.ts";
 import { apiHeaderFields } from "./security-headers.ts";
@@ -18,6 +19,8 @@ export class ApiError extends Error {
   readonly headers: Record<string, string>;
   /** Not what it says: the caller may not do it, and must not learn why. For the audit log. */
   denied = false;
+  /** Whose credential it was, which opens nothing (any more). For the audit log. */
+  shownBy: Principal | undefined;
 
   constructor(code: ProblemCode, detail: string, options: ApiErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
@@ -29,6 +32,11 @@ export class ApiError extends Error {
 
   asDenied(): this {
     this.denied = true;
+    return this;
+  }
+
+  from(principal: Principal): this {
+    this.shownBy = principal;
     return this;
   }
 }

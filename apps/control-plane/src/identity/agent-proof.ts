@@ -71,11 +71,17 @@ export function createProofs({ keys, challenges, clock, publicHosts }: ProofsOpt
     const parts = { purpose, host, wolf: key?.wolfId ?? "", publicKey: key?.publicKey ?? "", nonce, time };
     if (key === undefined || !isSigned(parts, signature))
       throw new ApiError("unauthenticated", "There is no such key, or this is not its signature.");
+    const agent: AgentPrincipal = {
+      kind: "agent",
+      wolfId: key.wolfId,
+      credentialId: key.id,
+      expiresAt: key.expiresAt,
+    };
     const why = unusable(key, now);
-    if (why !== undefined) throw new ApiError("unauthenticated", why);
+    if (why !== undefined) throw new ApiError("unauthenticated", why).from(agent);
     if (!(await keys.spend(challenge, key.id, purpose === "connect", now)))
-      throw proofRefused("Its challenge has been answered before.");
-    return { kind: "agent", wolfId: key.wolfId, credentialId: key.id, expiresAt: key.expiresAt };
+      throw proofRefused("Its challenge has been answered before.").from(agent);
+    return agent;
   }
 
   return {

@@ -184,6 +184,7 @@ async function recordRefused(
     await audit.record({
       ...trail,
       ...caller,
+      principal: trail.principal ?? error.shownBy,
       action,
       result: denied ? "denied" : "failed",
       code: error.code,

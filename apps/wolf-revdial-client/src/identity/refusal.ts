@@ -5,6 +5,7 @@ import { RegistrationFailed } from "../control-plane.ts";
 import type { Ending } from "../life.ts";
 import { problemOf } from "../sentence.ts";
 import { type Credential, EnrolmentPending } from "./credential.ts";
+import { isJoinToken } from "./join-token.ts";
 import { howToEnrol } from "./key-file.ts";
 
 export function endingOf(error: unknown, credential: Pick<Credential, "refused">): Ending {
@@ -54,8 +55,9 @@ export function adviceOf(
 export function enrolmentAdvice({ joinToken, wolfId }: AgentConfig, error: unknown): string {
   if (isRefusedKey(error))
     return `Ask an admin why this host is not to be ${wolfId}; started again, it asks with another key.`;
-  return joinToken === ""
-    ? "Check RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN."
+  if (joinToken === "") return "Check RUNNER_TOKEN or --token-file against the control plane's RUNNER_TOKEN.";
+  return !isJoinToken(joinToken)
+    ? "This is no whole join token (wjt_…): its checksum does not fit. Copy it once more."
     : `A join token is good for some time, for as many hosts as it was made for, and maybe for one name only: ask an admin for another one for ${wolfId}.`;
 }
 
