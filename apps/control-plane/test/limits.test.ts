@@ -2,9 +2,10 @@
 import { afterAll, afterEach, describe, expect, it } from "@jest/globals";
 import { Problem } from "@wolfpack/api-contract";
 import type { Config } from "../src/config.ts";
+import { outcomeOf, TestAgent } from "./agent.ts";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { manualClock } from "./manual-clock.ts";
-import { raw, runnerAuth, wolfTarget } from "./tunnel-requests.ts";
+import { dialled, raw, runnerAuth, wolfTarget } from "./tunnel-requests.ts";
 
 const planes: TestControlPlane[] = [];
 afterEach(async () => {
@@ -118,6 +119,30 @@ describe("the limit for callers that nobody knows", () => {
     clock.advance(6000);
     expect(await burst(5, () => call("/api/v1/users", "wrong"))).toBe(4);
     expect(await denied()).toBe(11);
+  });
+
+  it("counts proofs of agents' keys that are none, or of keys that were revoked, and lets others connect", async () => {
+    const { api, clock } = await limited({ rateUnauthenticated: 3 });
+    const time = clock.now().toISOString();
+    const connect = (agent: TestAgent, changes = {}) =>
+      outcomeOf(agent.connect(api.url, undefined, { time, ...changes }));
+    const [good, revoked] = [new TestAgent("gpu-good"), new TestAgent("gpu-revoked")];
+    for (const agent of [good, revoked])
+      expect((await agent.enroll(api.url, undefined, { time })).status).toBe(201);
+    await fetch(`${api.url}/api/v1/agent-keys/${revoked.keyId}`, {
+      method: "DELETE",
+      headers: { authorization: `Bearer ${api.adminKey}` },
+    });
+    const denied = () => api.database.prisma.auditEvent.count({ where: { action: "agent.connect" } });
+    const outcomes: string[] = [];
+    for (let tries = 0; tries < 5; tries += 1) outcomes.push(await connect(revoked));
+    const [known, limit] = ["401 unauthenticated", "429 rate-limited"];
+    expect(outcomes).toEqual([known, known, known, limit, limit]);
+    expect(await connect(good, { signer: revoked.privateKey })).toBe(limit);
+    expect(await connect(good, { host: "elsewhere" })).toBe(limit);
+    expect(await denied()).toBe(3);
+    expect(await connect(good)).toBe("open");
+    for (const tunnel of dialled.splice(0)) tunnel.destroy();
   });
 
   it("counts tries to open a web session or a tunnel with the others", async () => {

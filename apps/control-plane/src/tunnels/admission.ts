@@ -91,11 +91,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
     const purpose = trail.action === "agent.diagnose" ? "diagnose" : "connect";
     const mark = options.mark();
-    const principal = await options.identity.authenticate(request.headers, purpose);
-    if (principal === undefined) {
-      options.limits?.unknown(request);
+    const principal = await authenticated(request, purpose, options);
+    if (principal === undefined)
       throw new ApiError("unauthenticated", "Send a proof of the agent's key, or a bearer credential.");
-    }
     trail.principal = principal;
     options.limits?.byCredential(principal, request);
     checkProtocol?.(request);
@@ -140,6 +138,22 @@ export function createAdmission(options: AdmissionOptions): Admission {
       }
     },
   };
+}
+
+/** Whoever shows nothing that is valid counts as unknown, also with a proof of an agent's key: each leaves an event in the audit log. */
+async function authenticated(
+  request: IncomingMessage,
+  purpose: "connect" | "diagnose",
+  { identity, limits }: AdmissionOptions,
+): Promise<Principal | undefined> {
+  try {
+    const principal = await identity.authenticate(request.headers, purpose);
+    if (principal === undefined) limits?.unknown(request);
+    return principal;
+  } catch (cause) {
+    if (cause instanceof ApiError && problemKind(cause.code).status === 401) limits?.unknown(request);
+    throw cause;
+  }
 }
 
 /** What the audit log will say of one tunnel. */
