@@ -158,7 +158,7 @@ export class Stack {
       isReady: (line) => line.includes('"ready":true'),
     });
     this.hosts.set(plan.name, { plan, socketPath, folder, wolf, agent: undefined });
-    // Its key is gone with each run. A token for a name that is known already is how an operator replaces a host.
+    // Used where the host has no key yet, or where its data were moved away: then it is how an operator replaces a host.
     const { body } = await this.client().createJoinToken({ body: { wolf_name: plan.name } });
     writeFileSync(path.join(folder, "join-token"), body.token, { mode: 0o600 });
     this.watch(wolf);
