@@ -1,6 +1,6 @@
-import { describe, expect, it } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import { manualClock } from "../test/manual-clock.ts";
-import { repeat } from "./clock.ts";
+import { repeat, systemClock } from "./clock.ts";
 
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -37,5 +37,31 @@ describe("repeat", () => {
     clock.advance(1000);
     expect(runs).toBe(1);
     expect(clock.pending).toBe(0);
+  });
+});
+
+describe("a timer of the system's clock", () => {
+  /** Of Node's timers; a key of a year lives longer. */
+  const LONGEST_MS = 0x7fff_ffff;
+  beforeEach(() => void jest.useFakeTimers());
+  afterEach(() => void jest.useRealTimers());
+
+  it("runs when it is due and not before, also after more days than Node can count", () => {
+    const run = jest.fn();
+    systemClock.setTimer(3 * LONGEST_MS + 5, run);
+    jest.advanceTimersByTime(3 * LONGEST_MS + 4);
+    expect(run).not.toHaveBeenCalled();
+    jest.advanceTimersByTime(1);
+    expect(run).toHaveBeenCalledTimes(1);
+  });
+
+  it("never runs after it was cancelled, however many days it has waited", () => {
+    const run = jest.fn();
+    const timer = systemClock.setTimer(2 * LONGEST_MS, run);
+    jest.advanceTimersByTime(LONGEST_MS + 1);
+    timer.cancel();
+    expect(jest.getTimerCount()).toBe(0);
+    jest.advanceTimersByTime(LONGEST_MS);
+    expect(run).not.toHaveBeenCalled();
   });
 });

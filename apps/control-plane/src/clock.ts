@@ -10,12 +10,19 @@ export interface Clock {
   setTimer(ms: number, run: () => void): Timer;
 }
 
+/** Node's longest timer, 24.8 days. A longer one would fire at once. */
+const NODE_TIMER_MS_MAX = 0x7fff_ffff;
+
 export const systemClock: Clock = {
   now: () => new Date(),
   setTimer(ms, run) {
-    // A longer Node timer would fire at once.
-    const timer = setTimeout(run, Math.min(ms, 0x7fff_ffff));
-    timer.unref();
+    let timer: NodeJS.Timeout;
+    const wait = (leftMs: number) => {
+      const partMs = Math.min(leftMs, NODE_TIMER_MS_MAX);
+      timer = setTimeout(() => (leftMs > partMs ? wait(leftMs - partMs) : run()), partMs);
+      timer.unref();
+    };
+    wait(ms);
     return { cancel: () => clearTimeout(timer) };
   },
 };
