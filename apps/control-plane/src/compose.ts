@@ -203,6 +203,7 @@ export function compose(
     log,
     draining,
     limits,
+    addressOf: addresses.of,
   });
   const overHttp = tunnelsOverHttp(admission);
   const app = createApp({

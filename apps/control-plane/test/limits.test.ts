@@ -2,7 +2,8 @@
 import { afterAll, afterEach, describe, expect, it } from "@jest/globals";
 import { Problem } from "@wolfpack/api-contract";
 import type { Config } from "../src/config.ts";
-import { outcomeOf, TestAgent } from "./agent.ts";
+import { newId } from "../src/ids.ts";
+import { challenge, dialWith, outcomeOf, TestAgent } from "./agent.ts";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { manualClock } from "./manual-clock.ts";
 import { dialled, raw, runnerAuth, wolfTarget } from "./tunnel-requests.ts";
@@ -12,6 +13,15 @@ afterEach(async () => {
   for (const plane of planes.splice(0)) await plane.stop();
 });
 afterAll(() => expect(planes).toEqual([]));
+
+const handshake = {
+  host: "x",
+  connection: "Upgrade",
+  upgrade: "websocket",
+  "sec-websocket-version": "13",
+  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+  "sec-websocket-protocol": "revdial.v3",
+};
 
 async function limited(config: Partial<Config>) {
   const clock = manualClock();
@@ -65,21 +75,7 @@ describe("the limit per address", () => {
 
   it("counts upgrades, and refuses one too many with a problem of its own", async () => {
     const { api } = await limited({ ratePerAddress: 3 });
-    const upgrade = () =>
-      raw(
-        api.url,
-        wolfTarget,
-        {
-          ...runnerAuth,
-          host: "x",
-          connection: "Upgrade",
-          upgrade: "websocket",
-          "sec-websocket-version": "13",
-          "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-          "sec-websocket-protocol": "revdial.v3",
-        },
-        "GET",
-      );
+    const upgrade = () => raw(api.url, wolfTarget, { ...handshake, ...runnerAuth }, "GET");
     for (let left = 3; left > 0; left -= 1) expect((await upgrade()).problem.code).toBe("wolf-not-found");
     const refused = await upgrade();
     expect([refused.status, refused.problem.code]).toEqual([429, "rate-limited"]);
@@ -104,8 +100,11 @@ describe("the limit per address", () => {
   it("writes the forwarded address into the audit log, behind a trusted proxy only", async () => {
     const { api, call } = await limited({ trustedProxies: ["127.0.0.0/8"] });
     await call("/api/v1/users", "wrong", { "x-forwarded-for": "203.0.113.7" });
-    const [event] = await api.database.prisma.auditEvent.findMany({ where: { result: "denied" } });
-    expect(event?.address).toBe("203.0.113.7");
+    const forwarded = { authorization: "Bearer wrong", "x-forwarded-for": "203.0.113.8" };
+    await raw(api.url, wolfTarget, { ...handshake, ...forwarded }, "GET");
+    const denied = { where: { result: "denied" }, orderBy: { id: "asc" } } as const;
+    const events = await api.database.prisma.auditEvent.findMany(denied);
+    expect(events.map(({ address }) => address)).toEqual(["203.0.113.7", "203.0.113.8"]);
   });
 });
 
@@ -155,6 +154,31 @@ describe("the limit for callers that nobody knows", () => {
     const statuses: number[] = [];
     for (const send of [logIn, dial, logIn, dial, logIn]) statuses.push((await send()).status);
     expect(statuses).toEqual([401, 401, 401, 429, 429]);
+  });
+
+  it("counts proofs that prove nothing, which anybody can make who asks for a challenge", async () => {
+    const { api, clock } = await limited({ rateUnauthenticated: 3 });
+    const agent = new TestAgent("gpu-1");
+    const time = clock.now().toISOString();
+    expect((await agent.enroll(api.url, undefined, { time })).status).toBe(201);
+    const { nonce } = await challenge(api.url);
+    const wrong = [
+      agent.proof(api.url, nonce, { time, host: "elsewhere" }),
+      agent.proof(api.url, nonce, { time, keyId: newId("agk") }),
+      agent.proof(api.url, nonce, { time: "2001-01-01T00:00:00.000Z" }),
+    ];
+    const outcomes: string[] = [];
+    for (const proof of [...wrong, ...wrong])
+      outcomes.push(await outcomeOf(dialWith(api.url, "wolf-gpu-1", proof)));
+    expect(outcomes).toEqual([
+      "401 proof-refused",
+      "401 unauthenticated",
+      "401 clock-skew",
+      ...Array(3).fill("429 rate-limited"),
+    ]);
+    expect(await api.database.prisma.auditEvent.count({ where: { result: "denied" } })).toBe(3);
+    const tunnel = await agent.connect(api.url, undefined, { time });
+    tunnel.destroy();
   });
 });
 

@@ -3,8 +3,9 @@
  * exists.
  */
 import type { IncomingMessage } from "node:http";
-import { type Action, problemKind, SessionId, WolfName } from "@wolfpack/api-contract";
+import { type Action, type ProofPurpose, problemKind, SessionId, WolfName } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
+import type { ClientAddresses } from "../http/client-address.ts";
 import type { Limits } from "../http/limits.ts";
 import { ApiError, toApiError } from "../http/problem.ts";
 import { tokenOf } from "../http/web-cookie.ts";
@@ -39,6 +40,8 @@ export interface AdmissionOptions {
   draining: () => boolean;
   /** Default: none. */
   limits?: Pick<Limits, "byCredential" | "unknown">;
+  /** Past proxies, for the audit log. Default: whose connection it is. */
+  addressOf?: ClientAddresses["of"];
   /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
   pendingMax?: number;
 }
@@ -55,8 +58,8 @@ export interface Admission {
   ): Promise<Admitted>;
 }
 
-/** Express keeps the whole target apart, and knows who is behind a proxy. */
-type TunnelRequest = IncomingMessage & { originalUrl?: string; ip?: string | undefined };
+/** Express keeps the whole target apart. */
+type TunnelRequest = IncomingMessage & { originalUrl?: string };
 
 export interface Admitted {
   /** What the tunnel is made with. */
@@ -65,7 +68,7 @@ export interface Admitted {
 }
 
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { log, pendingMax = PENDING_MAX } = options;
+  const { log, pendingMax = PENDING_MAX, addressOf = ({ socket }) => socket.remoteAddress ?? "" } = options;
   const tunnelOptions: TunnelOptions = {
     agent: `wolfpack-control-plane/${version}`,
     onHandlerError: (err) => log.error({ err }, "a tunnel's handler failed"),
@@ -91,9 +94,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       throw new ApiError("origin-refused", "Tunnels are not opened by web pages.");
     const purpose = trail.action === "agent.diagnose" ? "diagnose" : "connect";
     const mark = options.mark();
-    const principal = await authenticated(request, purpose, options);
-    if (principal === undefined)
-      throw new ApiError("unauthenticated", "Send a proof of the agent's key, or a bearer credential.");
+    const principal = await callerOf(request, purpose, options);
     trail.principal = principal;
     options.limits?.byCredential(principal, request);
     checkProtocol?.(request);
@@ -125,7 +126,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
   return {
     async admit(request, requestId, checkProtocol) {
       const trail: TunnelTrail = { action: undefined, principal: undefined, object: undefined, detail: {} };
-      const caller = { requestId, address: request.ip ?? request.socket.remoteAddress };
+      const caller = { requestId, address: addressOf(request) };
       pending += 1;
       try {
         const admitted = await check(request, trail, caller, checkProtocol);
@@ -140,22 +141,6 @@ export function createAdmission(options: AdmissionOptions): Admission {
   };
 }
 
-/** Whoever shows nothing that is valid counts as unknown, also with a proof of an agent's key: each leaves an event in the audit log. */
-async function authenticated(
-  request: IncomingMessage,
-  purpose: "connect" | "diagnose",
-  { identity, limits }: AdmissionOptions,
-): Promise<Principal | undefined> {
-  try {
-    const principal = await identity.authenticate(request.headers, purpose);
-    if (principal === undefined) limits?.unknown(request);
-    return principal;
-  } catch (cause) {
-    if (cause instanceof ApiError && problemKind(cause.code).status === 401) limits?.unknown(request);
-    throw cause;
-  }
-}
-
 /** What the audit log will say of one tunnel. */
 interface TunnelTrail {
   /** Undefined: nothing was decided. */
@@ -167,7 +152,7 @@ interface TunnelTrail {
 
 interface Caller {
   requestId: string;
-  address: string | undefined;
+  address: string;
 }
 
 function actionOf(runnerId: string): Action {
@@ -206,6 +191,23 @@ async function recordRefused(
     return error;
   } catch (cause) {
     return toApiError(cause);
+  }
+}
+
+/** Also a proof that is refused is nobody's: everybody can make one. */
+async function callerOf(
+  request: IncomingMessage,
+  purpose: ProofPurpose,
+  { identity, limits }: AdmissionOptions,
+): Promise<Principal> {
+  try {
+    const principal = await identity.authenticate(request.headers, purpose);
+    if (principal !== undefined) return principal;
+    throw new ApiError("unauthenticated", "Send a proof of the agent's key, or a bearer credential.");
+  } catch (cause) {
+    const error = toApiError(cause);
+    if (problemKind(error.code).status === 401) limits?.unknown(request);
+    throw error;
   }
 }
 
