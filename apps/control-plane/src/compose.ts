@@ -239,6 +239,7 @@ export function compose(
               store: idempotencyStore,
               clock,
               secret: apiKeySecret,
+              log,
               runningMs: config.sessionStartTimeoutMs + CREATE_SLACK_MS,
             }),
           ],

@@ -290,6 +290,23 @@ describe("a request whose answer is not kept", () => {
     expect(await post("api-keys", name, { name })).toMatchObject({ status: 201, replayed: false });
   });
 
+  it("because its answer could not be kept is given that answer, and not made again", async () => {
+    const { prisma } = api.database;
+    await prisma.idempotencyKey.deleteMany();
+    await prisma.$executeRawUnsafe(
+      "ALTER TABLE idempotency_key ADD CONSTRAINT broken CHECK (status IS NULL)",
+    );
+    try {
+      expect(await post("api-keys", name, { name })).toMatchObject({ status: 201, replayed: false });
+    } finally {
+      await prisma.$executeRawUnsafe("ALTER TABLE idempotency_key DROP CONSTRAINT broken");
+    }
+    const again = await post("api-keys", name, { name });
+    expect([again.status, again.body.code]).toEqual([409, "idempotency-key-in-use"]);
+    expect(await made()).toBe(1);
+    await prisma.idempotencyKey.deleteMany();
+  });
+
   it("because its replica died is refused until that is certain, and then made", async () => {
     const store = prismaIdempotencyStore(api.database.prisma);
     // As a replica leaves it that dies in the middle: claimed, and never answered.

@@ -6,6 +6,7 @@ import { createHash, createHmac } from "node:crypto";
 import { type ProblemCode, problemKind, takesIdempotencyKey } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import type { Principal, UserPrincipal } from "../identity/principal.ts";
+import type { Log } from "../logger.ts";
 import type { Step } from "./api.ts";
 import type { AnyCall, AnyReply } from "./call.ts";
 import type { Claim, Earlier, IdempotencyStore } from "./idempotency-store.ts";
@@ -16,6 +17,7 @@ export interface IdempotencyOptions {
   store: IdempotencyStore;
   clock: Clock;
   secret: string;
+  log: Log;
   /** Longer than any creating request takes: afterwards its replica counts as lost, and the request may be made again. */
   runningMs: number;
 }
@@ -32,7 +34,7 @@ interface KeptProblem {
 }
 type Kept = { reply: AnyReply } | { problem: KeptProblem };
 
-export function idempotency({ store, clock, secret, runningMs }: IdempotencyOptions): Step {
+export function idempotency({ store, clock, secret, log, runningMs }: IdempotencyOptions): Step {
   const { seal, open } = createSeal(secret, "idempotency answers");
   const hashKey = derivedKey(secret, "idempotency requests");
   /**
@@ -87,10 +89,9 @@ export function idempotency({ store, clock, secret, runningMs }: IdempotencyOpti
     const claim = claimOf(call, call.principal, key);
     const earlier = await store.claim(claim);
     if (earlier !== undefined) return answered(claim, earlier);
+    let reply: AnyReply;
     try {
-      const reply = await next();
-      await keep(claim, reply.status, { reply });
-      return reply;
+      reply = await next();
     } catch (cause) {
       const error = toApiError(cause);
       const { status, retry } = problemKind(error.code);
@@ -100,6 +101,11 @@ export function idempotency({ store, clock, secret, runningMs }: IdempotencyOpti
       else await keep(claim, status, { problem: { code, detail, extras, headers, denied } });
       throw error;
     }
+    // It was made: its caller hears so, and until it counts as lost nobody makes it again.
+    await keep(claim, reply.status, { reply }).catch((err: unknown) =>
+      log.error({ err, operation: call.id, request_id: call.requestId }, "answer not kept"),
+    );
+    return reply;
   };
 }
 
