@@ -1,10 +1,11 @@
 /** Process: the control plane's authentication on a database of its own, without anything around it. */
-import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
+import { generateKeyPairSync, sign as signWith } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
-import { type ProofParts, proofText } from "@wolfpack/api-contract";
+import { AGENT_PROOF_SCHEME, EnrollRequest, type ProofParts, proofText } from "@wolfpack/api-contract";
 import {
-  agentKeysOfTheBench,
+  createAgentService,
   createAuthentications,
+  createChallenges,
   createIdentityService,
   createLogger,
   createPrisma,
@@ -12,7 +13,9 @@ import {
   isSigned,
   type KnownKey,
   migrate,
+  prismaAgentKeyStore,
   prismaIdentityStore,
+  prismaJoinTokenStore,
   prismaRevocationStore,
   systemClock,
 } from "@wolfpack/control-plane/parts";
@@ -25,9 +28,15 @@ const IN_A_ROW = 200;
 
 type Measured = "remembered" | "lookedUp" | "connect" | "signature";
 
-interface Signed {
+const API_KEY_SECRET = "a secret of the bench, which is not one";
+const HOST = "bench";
+/** Each process enrols a key of its own, which a name that has one would not take. */
+const WOLF = `gpu-${process.pid}`;
+
+interface Proof {
   parts: ProofParts;
   signature: string;
+  authorization: string;
 }
 
 async function open(url: string) {
@@ -36,12 +45,23 @@ async function open(url: string) {
   const [clock, log] = [systemClock, createLogger("silent")];
   const revocations = createRevocations({ store: prismaRevocationStore(prisma), clock, log });
   await revocations.start();
+  const agents = createAgentService({
+    keys: prismaAgentKeyStore(prisma),
+    tokens: prismaJoinTokenStore(prisma),
+    challenges: createChallenges(API_KEY_SECRET),
+    clock,
+    log,
+    apiKeySecret: API_KEY_SECRET,
+    publicHosts: [HOST],
+    keyLifeMs: 86_400_000,
+  });
   const same = {
     store: prismaIdentityStore(prisma),
     clock,
     log,
-    apiKeySecret: "a secret of the bench, which is not one",
+    apiKeySecret: API_KEY_SECRET,
     runnerToken: "a-runner-token-of-the-bench",
+    agents,
   };
   const forgetful = createIdentityService(same);
   const service = createIdentityService({
@@ -53,42 +73,25 @@ async function open(url: string) {
   for (let i = 0; i < KEYS; i += 1)
     await service.resetAdminKey((key) => headers.push({ authorization: `Bearer ${key}` }));
 
-  const keys = agentKeysOfTheBench(prisma);
-  const pair = generateKeyPairSync("ed25519");
-  const publicKey = pair.publicKey.export({ format: "jwk" }).x ?? "";
-  const { id: keyId, wolfId } = await keys.add(publicKey);
-  const proof = (): Signed => {
-    const nonce = randomBytes(48).toString("base64url");
-    const time = new Date().toISOString();
-    const parts = { purpose: "connect", host: "bench", wolf: wolfId, publicKey, nonce, time } as const;
-    return {
-      parts,
-      signature: sign(null, Buffer.from(proofText(parts)), pair.privateKey).toString("base64url"),
-    };
-  };
-
+  const { wolfId, proof } = await enrolledHost(agents);
   const check = async (is: boolean | Promise<boolean>) => {
     if (!(await is)) throw new Error("what is valid was refused");
   };
   const call = (identity: typeof service, at: number) =>
     check(identity.authenticate(headers[at % KEYS] ?? {}).then((principal) => principal !== undefined));
-  const runs: Record<Measured, (at: number, proof: Signed | undefined) => Promise<void>> = {
+  const runs: Record<Measured, (at: number, proof: Proof | undefined) => Promise<void>> = {
     remembered: (at) => call(service, at),
     lookedUp: (at) => call(forgetful, at),
     signature: async (_at, signed) => check(signed !== undefined && isSigned(signed.parts, signed.signature)),
     async connect(_at, signed) {
-      const key = await keys.get(keyId);
-      if (key === undefined || signed === undefined) throw new Error("there is no key");
-      const { parts, signature } = signed;
-      await check(isSigned({ ...parts, wolf: key.wolfId, publicKey: key.publicKey }, signature));
-      await check(keys.spend(new Uint8Array(Buffer.from(parts.nonce, "base64url")), keyId));
+      const principal = await service.authenticate({ authorization: signed?.authorization }, "connect");
+      await check(principal?.kind === "agent" && principal.wolfId === wolfId);
     },
   };
 
   /** CPU of this process, µs for each of so many. */
   return async (what: Measured, times: number): Promise<number> => {
     const isProof = what === "connect" || what === "signature";
-    // Signing is the agent's work.
     const proofs = isProof ? Array.from({ length: times }, proof) : [];
     const before = process.cpuUsage();
     for (let at = 0; at < times; at += 1) {
@@ -97,6 +100,32 @@ async function open(url: string) {
     }
     const { user, system } = process.cpuUsage(before);
     return (user + system) / times;
+  };
+}
+
+/** Signing is the agent's work: proofs are made ahead. */
+async function enrolledHost(
+  agents: ReturnType<typeof createAgentService>,
+): Promise<{ wolfId: string; proof: () => Proof }> {
+  const pair = generateKeyPairSync("ed25519");
+  const publicKey = pair.publicKey.export({ format: "jwk" }).x ?? "";
+  const sign = (purpose: ProofParts["purpose"], wolf: string) => {
+    const { nonce: bytes, now } = agents.challenge();
+    const nonce = Buffer.from(bytes).toString("base64url");
+    const parts = { purpose, host: HOST, wolf, publicKey, nonce, time: now.toISOString() };
+    const signature = signWith(null, Buffer.from(proofText(parts)), pair.privateKey).toString("base64url");
+    return { parts, signature, claim: { host: HOST, nonce, time: parts.time, signature } };
+  };
+  const request = EnrollRequest.parse({ name: WOLF, public_key: publicKey, ...sign("enroll", WOLF).claim });
+  const { key } = await agents.enroll({ kind: "runner" }, request, HOST);
+  return {
+    wolfId: key.wolfId,
+    proof() {
+      const { parts, signature, claim } = sign("connect", key.wolfId);
+      const json = JSON.stringify({ key_id: key.id, ...claim });
+      const authorization = `${AGENT_PROOF_SCHEME} ${Buffer.from(json).toString("base64url")}`;
+      return { parts, signature, authorization };
+    },
   };
 }
 
