@@ -89,6 +89,13 @@ describe("a tunnel", () => {
     expect(await pending).toBeInstanceOf(Error);
   });
 
+  it("tells its peer also when the revocation is heard of twice, as on the replica that made it", async () => {
+    const { peer } = await connect(agent);
+    gateway.revoke("agk_1");
+    gateway.revoke("agk_1");
+    expect((await peer.closed).code).toBe("REVOKED");
+  });
+
   it("is left alone when something else is revoked", async () => {
     const { accepted } = await connect(agent);
     for (const objectId of ["agk_2", "wlf_b", "usr_anna"]) gateway.revoke(objectId);

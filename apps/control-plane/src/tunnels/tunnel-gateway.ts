@@ -106,6 +106,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       record({ principal: "system", ...alarm, object: wolfId, requestId: randomUUID() });
     },
   });
+  /** Told so already: on the replica that revokes, a revocation is heard of twice. */
+  const revoked = new WeakSet<Tunnel>();
   /** Wolves whose next epoch is being issued. */
   const opening = new Map<string, number>();
   let sandboxEpoch = 0;
@@ -305,7 +307,11 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     },
 
     revoke(objectId) {
-      for (const [tunnel, objectIds] of all) if (objectIds.includes(objectId)) end(tunnel, 0);
+      for (const [tunnel, objectIds] of all) {
+        if (!objectIds.includes(objectId) || revoked.has(tunnel)) continue;
+        revoked.add(tunnel);
+        end(tunnel, 0);
+      }
     },
 
     async drain() {
