@@ -7,7 +7,7 @@ import { createApp } from "./app.ts";
 import { type Clock, repeat, systemClock, type Timer } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createNotifications } from "./database/notifications.ts";
-import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
+import { createPrisma, type Prisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { apiRouter } from "./http/api.ts";
 import { clientAddresses } from "./http/client-address.ts";
 import { conditionalReads } from "./http/etag.ts";
@@ -76,6 +76,16 @@ const PRUNE_INTERVAL_MS = 10 * 60_000;
 /** What a creating request may take besides waiting for a session to start. */
 const CREATE_SLACK_MS = 60_000;
 
+/** What every part is made with. */
+interface Base {
+  config: Config;
+  databaseUrl: string;
+  prisma: Prisma;
+  log: Log;
+  clock: Clock;
+  draining: () => boolean;
+}
+
 export function compose(
   config: Config,
   databaseUrl: string,
@@ -83,174 +93,14 @@ export function compose(
   { clock = systemClock, serverLimits = {} }: { clock?: Clock; serverLimits?: Partial<ServerLimits> } = {},
 ): ControlPlane {
   let isDraining = false;
-  const draining = () => isDraining;
-
   const prisma = createPrisma(databaseUrl);
-  const wolfStore = prismaWolfStore(prisma);
-  const { apiKeySecret, runnerToken } = config;
-  const agentKeys = prismaAgentKeyStore(prisma);
-  const agents = createAgentService({
-    keys: agentKeys,
-    tokens: prismaJoinTokenStore(prisma),
-    challenges: createChallenges(apiKeySecret),
-    clock,
-    log,
-    apiKeySecret,
-    publicHosts: config.publicHosts,
-    keyLifeMs: config.agentKeyLifeMs,
-  });
-  const bridge = createRunnerBridge(config.legacyRunnerToken, agentKeys);
-  const revocations = createRevocations({ store: prismaRevocationStore(prisma), clock, log });
-  const notifications = createNotifications({
-    url: databaseUrl,
-    channel: REVOKED_CHANNEL,
-    clock,
-    log,
-    random: Math.random,
-    onNotification(payload) {
-      const revocation = parseRevocation(payload);
-      if (revocation) revocations.hear(revocation);
-    },
-    onListening: () => void revocations.catchUp(),
-  });
-  const identity = createIdentityService({
-    store: prismaIdentityStore(prisma),
-    clock,
-    log,
-    apiKeySecret,
-    runnerToken,
-    agents,
-    authentications: createAuthentications<KnownKey>({ revocations, clock }),
-    revocations,
-  });
-
-  const auditStore = prismaAuditStore(prisma);
-  const audit = createAuditLog(auditStore, clock, newId("rep"));
-  const webSessionStore = prismaWebSessionStore(prisma);
-  const webSessions = createWebSessions({ store: webSessionStore, clock, identity, apiKeySecret });
-  const idempotencyStore = prismaIdempotencyStore(prisma);
-  const addresses = clientAddresses(config.trustedProxies);
-  const limits = createLimits({
-    clock,
-    addresses,
-    addressPerMinute: config.ratePerAddress,
-    credentialPerMinute: config.ratePerCredential,
-    unknownPerMinute: config.rateUnauthenticated,
-  });
-
-  const renewals = createAgentRenewals({
-    store: prismaAgentRenewalStore(prisma),
-    clock,
-    keyLifeMs: config.agentKeyLifeMs,
-  });
-  const gateway = createTunnelGateway({
-    store: wolfStore,
-    clock,
-    log,
-    random: Math.random,
-    tunnelLost: (id, epoch) => monitor.tunnelLost(id, epoch),
-    audit,
-    revocations,
-    control: createAgentControl({ renewals, audit, clock, log }),
-  });
-  const monitor = createHealthMonitor({
-    store: wolfStore,
-    clock,
-    log,
-    liveTunnels: gateway.liveWolves,
-    tunnelLostAfterMs: config.tunnelLostAfterMs,
-    wolfStaleAfterMs: config.wolfStaleAfterMs,
-    intervalMs: config.healthIntervalMs,
-  });
-  const onRemoved = (wolfId: string) => revocations.tell("wolf", wolfId);
-  const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved });
-  const diskHistory = createDiskHistory({
-    store: prismaDiskHistoryStore(prisma),
-    wolves: wolfStore,
-    clock,
-    log,
-  });
-  const sessions = createSessionService({
-    store: prismaSessionStore(prisma),
-    wolves: wolfStore,
-    tunnels: gateway,
-    clock,
-    log,
-    quotas: config.quotas,
-    defaultImage: config.defaultSandboxImage,
-    renderNode: config.renderNode,
-    startTimeoutMs: config.sessionStartTimeoutMs,
-    settleMs: config.lobbySettleMs,
-    strayGraceMs: config.lobbyGraceMs,
-  });
-
-  revocations.onRevoked((kind, objectId) => {
-    gateway.revoke(objectId);
-    if (kind === "wolf") sessions.changedElsewhere();
-  });
-
-  const doctors = createDoctorTunnels({ clock, log });
-  const admission = createAdmission({
-    identity,
-    audit,
-    bridge,
-    wolves: wolfStore,
-    ownerOf: sessions.ownerOf,
-    gateway,
-    doctors,
-    publicHosts: config.publicHosts,
-    mark: revocations.mark,
-    log,
-    draining,
-    limits,
-    addressOf: addresses.of,
-  });
-  const overHttp = tunnelsOverHttp(admission);
-  const app = createApp({
-    log,
-    draining,
-    pingDatabase: () => pingDatabase(prisma),
-    tunnelPosts: overHttp.posts,
-    trustsProxy: addresses.trusts,
-    limitByAddress: limits.byAddress,
-    corsOrigins: config.corsOrigins,
-    routers: [
-      apiRouter(
-        {
-          ...identityHandlers(identity),
-          ...agentHandlers(agents),
-          ...wolfHandlers({ wolves, diskHistory, bridge, rttMsOf: gateway.rttMsOf }),
-          ...auditHandlers(auditStore),
-          ...webSessionHandlers({ webSessions, identity, audit, limits }),
-          ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
-        },
-        {
-          identity,
-          webSessions,
-          audit,
-          bodyBytesMax: config.bodyBytesMax,
-          onKnown: (principal, request, response) =>
-            addFields(response, limits.byCredential(principal, request)),
-          onUnknown: limits.unknown,
-          onUnlisted: (operation, code) => log.error({ operation, code }, UNLISTED),
-          steps: [
-            conditionalReads,
-            idempotency({
-              store: idempotencyStore,
-              clock,
-              secret: apiKeySecret,
-              log,
-              runningMs: config.sessionStartTimeoutMs + CREATE_SLACK_MS,
-            }),
-          ],
-        },
-      ),
-      upgradeRoutes(),
-      overHttp.routes,
-    ],
-  });
-  const server = createHttpServer(app, serverLimits);
-  attachUpgrades(server, admission, log, limits.upgrade);
+  const base: Base = { config, databaseUrl, prisma, log, clock, draining: () => isDraining };
+  const access = composeAccess(base);
+  const fleet = composeFleet(base, access);
+  const front = composeFront(base, access, fleet, serverLimits);
+  const { identity, agents, notifications, revocations, webSessionStore } = access;
+  const { monitor, gateway, sessions, doctors, diskHistory } = fleet;
+  const { app, server, overHttp, idempotencyStore } = front;
 
   const prune = async () => {
     await diskHistory.prune();
@@ -300,6 +150,206 @@ export function compose(
       await prisma.$disconnect();
     },
   };
+}
+
+/** Who calls, what is no longer valid, and the audit log. */
+function composeAccess({ config, databaseUrl, prisma, log, clock }: Base) {
+  const { apiKeySecret, runnerToken } = config;
+  const agentKeys = prismaAgentKeyStore(prisma);
+  const agents = createAgentService({
+    keys: agentKeys,
+    tokens: prismaJoinTokenStore(prisma),
+    challenges: createChallenges(apiKeySecret),
+    clock,
+    log,
+    apiKeySecret,
+    publicHosts: config.publicHosts,
+    keyLifeMs: config.agentKeyLifeMs,
+  });
+  const bridge = createRunnerBridge(config.legacyRunnerToken, agentKeys);
+  const revocations = createRevocations({ store: prismaRevocationStore(prisma), clock, log });
+  const notifications = createNotifications({
+    url: databaseUrl,
+    channel: REVOKED_CHANNEL,
+    clock,
+    log,
+    random: Math.random,
+    onNotification(payload) {
+      const revocation = parseRevocation(payload);
+      if (revocation) revocations.hear(revocation);
+    },
+    onListening: () => void revocations.catchUp(),
+  });
+  const identity = createIdentityService({
+    store: prismaIdentityStore(prisma),
+    clock,
+    log,
+    apiKeySecret,
+    runnerToken,
+    agents,
+    authentications: createAuthentications<KnownKey>({ revocations, clock }),
+    revocations,
+  });
+
+  const auditStore = prismaAuditStore(prisma);
+  const audit = createAuditLog(auditStore, clock, newId("rep"));
+  const webSessionStore = prismaWebSessionStore(prisma);
+  const webSessions = createWebSessions({ store: webSessionStore, clock, identity, apiKeySecret });
+  const renewals = createAgentRenewals({
+    store: prismaAgentRenewalStore(prisma),
+    clock,
+    keyLifeMs: config.agentKeyLifeMs,
+  });
+  return {
+    identity,
+    agents,
+    bridge,
+    renewals,
+    webSessions,
+    webSessionStore,
+    audit,
+    auditStore,
+    revocations,
+    notifications,
+  };
+}
+
+/** Wolves, their tunnels and what runs on them. */
+function composeFleet(
+  { config, prisma, log, clock }: Base,
+  { audit, renewals, revocations }: ReturnType<typeof composeAccess>,
+) {
+  const wolfStore = prismaWolfStore(prisma);
+  const gateway = createTunnelGateway({
+    store: wolfStore,
+    clock,
+    log,
+    random: Math.random,
+    tunnelLost: (id, epoch) => monitor.tunnelLost(id, epoch),
+    audit,
+    revocations,
+    control: createAgentControl({ renewals, audit, clock, log }),
+  });
+  const monitor = createHealthMonitor({
+    store: wolfStore,
+    clock,
+    log,
+    liveTunnels: gateway.liveWolves,
+    tunnelLostAfterMs: config.tunnelLostAfterMs,
+    wolfStaleAfterMs: config.wolfStaleAfterMs,
+    intervalMs: config.healthIntervalMs,
+  });
+  const onRemoved = (wolfId: string) => revocations.tell("wolf", wolfId);
+  const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved });
+  const diskHistory = createDiskHistory({
+    store: prismaDiskHistoryStore(prisma),
+    wolves: wolfStore,
+    clock,
+    log,
+  });
+  const sessions = createSessionService({
+    store: prismaSessionStore(prisma),
+    wolves: wolfStore,
+    tunnels: gateway,
+    clock,
+    log,
+    quotas: config.quotas,
+    defaultImage: config.defaultSandboxImage,
+    renderNode: config.renderNode,
+    startTimeoutMs: config.sessionStartTimeoutMs,
+    settleMs: config.lobbySettleMs,
+    strayGraceMs: config.lobbyGraceMs,
+  });
+
+  revocations.onRevoked((kind, objectId) => {
+    gateway.revoke(objectId);
+    if (kind === "wolf") sessions.changedElsewhere();
+  });
+
+  const doctors = createDoctorTunnels({ clock, log });
+  return { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors };
+}
+
+/** Every way in: the API, and tunnels by WebSocket and over HTTP. */
+function composeFront(
+  { config, prisma, log, clock, draining }: Base,
+  access: ReturnType<typeof composeAccess>,
+  fleet: ReturnType<typeof composeFleet>,
+  serverLimits: Partial<ServerLimits>,
+) {
+  const { identity, agents, bridge, webSessions, audit, auditStore, revocations } = access;
+  const { wolfStore, wolves, diskHistory, gateway, sessions, doctors } = fleet;
+  const idempotencyStore = prismaIdempotencyStore(prisma);
+  const addresses = clientAddresses(config.trustedProxies);
+  const limits = createLimits({
+    clock,
+    addresses,
+    addressPerMinute: config.ratePerAddress,
+    credentialPerMinute: config.ratePerCredential,
+    unknownPerMinute: config.rateUnauthenticated,
+  });
+  const admission = createAdmission({
+    identity,
+    audit,
+    bridge,
+    wolves: wolfStore,
+    ownerOf: sessions.ownerOf,
+    gateway,
+    doctors,
+    publicHosts: config.publicHosts,
+    mark: revocations.mark,
+    log,
+    draining,
+    limits,
+    addressOf: addresses.of,
+  });
+  const overHttp = tunnelsOverHttp(admission);
+  const app = createApp({
+    log,
+    draining,
+    pingDatabase: () => pingDatabase(prisma),
+    tunnelPosts: overHttp.posts,
+    trustsProxy: addresses.trusts,
+    limitByAddress: limits.byAddress,
+    corsOrigins: config.corsOrigins,
+    routers: [
+      apiRouter(
+        {
+          ...identityHandlers(identity),
+          ...agentHandlers(agents),
+          ...wolfHandlers({ wolves, diskHistory, bridge, rttMsOf: gateway.rttMsOf }),
+          ...auditHandlers(auditStore),
+          ...webSessionHandlers({ webSessions, identity, audit, limits }),
+          ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
+        },
+        {
+          identity,
+          webSessions,
+          audit,
+          bodyBytesMax: config.bodyBytesMax,
+          onKnown: (principal, request, response) =>
+            addFields(response, limits.byCredential(principal, request)),
+          onUnknown: limits.unknown,
+          onUnlisted: (operation, code) => log.error({ operation, code }, UNLISTED),
+          steps: [
+            conditionalReads,
+            idempotency({
+              store: idempotencyStore,
+              clock,
+              secret: config.apiKeySecret,
+              log,
+              runningMs: config.sessionStartTimeoutMs + CREATE_SLACK_MS,
+            }),
+          ],
+        },
+      ),
+      upgradeRoutes(),
+      overHttp.routes,
+    ],
+  });
+  const server = createHttpServer(app, serverLimits);
+  attachUpgrades(server, admission, log, limits.upgrade);
+  return { app, server, overHttp, idempotencyStore };
 }
 
 /** Resolves when the last connection has ended, and at once when it never listened. */
