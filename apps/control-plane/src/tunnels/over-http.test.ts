@@ -362,7 +362,9 @@ describe("a tunnel over HTTP", () => {
   it("is refused when there are too many, and welcome again when one has ended", async () => {
     const first = await dial(base, "wolf-a", "r");
     await dial(base, "wolf-b", "r");
+    options.audit.record = async ({ result }) => expect(result).not.toBe("allowed");
     expect(await refusal(base, "wolf-c", "r")).toBe("draining");
+    options.audit.record = async () => undefined;
     first.destroy();
     await accepted[0]?.closed;
     await dial(base, "wolf-c", "r");

@@ -282,9 +282,12 @@ describe("GET /api/v1/revdial", () => {
     ],
   ];
 
+  const allowed = () => api.database.prisma.auditEvent.count({ where: { result: "allowed" } });
+
   it.each(refused.map((row) => [row[0], row] as const))(
-    "refuses %s as a documented problem and closes",
+    "refuses %s as a documented problem and closes, and says nowhere that it was allowed",
     async (_what, [, code, target, changes, method]) => {
+      const before = await allowed();
       const answer = await raw(api.url, target, changes, method);
       expect(answer.problem.code).toBe(code);
       expect(answer.status).toBe(problems[code].status);
@@ -293,6 +296,7 @@ describe("GET /api/v1/revdial", () => {
         connection: "close",
         "x-request-id": answer.problem.instance,
       });
+      expect(await allowed()).toBe(before);
     },
   );
 

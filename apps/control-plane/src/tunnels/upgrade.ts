@@ -12,6 +12,8 @@ import type { Admission } from "./admission.ts";
 
 /** A refused peer that does not close its side is cut off then. */
 const REFUSED_LINGER_MS = 1000;
+/** 16 bytes in base64 (RFC 6455 §4.1). `ws` looks as well, but when the audit log has been told that the tunnel opens. */
+const WEB_SOCKET_KEY = /^[+/0-9A-Za-z]{22}==$/;
 
 export function attachUpgrades(
   server: Server,
@@ -55,6 +57,8 @@ function checkHandshake({ method, headers }: IncomingMessage): void {
       headers: { upgrade: "websocket", "sec-websocket-version": "13" },
     });
   }
+  if (!WEB_SOCKET_KEY.test(headers["sec-websocket-key"] ?? ""))
+    throw new ApiError("malformed-http", "The WebSocket handshake is not valid.");
   const offered = (headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
   if (!offered.includes(REVDIAL_SUBPROTOCOL)) {
     throw new ApiError(
