@@ -69,7 +69,12 @@ export function idempotency({ store, clock, secret, log, runningMs }: Idempotenc
     if (text === undefined) throw reused();
     const kept = JSON.parse(text) as Kept;
     const replayed = { "idempotency-replayed": "true" };
-    if ("reply" in kept) return { ...kept.reply, headers: { ...kept.reply.headers, ...replayed } };
+    if ("reply" in kept) {
+      const { reply } = kept;
+      // Whoever reads the audit log need not count two things that were made.
+      const detail = { ...reply.detail, replayed: true };
+      return { ...reply, headers: { ...reply.headers, ...replayed }, detail };
+    }
     const { code, detail, extras, headers, denied } = kept.problem;
     const error = new ApiError(code, detail, { extras, headers: { ...headers, ...replayed } });
     throw denied ? error.asDenied() : error;
