@@ -29,6 +29,7 @@ import { identityHandlers } from "./identity/identity-routes.ts";
 import { createIdentityService, type IdentityService, type KnownKey } from "./identity/identity-service.ts";
 import { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
 import { prismaJoinTokenStore } from "./identity/join-token-store.prisma.ts";
+import type { UserPrincipal } from "./identity/principal.ts";
 import {
   parseRevocation,
   prismaRevocationStore,
@@ -194,7 +195,14 @@ function composeAccess({ config, databaseUrl, prisma, log, clock }: Base) {
   const auditStore = prismaAuditStore(prisma);
   const audit = createAuditLog(auditStore, clock, newId("rep"));
   const webSessionStore = prismaWebSessionStore(prisma);
-  const webSessions = createWebSessions({ store: webSessionStore, clock, identity, apiKeySecret });
+  const webSessions = createWebSessions({
+    store: webSessionStore,
+    clock,
+    identity,
+    apiKeySecret,
+    authentications: createAuthentications<UserPrincipal>({ revocations, clock }),
+    revocations,
+  });
   const renewals = createAgentRenewals({
     store: prismaAgentRenewalStore(prisma),
     clock,

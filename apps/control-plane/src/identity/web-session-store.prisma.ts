@@ -1,5 +1,6 @@
 /** Browsers' sessions in PostgreSQL. */
 import type { Prisma } from "../database/prisma.prisma.ts";
+import { revoke } from "./revocation-store.prisma.ts";
 import type { LiveWebSession, WebSessionStore } from "./web-session-store.ts";
 
 export function prismaWebSessionStore(prisma: Prisma): WebSessionStore {
@@ -32,21 +33,27 @@ export function prismaWebSessionStore(prisma: Prisma): WebSessionStore {
       return {
         id: row.id,
         userId: row.user_id,
+        apiKeyId: row.api_key_id,
+        expiresAt: earlier(row.expires_at, row.api_key.expires_at),
         role: row.user.role as LiveWebSession["role"],
         scopes: row.api_key.scopes as LiveWebSession["scopes"],
       };
     },
 
-    async end(id, now) {
-      const { count } = await prisma.webSession.updateMany({
-        where: { id, revoked_at: null },
-        data: { revoked_at: now },
-      });
-      return count === 1;
-    },
+    end: (id, now) =>
+      prisma.$transaction(async (tx) => {
+        const { count } = await tx.webSession.updateMany({
+          where: { id, revoked_at: null },
+          data: { revoked_at: now },
+        });
+        if (count === 1) await revoke(tx, "web-session", id);
+        return count === 1;
+      }),
 
     async prune(now) {
       await prisma.webSession.deleteMany({ where: { expires_at: { lte: now } } });
     },
   };
 }
+
+const earlier = (one: Date, other: Date | null) => (other === null || one < other ? one : other);

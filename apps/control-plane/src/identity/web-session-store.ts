@@ -14,15 +14,18 @@ export interface NewWebSession {
 export interface LiveWebSession {
   id: string;
   userId: string;
+  apiKeyId: string;
   role: Role;
   scopes: readonly Scope[] | null;
+  /** Of the session or its key, whichever ends first. */
+  expiresAt: Date;
 }
 
 export interface WebSessionStore {
   add(session: NewWebSession): Promise<void>;
   /** None when it, its key or its user is no longer valid. */
   find(hash: Uint8Array<ArrayBuffer>, now: Date): Promise<LiveWebSession | undefined>;
-  /** Whether it was valid until now. */
+  /** Whether it was valid until now; then every replica hears of it. */
   end(id: string, now: Date): Promise<boolean>;
   /** Forgets what has expired. */
   prune(now: Date): Promise<void>;

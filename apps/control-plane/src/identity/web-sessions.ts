@@ -5,7 +5,9 @@ import type { Clock } from "../clock.ts";
 import { tokenOf } from "../http/web-cookie.ts";
 import { newId } from "../ids.ts";
 import { hashApiKey, isApiKey } from "./api-key.ts";
+import type { Authentication, Authentications } from "./authentications.ts";
 import type { Identity, UserPrincipal } from "./principal.ts";
+import type { Revocations } from "./revocations.ts";
 import type { WebSessionStore } from "./web-session-store.ts";
 
 export interface WebSessionsOptions {
@@ -14,6 +16,10 @@ export interface WebSessionsOptions {
   /** For the API key that opens one. */
   identity: Identity;
   apiKeySecret: string;
+  /** Undefined: every call asks the database. */
+  authentications?: Authentications<UserPrincipal>;
+  /** Told of what ends here. */
+  revocations?: Pick<Revocations, "tell">;
 }
 
 export const WEB_SESSION_MS = 12 * 3_600_000;
@@ -37,16 +43,27 @@ export interface WebSessions {
   end(headers: IncomingHttpHeaders): Promise<UserPrincipal | undefined>;
 }
 
-export function createWebSessions({ store, clock, identity, apiKeySecret }: WebSessionsOptions): WebSessions {
+export function createWebSessions(options: WebSessionsOptions): WebSessions {
+  const { store, clock, identity, apiKeySecret, authentications, revocations } = options;
   const hashOf = (token: string) => hashApiKey(`web-session ${token}`, apiKeySecret);
 
   async function authenticate(headers: IncomingHttpHeaders): Promise<UserPrincipal | undefined> {
     const token = tokenOf(headers);
     if (token === undefined || !TOKEN.test(token)) return undefined;
-    const found = await store.find(hashOf(token), clock.now());
+    const hash = hashOf(token);
+    const load = () => sessionOf(hash);
+    if (authentications === undefined) return (await load())?.value;
+    return authentications.find(Buffer.from(hash).toString("base64"), load);
+  }
+
+  async function sessionOf(
+    hash: Uint8Array<ArrayBuffer>,
+  ): Promise<Authentication<UserPrincipal> | undefined> {
+    const found = await store.find(hash, clock.now());
     if (found === undefined) return undefined;
-    const { id, userId, role, scopes } = found;
-    return { kind: "user", userId, role, scopes, credentialId: id };
+    const { id, userId, apiKeyId, role, scopes, expiresAt } = found;
+    const value: UserPrincipal = { kind: "user", userId, role, scopes, credentialId: id };
+    return { value, expiresAt, objectIds: [id, apiKeyId, userId] };
   }
 
   return {
@@ -74,7 +91,9 @@ export function createWebSessions({ store, clock, identity, apiKeySecret }: WebS
     async end(headers) {
       const principal = await authenticate(headers);
       if (principal === undefined) return undefined;
-      return (await store.end(principal.credentialId, clock.now())) ? principal : undefined;
+      if (!(await store.end(principal.credentialId, clock.now()))) return undefined;
+      revocations?.tell("web-session", principal.credentialId);
+      return principal;
     },
   };
 }
