@@ -27,7 +27,7 @@ export function refuseForeignPages(method: string, headers: IncomingHttpHeaders,
 }
 
 /** No Origin is no foreign one: browsers leave it out of a page's reads of its own origin. */
-export function isOwnOrigin({ origin }: IncomingHttpHeaders, host: string): boolean {
+function isOwnOrigin({ origin }: IncomingHttpHeaders, host: string): boolean {
   if (origin === undefined) return true;
   const url = URL.parse(origin);
   return url !== null && /^https?:$/.test(url.protocol) && url.host === host.toLowerCase();

@@ -1,6 +1,6 @@
 /** Who a credential belongs to. */
 import type { IncomingHttpHeaders } from "node:http";
-import type { MachineKind, ProofPurpose, Role, Scope } from "@wolfpack/api-contract";
+import type { ProofPurpose, Role, Scope } from "@wolfpack/api-contract";
 
 export interface UserPrincipal {
   kind: "user";
@@ -36,9 +36,6 @@ export interface RunnerPrincipal {
 }
 
 export type Principal = UserPrincipal | AgentPrincipal | JoinerPrincipal | RunnerPrincipal;
-
-/** Every kind of machine of the contract's table is a principal. */
-export type Machine = Extract<Principal, { kind: MachineKind }>;
 
 export interface Identity {
   /**

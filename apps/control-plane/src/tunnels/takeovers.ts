@@ -16,7 +16,7 @@ export interface TakeoverLimitOptions {
   onStorm: (wolfId: string) => void;
 }
 
-export const TAKEOVERS_PER_MINUTE_MAX = 10;
+const TAKEOVERS_PER_MINUTE_MAX = 10;
 const WINDOW_MS = 60_000;
 
 interface Counted {
