@@ -38,7 +38,7 @@ export interface TunnelLimits {
   windowMaxBytes: number;
   /**
    * Sum of all windows of a tunnel and of what nobody has read yet; a channel that does not fit is refused.
-   * Default 67,108,864.
+   * Default 83,886,080.
    */
   receiveBudgetBytes: number;
   /**
@@ -75,7 +75,7 @@ export const defaultLimits: Readonly<TunnelLimits> = {
   messageBytesMax: 1024 * 1024,
   windowInitialBytes: 32 * 1024,
   windowMaxBytes: 32 * 1024 * 1024,
-  receiveBudgetBytes: 64 * 1024 * 1024,
+  receiveBudgetBytes: 80 * 1024 * 1024,
   controlQueuedBytesMax: 1024 * 1024,
   emptyDataMax: 64,
   interimHeadsMax: 32,

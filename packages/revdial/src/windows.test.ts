@@ -227,7 +227,7 @@ describe("a receive window", () => {
       const channel = newChannel(1, true, requestHead, 0, defaultLimits.windowInitialBytes);
       expect(windows.admit(channel)).toBe(true);
       for (let now = 1; now < 20; now += 1) turn(windows, channel, now);
-      expect(channel.windowBytes).toBe(24 * MiB + defaultLimits.windowInitialBytes);
+      expect(channel.windowBytes).toBe(defaultLimits.windowMaxBytes);
       windows.received(channel, channel.receiveCredit);
       return channel;
     }
@@ -246,10 +246,11 @@ describe("a receive window", () => {
       const windows = new Windows(defaultLimits);
       const first = stalled(windows);
       const channel = opened(windows);
-      expect(grownAfterTurns(windows, channel, 20)).toBe(6);
-      expect(grownAfterTurns(windows, opened(windows), 40)).toBe(1.5);
+      // Of 48 MiB that growth may take, the first has 32, less the one it began with.
+      expect(grownAfterTurns(windows, channel, 20)).toBeCloseTo(12, 1);
+      expect(grownAfterTurns(windows, opened(windows), 40)).toBeCloseTo(3, 1);
       windows.release(first);
-      expect(grownAfterTurns(windows, channel, 60)).toBe(22.875);
+      expect(grownAfterTurns(windows, channel, 60)).toBeCloseTo(32, 1);
     });
 
     it("keeps the first windows of all other channels free, and the budget", () => {
@@ -260,9 +261,11 @@ describe("a receive window", () => {
       const late = opened(windows);
       let more = 0;
       while (windows.admit(newChannel(5, true, requestHead, 0, defaultLimits.windowInitialBytes))) more += 1;
-      // What nobody has grown into: 2 MiB, less the one above.
-      expect(more).toBe(63);
-      expect(windows.budgetUsedBytes).toBe(defaultLimits.receiveBudgetBytes);
+      // What nobody has grown into: 4 MiB, less the one above.
+      expect(more).toBe(127);
+      const leftBytes = defaultLimits.receiveBudgetBytes - windows.budgetUsedBytes;
+      expect(leftBytes).toBeGreaterThanOrEqual(0);
+      expect(leftBytes).toBeLessThan(defaultLimits.windowInitialBytes);
       turn(windows, late, 40);
       expect(late.windowBytes).toBe(defaultLimits.windowInitialBytes);
     });
@@ -280,7 +283,7 @@ describe("a receive window", () => {
       for (let now = 1000; now < 1100; now += 1)
         for (const each of [first, channel]) turn(windows, each, now);
       const grown = [first, channel].map(({ windowBytes }) => Math.round((windowBytes / MiB) * 10));
-      expect(grown).toEqual([137, 137]);
+      expect(grown).toEqual([206, 206]);
     });
 
     it("grows within half of the budget where the first windows of all channels would not fit", () => {
