@@ -40,9 +40,10 @@ export function prismaDiskHistoryStore(prisma: Prisma): DiskHistoryStore {
             { taken: boolean }[]
           >`SELECT pg_try_advisory_xact_lock(${PRUNE_LOCK}::bigint) AS taken`;
           if (lock?.taken !== true) return "busy" as const;
+          // An array: of a table whose statistics are old, the planner would look for each id in all rows of a subquery.
           return tx.$executeRaw`
-            DELETE FROM disk_sample WHERE id IN
-              (SELECT id FROM disk_sample WHERE at < ${cutoff} ORDER BY at LIMIT ${PRUNE_BATCH_MAX})`;
+            DELETE FROM disk_sample WHERE id = ANY (ARRAY
+              (SELECT id FROM disk_sample WHERE at < ${cutoff} ORDER BY at LIMIT ${PRUNE_BATCH_MAX}))`;
         });
         if (batch === "busy") return removed > 0 ? removed : "busy";
         removed += batch;
