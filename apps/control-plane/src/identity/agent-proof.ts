@@ -38,6 +38,18 @@ export function isSigned(parts: ProofParts, signature: string): boolean {
 export const proofRefused = (why: string): ApiError =>
   new ApiError("proof-refused", `The proof was refused. ${why}`).asDenied();
 
+/** Error: clock-skew, with the time that it is here. */
+export function requireClock(time: string, now: Date): void {
+  if (Math.abs(Date.parse(time) - now.getTime()) <= SKEW_MS_MAX) return;
+  const detail = `The agent's clock is more than ${CLOCK_SKEW_MINUTES_MAX} minutes off.`;
+  throw new ApiError("clock-skew", detail, { extras: { server_time: now.toISOString() } }).asDenied();
+}
+
+/** As whom an agent may have addressed us: by a public URL where there are any, else as its request says. */
+export function hostsOf(requestHost: string | undefined, publicHosts: readonly string[]): readonly string[] {
+  return publicHosts.length > 0 || requestHost === undefined ? publicHosts : [requestHost.toLowerCase()];
+}
+
 export function createProofs({ keys, challenges, clock, publicHosts }: ProofsOptions) {
   /** Everything that can be said of a proof without knowing its key, so that no answer tells which keys there are. */
   function challengeOf(
@@ -48,15 +60,11 @@ export function createProofs({ keys, challenges, clock, publicHosts }: ProofsOpt
     const challenge = challenges.read(nonce, now);
     if (challenge === undefined)
       throw proofRefused("It answers no challenge of this control plane, or one that is too old.");
-    const hosts = publicHosts.length > 0 ? publicHosts : [requestHost?.toLowerCase()];
-    if (!hosts.includes(host))
+    if (!hostsOf(requestHost, publicHosts).includes(host))
       throw proofRefused(
         "It names another host: agents have to be given a public URL of this control plane.",
       );
-    if (Math.abs(Date.parse(time) - now.getTime()) > SKEW_MS_MAX) {
-      const detail = `The agent's clock is more than ${CLOCK_SKEW_MINUTES_MAX} minutes off.`;
-      throw new ApiError("clock-skew", detail, { extras: { server_time: now.toISOString() } }).asDenied();
-    }
+    requireClock(time, now);
     return challenge;
   }
 

@@ -1,9 +1,9 @@
 /** An agent's next key, asked for through the tunnel that its present one has opened. */
-import { CLOCK_SKEW_MINUTES_MAX, type Renewal, type RenewRequest } from "@wolfpack/api-contract";
+import type { Renewal, RenewRequest } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
-import { isSigned } from "./agent-proof.ts";
+import { isSigned, requireClock } from "./agent-proof.ts";
 import type { AgentRenewalStore } from "./agent-renewal-store.ts";
 import type { AgentPrincipal } from "./principal.ts";
 
@@ -28,10 +28,7 @@ export function createAgentRenewals(options: {
   return {
     async renew({ wolfId, credentialId }, hosts, { public_key, host, time, signature }) {
       const now = clock.now();
-      if (Math.abs(Date.parse(time) - now.getTime()) > CLOCK_SKEW_MINUTES_MAX * 60_000) {
-        const detail = `The agent's clock is more than ${CLOCK_SKEW_MINUTES_MAX} minutes off.`;
-        throw new ApiError("clock-skew", detail, { extras: { server_time: now.toISOString() } });
-      }
+      requireClock(time, now);
       const publicKey = new Uint8Array(Buffer.from(public_key, "base64url"));
       const parts = { wolf: wolfId, publicKey: public_key, nonce: credentialId, host, time };
       // That it was asked for in this tunnel proves the old key; this proves the new one.

@@ -2,8 +2,9 @@
  * Challenges that agents sign. None is kept before it is answered: it carries its time and an HMAC, so every replica with the same
  * secret knows it as one of theirs. That one is answered once only, the table of spent challenges says.
  */
-import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { CHALLENGE_SECONDS } from "@wolfpack/api-contract";
+import { derivedKey } from "../http/seal.ts";
 
 const RANDOM_BYTES = 16;
 const TIME_BYTES = 8;
@@ -25,7 +26,7 @@ export interface Challenges {
 }
 
 export function createChallenges(apiKeySecret: string): Challenges {
-  const key = Buffer.from(hkdfSync("sha256", apiKeySecret, "", "wolfpack agent challenge v1", 32));
+  const key = derivedKey(apiKeySecret, "agent challenge v1");
   const tagOf = (signed: Uint8Array) =>
     createHmac("sha256", key).update(signed).digest().subarray(0, TAG_BYTES);
   return {

@@ -9,6 +9,7 @@ import type { ClientAddresses } from "../http/client-address.ts";
 import type { Limits } from "../http/limits.ts";
 import { ApiError, toApiError } from "../http/problem.ts";
 import { tokenOf } from "../http/web-cookie.ts";
+import { hostsOf } from "../identity/agent-proof.ts";
 import type { AuditLog } from "../identity/audit.ts";
 import { decide, requireMay } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
@@ -99,7 +100,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     options.limits?.byCredential(principal, request);
     checkProtocol?.(request);
     const { kind, id } = readRunnerId(url.searchParams);
-    const opener = { principal, mark, hosts: hostsOf(request, options.publicHosts), ...caller };
+    const opener = { principal, mark, hosts: hostsOf(request.headers.host, options.publicHosts), ...caller };
     // The gateway's accept functions never reject.
     if (kind === "wolf") {
       const wolf = await wolfOf(id, principal, options);
@@ -227,11 +228,6 @@ function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sand
     "runner-id-invalid",
     "runnerid has to be wolf-<name>, doctor-<name> or sandbox-<session id>.",
   );
-}
-
-/** As whom the agent may have addressed us. */
-function hostsOf({ headers: { host } }: IncomingMessage, publicHosts: readonly string[]): readonly string[] {
-  return publicHosts.length > 0 || host === undefined ? publicHosts : [host.toLowerCase()];
 }
 
 function requireTurn(waitMs: number | undefined): void {
