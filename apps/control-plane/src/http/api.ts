@@ -2,6 +2,7 @@
  * Every call of the API takes the same way: who asks, whether they may, what they sent, the steps around the handler, the handler,
  * the audit log, the answer. A route that is not in the contract's table does not exist.
  */
+import type { IncomingMessage } from "node:http";
 import {
   type Action,
   actionKind,
@@ -45,27 +46,33 @@ export const API_PREFIX = "/api/v1";
 /** To be mounted at `API_PREFIX`. */
 export function apiRouter(handlers: Handlers, options: ApiOptions): Router {
   const router = Router();
+  const readBody = bodyReader(options.bodyBytesMax);
   for (const id of Object.keys(handlers) as HandledId[]) {
     const operation: Operation = operations[id];
     const path = operation.path.slice(API_PREFIX.length).replaceAll(/\{(\w+)\}/g, ":$1");
     const method = operation.method.toLowerCase() as "get" | "post" | "patch" | "delete";
     const handle = handlers[id] as (call: AnyCall) => Promise<AnyReply>;
-    router[method](path, (request, response) => serve({ id, operation, handle }, request, response, options));
+    router[method](path, (request, response) =>
+      serve({ id, operation, handle, readBody }, request, response, options),
+    );
   }
   return router;
 }
+
+type BodyReader = (request: Request, response: Response) => Promise<void>;
 
 interface Route {
   id: HandledId;
   operation: Operation;
   handle: (call: AnyCall) => Promise<AnyReply>;
+  readBody: BodyReader;
 }
 
 async function serve(route: Route, request: Request, response: Response, options: ApiOptions): Promise<void> {
   const trail = new Trail(route.operation, request, response, options.audit);
   try {
     const principal = await admitted(route.operation, request, response, options, trail);
-    await readBody(route.operation, options.bodyBytesMax, request, response);
+    if (route.operation.body) await route.readBody(request, response);
     const call = validCall(route, principal, request, response);
     const reply = await around(options.steps ?? [], call, () => route.handle(call));
     await trail.allowed(reply);
@@ -102,30 +109,25 @@ async function admitted(
 }
 
 /** Not strict: a body like `"text"` is JSON, and the schema says what is wrong with it. Compressed bodies are refused. */
-async function readBody(
-  operation: Operation,
-  limit: number,
-  request: Request,
-  response: Response,
-): Promise<void> {
-  if (!operation.body) return;
-  let body: { bytes: Buffer; charset: string } | undefined;
-  const read = express.json({
+function bodyReader(limit: number): BodyReader {
+  const read = new WeakMap<IncomingMessage, { bytes: Buffer; charset: string }>();
+  const parse = express.json({
     limit,
     inflate: false,
     strict: false,
     type: "application/json",
-    verify: (_request, _response, bytes, charset) => {
-      body = { bytes, charset };
-    },
+    verify: (request, _response, bytes, charset) => void read.set(request, { bytes, charset }),
   });
-  await new Promise<void>((resolve, reject) => {
-    read(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(error)));
-  });
-  if (body === undefined) return;
-  if (body.charset !== "utf-8") throw new ApiError("unsupported-media-type", "The body has to be UTF-8.");
-  if (!namesOnce(body.bytes.toString()))
-    throw new ApiError("malformed-json", "An object of the body names a field twice.");
+  return async (request, response) => {
+    await new Promise<void>((resolve, reject) => {
+      parse(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(error)));
+    });
+    const body = read.get(request);
+    if (body === undefined) return;
+    if (body.charset !== "utf-8") throw new ApiError("unsupported-media-type", "The body has to be UTF-8.");
+    if (!namesOnce(body.bytes.toString()))
+      throw new ApiError("malformed-json", "An object of the body names a field twice.");
+  };
 }
 
 function validCall(
