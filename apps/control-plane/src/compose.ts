@@ -1,13 +1,17 @@
 /** The composition root: the only place that picks implementations and knows who needs whom. */
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Express } from "express";
 import { createApp } from "./app.ts";
 import { type Clock, repeat, systemClock, type Timer } from "./clock.ts";
+import { type Base, composeAccess } from "./compose-access.ts";
 import type { Config } from "./config.ts";
-import { createNotifications } from "./database/notifications.ts";
-import { createPrisma, type Prisma, pingDatabase } from "./database/prisma.prisma.ts";
+import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
+import { createEventLog } from "./events/event-log.ts";
+import { eventHandlers } from "./events/event-routes.ts";
+import { prismaEventStore } from "./events/event-store.prisma.ts";
 import { apiRouter } from "./http/api.ts";
 import { clientAddresses } from "./http/client-address.ts";
 import { conditionalReads } from "./http/etag.ts";
@@ -15,36 +19,18 @@ import { idempotency } from "./http/idempotency.ts";
 import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
 import { addFields, createLimits } from "./http/limits.ts";
 import { createHttpServer, type ServerLimits } from "./http/server.ts";
-import { prismaAgentKeyStore } from "./identity/agent-key-store.prisma.ts";
-import { prismaAgentRenewalStore } from "./identity/agent-renewal-store.prisma.ts";
-import { createAgentRenewals } from "./identity/agent-renewals.ts";
 import { agentHandlers } from "./identity/agent-routes.ts";
-import { createAgentService } from "./identity/agent-service.ts";
-import { createAuditLog } from "./identity/audit.ts";
 import { auditHandlers } from "./identity/audit-routes.ts";
-import { prismaAuditStore } from "./identity/audit-store.prisma.ts";
-import { createAuthentications } from "./identity/authentications.ts";
-import { createChallenges } from "./identity/challenge.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
-import { createIdentityService, type IdentityService, type KnownKey } from "./identity/identity-service.ts";
-import { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
-import { prismaJoinTokenStore } from "./identity/join-token-store.prisma.ts";
-import type { UserPrincipal } from "./identity/principal.ts";
-import {
-  parseRevocation,
-  prismaRevocationStore,
-  REVOKED_CHANNEL,
-} from "./identity/revocation-store.prisma.ts";
-import { createRevocations } from "./identity/revocations.ts";
-import { createRunnerBridge } from "./identity/runner-bridge.ts";
+import type { IdentityService } from "./identity/identity-service.ts";
 import { webSessionHandlers } from "./identity/web-session-routes.ts";
-import { prismaWebSessionStore } from "./identity/web-session-store.prisma.ts";
-import { createWebSessions } from "./identity/web-sessions.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
+import { lobbiesThrough } from "./sessions/lobbies.ts";
 import { createScreen } from "./sessions/screen.ts";
 import { sessionHandlers } from "./sessions/session-routes.ts";
-import { createSessionService } from "./sessions/session-service.ts";
+import { SessionService } from "./sessions/session-service.ts";
+import { sessionSettings } from "./sessions/session-settings.ts";
 import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
 import { createAdmission } from "./tunnels/admission.ts";
 import { createAgentControl } from "./tunnels/agent-control.ts";
@@ -54,6 +40,8 @@ import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
 import { prismaDiskHistoryStore } from "./wolves/disk-history.prisma.ts";
 import { createDiskHistory } from "./wolves/disk-history.ts";
+import { createDrains } from "./wolves/drains.ts";
+import { fleetHandlers } from "./wolves/fleet-routes.ts";
 import { createHealthMonitor } from "./wolves/health-monitor.ts";
 import { wolfHandlers } from "./wolves/wolf-routes.ts";
 import { createWolfService } from "./wolves/wolf-service.ts";
@@ -74,19 +62,10 @@ export interface ControlPlane {
 /** How long requests in flight may take after the last tunnel has ended. */
 const REQUESTS_DRAIN_MS = 5000;
 const PRUNE_INTERVAL_MS = 10 * 60_000;
-/** What a creating request may take besides waiting for a session to start. */
-const CREATE_SLACK_MS = 60_000;
-
-/** What every part is made with. */
-interface Base {
-  config: Config;
-  databaseUrl: string;
-  prisma: Prisma;
-  log: Log;
-  clock: Clock;
-  draining: () => boolean;
-}
-
+/** Between two looks at deadlines of sessions, at lost wolves, at drains, and at what others changed. */
+const TICK_MS = 1000;
+/** An operator's word that a loss is real. */
+const OVERRIDE_MS = 10 * 60_000;
 export function compose(
   config: Config,
   databaseUrl: string,
@@ -100,18 +79,20 @@ export function compose(
   const fleet = composeFleet(base, access);
   const front = composeFront(base, access, fleet, serverLimits);
   const { identity, agents, notifications, revocations, webSessionStore } = access;
-  const { monitor, gateway, sessions, doctors, diskHistory } = fleet;
+  const { monitor, gateway, sessions, drains, events, doctors, diskHistory } = fleet;
   const { app, server, overHttp, idempotencyStore } = front;
 
   const prune = async () => {
     await diskHistory.prune();
     await agents.prune();
+    await events.prune();
     const now = clock.now();
     await Promise.all([idempotencyStore.prune(now), webSessionStore.prune(now)]).catch((err: unknown) =>
       log.warn({ err }, "what has expired was not removed"),
     );
   };
 
+  let ticking: Timer | undefined;
   let reconciling: Timer | undefined;
   let pruning: Timer | undefined;
   return {
@@ -125,6 +106,10 @@ export function compose(
       notifications.start();
       server.listen(config.port, config.host);
       await once(server, "listening");
+      ticking = repeat(clock, TICK_MS, async () => {
+        await sessions.tick();
+        await drains.tick();
+      });
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
         sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id)),
       );
@@ -134,6 +119,7 @@ export function compose(
 
     async stop() {
       isDraining = true;
+      ticking?.cancel();
       reconciling?.cancel();
       pruning?.cancel();
       sessions.close();
@@ -153,75 +139,6 @@ export function compose(
   };
 }
 
-/** Who calls, what is no longer valid, and the audit log. */
-function composeAccess({ config, databaseUrl, prisma, log, clock }: Base) {
-  const { apiKeySecret, runnerToken } = config;
-  const agentKeys = prismaAgentKeyStore(prisma);
-  const agents = createAgentService({
-    keys: agentKeys,
-    tokens: prismaJoinTokenStore(prisma),
-    challenges: createChallenges(apiKeySecret),
-    clock,
-    log,
-    apiKeySecret,
-    publicHosts: config.publicHosts,
-    keyLifeMs: config.agentKeyLifeMs,
-  });
-  const bridge = createRunnerBridge(config.legacyRunnerToken, agentKeys);
-  const revocations = createRevocations({ store: prismaRevocationStore(prisma), clock, log });
-  const notifications = createNotifications({
-    url: databaseUrl,
-    channel: REVOKED_CHANNEL,
-    clock,
-    log,
-    random: Math.random,
-    onNotification(payload) {
-      const revocation = parseRevocation(payload);
-      if (revocation) revocations.hear(revocation);
-    },
-    onListening: () => void revocations.catchUp(),
-  });
-  const identity = createIdentityService({
-    store: prismaIdentityStore(prisma),
-    clock,
-    log,
-    apiKeySecret,
-    runnerToken,
-    agents,
-    authentications: createAuthentications<KnownKey>({ revocations, clock }),
-    revocations,
-  });
-
-  const auditStore = prismaAuditStore(prisma);
-  const audit = createAuditLog(auditStore, clock, newId("rep"));
-  const webSessionStore = prismaWebSessionStore(prisma);
-  const webSessions = createWebSessions({
-    store: webSessionStore,
-    clock,
-    identity,
-    apiKeySecret,
-    authentications: createAuthentications<UserPrincipal>({ revocations, clock }),
-    revocations,
-  });
-  const renewals = createAgentRenewals({
-    store: prismaAgentRenewalStore(prisma),
-    clock,
-    keyLifeMs: config.agentKeyLifeMs,
-  });
-  return {
-    identity,
-    agents,
-    bridge,
-    renewals,
-    webSessions,
-    webSessionStore,
-    audit,
-    auditStore,
-    revocations,
-    notifications,
-  };
-}
-
 /** Wolves, their tunnels and what runs on them. */
 function composeFleet(
   { config, prisma, log, clock }: Base,
@@ -233,10 +150,11 @@ function composeFleet(
     clock,
     log,
     random: Math.random,
-    tunnelLost: (id, epoch) => monitor.tunnelLost(id, epoch),
+    tunnelLost: (...lost) => monitor.tunnelLost(...lost),
     audit,
     revocations,
     control: createAgentControl({ renewals, audit, clock, log }),
+    renderNode: config.renderNode,
   });
   const monitor = createHealthMonitor({
     store: wolfStore,
@@ -244,29 +162,52 @@ function composeFleet(
     log,
     liveTunnels: gateway.liveWolves,
     tunnelLostAfterMs: config.tunnelLostAfterMs,
+    restartGraceMs: config.restartGraceMs,
     wolfStaleAfterMs: config.wolfStaleAfterMs,
     intervalMs: config.healthIntervalMs,
+    massLoss: config.massLoss,
+    overrideMs: OVERRIDE_MS,
+    quarantine: config.quarantine,
   });
+  const events = createEventLog({ store: prismaEventStore(prisma), clock, log, newId });
   const onRemoved = (wolfId: string) => revocations.tell("wolf", wolfId);
-  const wolves = createWolfService({ store: wolfStore, clock, log, onRemoved });
+  const onChanged = (wolfId: string) => sessions.wolfChanged(wolfId);
+  const wolves = createWolfService({
+    store: wolfStore,
+    clock,
+    log,
+    onRemoved,
+    onChanged,
+    onDraining: (wolfId, deadline) => void sessions.announceDrain(wolfId, deadline),
+  });
   const diskHistory = createDiskHistory({
     store: prismaDiskHistoryStore(prisma),
     wolves: wolfStore,
     clock,
     log,
   });
-  const sessions = createSessionService({
+  const sessions = new SessionService({
     store: prismaSessionStore(prisma),
     wolves: wolfStore,
     tunnels: gateway,
+    lobbies: lobbiesThrough(gateway, config.sessionStartTimeoutMs),
+    rttMsOf: gateway.rttMsOf,
     clock,
     log,
-    quotas: config.quotas,
-    defaultImage: config.defaultSandboxImage,
-    renderNode: config.renderNode,
-    startTimeoutMs: config.sessionStartTimeoutMs,
-    settleMs: config.lobbySettleMs,
-    strayGraceMs: config.lobbyGraceMs,
+    random: Math.random,
+    newId,
+    newToken: randomUUID,
+    onExpiring: (session, reason, at) =>
+      events.record({ kind: "session.expiring", session, wolfId: session.wolfId, detail: { reason, at } }),
+    ...sessionSettings(config),
+  });
+  monitor.onWolvesLost(() => void sessions.wolvesLost());
+  const drains = createDrains({
+    store: wolfStore,
+    clock,
+    log,
+    evict: (wolfId) => sessions.evict(wolfId),
+    onChanged,
   });
 
   revocations.onRevoked((kind, objectId) => {
@@ -275,7 +216,7 @@ function composeFleet(
   });
 
   const doctors = createDoctorTunnels({ clock, log });
-  return { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors };
+  return { wolfStore, wolves, diskHistory, gateway, monitor, sessions, drains, events, doctors };
 }
 
 /** Every way in: the API, and tunnels by WebSocket and over HTTP. */
@@ -286,7 +227,7 @@ function composeFront(
   serverLimits: Partial<ServerLimits>,
 ) {
   const { identity, agents, bridge, webSessions, audit, auditStore, revocations } = access;
-  const { wolfStore, wolves, diskHistory, gateway, sessions, doctors } = fleet;
+  const { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors } = fleet;
   const idempotencyStore = prismaIdempotencyStore(prisma);
   const addresses = clientAddresses(config.trustedProxies);
   const limits = createLimits({
@@ -301,7 +242,7 @@ function composeFront(
     audit,
     bridge,
     wolves: wolfStore,
-    ownerOf: sessions.ownerOf,
+    ownerOf: (sessionId) => sessions.ownerOf(sessionId),
     gateway,
     doctors,
     publicHosts: config.publicHosts,
@@ -325,10 +266,12 @@ function composeFront(
         {
           ...identityHandlers(identity),
           ...agentHandlers(agents),
-          ...wolfHandlers({ wolves, diskHistory, bridge, rttMsOf: gateway.rttMsOf }),
+          ...wolfHandlers({ wolves, diskHistory, bridge, clock, rttMsOf: gateway.rttMsOf }),
+          ...fleetHandlers({ monitor, countLive: () => sessions.countLive() }),
+          ...eventHandlers(prismaEventStore(prisma)),
           ...auditHandlers(auditStore),
           ...webSessionHandlers({ webSessions, identity, audit, limits }),
-          ...sessionHandlers({ sessions, screen: createScreen(gateway) }),
+          ...sessionHandlers({ sessions, screen: createScreen(gateway), requireWolf: wolves.get }),
         },
         {
           identity,
@@ -346,7 +289,6 @@ function composeFront(
               clock,
               secret: config.apiKeySecret,
               log,
-              runningMs: config.sessionStartTimeoutMs + CREATE_SLACK_MS,
             }),
           ],
         },

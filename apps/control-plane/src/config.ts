@@ -3,9 +3,11 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { ImageReference } from "@wolfpack/api-contract";
+import { ImageReference, PlacementPolicy, PlacementWeights } from "@wolfpack/api-contract";
 import { z } from "zod";
 import { isNetwork } from "./http/client-address.ts";
+import type { PlacementSettings } from "./placement/placement.ts";
+import type { QuarantineRules } from "./wolves/wolf-store.ts";
 
 /** Exit code 2: the reader fixes the environment and starts again. */
 export class ConfigError extends Error {
@@ -13,6 +15,8 @@ export class ConfigError extends Error {
 }
 
 const seconds = (fallback: number, max: number) => z.coerce.number().min(0.05).max(max).default(fallback);
+/** Of sessions that name none; unset: they live as long as they like. */
+const life = z.coerce.number().int().min(60).max(31_536_000).optional();
 const secret = z
   .string()
   .min(16, "must have at least 16 characters")
@@ -34,6 +38,22 @@ const list = (isItem: (text: string) => boolean, what: string) =>
     )
     .refine((items) => items.every(isItem), `must be a list of ${what} between commas`);
 const perMinute = (fallback: number) => z.coerce.number().int().min(1).max(1_000_000).default(fallback);
+/** `load=1,region=0.5`: what is not named weighs nothing. */
+const weights = z.string().transform((text, context): PlacementWeights => {
+  const pairs = text.split(",").map((pair) => pair.trim().split("="));
+  const given = pairs.map(([name = "", weight = "", ...more]) => [
+    name,
+    more.length > 0 ? NaN : Number(weight),
+  ]);
+  const parsed = PlacementWeights.safeParse(Object.fromEntries(given));
+  if (parsed.success) return parsed.data;
+  const names = Object.keys(PlacementWeights.shape).join(", ");
+  context.addIssue({
+    code: "custom",
+    message: `must be weights from 0 to 100 such as load=1,region=0.5, of: ${names}`,
+  });
+  return z.NEVER;
+});
 const isOrigin = (text: string) => /^https?:/.test(text) && URL.parse(text)?.origin === text;
 
 /** Every variable with its default; docs/operations/configuration.md describes them, a test compares. */
@@ -65,9 +85,31 @@ export const environment = z.object({
   WOLFPACK_WOLF_STALE_AFTER_SECONDS: seconds(120, 86_400),
   WOLFPACK_HEALTH_INTERVAL_SECONDS: seconds(60, 3600),
   WOLFPACK_RECONCILE_INTERVAL_SECONDS: seconds(30, 3600),
+  WOLFPACK_RESTART_GRACE_SECONDS: seconds(120, 3600),
+  WOLFPACK_MASS_LOSS_PERCENT: z.coerce.number().min(1).max(100).default(50),
+  WOLFPACK_MASS_LOSS_WOLVES_MIN: z.coerce.number().int().min(1).max(100_000).default(3),
+  WOLFPACK_MASS_LOSS_WINDOW_SECONDS: seconds(60, 3600),
+  WOLFPACK_FLAPS_MAX: z.coerce.number().int().min(2).max(1000).default(5),
+  WOLFPACK_FLAP_WINDOW_SECONDS: seconds(600, 86_400),
+  WOLFPACK_CREATE_FAILURES_MAX: z.coerce.number().int().min(1).max(1000).default(3),
+  WOLFPACK_CREATE_SLOW_SECONDS: seconds(30, 600),
+  WOLFPACK_QUARANTINE_SECONDS: seconds(60, 86_400),
+  WOLFPACK_QUARANTINE_MAX_SECONDS: seconds(3600, 604_800),
+  WOLFPACK_PLACEMENT_POLICY: PlacementPolicy.default("least-loaded"),
+  WOLFPACK_PLACEMENT_WEIGHTS: weights.prefault("load=1,region=1,image=0.2"),
+  WOLFPACK_PLACEMENT_RANDOM_BEST: z.coerce.number().int().min(1).max(8).default(3),
+  WOLFPACK_QUEUE_MAX: z.coerce.number().int().min(0).max(10_000).default(1000),
+  WOLFPACK_QUEUE_DEADLINE_SECONDS: seconds(1800, 86_400),
   WOLFPACK_SESSION_START_TIMEOUT_SECONDS: seconds(60, 600),
+  WOLFPACK_SESSION_STOP_TIMEOUT_SECONDS: seconds(60, 3600),
+  WOLFPACK_SESSION_LOST_KEEP_SECONDS: seconds(86_400, 31_536_000),
+  WOLFPACK_SESSION_LOCK_SECONDS: seconds(4, 60),
+  WOLFPACK_SESSION_ATTEMPTS_MAX: z.coerce.number().int().min(1).max(100).default(3),
+  WOLFPACK_SESSION_TTL_SECONDS: life,
+  WOLFPACK_SESSION_IDLE_SECONDS: life,
+  WOLFPACK_SESSION_WARNING_SECONDS: seconds(300, 86_400),
   WOLFPACK_LOBBY_SETTLE_SECONDS: seconds(10, 300),
-  WOLFPACK_LOBBY_GRACE_SECONDS: seconds(10, 3600),
+  WOLFPACK_LOBBY_GRACE_SECONDS: seconds(5, 3600),
   WOLFPACK_USER_SESSIONS_MAX: z.coerce.number().int().min(0).max(100_000).default(20),
   WOLFPACK_USER_CREATES_PER_MINUTE: z.coerce.number().int().min(0).max(100_000).default(30),
   WOLFPACK_BODY_BYTES_MAX: z.coerce.number().int().min(1024).max(1_048_576).default(65_536),
@@ -100,7 +142,24 @@ export interface Config {
   wolfStaleAfterMs: number;
   healthIntervalMs: number;
   reconcileIntervalMs: number;
+  /** Of wolves that were connected before this process began. */
+  restartGraceMs: number;
+  massLoss: { sharePercent: number; wolvesMin: number; windowMs: number };
+  quarantine: QuarantineRules;
+  createSlowMs: number;
+  placementPolicy: PlacementPolicy;
+  placement: PlacementSettings;
+  queueMax: number;
+  queueMs: number;
   sessionStartTimeoutMs: number;
+  sessionStopTimeoutMs: number;
+  sessionLostKeepMs: number;
+  sessionLockMs: number;
+  sessionAttemptsMax: number;
+  /** Null: no end. */
+  sessionTtlMs: number | null;
+  sessionIdleMs: number | null;
+  sessionWarningMs: number;
   lobbySettleMs: number;
   lobbyGraceMs: number;
   /** Of users whose own row says nothing else. */
@@ -134,7 +193,6 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     );
   if (production && e.RUNNER_TOKEN === undefined && e.LEGACY_RUNNER_TOKEN === "allow")
     throw new ConfigError("LEGACY_RUNNER_TOKEN=allow needs a RUNNER_TOKEN.");
-  const ms = (value: number) => Math.round(value * 1000);
   return {
     production,
     port: e.PORT,
@@ -153,9 +211,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     wolfStaleAfterMs: ms(e.WOLFPACK_WOLF_STALE_AFTER_SECONDS),
     healthIntervalMs: ms(e.WOLFPACK_HEALTH_INTERVAL_SECONDS),
     reconcileIntervalMs: ms(e.WOLFPACK_RECONCILE_INTERVAL_SECONDS),
-    sessionStartTimeoutMs: ms(e.WOLFPACK_SESSION_START_TIMEOUT_SECONDS),
-    lobbySettleMs: ms(e.WOLFPACK_LOBBY_SETTLE_SECONDS),
-    lobbyGraceMs: ms(e.WOLFPACK_LOBBY_GRACE_SECONDS),
+    ...fleetConfig(e),
+    ...sessionConfig(e),
     quotas: {
       sessionsMax: e.WOLFPACK_USER_SESSIONS_MAX,
       createsPerMinute: e.WOLFPACK_USER_CREATES_PER_MINUTE,
@@ -166,6 +223,50 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     rateUnauthenticated: e.WOLFPACK_UNAUTHENTICATED_PER_MINUTE_PER_ADDRESS,
     trustedProxies: e.WOLFPACK_TRUSTED_PROXIES,
     corsOrigins: e.WOLFPACK_CORS_ORIGINS,
+  };
+}
+
+const ms = (seconds: number) => Math.round(seconds * 1000);
+const orNever = (seconds: number | undefined) => (seconds === undefined ? null : ms(seconds));
+type Environment = z.output<typeof environment>;
+
+/** What is done about wolves, and which of them sessions get. */
+function fleetConfig(e: Environment) {
+  return {
+    restartGraceMs: ms(e.WOLFPACK_RESTART_GRACE_SECONDS),
+    massLoss: {
+      sharePercent: e.WOLFPACK_MASS_LOSS_PERCENT,
+      wolvesMin: e.WOLFPACK_MASS_LOSS_WOLVES_MIN,
+      windowMs: ms(e.WOLFPACK_MASS_LOSS_WINDOW_SECONDS),
+    },
+    quarantine: {
+      flapsMax: e.WOLFPACK_FLAPS_MAX,
+      flapWindowMs: ms(e.WOLFPACK_FLAP_WINDOW_SECONDS),
+      createFailuresMax: e.WOLFPACK_CREATE_FAILURES_MAX,
+      firstMs: ms(e.WOLFPACK_QUARANTINE_SECONDS),
+      maxMs: ms(e.WOLFPACK_QUARANTINE_MAX_SECONDS),
+    },
+    createSlowMs: ms(e.WOLFPACK_CREATE_SLOW_SECONDS),
+    placementPolicy: e.WOLFPACK_PLACEMENT_POLICY,
+    placement: { randomBest: e.WOLFPACK_PLACEMENT_RANDOM_BEST, weights: e.WOLFPACK_PLACEMENT_WEIGHTS },
+    queueMax: e.WOLFPACK_QUEUE_MAX,
+    queueMs: ms(e.WOLFPACK_QUEUE_DEADLINE_SECONDS),
+  };
+}
+
+/** How long the parts of a session's life may last. */
+function sessionConfig(e: Environment) {
+  return {
+    sessionStartTimeoutMs: ms(e.WOLFPACK_SESSION_START_TIMEOUT_SECONDS),
+    sessionStopTimeoutMs: ms(e.WOLFPACK_SESSION_STOP_TIMEOUT_SECONDS),
+    sessionLostKeepMs: ms(e.WOLFPACK_SESSION_LOST_KEEP_SECONDS),
+    sessionLockMs: ms(e.WOLFPACK_SESSION_LOCK_SECONDS),
+    sessionAttemptsMax: e.WOLFPACK_SESSION_ATTEMPTS_MAX,
+    sessionTtlMs: orNever(e.WOLFPACK_SESSION_TTL_SECONDS),
+    sessionIdleMs: orNever(e.WOLFPACK_SESSION_IDLE_SECONDS),
+    sessionWarningMs: ms(e.WOLFPACK_SESSION_WARNING_SECONDS),
+    lobbySettleMs: ms(e.WOLFPACK_LOBBY_SETTLE_SECONDS),
+    lobbyGraceMs: ms(e.WOLFPACK_LOBBY_GRACE_SECONDS),
   };
 }
 

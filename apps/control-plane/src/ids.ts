@@ -3,7 +3,7 @@ import { encodeTime, monotonicFactory } from "ulid";
 
 const next = monotonicFactory();
 
-type Prefix = "wlf" | "ses" | "usr" | "key" | "dsk" | "aud" | "rep" | "jtk" | "agk" | "web" | "rvc";
+type Prefix = "wlf" | "ses" | "usr" | "key" | "dsk" | "aud" | "rep" | "jtk" | "agk" | "web" | "rvc" | "evt";
 
 export function newId(prefix: Prefix): string {
   return `${prefix}_${next()}`;

@@ -1,4 +1,4 @@
-/** Authentication as the control plane does it, for the bench that says what it costs. The control plane itself is main.ts. */
+/** Parts of the control plane for the benches that say what they cost. The control plane itself is main.ts. */
 export { systemClock } from "./clock.ts";
 export { migrate } from "./database/migrate.prisma.ts";
 export { createPrisma } from "./database/prisma.prisma.ts";
@@ -10,6 +10,15 @@ export { createChallenges } from "./identity/challenge.ts";
 export { createIdentityService, type KnownKey } from "./identity/identity-service.ts";
 export { prismaIdentityStore } from "./identity/identity-store.prisma.ts";
 export { prismaJoinTokenStore } from "./identity/join-token-store.prisma.ts";
+export type { UserPrincipal } from "./identity/principal.ts";
 export { prismaRevocationStore } from "./identity/revocation-store.prisma.ts";
 export { createRevocations } from "./identity/revocations.ts";
+export { newId } from "./ids.ts";
 export { createLogger } from "./logger.ts";
+export type { Candidate } from "./placement/candidate.ts";
+export { Fleet } from "./placement/fleet.ts";
+export { type Decision, type PlacementSettings, place } from "./placement/placement.ts";
+export { type Wish, wishOf } from "./placement/wish.ts";
+export { SessionService, type SessionServiceOptions } from "./sessions/session-service.ts";
+export { prismaSessionStore } from "./sessions/session-store.prisma.ts";
+export { prismaWolfStore } from "./wolves/wolf-store.prisma.ts";

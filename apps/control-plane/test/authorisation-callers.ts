@@ -139,6 +139,8 @@ const nothing = { state: async () => "", remove: async () => undefined };
 export function missingTarget(kind: ObjectKind): Target {
   const prefixes = {
     session: "ses",
+    "queued-session": "ses",
+    event: "evt",
     wolf: "wlf",
     user: "usr",
     "api-key": "key",
@@ -154,7 +156,8 @@ export async function aTarget(
   kind: ObjectKind,
   owner: string | undefined,
 ): Promise<Target> {
-  const state = async (row: Promise<unknown>) => JSON.stringify(await row);
+  const state = async (row: Promise<unknown>) =>
+    JSON.stringify(await row, (_name, value) => (typeof value === "bigint" ? String(value) : value));
   if (kind === "wolf") {
     const id = newId("wlf");
     await database.wolfInstance.create({ data: { id, name: id } });
@@ -205,15 +208,45 @@ export async function aTarget(
       },
     };
   }
+  if (kind === "event") return anEvent(database, userId, removeUser);
+  return aSession(database, userId, kind === "queued-session", removeUser);
+}
+
+/** Of a session that is no more: events outlive what they tell of. */
+async function anEvent(database: Database, userId: string, removeUser: () => Promise<void>): Promise<Target> {
+  const id = newId("evt");
+  const about = { session_id: newId("ses"), owner_id: userId };
+  await database.fleetEvent.create({ data: { id, at: now(), kind: "session.test", ...about } });
+  return {
+    id,
+    state: async () => JSON.stringify(await database.fleetEvent.findUnique({ where: { id } })),
+    async remove() {
+      await database.fleetEvent.deleteMany({ where: { id } });
+      await removeUser();
+    },
+  };
+}
+
+async function aSession(
+  database: Database,
+  userId: string,
+  isQueued: boolean,
+  removeUser: () => Promise<void>,
+): Promise<Target> {
   const id = newId("ses");
   const times = { created_at: now(), updated_at: now() };
   const row = { id, owner_id: userId, name: "desk", status: "running", slot_held: false, ...times };
+  const queued = isQueued ? { status: "queued", queued_at: now(), queue_deadline: soon() } : {};
   const spec = { image: "x", gpu_type: null, resolution: { width: 640, height: 480, refresh_rate: 60 } };
   const placement = { policy: "least-loaded", candidates: 0, removed: [], ranked: [], text: "" };
-  await database.session.create({ data: { ...row, spec, placement } });
+  await database.session.create({ data: { ...row, ...queued, spec, placement } });
   return {
     id,
-    state: () => state(database.session.findUnique({ where: { id } })),
+    async state() {
+      const found = await database.session.findUnique({ where: { id } });
+      // What it waits for is written anew whenever it is looked for.
+      return JSON.stringify(isQueued ? found?.status : found);
+    },
     async remove() {
       await database.session.deleteMany({ where: { id } });
       await removeUser();

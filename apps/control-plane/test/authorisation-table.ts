@@ -5,7 +5,15 @@
 
 /** `404`: of somebody else, and to be told from nothing that does not exist; in a list it is left out. */
 export type Outcome = "ok" | "401" | "403" | "404";
-export type ObjectKind = "session" | "wolf" | "user" | "api-key" | "join-token" | "agent-key";
+export type ObjectKind =
+  | "session"
+  | "queued-session"
+  | "event"
+  | "wolf"
+  | "user"
+  | "api-key"
+  | "join-token"
+  | "agent-key";
 export type Whose = "own" | "foreign" | "missing";
 
 /** Nobody; a user of each role; an admin's keys that are limited to one scope. */
@@ -68,6 +76,7 @@ const sessionsOfOwn = "  401 403    ok   ok       ok    | 403  ok       403   40
 const screensOfOthers = "401 403    404  404      ok    | 403  ok       403   403";
 const stopsOfOthers = "  401 403    404  ok       ok    | 403  ok       403   403";
 const looksAtOthers = "  401 ok     404  ok       ok    | ok   403      403   403";
+const inspectors = "     401 ok     403  ok       ok    | ok   403      403   403";
 const keysOfOwn = "      401 ok     ok   ok       ok    | 403  403      403   ok";
 const keysOfOthers = "   401 404    404  404      ok    | 403  403      403   ok";
 const everybody = "      ok  ok     ok   ok       ok    | ok   ok       ok    ok";
@@ -88,6 +97,7 @@ const screen: Row = {
 };
 const clipboard = { ...screen, audited: "changes" as const, body: () => ({ text: "x" }) };
 const wolf: Row = { object: "wolf", foreign: anyone, allowed: "200", missing: "404 wolf-not-found" };
+const steering: Row = { ...wolf, foreign: fleetKeepers, audited: "changes" };
 const session: Row = { ...screen, own: anyone, foreign: looksAtOthers, allowed: "200" };
 const user: Row = {
   object: "user",
@@ -150,15 +160,50 @@ export const table: Record<string, Row | Row[]> = {
   getWolf: wolf,
   listDiskHistory: wolf,
   deleteWolf: { ...wolf, foreign: fleetKeepers, audited: "changes" },
+  cordonWolf: steering,
+  /** Nobody has cordoned it: whoever may, gets as far as to be told so. */
+  uncordonWolf: { ...steering, allowed: "409 intent-refused" },
+  drainWolf: { ...steering, body: () => ({ deadline_seconds: 3600 }) },
+  maintainWolf: steering,
+  retireWolf: steering,
+  readmitWolf: steering,
+  /** It has no tunnel: whoever may, gets as far as to be told so. */
+  listWolfLobbies: { ...wolf, foreign: inspectors, allowed: "503 wolf-unreachable" },
+  getFleet: { foreign: anyone, allowed: "200" },
+  unfreezeFleet: { foreign: fleetKeepers, allowed: "200", audited: "changes" },
+  previewPlacement: { foreign: anyone, allowed: "200", body: () => ({}) },
+  listQueue: {
+    object: "queued-session",
+    list: true,
+    own: anyone,
+    foreign: looksAtOthers,
+    allowed: "200",
+    query: () => "?limit=200",
+  },
+  listEvents: {
+    object: "event",
+    list: true,
+    own: anyone,
+    foreign: looksAtOthers,
+    allowed: "200",
+    query: () => "?limit=200&kind=session.test",
+  },
   createSession: {
     foreign: sessionsOfOwn,
     allowed: "503 no-capacity",
     audited: "changes",
-    body: () => ({}),
+    body: () => ({ queue: false }),
   },
   listSessions: { ...session, list: true, query: () => "?limit=200" },
   getSession: session,
   stopSession: { ...session, own: sessionsOfOwn, foreign: stopsOfOthers, allowed: "202", audited: "changes" },
+  extendSession: {
+    ...session,
+    own: sessionsOfOwn,
+    foreign: screensOfOthers,
+    audited: "changes",
+    body: () => ({ ttl_seconds: 3600 }),
+  },
   getScreenshot: screen,
   getClipboard: screen,
   setClipboard: clipboard,

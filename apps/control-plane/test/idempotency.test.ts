@@ -1,12 +1,13 @@
 /** The same request under the same Idempotency-Key creates once, whoever sends it twice and for whatever reason. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import pg from "pg";
+import { LEASE_MS, RENEW_MS } from "../src/http/idempotency.ts";
 import { prismaIdempotencyStore } from "../src/http/idempotency-store.prisma.ts";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { type ManualClock, manualClock } from "./manual-clock.ts";
+import { until } from "./tunnel-requests.ts";
 
 const DAY_MS = 24 * 3_600_000;
-/** What the configuration of the tests makes of it: a session's start, and a minute. */
-const RUNNING_MS = 120_000;
 
 let clock: ManualClock;
 let api: TestControlPlane;
@@ -178,19 +179,19 @@ describe("a hundred identical requests at once", () => {
     expect(await made()).toBe(100);
   });
 
-  it("create one with a key, on two replicas: the others get its answer, or hear that it is not there yet", async () => {
-    const other = await startControlPlane({}, api.database, { clock });
+  it("create one with a key, on two replicas: the others wait for its answer, and get it", async () => {
+    // With time of their own, which goes on while they look at each other.
+    const replicas = [await startControlPlane({}, api.database), await startControlPlane({}, api.database)];
     const answers = await Promise.all(
       Array.from({ length: 100 }, (_, n) =>
-        post("api-keys", name, { name }, api.adminKey, n % 2 === 0 ? api.url : other.url),
+        post("api-keys", name, { name }, api.adminKey, replicas[n % 2]?.url),
       ),
-    ).finally(other.plane.stop);
+    ).finally(() => Promise.all(replicas.map(({ plane }) => plane.stop())));
     expect(await made()).toBe(1);
-    expect(answers.filter(({ status, replayed }) => status === 201 && !replayed)).toHaveLength(1);
-    const keys = new Set(answers.filter(({ status }) => status === 201).map(({ body }) => body.key));
-    expect(keys.size).toBe(1);
-    for (const { status, body } of answers.filter((answer) => answer.status !== 201))
-      expect([status, body.code]).toEqual([409, "idempotency-key-in-use"]);
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
+    expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
+    expect(new Set(answers.map(({ body }) => body.key)).size).toBe(1);
+    await api.database.prisma.idempotencyKey.deleteMany();
   });
 });
 
@@ -279,9 +280,12 @@ describe("a request whose answer is not kept", () => {
   });
 
   it("because there was no room may be made again", async () => {
-    const none = await post("sessions", name, { name });
+    const none = await post("sessions", name, { name, queue: false });
     expect([none.status, none.body.code]).toEqual([503, "no-capacity"]);
-    expect(await post("sessions", name, { name })).toMatchObject({ status: 503, replayed: false });
+    expect(await post("sessions", name, { name, queue: false })).toMatchObject({
+      status: 503,
+      replayed: false,
+    });
   });
 
   it("because it could not be written is not acknowledged, and may be made again", async () => {
@@ -292,24 +296,23 @@ describe("a request whose answer is not kept", () => {
     expect(await post("api-keys", name, { name })).toMatchObject({ status: 201, replayed: false });
   });
 
-  it("because its answer could not be kept is given that answer, and not made again", async () => {
+  it("because its answer could not be kept is given that answer, which is kept as soon as it can be", async () => {
     const { prisma } = api.database;
     await prisma.idempotencyKey.deleteMany();
     await prisma.$executeRawUnsafe(
       "ALTER TABLE idempotency_key ADD CONSTRAINT broken CHECK (status IS NULL)",
     );
-    try {
-      expect(await post("api-keys", name, { name })).toMatchObject({ status: 201, replayed: false });
-    } finally {
-      await prisma.$executeRawUnsafe("ALTER TABLE idempotency_key DROP CONSTRAINT broken");
-    }
-    const again = await post("api-keys", name, { name });
-    expect([again.status, again.body.code]).toEqual([409, "idempotency-key-in-use"]);
+    const first = await post("api-keys", name, { name }).finally(() =>
+      prisma.$executeRawUnsafe("ALTER TABLE idempotency_key DROP CONSTRAINT broken"),
+    );
+    expect(first).toMatchObject({ status: 201, replayed: false });
+    clock.advance(RENEW_MS);
+    await until(async () => (await prisma.idempotencyKey.findFirst())?.status === 201);
+    expect(await post("api-keys", name, { name })).toEqual({ ...first, replayed: true });
     expect(await made()).toBe(1);
-    await prisma.idempotencyKey.deleteMany();
   });
 
-  it("because its replica died is refused until that is certain, and then made", async () => {
+  it("because its replica died is made again when its lease has ended, and the dead one changes nothing", async () => {
     const store = prismaIdempotencyStore(api.database.prisma);
     // As a replica leaves it that dies in the middle: claimed, and never answered.
     await api.database.prisma.idempotencyKey.deleteMany();
@@ -325,19 +328,59 @@ describe("a request whose answer is not kept", () => {
       operation: row.operation,
       requestHash: row.request_hash,
       createdAt: clock.now(),
-      expiresAt: new Date(clock.now().getTime() + RUNNING_MS),
+      expiresAt: new Date(clock.now().getTime() + LEASE_MS),
     };
     expect(await store.claim(claim)).toBeUndefined();
-    clock.advance(RUNNING_MS - 1);
-    const early = await post("api-keys", name, { name });
-    expect([early.status, early.body.code]).toEqual([409, "idempotency-key-in-use"]);
-    clock.advance(1);
+    const other = await post("api-keys", name, { name: `${name}!` });
+    expect([other.status, other.body.code]).toEqual([409, "idempotency-key-reused"]);
+    clock.advance(LEASE_MS);
     const again = await post("api-keys", name, { name });
     expect(again).toMatchObject({ status: 201, replayed: false });
     // Should it have been alive after all, it changes nothing any more.
+    expect(await store.renew(claim, new Date(clock.now().getTime() + DAY_MS))).toBe(false);
     await store.keep(claim, 201, new Uint8Array(1), new Date(clock.now().getTime() + DAY_MS));
     await store.release(claim);
     expect(await post("api-keys", name, { name })).toEqual({ ...again, replayed: true });
     expect(await made()).toBe(1);
+  });
+
+  it("because its caller hung up is served all the same, and so is who joins it; who joins and hangs up is not", async () => {
+    const { prisma } = api.database;
+    const send = (signal: AbortSignal) =>
+      fetch(`${api.url}/api/v1/users`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${api.adminKey}`,
+          "content-type": "application/json",
+          "idempotency-key": name,
+        },
+        body: JSON.stringify({ name }),
+        signal,
+      }).then(
+        ({ status }) => status,
+        () => "hung up",
+      );
+    // The handler waits for this lock.
+    const lock = new pg.Client({ connectionString: api.database.url });
+    await lock.connect();
+    try {
+      await lock.query("BEGIN");
+      await lock.query("LOCK TABLE user_account IN EXCLUSIVE MODE");
+      const leaving = new AbortController();
+      const gone = [send(leaving.signal)];
+      await until(async () => (await prisma.idempotencyKey.count({ where: { status: null } })) === 1);
+      const timers = clock.pending;
+      gone.push(send(leaving.signal));
+      const stays = post("users", name, { name });
+      await until(async () => clock.pending === timers + 2);
+      leaving.abort();
+      expect(await Promise.all(gone)).toEqual(["hung up", "hung up"]);
+      await until(async () => clock.pending === timers + 1);
+      await lock.query("ROLLBACK");
+      expect(await stays).toMatchObject({ status: 201, replayed: true });
+      expect(await prisma.user.count({ where: { name } })).toBe(1);
+    } finally {
+      await lock.end();
+    }
   });
 });

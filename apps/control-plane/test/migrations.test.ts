@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,6 +34,52 @@ describe("migrations", () => {
     expect(await nextMigration(database.url, migrationsFolder, changed)).toContain(
       'ADD COLUMN     "nickname"',
     );
+  });
+
+  it("keep the wolves and sessions of the version before there was a queue, with their slots", async () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), "wolfpack-migrations-"));
+    try {
+      cpSync(migrationsFolder, folder, { recursive: true });
+      for (const name of readdirSync(folder))
+        if (name >= "20261126172019") rmSync(path.join(folder, name), { recursive: true });
+      await migrate(database.url, folder);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    const { prisma } = database;
+    await prisma.$executeRaw`INSERT INTO user_account (id, name, role, created_at) VALUES ('u', 'u', 'user', now())`;
+    await prisma.$executeRaw`
+      INSERT INTO wolf_instance (id, name, intent, connected_sandboxes, epoch, created_at)
+      VALUES ('w', 'w', 'draining', 1, 7, '2026-01-01T00:00:00Z')`;
+    await prisma.$executeRaw`
+      INSERT INTO session (id, owner_id, name, status, wolf_instance_id, spec, placement, slot_held, created_at, updated_at, ended_at)
+      VALUES ('s', 'u', 's', 'running', 'w', '{}', '{}', true, '2026-01-01T00:00:00Z', '2026-02-02T00:00:00Z', NULL),
+        ('t', 'u', 't', 'stopped', NULL, '{}', '{}', false, '2026-01-01T00:00:00Z', '2026-02-02T00:00:00Z', now())`;
+    await migrate(database.url);
+    expect(await prisma.session.findMany({ orderBy: { id: "asc" } })).toMatchObject([
+      {
+        status: "running",
+        status_since: new Date("2026-02-02"),
+        slot_held: true,
+        vram_mb: 0,
+        encoder_sessions: 0,
+      },
+      { status: "stopped", status_since: new Date("2026-02-02"), slot_held: false, create_key: null },
+    ]);
+    expect(await prisma.wolfInstance.findMany()).toMatchObject([
+      // Nothing is placed there before it has been compared.
+      {
+        intent: "draining",
+        intent_since: new Date("2026-01-01"),
+        epoch: 7,
+        reconciled_epoch: 0,
+        drain: null,
+      },
+    ]);
+    expect(await prisma.fleet.findMany()).toEqual([{ id: 1, frozen_since: null, override_until: null }]);
+    expect(await prisma.fleetEvent.count()).toBe(0);
+    await prisma.$executeRaw`UPDATE session SET status = 'failed', slot_held = false, ended_at = now() WHERE id = 's'`;
+    expect(await prisma.fleetEvent.count()).toBe(1);
   });
 
   it("reject when the database does not exist", async () => {
@@ -80,7 +126,35 @@ describe("the schema", () => {
     "UPDATE wolf_instance SET max_sandboxes = 0",
     "UPDATE wolf_instance SET max_sandboxes = 1001",
     "UPDATE wolf_instance SET connected_sandboxes = -1",
+    "UPDATE wolf_instance SET drain = '{}'",
+    "UPDATE wolf_instance SET intent = 'draining', drain = '[]'",
+    "UPDATE wolf_instance SET vram_mb_claimed = -1",
+    "UPDATE wolf_instance SET encoder_sessions_claimed = -1",
+    "UPDATE wolf_instance SET other_lobbies = -1",
+    "UPDATE wolf_instance SET vram_mb_other = -1",
+    "UPDATE wolf_instance SET vram_mb = -1",
+    "UPDATE wolf_instance SET encoder_sessions_max = -1",
+    "UPDATE wolf_instance SET create_failures = -1",
+    "UPDATE wolf_instance SET quarantined_until = now()",
+    "UPDATE wolf_instance SET quarantined_until = now(), quarantine_reason = 'ugly'",
+    "UPDATE wolf_instance SET reconciled_epoch = 1",
+    "UPDATE session SET status = 'waiting'",
     "UPDATE session SET status = 'queued'",
+    "UPDATE session SET status = 'queued', queued_at = now()",
+    "UPDATE session SET status = 'queued', queued_at = now(), queue_deadline = now(), wolf_instance_id = 'w'",
+    "UPDATE session SET status = 'queued', queued_at = now(), queue_deadline = now(), lobby_id = 'l'",
+    "UPDATE session SET status = 'queued', queued_at = now(), queue_deadline = now(), wolf_instance_id = 'w', slot_held = true",
+    "UPDATE session SET stop_reason = 'bored'",
+    "UPDATE session SET vram_mb = 1",
+    "UPDATE session SET encoder_sessions = 1",
+    "UPDATE session SET slot_held = true, wolf_instance_id = 'w', vram_mb = -1",
+    "UPDATE session SET lock_token = 't'",
+    "UPDATE session SET lock_expires_at = now()",
+    "UPDATE session SET create_key = 'k', status = 'failed', ended_at = now()",
+    "UPDATE session SET priority = 10",
+    "UPDATE session SET attempts = -1",
+    "UPDATE session SET idle_seconds = 0",
+    "INSERT INTO fleet (id) VALUES (2)",
     "UPDATE session SET status = 'stopped'",
     "UPDATE session SET ended_at = now()",
     "UPDATE session SET slot_held = true",
@@ -88,6 +162,17 @@ describe("the schema", () => {
     "UPDATE user_account SET role = 'root'",
   ])("refuses %s", async (statement) => {
     await expect(database.prisma.$executeRawUnsafe(statement)).rejects.toThrow(/check constraint/);
+  });
+
+  it("knows one live session by the key of one owner's request", async () => {
+    const { prisma } = database;
+    const make = (id: string, owner: string) => prisma.$executeRaw`
+      INSERT INTO session (id, owner_id, name, status, spec, placement, slot_held, create_key, created_at, updated_at)
+      VALUES (${id}, ${owner}, 's', 'placed', '{}', '{}', false, 'k', now(), now())`;
+    await prisma.$executeRaw`INSERT INTO user_account (id, name, role, created_at) VALUES ('u2', 'u2', 'user', now())`;
+    await make("s1", "u");
+    await make("s2", "u2");
+    await expect(make("s3", "u")).rejects.toThrow(/23505/);
   });
 
   it("answers a ping, and rejects it when the server cannot be reached", async () => {

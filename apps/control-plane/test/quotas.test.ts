@@ -7,6 +7,7 @@ import { prismaSessionStore } from "../src/sessions/session-store.prisma.ts";
 import type { Claim, Quotas } from "../src/sessions/session-store.ts";
 import { prismaWolfStore } from "../src/wolves/wolf-store.prisma.ts";
 import type { Wolf } from "../src/wolves/wolf-store.ts";
+import { anExplanation, aSpec } from "./a-session.ts";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
 import { startHost, type TestHost } from "./host.ts";
@@ -26,10 +27,19 @@ describe("a claim", () => {
     const wolves = prismaWolfStore(database.prisma);
     const report = { gpuType: "none" as const, maxSandboxes: 1000, labels: {}, region: null };
     const { id } = await wolves.register(
-      { id: newId("wlf"), name: "w", address: "", ...report, costPerHour: null, agentVersion: null },
+      {
+        id: newId("wlf"),
+        name: "w",
+        address: "",
+        ...report,
+        costPerHour: null,
+        agentVersion: null,
+        encoderSessionsMax: null,
+      },
       now,
     );
     wolf = (await wolves.openTunnel(id, now)) as Wolf;
+    await wolves.reconciled(id, wolf.epoch, 0, now);
   });
   afterEach(async () => {
     await Promise.all(replicas.map((replica) => replica.$disconnect()));
@@ -41,16 +51,19 @@ describe("a claim", () => {
     await database.prisma.user.create({ data: { id, name: id, role: "user", created_at: now, ...quotas } });
     return id;
   }
-  function claim(quotas: Partial<Quotas>, at = now, ownerId = owner, replica = replicas[0]) {
+  async function claim(quotas: Partial<Quotas>, at = now, ownerId = owner, replica = replicas[0]) {
     if (replica === undefined) throw new Error("no replica");
-    const spec = { image: "x", gpu_type: null, resolution: { width: 640, height: 480, refresh_rate: 60 } };
-    const placement = { policy: "least-loaded" as const, candidates: 1, removed: [], ranked: [], text: "" };
-    return prismaSessionStore(replica).claim(
-      { id: newId("ses"), ownerId, name: "desk", spec, placement },
-      wolf,
+    const id = newId("ses");
+    const made = { id, ownerId, name: "desk", spec: aSpec(), placement: anExplanation() };
+    const session = { ...made, expiresAt: null, pin: null, createKey: null };
+    const lock = { token: id, expiresAt: later(60_000) };
+    const [answer] = await prismaSessionStore(replica).claim(
+      [{ session, wolf, lock }],
       { sessionsMax: 1000, createsPerMinute: 1000, ...quotas },
       at,
     );
+    if (answer === undefined) throw new Error("no answer");
+    return answer;
   }
   const outcomes = (claims: Claim[]) => {
     const count: Record<string, number> = {};

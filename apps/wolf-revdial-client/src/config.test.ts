@@ -47,6 +47,7 @@ describe("the agent's configuration", () => {
     expect(read()).toMatchObject({
       wolf: { host: "localhost", port: 8080 },
       maxSandboxes: 12,
+      encoderSessionsMax: undefined,
       gpuType: undefined,
       gpuFolder: "/sys/class/drm",
       screen: undefined,
@@ -174,6 +175,14 @@ describe("the agent's configuration", () => {
       "--max-sandboxes (WOLFPACK_MAX_SANDBOXES) has to be a whole number from 1 to 1000.",
     ],
     [{ maxSandboxes: "many" }, {}, "has to be a whole number from 1 to 1000."],
+    [
+      { encoderSessionsMax: "0" },
+      {},
+      "--encoder-sessions-max (WOLFPACK_ENCODER_SESSIONS_MAX) has to be a whole number from 1 to 1000.",
+    ],
+    [{ encoderSessionsMax: "1001" }, {}, "--encoder-sessions-max"],
+    [{ encoderSessionsMax: "2.5" }, {}, "--encoder-sessions-max"],
+    [{}, { WOLFPACK_ENCODER_SESSIONS_MAX: "unlimited" }, "--encoder-sessions-max"],
     [{ tokenFile: "/empty" }, {}, "--token-file (RUNNER_TOKEN_FILE) names /empty, which is empty."],
     [{ maxSandboxes: " " }, {}, "--max-sandboxes"],
     [{ reconnect: "0" }, {}, "--reconnect"],
@@ -267,6 +276,7 @@ describe("inside a sandbox", () => {
     [{ gpuFolder: "/sys/class/drm" }, {}, "--gpu-folder (WOLFPACK_GPU_FOLDER)"],
     [{}, { GPU_TYPE: "nvidia" }, "--gpu-type (GPU_TYPE)"],
     [{}, { WOLFPACK_MAX_SANDBOXES: "3" }, "--max-sandboxes (WOLFPACK_MAX_SANDBOXES)"],
+    [{ encoderSessionsMax: "3" }, {}, "--encoder-sessions-max (WOLFPACK_ENCODER_SESSIONS_MAX)"],
   ])("what describes a host with a Wolf is refused by name: %j %j", (more, moreEnv, name) => {
     expect(() => inside(more, moreEnv)).toThrow(`${name} describes a host with a Wolf`);
   });

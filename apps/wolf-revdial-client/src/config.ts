@@ -39,6 +39,8 @@ export interface AgentConfig {
   /** As /sys/class/drm. */
   gpuFolder: string;
   maxSandboxes: number;
+  /** Undefined: not limited. */
+  encoderSessionsMax: number | undefined;
   region: string | undefined;
   labels: Record<string, string>;
   costPerHour: number | undefined;
@@ -184,6 +186,7 @@ export function readConfig({
     gpuType: gpu?.data,
     gpuFolder: required("gpuFolder"),
     maxSandboxes: number("maxSandboxes", 1, 1000, z.number().int()) ?? 12,
+    encoderSessionsMax: number("encoderSessionsMax", 1, 1000, z.number().int()),
     region: text("region"),
     labels: readLabels(texts("label"), (why) => wrong("label", why)),
     costPerHour: number("costPerHour", 0, 1_000_000),

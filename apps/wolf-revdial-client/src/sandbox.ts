@@ -10,6 +10,7 @@ export const wolfSettings = [
   "gpuType",
   "gpuFolder",
   "maxSandboxes",
+  "encoderSessionsMax",
   "region",
   "label",
   "costPerHour",

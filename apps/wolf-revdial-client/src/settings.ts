@@ -75,6 +75,11 @@ export const settings = {
     meaning: "Sandboxes at once, 1 to 1000",
     default: "12",
   },
+  encoderSessionsMax: {
+    flag: "--encoder-sessions-max <n>",
+    env: ["WOLFPACK_ENCODER_SESSIONS_MAX"],
+    meaning: "Video streams that the GPU can encode at once, 1 to 1000; not limited when not given",
+  },
   region: { flag: "--region <name>", env: ["WOLFPACK_REGION"], meaning: "Region, for display and placement" },
   label: {
     flag: "--label <key=value>",

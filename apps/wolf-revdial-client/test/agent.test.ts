@@ -62,7 +62,8 @@ describe("the agent", () => {
     const device = path.join(folder, "drm", "card0", "device");
     mkdirSync(device, { recursive: true });
     writeFileSync(path.join(device, "vendor"), "0x10de\n");
-    agent(["--max-sandboxes", "7", "--label", "zone=a", "--gpu-folder", path.join(folder, "drm")]);
+    const limits = ["--max-sandboxes", "7", "--encoder-sessions-max", "3"];
+    agent([...limits, "--label", "zone=a", "--gpu-folder", path.join(folder, "drm")]);
     const tunnel = await plane.nextTunnel();
     expect(plane.registrations).toMatchObject([
       { name: "wolf-1", gpu_type: "nvidia", max_sandboxes: 7, labels: { zone: "a" }, agent_version: "0.1.0" },
@@ -74,6 +75,7 @@ describe("the agent", () => {
     expect(await plane.notice((type) => type === "inventory")).toMatchObject({
       gpu_type: "nvidia",
       max_sandboxes: 7,
+      encoder_sessions_max: 3,
     });
     expect(await plane.notice((type) => type === "heartbeat")).toMatchObject({ wolf: "ok" });
     // Whatever this host has: what can be read is told, and nothing is an error.

@@ -45,6 +45,12 @@ export const actions = {
   /** Not a change of the audit log: it would be one every few seconds. */
   "wolf.heartbeat": { scope: "fleet", changes: false, users: fleetKeepers, machines: ["runner"] },
   "wolf.remove": { scope: "fleet", changes: true, users: fleetKeepers },
+  /** Cordon, drain, maintenance, retirement, quarantines, the freeze of evictions. */
+  "wolf.steer": { scope: "fleet", changes: true, users: fleetKeepers },
+  /** What runs on it, of whomever. */
+  "wolf.inspect": { scope: "read", changes: false, users: { admin: "any", operator: "any", viewer: "any" } },
+  "placement.preview": { scope: "read", changes: false, users: fleetReaders },
+  "event.read": { scope: "read", changes: false, users: sessionReaders },
   "session.create": { scope: "sessions", changes: true, users: sessionUsers },
   "session.read": { scope: "read", changes: false, users: sessionReaders },
   "session.stop": { scope: "sessions", changes: true, users: sessionEnders },

@@ -1,8 +1,10 @@
 /** How a host becomes a wolf and stays one: join tokens, challenges, enrolment, keys of agents. */
 import { z } from "zod";
 import { Nonce, ProofHost, PublicKey, Signature } from "./agent-proof.ts";
-import { instant, line, prefixedId } from "./schema-parts.ts";
-import { Labels, Limit, RegisterWolfRequest, WolfId, WolfName } from "./schemas.ts";
+import { WolfId } from "./ids.ts";
+import { Labels } from "./placement.ts";
+import { instant, Limit, line, prefixedId } from "./schema-parts.ts";
+import { RegisterWolfRequest, WolfName } from "./schemas.ts";
 
 export const JoinTokenId = prefixedId("jtk");
 export const AgentKeyId = prefixedId("agk");

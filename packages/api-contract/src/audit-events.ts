@@ -1,8 +1,8 @@
 /** What to show of the audit log. */
 import { z } from "zod";
 import { actions } from "./access.ts";
-import { instant, line } from "./schema-parts.ts";
-import { AuditEventId, AuditResult, Limit } from "./schemas.ts";
+import { instant, Limit, line } from "./schema-parts.ts";
+import { AuditEventId, AuditResult } from "./schemas.ts";
 
 const filters = {
   actor_id: line(64).min(1).optional().meta({ description: "A user, or the wolf of an agent." }),

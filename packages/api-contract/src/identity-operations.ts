@@ -1,6 +1,7 @@
 /** The operations of users, their credentials and the audit log: a part of the table in operations.ts. */
 import { z } from "zod";
 import { ExportAuditEventsQuery, ListAuditEventsQuery } from "./audit-events.ts";
+import { ApiKeyId, UserId } from "./ids.ts";
 import type { Operation } from "./operations.ts";
 import * as s from "./schemas.ts";
 import { UpdateUserRequest } from "./users.ts";
@@ -8,7 +9,7 @@ import { CreateWebSessionRequest, WebSession } from "./web-session.ts";
 
 const link = { Link: '`rel="next"` leads to the next page; absent on the last.' };
 
-const user = z.object({ id: s.UserId });
+const user = z.object({ id: UserId });
 
 export const identityOperations = {
   getMe: {
@@ -85,7 +86,7 @@ export const identityOperations = {
     path: "/api/v1/api-keys/{id}",
     summary: "Revoke an API key",
     action: "api-key.revoke",
-    params: z.object({ id: s.ApiKeyId }),
+    params: z.object({ id: ApiKeyId }),
     responses: { 204: null },
     problems: ["api-key-not-found", "last-admin"],
   },

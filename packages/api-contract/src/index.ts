@@ -59,6 +59,17 @@ export {
   wolfpackClient,
 } from "./client.ts";
 export {
+  DrainRequest,
+  FleetEvent,
+  FleetEventId,
+  FleetState,
+  IntentRequest,
+  ListFleetEventsQuery,
+  ListQueueQuery,
+  QueueEntry,
+  WolfLobby,
+} from "./fleet.ts";
+export {
   DiskLevel,
   DiskUsage,
   Gpu,
@@ -70,6 +81,7 @@ export {
   Mount,
   WolfImage,
 } from "./host.ts";
+export { ApiKeyId, DiskSampleId, SessionId, UserId, WolfId } from "./ids.ts";
 export { openApiDocument } from "./openapi.ts";
 export {
   hasEtag,
@@ -81,11 +93,24 @@ export {
   takesIdempotencyKey,
   takesIfMatch,
 } from "./operations.ts";
+export {
+  Counterfactual,
+  Labels,
+  PlacementConstraint,
+  PlacementExplanation,
+  PlacementFilter,
+  PlacementPolicy,
+  PlacementPreview,
+  PlacementPreviewRequest,
+  PlacementResources,
+  PlacementWeights,
+  placementLimits,
+  wolfAttributes,
+} from "./placement.ts";
 export { type ProblemCode, type ProblemKind, problemCodes, problemKind, problems } from "./problems.ts";
 export { GpuType } from "./schema-parts.ts";
 export {
   ApiKey,
-  ApiKeyId,
   ApiKeyScope,
   AuditActor,
   AuditEvent,
@@ -95,40 +120,44 @@ export {
   Connectivity,
   CreateApiKeyRequest,
   CreatedApiKey,
-  CreateSessionRequest,
   CreateUserRequest,
   DiskHistoryQuery,
   DiskSample,
-  DiskSampleId,
+  Drain,
   ForceQuery,
   Health,
   HealthReason,
   HealthReasonCode,
   HeartbeatRequest,
-  ImageReference,
   Intent,
   ListApiKeysQuery,
-  ListSessionsQuery,
   ListUsersQuery,
   ListWolvesQuery,
   Ok,
-  PlacementExplanation,
-  PlacementFilter,
   Problem,
+  Quarantine,
+  QuarantineReason,
   RegisterWolfRequest,
-  Resolution,
-  Session,
-  SessionId,
-  SessionSpec,
-  SessionStatus,
   User,
-  UserId,
   UserRole,
   WolfCapabilities,
-  WolfId,
+  WolfCapacity,
   WolfInstance,
   WolfName,
   WolfStatus,
 } from "./schemas.ts";
+export {
+  CreateSessionRequest,
+  DisconnectPolicy,
+  ExtendSessionRequest,
+  ImageReference,
+  ListSessionsQuery,
+  PRIORITY_DEFAULT,
+  Resolution,
+  Session,
+  SessionSpec,
+  SessionStatus,
+  StopReason,
+} from "./sessions.ts";
 export { UpdateUserRequest } from "./users.ts";
 export { CreateWebSessionRequest, CSRF_HEADER, WEB_SESSION_COOKIE, WebSession } from "./web-session.ts";

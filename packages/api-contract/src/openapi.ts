@@ -60,7 +60,7 @@ function requestHeadersOf(operation: Operation): z.ZodObject | undefined {
       ? {
           "Idempotency-Key": z.string().min(1).max(255).optional().meta({
             description:
-              "Visible ASCII without spaces. The same request with it again gets the same answer, for 24 hours; answers of status 500 and above and those with Retry-After are not kept.",
+              "Visible ASCII without spaces. The same request with it again gets the same answer, for 24 hours, and waits for it while the first one is served; answers of status 500 and above and those with Retry-After are not kept.",
           }),
         }
       : {}),
@@ -124,6 +124,18 @@ function headersOf(codes: readonly ProblemCode[]) {
   };
 }
 
+/** What some problems carry besides. */
+const exampleExtras: Partial<Record<ProblemCode, Record<string, unknown>>> = {
+  "invalid-request": { errors: [{ path: "body.name", message: "Required" }] },
+  "placement-impossible": {
+    errors: [{ path: "gpu_type", message: "No wolf has the GPU type amd." }],
+    allowed: { gpu_type: ["intel", "nvidia"] },
+    counterfactuals: [],
+  },
+  "intent-refused": { intent: "retired", allowed: ["uncordon"] },
+  "no-capacity": { candidates: 2, removed: [{ filter: "capacity", count: 2 }] },
+};
+
 function problemExample(code: ProblemCode) {
   const { title, status, meaning } = problemKind(code);
   return {
@@ -133,7 +145,7 @@ function problemExample(code: ProblemCode) {
     detail: meaning,
     instance: "req_01KB0000000000000000000000",
     code,
-    ...(code === "invalid-request" ? { errors: [{ path: "body.name", message: "Required" }] } : {}),
+    ...exampleExtras[code],
   };
 }
 

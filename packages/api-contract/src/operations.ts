@@ -2,9 +2,12 @@
 import { z } from "zod";
 import { type Action, actionKind } from "./access.ts";
 import { agentOperations } from "./agent-operations.ts";
+import { fleetOperations } from "./fleet-operations.ts";
 import { identityOperations } from "./identity-operations.ts";
+import { SessionId, WolfId } from "./ids.ts";
 import type { ProblemCode } from "./problems.ts";
 import * as s from "./schemas.ts";
+import * as sessions from "./sessions.ts";
 
 export interface Operation {
   method: "GET" | "POST" | "PATCH" | "DELETE";
@@ -25,9 +28,9 @@ export interface Operation {
   problems: readonly ProblemCode[];
 }
 
-const wolf = z.object({ id: s.WolfId });
-const session = z.object({ id: s.SessionId });
-const externalAgent = z.object({ session_id: s.SessionId });
+const wolf = z.object({ id: WolfId });
+const session = z.object({ id: SessionId });
+const externalAgent = z.object({ session_id: SessionId });
 const tunnel = {
   path: "/api/v1/revdial",
   action: "tunnel",
@@ -134,20 +137,27 @@ export const operations = {
   createSession: {
     method: "POST",
     path: "/api/v1/sessions",
-    summary: "Create a sandbox and wait until it runs",
+    summary: "Create a sandbox and wait until it runs, or waits in the queue",
     action: "session.create",
-    body: s.CreateSessionRequest,
-    responses: { 201: s.Session },
+    body: sessions.CreateSessionRequest,
+    responses: { 201: sessions.Session },
     headers: { Location: "The session's own URL." },
-    problems: ["quota-exceeded", "rate-limited", "no-capacity", "session-start-failed"],
+    problems: [
+      "quota-exceeded",
+      "rate-limited",
+      "placement-impossible",
+      "no-capacity",
+      "queue-full",
+      "session-start-failed",
+    ],
   },
   listSessions: {
     method: "GET",
     path: "/api/v1/sessions",
     summary: "List your sessions (admins: all)",
     action: "session.read",
-    query: s.ListSessionsQuery,
-    responses: { 200: z.array(s.Session) },
+    query: sessions.ListSessionsQuery,
+    responses: { 200: z.array(sessions.Session) },
     headers: link,
     problems: [],
   },
@@ -157,7 +167,7 @@ export const operations = {
     summary: "Show a session",
     action: "session.read",
     params: session,
-    responses: { 200: s.Session },
+    responses: { 200: sessions.Session },
     problems: ["session-not-found"],
   },
   stopSession: {
@@ -167,7 +177,7 @@ export const operations = {
     action: "session.stop",
     params: session,
     query: s.ForceQuery,
-    responses: { 204: null, 202: s.Session },
+    responses: { 204: null, 202: sessions.Session },
     problems: ["session-not-found"],
   },
   getScreenshot: {
@@ -243,6 +253,7 @@ export const operations = {
   },
   ...identityOperations,
   ...agentOperations,
+  ...fleetOperations,
   getLiveness: {
     method: "GET",
     path: "/healthz",

@@ -155,6 +155,17 @@ export const problems = {
     title: "Session is not running",
     meaning: "A screenshot or clipboard needs a running session.",
   },
+  "session-ended": {
+    status: 409,
+    title: "Session has ended",
+    meaning: "The session has ended or is being stopped; make another.",
+  },
+  "intent-refused": {
+    status: 409,
+    title: "Intent refused",
+    meaning:
+      "The wolf's present intent does not allow this; `intent` says which it is, `allowed` what can be done.",
+  },
   "precondition-failed": {
     status: 412,
     title: "Precondition failed",
@@ -170,6 +181,12 @@ export const problems = {
     title: "Unsupported media type",
     meaning:
       "Send `Content-Type: application/json`, UTF-8, not compressed; for a tunnel `application/vnd.revdial.v3`.",
+  },
+  "placement-impossible": {
+    status: 422,
+    title: "Placement impossible",
+    meaning:
+      "No wolf that is known could ever take this session; `errors` names the fields, `allowed` what there is, `counterfactuals` what would fit.",
   },
   "upgrade-required": { status: 426, title: "Upgrade required", meaning: "This route is a WebSocket." },
   "rate-limited": {
@@ -194,6 +211,11 @@ export const problems = {
     title: "Session start failed",
     meaning: "The sandbox did not start; `reason_code` says why and `session_id` names the failed session.",
   },
+  "wolf-failed": {
+    status: 502,
+    title: "Wolf failed",
+    meaning: "The wolf's Wolf refused, or answered something that is no answer.",
+  },
   "screen-failed": {
     status: 502,
     title: "Screen failed",
@@ -208,7 +230,14 @@ export const problems = {
   "no-capacity": {
     status: 503,
     title: "No capacity",
-    meaning: "No wolf can take the session now; `removed` says which filter took how many.",
+    meaning:
+      "No wolf can take the session now, and it was not to wait (`queue: false`); `removed` says which filter took how many.",
+    retry: true,
+  },
+  "queue-full": {
+    status: 503,
+    title: "Queue full",
+    meaning: "No wolf can take the session now, and as many wait already as may (WOLFPACK_QUEUE_MAX).",
     retry: true,
   },
   "wolf-unreachable": {

@@ -24,3 +24,16 @@ export const flag = z.enum(["true", "false"]).transform((value) => value === "tr
 
 export const GpuType = z.enum(["nvidia", "amd", "intel", "none"]).meta({ id: "GpuType" });
 export type GpuType = z.infer<typeof GpuType>;
+
+/** Digits only: what Number() would also take (spaces, exponents, hexadecimal) is no page size. */
+export const Limit = z
+  .union([z.number(), z.string().regex(/^[0-9]{1,3}$/, "is not a number from 1 to 200")])
+  .transform(Number)
+  .pipe(z.int().min(1).max(200))
+  .default(100)
+  .meta({
+    override: ({ jsonSchema }) => {
+      delete jsonSchema.anyOf;
+      Object.assign(jsonSchema, { type: "integer", minimum: 1, maximum: 200, default: 100 });
+    },
+  });

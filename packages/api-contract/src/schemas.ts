@@ -2,15 +2,11 @@
 import { z } from "zod";
 import { roles, scopes } from "./access.ts";
 import { DiskUsage, HostFacts, HostUsage, Mount, WolfImages } from "./host.ts";
+import { ApiKeyId, DiskSampleId, UserId, WolfId } from "./ids.ts";
+import { Labels, Region } from "./placement.ts";
 import { problemCodes } from "./problems.ts";
-import { flag, GpuType, instant, line, prefixedId } from "./schema-parts.ts";
+import { flag, GpuType, instant, Limit, line, prefixedId } from "./schema-parts.ts";
 import { userQuotas } from "./users.ts";
-
-export const WolfId = prefixedId("wlf").meta({ example: "wlf_01KB00000000000000000000WF" });
-export const SessionId = prefixedId("ses").meta({ example: "ses_01KB00000000000000000000SE" });
-export const UserId = prefixedId("usr");
-export const ApiKeyId = prefixedId("key");
-export const DiskSampleId = prefixedId("dsk").meta({ example: "dsk_01KB00000000000000000000DS" });
 
 export const WolfStatus = z
   .enum(["online", "degraded", "offline"])
@@ -38,7 +34,7 @@ export const HealthReason = z
   .object({ code: HealthReasonCode, detail: z.string() })
   .meta({ id: "HealthReason", description: "The code is stable; the detail is for people." });
 export type HealthReason = z.infer<typeof HealthReason>;
-export const Intent = z.enum(["pending", "active", "cordoned", "draining", "retired"]);
+export const Intent = z.enum(["pending", "active", "cordoned", "draining", "maintenance", "retired"]);
 export type Intent = z.infer<typeof Intent>;
 
 export const WolfName = z
@@ -48,10 +44,6 @@ export const WolfName = z
     "1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
   );
 const MaxSandboxes = z.int().min(1).max(1000);
-export const Labels = z
-  .record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/), line(255))
-  .refine((labels) => Object.keys(labels).length <= 32, "more than 32 labels");
-const Region = line(63).min(1);
 const CostPerHour = z.number().min(0).max(1_000_000);
 const AgentVersion = line(63).min(1);
 
@@ -65,6 +57,9 @@ export const RegisterWolfRequest = z
     region: Region.optional(),
     cost_per_hour: CostPerHour.optional(),
     agent_version: AgentVersion.optional(),
+    encoder_sessions_max: z.int().min(1).max(1000).optional().meta({
+      description: "Video streams that its GPU can encode at once; left out: not limited.",
+    }),
   })
   .meta({ id: "RegisterWolfRequest" });
 export type RegisterWolfRequest = z.infer<typeof RegisterWolfRequest>;
@@ -79,6 +74,39 @@ export const WolfCapabilities = z
   })
   .meta({ id: "WolfCapabilities" });
 export type WolfCapabilities = z.infer<typeof WolfCapabilities>;
+
+const claimed = (what: string) => ({
+  max: z.int().nullable().meta({ description: "Null: not known, or not limited." }),
+  claimed: z.int().meta({ description: `${what} that sessions have claimed.` }),
+  other: z.int().meta({ description: `${what} that are used besides, as last measured.` }),
+});
+export const WolfCapacity = z
+  .object({
+    slots: z.object({
+      max: z.int(),
+      claimed: z.int(),
+      other: z.int().meta({ description: "Lobbies of this Wolf that no session of it has." }),
+    }),
+    vram_mb: z.object(claimed("MiB")),
+    encoder_sessions: z.object(claimed("Streams")),
+  })
+  .meta({ id: "WolfCapacity" });
+export type WolfCapacity = z.infer<typeof WolfCapacity>;
+export const QuarantineReason = z.enum(["creates-failed", "creates-slow", "tunnel-flaps"]);
+export type QuarantineReason = z.infer<typeof QuarantineReason>;
+export const Quarantine = z
+  .object({ until: instant, reason: QuarantineReason, times: z.int().min(1) })
+  .meta({ id: "Quarantine" });
+export const Drain = z
+  .object({
+    started_at: instant,
+    deadline: instant,
+    sessions_at_start: z.int(),
+    sessions_left: z.int(),
+    // biome-ignore lint/suspicious/noThenProperty: a word of the API, in an object that nobody awaits
+    then: z.enum(["cordoned", "maintenance", "retired"]),
+  })
+  .meta({ id: "Drain" });
 
 export const WolfInstance = z
   .object({
@@ -112,6 +140,15 @@ export const WolfInstance = z
       .optional()
       .meta({ description: "Restarts of the Wolf process that its agent has seen since it started." }),
     tunnel: z.object({ epoch: z.int(), since: instant, rtt_ms: z.number().nullable() }).nullable(),
+    reconciled: z.boolean().optional().meta({
+      description:
+        "What its Wolf runs has been compared with its sessions since its tunnel came up; before that it gets none.",
+    }),
+    gpu_model: z.string().nullish().meta({ description: "Of the GPU that sessions render on." }),
+    capacity: WolfCapacity.optional(),
+    quarantine: Quarantine.nullish().meta({ description: "It gets no sessions until then." }),
+    intent_reason: z.string().nullish(),
+    drain: Drain.nullish().meta({ description: "While its intent is `draining`." }),
     created_at: instant,
     updated_at: instant,
   })
@@ -141,91 +178,6 @@ export type Ok = z.infer<typeof Ok>;
 export const Liveness = Ok.extend({
   version: z.string().meta({ description: "Of the control plane.", example: "0.1.0" }),
 }).meta({ id: "Liveness" });
-
-export const Resolution = z
-  .strictObject({
-    width: z.int().min(320).max(7680),
-    height: z.int().min(240).max(4320),
-    refresh_rate: z.int().min(1).max(240),
-  })
-  .meta({ id: "Resolution" });
-export type Resolution = z.infer<typeof Resolution>;
-
-/** A container image reference: no spaces, no shell characters, no dot segments. */
-export const ImageReference = z
-  .string()
-  .max(255)
-  .regex(/^[a-zA-Z0-9][a-zA-Z0-9._:@-]*(\/[a-zA-Z0-9][a-zA-Z0-9._:@-]*)*$/);
-
-export const CreateSessionRequest = z
-  .strictObject({
-    name: line(100).min(1).optional(),
-    image: ImageReference.optional().meta({
-      description: "Container image; default: the control plane's DEFAULT_SANDBOX_IMAGE.",
-    }),
-    gpu_type: GpuType.optional().meta({ description: "Only wolves with this GPU; default: any." }),
-    resolution: Resolution.default({ width: 1920, height: 1080, refresh_rate: 60 }),
-    wait_seconds: z
-      .int()
-      .min(0)
-      .max(120)
-      .default(60)
-      .meta({ description: "How long the answer may wait for the sandbox to run." }),
-  })
-  .meta({ id: "CreateSessionRequest" });
-export type CreateSessionRequest = z.infer<typeof CreateSessionRequest>;
-
-export const SessionStatus = z
-  .enum(["placed", "starting", "running", "stopping", "stopped", "failed", "lost"])
-  .meta({ id: "SessionStatus" });
-export type SessionStatus = z.infer<typeof SessionStatus>;
-
-export const PlacementFilter = z.enum([
-  "intent",
-  "connectivity",
-  "health",
-  "tunnel",
-  "capabilities",
-  "gpu_type",
-  "capacity",
-]);
-export type PlacementFilter = z.infer<typeof PlacementFilter>;
-
-export const PlacementExplanation = z
-  .object({
-    policy: z.literal("least-loaded"),
-    candidates: z.int().min(0),
-    removed: z.array(z.object({ filter: PlacementFilter, count: z.int().min(1) })),
-    ranked: z.array(z.object({ wolf_instance_id: z.string(), load: z.number() })).max(5),
-    text: z.string(),
-  })
-  .meta({ id: "PlacementExplanation", description: "Why this wolf, or why none." });
-export type PlacementExplanation = z.infer<typeof PlacementExplanation>;
-
-export const SessionSpec = z
-  .object({ image: z.string(), gpu_type: GpuType.nullable(), resolution: Resolution })
-  .meta({ id: "SessionSpec" });
-export type SessionSpec = z.infer<typeof SessionSpec>;
-
-export const Session = z
-  .object({
-    id: SessionId,
-    owner_id: UserId,
-    name: z.string(),
-    status: SessionStatus,
-    reachable: z.boolean().meta({ description: "A live tunnel leads to it now." }),
-    wolf_instance_id: WolfId.nullable(),
-    lobby_id: z.string().nullable(),
-    spec: SessionSpec,
-    placement: PlacementExplanation,
-    failure: z.object({ code: z.string(), reason: z.string() }).nullable(),
-    created_at: instant,
-    updated_at: instant,
-    started_at: instant.nullable(),
-    ended_at: instant.nullable(),
-  })
-  .meta({ id: "Session", description: "A user's sandbox." });
-export type Session = z.infer<typeof Session>;
 
 const CLIPBOARD_BYTES_MAX = 48 * 1024;
 const utf8Bytes = (text: string) => new TextEncoder().encode(text).byteLength;
@@ -321,18 +273,6 @@ export const AuditEvent = z
   .meta({ id: "AuditEvent" });
 export type AuditEvent = z.infer<typeof AuditEvent>;
 
-/** Digits only: what Number() would also take (spaces, exponents, hexadecimal) is no page size. */
-export const Limit = z
-  .union([z.number(), z.string().regex(/^[0-9]{1,3}$/, "is not a number from 1 to 200")])
-  .transform(Number)
-  .pipe(z.int().min(1).max(200))
-  .default(100)
-  .meta({
-    override: ({ jsonSchema }) => {
-      delete jsonSchema.anyOf;
-      Object.assign(jsonSchema, { type: "integer", minimum: 1, maximum: 200, default: 100 });
-    },
-  });
 /** A cursor is the id of the last item of the page before. */
 export const ListUsersQuery = z.strictObject({
   limit: Limit,
@@ -365,14 +305,6 @@ export const DiskHistoryQuery = z.strictObject({
   until: instant.optional(),
 });
 export type DiskHistoryQuery = z.infer<typeof DiskHistoryQuery>;
-export const ListSessionsQuery = z.strictObject({
-  limit: Limit,
-  cursor: SessionId.optional(),
-  status: SessionStatus.optional(),
-  wolf_instance_id: WolfId.optional(),
-  owner_id: UserId.optional(),
-});
-export type ListSessionsQuery = z.infer<typeof ListSessionsQuery>;
 export const ForceQuery = z.strictObject({
   force: z
     .enum(["true", "false"])

@@ -11,6 +11,11 @@ import {
 } from "../src/index.ts";
 
 type Json = { [key: string]: unknown };
+interface DescribedObject {
+  properties?: Json;
+  required?: string[];
+  additionalProperties?: unknown;
+}
 interface Described {
   parameters?: { name: string; schema: unknown }[];
   responses: Record<
@@ -174,6 +179,50 @@ describe("the OpenAPI document", () => {
       expect.arrayContaining(["200", "204", "400", "401", "403", "404", "415", "503"]),
     );
     expect(overHttp).not.toHaveProperty("426");
+  });
+
+  const schemas = (document.components as { schemas: Record<string, DescribedObject> }).schemas;
+
+  it("describes what an answer is given by default as always there, and what a request is as optional", () => {
+    const required = (name: string) => schemas[name]?.required ?? [];
+    expect(required("Session")).toEqual(Object.keys(schemas.Session?.properties ?? {}));
+    expect(required("SessionSpec")).toEqual(Object.keys(schemas.SessionSpec?.properties ?? {}));
+    expect(required("PlacementExplanation")).toEqual(
+      Object.keys(schemas.PlacementExplanation?.properties ?? {}),
+    );
+    expect(required("PlacementConstraintOutput")).toEqual(["attribute", "op", "values"]);
+    expect(required("PlacementConstraint")).toEqual(["attribute", "op"]);
+    expect(required("CreateSessionRequest")).toEqual([]);
+    expect(required("PlacementPreviewRequest")).toEqual([]);
+    expect(required("DrainRequest")).toEqual([]);
+  });
+
+  it("describes requests that are checked as a whole field by field, with what their fields may be", () => {
+    const { properties = {}, additionalProperties } = schemas.CreateSessionRequest ?? {};
+    expect(additionalProperties).toBe(false);
+    expect(Object.keys(properties)).toEqual(
+      expect.arrayContaining(["labels", "constraints", "queue", "pin"]),
+    );
+    expect(properties).toMatchObject({
+      disconnect_policy: { default: "keep" },
+      priority: { type: "integer", minimum: 0, maximum: 9, default: 4 },
+      queue: { type: "boolean", default: true },
+    });
+    expect(schemas.PlacementPolicy).toMatchObject({
+      enum: ["least-loaded", "bin-pack", "random-of-best", "cost", "weighted"],
+    });
+  });
+
+  it("shows examples of requests that the requests' schemas take", () => {
+    const shown = table.flatMap(([id, { body }]) => {
+      const example: unknown = body?.meta()?.example;
+      if (body === undefined || example === undefined) return [];
+      expect({ id, error: body.safeParse(example).error?.issues }).toEqual({ id, error: undefined });
+      return [id];
+    });
+    expect(shown).toEqual(
+      expect.arrayContaining(["createSession", "previewPlacement", "drainWolf", "extendSession"]),
+    );
   });
 
   it("shows a page size as the integer it is", () => {

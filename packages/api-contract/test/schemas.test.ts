@@ -81,7 +81,7 @@ describe("a label named __proto__", () => {
 
 describe("a session request", () => {
   it("asks for 1920x1080 at 60 Hz and waits a minute unless told otherwise", () => {
-    expect(CreateSessionRequest.parse({})).toEqual({
+    expect(CreateSessionRequest.parse({})).toMatchObject({
       resolution: { width: 1920, height: 1080, refresh_rate: 60 },
       wait_seconds: 60,
     });

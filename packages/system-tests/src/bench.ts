@@ -1,13 +1,14 @@
-/** `npm run bench -- tunnel|revdial-core|guard|auth`; see `usage`. */
+/** `npm run bench -- tunnel|revdial-core|guard|auth|placement`; see `usage`. */
 import { parseArgs } from "node:util";
 import { authTable, benchAuth } from "./bench/auth.ts";
 import { benchGuard, guardTable } from "./bench/guard.ts";
+import { benchPlacement, placementTable } from "./bench/placement.ts";
 import { benchCore, coreTable } from "./bench/revdial-core.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
 import { interrupted } from "./interrupt.ts";
 
-const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth
+const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement
                         [--json] [--rounds N] [--quick] [--tunnels N]
 
   --json       one JSON document instead of the table
@@ -47,7 +48,7 @@ function readOptions(): BenchOptions | undefined {
   const { json, quick, help } = values;
   if (help) return undefined;
   const [what = "", ...more] = positionals;
-  if (more.length > 0 || !["tunnel", "revdial-core", "guard", "auth"].includes(what))
+  if (more.length > 0 || !["tunnel", "revdial-core", "guard", "auth", "placement"].includes(what))
     throw new TypeError(usage);
   const rounds = integer("rounds", values.rounds, quick ? 1 : 3, 100);
   const tunnels = integer("tunnels", values.tunnels, quick ? 500 : 5000, 50_000);
@@ -81,6 +82,10 @@ async function main(): Promise<void> {
   if (what === "auth") {
     const result = await benchAuth({ rounds, quick }, stopped);
     return print(json ? undefined : authTable(result), result);
+  }
+  if (what === "placement") {
+    const result = await benchPlacement({ rounds, quick }, stopped);
+    return print(json ? undefined : placementTable(result), result);
   }
   const options = {
     rounds,

@@ -12,6 +12,8 @@ export interface ChildOptions {
   logFile: string;
   /** Asked for each line of stdout until it says that the process is ready. Absent: ready once it is started. */
   isReady?: (line: string) => boolean;
+  /** Hears each line of stdout. */
+  onLine?: (line: string) => void;
 }
 
 const READY_TIMEOUT_MS = 60_000;
@@ -67,9 +69,11 @@ export class Child {
   /** Resolves when it is ready. Rejects with ChildFailed when it ends before, or takes more than a minute. */
   static async start(options: ChildOptions): Promise<Child> {
     const child = new Child(options);
-    const { isReady } = options;
-    if (isReady === undefined) return child;
+    const { isReady, onLine } = options;
+    if (isReady === undefined && onLine === undefined) return child;
     const lines = createInterface({ input: child.process.stdout as NodeJS.ReadableStream });
+    if (onLine !== undefined) lines.on("line", onLine);
+    if (isReady === undefined) return child;
     let timer: NodeJS.Timeout | undefined;
     const outcome = await Promise.race([
       new Promise<"ready">((resolve) => lines.on("line", (line) => isReady(line) && resolve("ready"))),

@@ -186,10 +186,10 @@ export function* playScenario(
         "the lost wolf's sessions were given up",
       );
       check(
-        kept.status === "running" && !kept.reachable,
+        kept.status === "lost" && !kept.reachable,
         `its session is ${kept.status}, reachable ${kept.reachable}`,
       );
-      return `${lostName}: suspect, then offline; a new session went elsewhere; its ${after.connected_sandboxes} sessions are kept, not reachable`;
+      return `${lostName}: suspect, then offline; a new session went elsewhere; its ${after.connected_sandboxes} sessions wait for it`;
     },
   };
 

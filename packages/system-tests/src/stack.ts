@@ -18,6 +18,12 @@ export interface HostPlan {
   generation?: WolfGeneration;
   /** Where its agent dials, such as a proxy. Default: the control plane itself. */
   apiUrl?: string;
+  /** More flags of its agent, such as its address. */
+  agentFlags?: Record<string, string>;
+  /** More flags of its emulated Wolf. */
+  wolfFlags?: readonly string[];
+  /** Puts something between agent and Wolf: gets Wolf's socket, resolves to the one that the agent is led to. */
+  between?: (wolfSocket: string) => Promise<string>;
 }
 
 export const threeHosts: readonly HostPlan[] = [
@@ -32,6 +38,8 @@ export interface StackOptions {
   hosts: readonly HostPlan[];
   /** More settings of the control plane. */
   env?: Record<string, string>;
+  /** Hears each line that the control plane logs. */
+  onLogLine?: (line: string) => void;
   say: (line: string) => void;
   /** A process ended that nobody stopped. */
   onCrash: (name: string, exitCode: number) => void;
@@ -53,8 +61,10 @@ const emulatorCli = path.join(
 interface Host {
   plan: HostPlan;
   socketPath: string;
+  /** Where the agent finds Wolf. */
+  localPath: string;
   folder: string;
-  wolf: Child;
+  wolf: Child | undefined;
   agent: Child | undefined;
 }
 
@@ -65,7 +75,7 @@ export class Stack {
   readonly logFolder: string;
   private readonly options: StackOptions;
   private readonly runFolder: string;
-  private readonly controlPlane: Child;
+  private controlPlane: Child | undefined;
   private readonly hosts = new Map<string, Host>();
   private stopping = false;
 
@@ -93,29 +103,14 @@ export class Stack {
     let stack: Stack | undefined;
     try {
       say("Starting the control plane and its PostgreSQL …");
-      let port = 0;
-      const controlPlane = await Child.start({
-        name: "control plane",
-        command: [process.execPath, YOUNG_SPACE, NO_PROTO, controlPlaneMain],
-        env: {
-          DATA_DIR: dataDir,
-          PORT: String(options.port),
-          ...options.env,
-        },
-        logFile: path.join(logFolder, "control-plane.log"),
-        isReady(line) {
-          const ready = /"port":(\d+).*"msg":"ready"/.exec(line);
-          if (ready) port = Number(ready[1]);
-          return ready !== null;
-        },
-      });
-      stack = new Stack(options, runFolder, controlPlane, port);
+      const { child, port } = await startedControlPlane(options, options.port);
+      stack = new Stack(options, runFolder, child, port);
       say(`Starting ${options.hosts.length} emulated Wolfs and their agents …`);
       await Promise.all(options.hosts.map((plan) => (stack as Stack).startHost(plan)));
       await stack.until("every wolf is online", async (api) => {
         const { body } = await api.call("listWolves", { query: { status: "online" } });
-        // A wolf is online from its registration on, and takes sessions once its tunnel is here.
-        const online = new Set(body.flatMap(({ name, tunnel }) => (tunnel?.rtt_ms == null ? [] : [name])));
+        // A wolf is online from its registration on, and takes sessions once its Wolf was asked what it runs.
+        const online = new Set(body.flatMap(({ name, reconciled }) => (reconciled ? [name] : [])));
         return options.hosts.every((plan) => online.has(plan.name));
       });
       return stack;
@@ -134,6 +129,11 @@ export class Stack {
     return this.host(name).socketPath;
   }
 
+  /** Where a host keeps its sockets, and where its agent finds programs. */
+  folderOf(name: string): string {
+    return this.host(name).folder;
+  }
+
   private host(name: string): Host {
     const host = this.hosts.get(name);
     if (host === undefined) throw new Error(`there is no host ${name}`);
@@ -149,30 +149,46 @@ export class Stack {
     mkdirSync(state, { recursive: true, mode: 0o700 });
     symlinkSync(state, path.join(folder, "state"));
     const socketPath = path.join(folder, "wolf.sock");
-    const generation = plan.generation === undefined ? [] : ["--generation", plan.generation];
-    const flags = ["--socket", socketPath, "--state-folder", folder, ...generation];
-    const wolf = await Child.start({
-      name: `Wolf of ${plan.name}`,
-      command: [process.execPath, emulatorCli, ...flags],
-      logFile: path.join(this.logFolder, `${plan.name}.wolf.log`),
-      isReady: (line) => line.includes('"ready":true'),
-    });
-    this.hosts.set(plan.name, { plan, socketPath, folder, wolf, agent: undefined });
+    const host: Host = { plan, socketPath, localPath: socketPath, folder, wolf: undefined, agent: undefined };
+    this.hosts.set(plan.name, host);
+    await this.startWolf(plan.name);
+    if (plan.between !== undefined) host.localPath = await plan.between(socketPath);
     // Used where the host has no key yet, or where its data were moved away: then it is how an operator replaces a host.
     const { body } = await this.client().createJoinToken({ body: { wolf_name: plan.name } });
     writeFileSync(path.join(folder, "join-token"), body.token, { mode: 0o600 });
-    this.watch(wolf);
     await this.startAgent(plan.name);
   }
 
-  /** Starts the agent of a host that has none. */
-  async startAgent(name: string): Promise<void> {
+  /** Starts the Wolf of a host that has none: it knows nothing of what ran before. */
+  async startWolf(name: string): Promise<void> {
     const host = this.host(name);
     const { plan, folder, socketPath } = host;
+    const generation = plan.generation === undefined ? [] : ["--generation", plan.generation];
+    const flags = [
+      "--socket",
+      socketPath,
+      "--state-folder",
+      folder,
+      ...generation,
+      ...(plan.wolfFlags ?? []),
+    ];
+    host.wolf = await Child.start({
+      name: `Wolf of ${name}`,
+      command: [process.execPath, emulatorCli, ...flags],
+      logFile: path.join(this.logFolder, `${name}.wolf.log`),
+      isReady: (line) => line.includes('"ready":true'),
+    });
+    this.watch(host.wolf);
+  }
+
+  /** Starts the agent of a host that has none, with more of an environment if given. */
+  async startAgent(name: string, env: Record<string, string> = {}): Promise<void> {
+    const host = this.host(name);
+    const { plan, folder, localPath } = host;
     const flags = {
       "--api-url": plan.apiUrl ?? this.baseUrl,
       "--wolf-id": plan.name,
-      "--local": `unix://${socketPath}`,
+      "--local": `unix://${localPath}`,
       "--service": `screen=unix://${folder}/wolfpack/{session}/screen.sock`,
       "--gpu-type": plan.gpu,
       "--gpu-folder": cardOf(plan, folder),
@@ -181,12 +197,13 @@ export class Stack {
       "--state-dir": path.join(folder, "state"),
       // In a file: what a process is started with can be read from outside of it.
       "--join-token-file": path.join(folder, "join-token"),
+      ...plan.agentFlags,
     };
     const agent = await Child.start({
       name: `agent of ${plan.name}`,
       command: [process.execPath, YOUNG_SPACE, agentBundle, "connect", ...Object.entries(flags).flat()],
       // An emulated host has the tools of this machine no more than its graphics cards.
-      env: { PATH: folder },
+      env: { PATH: folder, ...env },
       // Whether it is connected, the API says.
       logFile: path.join(this.logFolder, `${plan.name}.agent.log`),
     });
@@ -208,6 +225,30 @@ export class Stack {
     host.agent = undefined;
     agent?.kill();
     await agent?.exited;
+  }
+
+  /** The control plane is gone without a word; its own PostgreSQL ends with it. */
+  async killControlPlane(): Promise<void> {
+    const { controlPlane } = this;
+    this.controlPlane = undefined;
+    controlPlane?.kill();
+    await controlPlane?.exited;
+  }
+
+  /** Starts it again on the same port and data; resolves when it serves. */
+  async startControlPlane(): Promise<void> {
+    const { child } = await startedControlPlane(this.options, Number(new URL(this.baseUrl).port));
+    this.controlPlane = child;
+    this.watch(child);
+  }
+
+  /** Wolf is gone without a word, and its sandboxes with it. */
+  async killWolf(name: string): Promise<void> {
+    const host = this.host(name);
+    const { wolf } = host;
+    host.wolf = undefined;
+    wolf?.kill();
+    await wolf?.exited;
   }
 
   private watch(child: Child): void {
@@ -245,10 +286,31 @@ export class Stack {
     this.stopping = true;
     const hosts = [...this.hosts.values()];
     await Promise.all(hosts.map((host) => host.agent?.stop()));
-    await Promise.all(hosts.map((host) => host.wolf.stop()));
-    await this.controlPlane.stop();
+    await Promise.all(hosts.map((host) => host.wolf?.stop()));
+    await this.controlPlane?.stop();
     rmSync(this.runFolder, { recursive: true, force: true });
   }
+}
+
+/** A control plane that serves, and where. */
+async function startedControlPlane(
+  { dataDir, env, onLogLine }: StackOptions,
+  port: number,
+): Promise<{ child: Child; port: number }> {
+  let served = port;
+  const child = await Child.start({
+    name: "control plane",
+    command: [process.execPath, YOUNG_SPACE, NO_PROTO, controlPlaneMain],
+    env: { DATA_DIR: dataDir, PORT: String(port), ...env },
+    logFile: path.join(dataDir, "logs", "control-plane.log"),
+    isReady(line) {
+      const ready = /"port":(\d+).*"msg":"ready"/.exec(line);
+      if (ready) served = Number(ready[1]);
+      return ready !== null;
+    },
+    ...(onLogLine && { onLine: onLogLine }),
+  });
+  return { child, port: served };
 }
 
 /** PCI vendor ids. */

@@ -16,6 +16,7 @@ import type { AuditEntry, AuditLog } from "../identity/audit.ts";
 import { decide } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
 import type { AnyCall, AnyReply, HandledId, Handlers } from "./call.ts";
+import { idempotencyKeyOf } from "./idempotency.ts";
 import { namesOnce } from "./names-once.ts";
 import { ApiError, toApiError } from "./problem.ts";
 import { requestIdOf } from "./request-id.ts";
@@ -144,6 +145,7 @@ function validCall(
     params: params && parseParams(operation, request),
     query: query && parseQuery(query, request),
     body: body && (bodyOptional ? parseOptionalBody(body, request) : parseBody(body, request)),
+    idempotencyKey: idempotencyKeyOf(operation, request),
     requestId: requestIdOf(response),
     url: request.originalUrl,
     request,

@@ -26,6 +26,8 @@ export interface Call<Id extends HandledId = HandledId> {
   params: Output<Operations[Id], "params">;
   query: Output<Operations[Id], "query">;
   body: Output<Operations[Id], "body">;
+  /** What stands for the caller's Idempotency-Key, if it sent one and the operation takes one; each user has keys of their own. */
+  idempotencyKey: string | undefined;
   requestId: string;
   /** For links to other pages. */
   url: string;
@@ -61,6 +63,7 @@ export interface AnyCall {
   params: Record<string, string> | undefined;
   query: unknown;
   body: unknown;
+  idempotencyKey: string | undefined;
   requestId: string;
   url: string;
   request: Request;

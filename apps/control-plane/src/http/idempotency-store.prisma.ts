@@ -32,6 +32,14 @@ export function prismaIdempotencyStore(prisma: Prisma): IdempotencyStore {
       return { operation, requestHash, answer: undefined };
     },
 
+    async renew(claim, until) {
+      const { count } = await prisma.idempotencyKey.updateMany({
+        ...running(claim),
+        data: { expires_at: until },
+      });
+      return count === 1;
+    },
+
     async keep(claim, status, answer, expiresAt) {
       await prisma.idempotencyKey.updateMany({
         ...running(claim),

@@ -5,14 +5,17 @@ import { ApiError } from "../http/problem.ts";
 import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
 import type { Failure } from "./session-store.ts";
 
-/** The wolf's API, or undefined while no tunnel leads there. */
-export function lobbiesOf(
-  tunnels: Pick<Tunnels, "wolf">,
-  wolfId: string,
-  createTimeoutMs: number,
-): WolfClient | undefined {
-  const tunnel = tunnels.wolf(wolfId);
-  return tunnel && wolfClient({ fetch: tunnelFetch(tunnel, "wolf"), createTimeoutMs });
+/** What sessions need of a Wolf. Everything rejects with a WolfApiError. */
+export type LobbyApi = Pick<WolfClient, "listLobbies" | "createLobby" | "stopLobby">;
+
+/** The wolf's lobbies, or undefined while no tunnel leads there. */
+export type Lobbies = (wolfId: string) => LobbyApi | undefined;
+
+export function lobbiesThrough(tunnels: Pick<Tunnels, "wolf">, createTimeoutMs: number): Lobbies {
+  return (wolfId) => {
+    const tunnel = tunnels.wolf(wolfId);
+    return tunnel && wolfClient({ fetch: tunnelFetch(tunnel, "wolf"), createTimeoutMs });
+  };
 }
 
 /** Wolf's words for a lobby that is gone: stopping it again has succeeded already. */
@@ -39,6 +42,21 @@ export function failureOf(error: unknown): Failure {
     return { code: failureCodes[error.code], reason: `${reason}.` };
   }
   return { code: "internal", reason: "Unexpected failure." };
+}
+
+const problemCodes = {
+  WOLF_REFUSED: ["wolf-failed", "Wolf refused to say."],
+  WOLF_REPLY_BROKEN: ["wolf-failed", "Wolf's answer was broken."],
+  WOLF_TIMEOUT: ["wolf-timeout", "The wolf did not answer in time."],
+  WOLF_UNREACHABLE: ["wolf-unreachable", "The wolf cannot be reached now."],
+} as const;
+
+/** The error of a question to a Wolf as the API shows it. */
+export function wolfProblem(error: unknown): ApiError {
+  if (!(error instanceof WolfApiError))
+    return new ApiError("internal", "Unexpected failure.", { cause: error });
+  const [code, detail] = problemCodes[error.code];
+  return new ApiError(code, detail, { cause: error });
 }
 
 /** Codes of a far end that is there and has no answer. */

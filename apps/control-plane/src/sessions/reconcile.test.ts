@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import { checkWolfRequest, type Lobby } from "@wolfpack/wolf-api";
 import fc from "fast-check";
+import { aSession } from "../../test/a-session.ts";
 import { type ReconcileInput, reconcile } from "./reconcile.ts";
 import { sessionTransitions, statusesBefore } from "./session-lifecycle.ts";
 import type { Session } from "./session-store.ts";
@@ -9,24 +10,8 @@ import { lobbyRequest, sessionOf } from "./session-tag.ts";
 const at = (seconds: number) => new Date(Date.UTC(2026, 10, 23, 12, 0, seconds));
 const idOf = (n: number) => `ses_0000000000000000000000000${n}`;
 
-function session(n: number, changes: Partial<Session> = {}): Session {
-  return {
-    id: idOf(n),
-    ownerId: "usr_00000000000000000000000000",
-    name: "desk",
-    status: "running",
-    wolfId: "wlf_00000000000000000000000000",
-    lobbyId: `lobby-${n}`,
-    spec: { image: "xfce", gpu_type: null, resolution: { width: 640, height: 480, refresh_rate: 60 } },
-    placement: { policy: "least-loaded", candidates: 1, removed: [], ranked: [], text: "" },
-    failure: null,
-    createdAt: at(0),
-    updatedAt: at(0),
-    startedAt: null,
-    endedAt: null,
-    ...changes,
-  };
-}
+const session = (n: number, changes: Partial<Session> = {}): Session =>
+  aSession({ id: idOf(n), lobbyId: `lobby-${n}`, statusSince: at(0), ...changes });
 
 const lobby = (n: number, tag: string | null = idOf(n)): Lobby => ({
   id: `lobby-${n}`,
@@ -41,8 +26,7 @@ const judge = (sessions: Session[], lobbies: Lobby[], changes: Partial<Reconcile
     listedAt: at(100),
     now: at(101),
     settleMs: 10_000,
-    startTimeoutMs: 60_000,
-    creating: new Set(),
+    creating: new Map(),
     ...changes,
   });
 const decide = (...input: Parameters<typeof judge>) => judge(...input).actions;
@@ -59,14 +43,14 @@ describe("reconciliation", () => {
   });
 
   it("does not miss a lobby in a list that was asked for before the session changed", () => {
-    expect(decide([session(1, { updatedAt: at(100) })], [])).toEqual([]);
-    expect(decide([session(1, { status: "starting", updatedAt: at(101) })], [])).toEqual([]);
-    expect(decide([session(1, { status: "stopping", updatedAt: at(101) })], [])).toEqual([]);
+    expect(decide([session(1, { statusSince: at(100) })], [])).toEqual([]);
+    expect(decide([session(1, { status: "starting", statusSince: at(101) })], [])).toEqual([]);
+    expect(decide([session(1, { status: "stopping", statusSince: at(101) })], [])).toEqual([]);
   });
 
   it("counts a starting session as running only after the settling time", () => {
-    expect(decide([session(1, { status: "starting", updatedAt: at(92) })], [lobby(1)])).toEqual([]);
-    expect(decide([session(1, { status: "starting", updatedAt: at(91) })], [lobby(1)])).toEqual([
+    expect(decide([session(1, { status: "starting", statusSince: at(92) })], [lobby(1)])).toEqual([]);
+    expect(decide([session(1, { status: "starting", statusSince: at(91) })], [lobby(1)])).toEqual([
       { action: "running", sessionId: idOf(1) },
     ]);
   });
@@ -77,22 +61,52 @@ describe("reconciliation", () => {
     ]);
   });
 
-  it("gives up a placed session without lobby at its deadline, not before", () => {
-    const placed = (seconds: number) =>
-      session(1, { status: "placed", lobbyId: null, updatedAt: at(seconds) });
-    expect(decide([placed(42)], [])).toEqual([]);
-    expect(decide([placed(41)], [])).toMatchObject([{ action: "fail", failure: { code: "start-timeout" } }]);
+  it("begins a placed session anew once nobody holds it and Wolf has no lobby of it, not before", () => {
+    const placed = (lockExpiresAt: Date | null, statusSince = at(0)) =>
+      session(1, { status: "placed", lobbyId: null, lockToken: "t", lockExpiresAt, statusSince });
+    const restart = [{ action: "restart", sessionId: idOf(1) }];
+    expect(decide([placed(at(102))], [])).toEqual([]);
+    expect(decide([placed(at(102))], [lobby(1)])).toEqual([]);
+    expect(decide([placed(at(101))], [])).toEqual(restart);
+    expect(decide([placed(null)], [])).toEqual(restart);
+    // The list is older than the session.
+    expect(decide([placed(null, at(100))], [])).toEqual([]);
+  });
+
+  it("does not end a stopping session without lobby while somebody still creates it", () => {
+    const stopping = (lockExpiresAt: Date) =>
+      session(1, { status: "stopping", lobbyId: null, lockExpiresAt });
+    expect(decide([stopping(at(102))], [])).toEqual([]);
+    expect(decide([stopping(at(101))], [])).toEqual([{ action: "ended", sessionId: idOf(1) }]);
+    expect(decide([stopping(at(102))], [lobby(1)])).toMatchObject([{ action: "stopLobby" }]);
+  });
+
+  it("takes a lost session back whose lobby is still there, and fails one that came back without", () => {
+    expect(decide([session(1, { status: "lost" })], [lobby(1)])).toEqual([
+      { action: "running", sessionId: idOf(1) },
+    ]);
+    expect(decide([session(1, { status: "lost" })], [])).toMatchObject([
+      { action: "fail", failure: { code: "lobby-vanished" } },
+    ]);
+  });
+
+  it("does not take a second lobby with its tag for the one that is gone", () => {
+    const twin = { ...lobby(1), id: "twin" };
+    expect(judge([session(1)], [twin])).toMatchObject({
+      actions: [{ action: "fail", sessionId: idOf(1) }],
+      strays: [{ lobbyId: "twin", sessionId: idOf(1) }],
+    });
   });
 
   it("does not touch a session whose creation is in flight, nor its lobby", () => {
-    const creating = new Set([idOf(1)]);
+    const creating = new Map([[idOf(1), "token"]]);
     expect(decide([session(1, { status: "placed", lobbyId: null })], [lobby(1)], { creating })).toEqual([]);
     expect(judge([], [lobby(1)], { creating })).toEqual({ actions: [], strays: [] });
   });
 
   it("stops the lobby of a stopping session and then ends it; ends it at once when the lobby is gone", () => {
     expect(decide([session(1, { status: "stopping" })], [lobby(1)])).toEqual([
-      { action: "stopLobby", lobbyId: "lobby-1", thenEnd: idOf(1) },
+      { action: "stopLobby", lobbyId: "lobby-1", tag: idOf(1), thenEnd: idOf(1) },
     ]);
     expect(decide([session(1, { status: "stopping" })], [])).toEqual([
       { action: "ended", sessionId: idOf(1) },
@@ -138,14 +152,14 @@ describe("reconciliation", () => {
     fc.assert(
       fc.property(sessions, lobbies, (some, listed) => {
         const rows = some.map(({ n, status, known, age }) =>
-          session(n, { status, lobbyId: known ? `lobby-${n}` : null, updatedAt: at(120 - age) }),
+          session(n, { status, lobbyId: known ? `lobby-${n}` : null, statusSince: at(120 - age) }),
         );
         const found = listed.map(({ n, tagged }) => lobby(n, tagged ? idOf(n) : null));
         const { actions, strays } = judge(rows, found, { listedAt: at(119), now: at(120) });
         const stopped = actions.flatMap((action) => (action.action === "stopLobby" ? [action.lobbyId] : []));
         for (const id of stopped) {
           const tag = sessionOf(found.find((one) => one.id === id) as Lobby);
-          const owner = rows.find((row) => row.lobbyId === id || row.id === tag);
+          const owner = rows.find((row) => row.lobbyId === id || (row.lobbyId === null && row.id === tag));
           expect(owner?.status).toBe("stopping");
         }
         for (const { lobbyId, sessionId } of strays) {
@@ -159,7 +173,9 @@ describe("reconciliation", () => {
         for (const action of actions) {
           if (action.action !== "fail") continue;
           const row = rows.find(({ id }) => id === action.sessionId);
-          expect(found.some((one) => one.id === row?.lobbyId || sessionOf(one) === row?.id)).toBe(false);
+          const has = (one: Lobby) =>
+            row?.lobbyId === null ? sessionOf(one) === row.id : one.id === row?.lobbyId;
+          expect(found.some(has)).toBe(false);
         }
       }),
     );
@@ -195,9 +211,10 @@ describe("the life of a session", () => {
     expect(sessionTransitions.failed).toEqual({});
   });
 
-  it("can be failed and stopped from every live status", () => {
-    expect(statusesBefore("failed")).toEqual(["placed", "starting", "running", "stopping", "lost"]);
+  it("can be failed from every live status, and stopped from all that are not stopping already", () => {
+    expect(statusesBefore("failed")).toEqual(["queued", "placed", "starting", "running", "stopping", "lost"]);
     expect(statusesBefore("stopRequested")).toEqual(["placed", "starting", "running", "lost"]);
-    expect(statusesBefore("stopped")).toEqual(["stopping"]);
+    expect(statusesBefore("stopped")).toEqual(["queued", "stopping", "lost"]);
+    expect(statusesBefore("requeued")).toEqual(["placed", "starting", "running", "lost"]);
   });
 });

@@ -10,8 +10,11 @@ import type { Stray } from "./stray-lobbies.ts";
 export type ReconcileAction =
   | { action: "adopt"; sessionId: string; lobbyId: string }
   | { action: "running"; sessionId: string }
+  /** Nobody works on its start any more, and there is no lobby: it begins anew. */
+  | { action: "restart"; sessionId: string }
   | { action: "fail"; sessionId: string; failure: Failure }
-  | { action: "stopLobby"; lobbyId: string; thenEnd?: string }
+  /** `tag`: the session in its name. `wolfId`: it was left there by its session. */
+  | { action: "stopLobby"; lobbyId: string; tag: string; thenEnd?: string; wolfId?: string }
   | { action: "ended"; sessionId: string };
 
 export interface ReconcileInput {
@@ -23,9 +26,8 @@ export interface ReconcileInput {
   now: Date;
   /** A lobby that is still listed this long after its creation counts as running. */
   settleMs: number;
-  startTimeoutMs: number;
   /** Sessions whose lobby this process is creating at the moment. */
-  creating: ReadonlySet<string>;
+  creating: Pick<ReadonlyMap<string, unknown>, "has">;
   /** What Wolf said of the end of a lobby that is gone. */
   endOf?: (lobbyId: string) => Failure | undefined;
 }
@@ -34,7 +36,7 @@ const vanished: Failure = {
   code: "lobby-vanished",
   reason: "Wolf no longer runs the sandbox: its container ended, or Wolf was restarted.",
 };
-/** Also for a start whose wolf never comes back. */
+/** Of a start that neither its process nor its wolf has ended in time. */
 export const startTimeout: Failure = {
   code: "start-timeout",
   reason: "The sandbox was not created in time.",
@@ -49,7 +51,8 @@ export function reconcile(input: ReconcileInput): { actions: ReconcileAction[]; 
   const owned = new Set<string>();
   const actions: ReconcileAction[] = [];
   for (const session of sessions) {
-    const lobby = (session.lobbyId === null ? undefined : byId.get(session.lobbyId)) ?? byTag.get(session.id);
+    // A second lobby with its tag is not its own: it would be taken for the one that is gone.
+    const lobby = session.lobbyId === null ? byTag.get(session.id) : byId.get(session.lobbyId);
     if (lobby) owned.add(lobby.id);
     if (!creating.has(session.id)) actions.push(...decide(session, lobby, input));
   }
@@ -64,25 +67,32 @@ export function reconcile(input: ReconcileInput): { actions: ReconcileAction[]; 
 function decide(
   session: Session,
   lobby: Lobby | undefined,
-  { listedAt, now, settleMs, startTimeoutMs, endOf }: ReconcileInput,
+  { listedAt, now, settleMs, endOf }: ReconcileInput,
 ): ReconcileAction[] {
-  const unchangedSinceListed = session.updatedAt < listedAt;
-  const gone = (session.lobbyId === null ? undefined : endOf?.(session.lobbyId)) ?? vanished;
-  const age = now.getTime() - session.updatedAt.getTime();
+  const { id: sessionId, statusSince } = session;
+  // What changed after the list was asked for may be missing in it.
+  const listHasIt = statusSince < listedAt;
+  const locked = session.lockExpiresAt !== null && session.lockExpiresAt > now;
+  const failure = (session.lobbyId === null ? undefined : endOf?.(session.lobbyId)) ?? vanished;
   switch (session.status) {
     case "placed":
-      if (lobby) return [{ action: "adopt", sessionId: session.id, lobbyId: lobby.id }];
-      return age >= startTimeoutMs ? [{ action: "fail", sessionId: session.id, failure: startTimeout }] : [];
-    case "starting":
-      if (lobby) return age >= settleMs ? [{ action: "running", sessionId: session.id }] : [];
-      return unchangedSinceListed ? [{ action: "fail", sessionId: session.id, failure: gone }] : [];
+      if (locked) return [];
+      if (lobby) return [{ action: "adopt", sessionId, lobbyId: lobby.id }];
+      return listHasIt ? [{ action: "restart", sessionId }] : [];
+    case "starting": {
+      const settled = now.getTime() - statusSince.getTime() >= settleMs;
+      if (lobby) return settled ? [{ action: "running", sessionId }] : [];
+      return listHasIt ? [{ action: "fail", sessionId, failure }] : [];
+    }
     case "running":
+      return lobby || !listHasIt ? [] : [{ action: "fail", sessionId, failure }];
     case "lost":
-      if (lobby) return session.status === "lost" ? [{ action: "running", sessionId: session.id }] : [];
-      return unchangedSinceListed ? [{ action: "fail", sessionId: session.id, failure: gone }] : [];
+      if (lobby) return [{ action: "running", sessionId }];
+      return listHasIt ? [{ action: "fail", sessionId, failure }] : [];
     case "stopping":
-      if (lobby) return [{ action: "stopLobby", lobbyId: lobby.id, thenEnd: session.id }];
-      return unchangedSinceListed ? [{ action: "ended", sessionId: session.id }] : [];
+      if (lobby) return [{ action: "stopLobby", lobbyId: lobby.id, tag: sessionId, thenEnd: sessionId }];
+      // Its creation may still be under way.
+      return listHasIt && !locked ? [{ action: "ended", sessionId }] : [];
     default:
       return [];
   }

@@ -1,16 +1,37 @@
 /** The life of a session as a table. An absent cell changes nothing: somebody else was faster. */
 import type { SessionStatus } from "@wolfpack/api-contract";
 
-export type SessionEvent = "lobbyCreated" | "running" | "stopRequested" | "stopped" | "failed";
+export type SessionEvent =
+  | "claimed"
+  | "lobbyCreated"
+  | "running"
+  | "wolfLost"
+  | "requeued"
+  | "stopRequested"
+  | "stopped"
+  | "failed";
 
 export const sessionTransitions: Record<SessionStatus, Partial<Record<SessionEvent, SessionStatus>>> = {
-  placed: { lobbyCreated: "starting", stopRequested: "stopping", failed: "failed" },
-  starting: { running: "running", stopRequested: "stopping", failed: "failed" },
-  running: { stopRequested: "stopping", failed: "failed" },
+  // What waits holds nothing: it ends without asking a Wolf.
+  queued: { claimed: "placed", stopped: "stopped", failed: "failed" },
+  placed: { lobbyCreated: "starting", requeued: "queued", stopRequested: "stopping", failed: "failed" },
+  starting: {
+    running: "running",
+    requeued: "queued",
+    stopRequested: "stopping",
+    failed: "failed",
+  },
+  running: { wolfLost: "lost", requeued: "queued", stopRequested: "stopping", failed: "failed" },
   stopping: { stopped: "stopped", failed: "failed" },
+  lost: {
+    running: "running",
+    requeued: "queued",
+    stopRequested: "stopping",
+    stopped: "stopped",
+    failed: "failed",
+  },
   stopped: {},
   failed: {},
-  lost: { running: "running", stopRequested: "stopping", failed: "failed" },
 };
 
 /** The statuses in which an event has an effect: the guard of its SQL statement. */
@@ -20,5 +41,12 @@ export function statusesBefore(event: SessionEvent): SessionStatus[] {
   );
 }
 
-/** Statuses that hold a slot and expect a lobby. */
-export const liveStatuses: readonly SessionStatus[] = ["placed", "starting", "running", "stopping", "lost"];
+/** Statuses of sessions that have not ended; all but `queued` hold a slot. */
+export const liveStatuses: readonly SessionStatus[] = [
+  "queued",
+  "placed",
+  "starting",
+  "running",
+  "stopping",
+  "lost",
+];

@@ -1,5 +1,11 @@
 /** HTTP in, one service call, HTTP out: sessions, their screens and clipboards, also under the original's external-agents paths. */
-import type { Action, ClipboardContent, Session as SessionResponse } from "@wolfpack/api-contract";
+import { createHash } from "node:crypto";
+import type {
+  Action,
+  ClipboardContent,
+  PlacementPreview,
+  Session as SessionResponse,
+} from "@wolfpack/api-contract";
 import type { Call, HandledId, Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
 import { userOf } from "../identity/identity-routes.ts";
@@ -10,9 +16,19 @@ import type { Session } from "./session-store.ts";
 export interface SessionHandlersOptions {
   sessions: SessionService;
   screen: Screen;
+  /** Rejects when there is no such wolf. */
+  requireWolf: (wolfId: string) => Promise<unknown>;
 }
 
-type Handled = "createSession" | "listSessions" | "getSession" | "stopSession";
+type Handled =
+  | "createSession"
+  | "listSessions"
+  | "getSession"
+  | "stopSession"
+  | "extendSession"
+  | "previewPlacement"
+  | "listQueue"
+  | "listWolfLobbies";
 type ScreenHandled =
   | "getScreenshot"
   | "getClipboard"
@@ -22,40 +38,73 @@ type ScreenHandled =
   | "setExternalAgentClipboard";
 
 export function sessionHandlers(options: SessionHandlersOptions): Pick<Handlers, Handled | ScreenHandled> {
-  const { sessions } = options;
-  const toResponse = (session: Session) => toSessionResponse(session, sessions.isReachable(session));
+  const { sessions, requireWolf } = options;
+  const toItem = (session: Session) => toSessionResponse(session, factsOf(sessions, session));
+  const toResponse = async (session: Session) =>
+    toSessionResponse(session, {
+      ...factsOf(sessions, session),
+      queuePosition: (await sessions.queuePosition(session)) ?? null,
+    });
   return {
     ...screenHandlers(options),
 
     async createSession(call) {
-      const session = await sessions.create(userOf(call), call.body);
+      const session = await sessions.create(userOf(call), call.body, createKeyOf(call));
       const headers = { location: `/api/v1/sessions/${session.id}` };
-      return { status: 201, body: toResponse(session), headers, object: session.id };
+      return { status: 201, body: await toResponse(session), headers, object: session.id };
     },
 
     async listSessions(call) {
       const { query, url } = call;
-      return page(url, (await sessions.list(userOf(call), query)).map(toResponse), query.limit);
+      return page(url, (await sessions.list(userOf(call), query)).map(toItem), query.limit);
     },
 
     async getSession(call) {
       return {
         status: 200,
-        body: toResponse(await sessions.get(userOf(call), "session.read", call.params.id)),
+        body: await toResponse(await sessions.get(userOf(call), "session.read", call.params.id)),
       };
     },
 
     async stopSession(call) {
       const session = await sessions.stop(userOf(call), call.params.id, call.query.force);
       if (session.endedAt !== null) return { status: 204, body: undefined };
-      return { status: 202, body: toResponse(session) };
+      return { status: 202, body: await toResponse(session) };
+    },
+
+    async extendSession(call) {
+      const session = await sessions.extend(userOf(call), call.params.id, call.body.ttl_seconds);
+      return { status: 200, body: await toResponse(session) };
+    },
+
+    async previewPlacement(call) {
+      const { decision, queuePosition } = await sessions.preview(userOf(call), call.body);
+      const outcome: PlacementPreview["outcome"] =
+        decision.outcome === "not-now" ? "queued" : decision.outcome;
+      const wolf = decision.outcome === "placed" ? decision.ranked[0].id : null;
+      const { explanation } = decision;
+      const body = { outcome, wolf_instance_id: wolf, queue_position: queuePosition, explanation };
+      return { status: 200, body };
+    },
+
+    async listWolfLobbies({ params }) {
+      await requireWolf(params.id);
+      return { status: 200, body: await sessions.lobbiesOf(params.id) };
+    },
+
+    async listQueue(call) {
+      return { status: 200, body: await sessions.queue(userOf(call), call.query.limit) };
     },
   };
 }
 
 function screenHandlers({ sessions, screen }: SessionHandlersOptions): Pick<Handlers, ScreenHandled> {
   type Asker = Pick<Call<HandledId>, "principal">;
-  const seen = (call: Asker, action: Action, id: string) => sessions.get(userOf(call), action, id);
+  async function seen(call: Asker, action: Action, id: string): Promise<Session> {
+    const session = await sessions.get(userOf(call), action, id);
+    void sessions.used(session);
+    return session;
+  }
 
   async function screenshot(call: Asker, id: string) {
     return { status: 200 as const, body: await screen.screenshot(await seen(call, "session.look", id)) };
@@ -78,22 +127,63 @@ function screenHandlers({ sessions, screen }: SessionHandlersOptions): Pick<Hand
   };
 }
 
+/** Of one request: the same key with another body, once the first is forgotten, is another one. */
+function createKeyOf({ idempotencyKey, body }: Call<"createSession">): string | null {
+  if (idempotencyKey === undefined) return null;
+  return createHash("sha256")
+    .update(`${idempotencyKey} ${JSON.stringify(body)}`)
+    .digest("base64url");
+}
+
+/** What a row does not say of itself. */
+interface SessionFacts {
+  reachable: boolean;
+  statusDeadline: Date | undefined;
+  idleAt: Date | undefined;
+  /** Null: not asked for. */
+  queuePosition: number | null;
+}
+
+const factsOf = (sessions: SessionService, session: Session): SessionFacts => ({
+  reachable: sessions.isReachable(session),
+  statusDeadline: sessions.statusDeadline(session),
+  idleAt: sessions.idleAt(session),
+  queuePosition: null,
+});
+
+const iso = (at: Date | null | undefined): string | null => at?.toISOString() ?? null;
+
 /** The one translation from row to API: a new column is not a new field. */
-export function toSessionResponse(session: Session, reachable: boolean): SessionResponse {
+export function toSessionResponse(session: Session, facts: SessionFacts): SessionResponse {
+  const { queuedAt, queueDeadline } = session;
+  const waits = session.status === "queued" && queuedAt !== null && queueDeadline !== null;
   return {
     id: session.id,
     owner_id: session.ownerId,
     name: session.name,
     status: session.status,
-    reachable,
+    reachable: facts.reachable,
     wolf_instance_id: session.wolfId,
     lobby_id: session.lobbyId,
     spec: session.spec,
     placement: session.placement,
     failure: session.failure,
+    stop_reason: session.stopReason,
+    queue: waits
+      ? {
+          position: facts.queuePosition,
+          queued_at: queuedAt.toISOString(),
+          deadline: queueDeadline.toISOString(),
+        }
+      : null,
+    attempts: session.attempts,
+    status_deadline: iso(facts.statusDeadline),
+    expires_at: iso(session.expiresAt),
+    idle_at: iso(facts.idleAt),
+    pin_required: session.pin !== null,
     created_at: session.createdAt.toISOString(),
     updated_at: session.updatedAt.toISOString(),
-    started_at: session.startedAt?.toISOString() ?? null,
-    ended_at: session.endedAt?.toISOString() ?? null,
+    started_at: iso(session.startedAt),
+    ended_at: iso(session.endedAt),
   };
 }

@@ -1,9 +1,11 @@
 /** Sessions against Wolfs that lie, stall and answer nonsense: tunnels over memory, real PostgreSQL, time by hand. */
+import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import type { AgentWolfEvent, CreateSessionRequest } from "@wolfpack/api-contract";
+import { type AgentWolfEvent, CreateSessionRequest } from "@wolfpack/api-contract";
 import { refusedHeader, wolfEventPrefix } from "@wolfpack/wolf-api";
 import type { IncomingRequest, OutgoingResponse, Tunnel } from "revdial";
 import { type TunnelPair, tunnelPair } from "revdial/testing";
+import { sessionSettings } from "../../test/a-session.ts";
 import { type TestDatabase, testDatabase } from "../../test/database.ts";
 import { eventually } from "../../test/host.ts";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
@@ -12,8 +14,9 @@ import { newId } from "../ids.ts";
 import { createLogger } from "../logger.ts";
 import type { WolfVoice } from "../tunnels/tunnel-gateway.ts";
 import { prismaWolfStore } from "../wolves/wolf-store.prisma.ts";
+import { lobbiesThrough } from "./lobbies.ts";
 import { createScreen } from "./screen.ts";
-import { createSessionService, type SessionService } from "./session-service.ts";
+import { SessionService } from "./session-service.ts";
 import { prismaSessionStore } from "./session-store.prisma.ts";
 import type { Session, SessionStore } from "./session-store.ts";
 
@@ -22,6 +25,7 @@ type Answer = (request: IncomingRequest, body: string) => OutgoingResponse | Pro
 const SETTLE_MS = 10_000;
 const START_TIMEOUT_MS = 60_000;
 const STRAY_GRACE_MS = 30_000;
+const LOCK_MS = 4000;
 const LOBBY = "136a065d-0000-4000-8000-000000000001";
 const principal: UserPrincipal = {
   kind: "user",
@@ -30,10 +34,10 @@ const principal: UserPrincipal = {
   scopes: null,
   credentialId: newId("key"),
 };
-const wish: CreateSessionRequest = {
+const wish = CreateSessionRequest.parse({
   resolution: { width: 640, height: 480, refresh_rate: 60 },
   wait_seconds: 0,
-};
+});
 
 let database: TestDatabase;
 let store: SessionStore;
@@ -62,22 +66,29 @@ beforeEach(async () => {
   await database.prisma.user.create({
     data: { id: principal.userId, name: "ann", role: "user", created_at: clock.now() },
   });
+  expiring = [];
   service = aService();
 });
 
+let expiring: string[];
 const aService = (): SessionService =>
-  createSessionService({
+  new SessionService({
     store,
     wolves: prismaWolfStore(database.prisma),
     tunnels: gateway(),
+    lobbies: lobbiesThrough(gateway(), START_TIMEOUT_MS),
+    rttMsOf: () => undefined,
     clock,
     log: createLogger("trace", { write: (line) => void lines.push(line) }),
-    quotas: { sessionsMax: 100, createsPerMinute: 100 },
-    defaultImage: "xfce",
-    renderNode: "/dev/dri/renderD128",
-    startTimeoutMs: START_TIMEOUT_MS,
-    settleMs: SETTLE_MS,
-    strayGraceMs: STRAY_GRACE_MS,
+    random: () => 0,
+    newId,
+    newToken: randomUUID,
+    onExpiring: async ({ id }, reason) => void expiring.push(`${id} ${reason}`),
+    ...sessionSettings({
+      quotas: { sessionsMax: 100, createsPerMinute: 100 },
+      settleMs: SETTLE_MS,
+      strayGraceMs: STRAY_GRACE_MS,
+    }),
   });
 
 afterEach(async () => {
@@ -92,6 +103,7 @@ afterEach(async () => {
 function gateway() {
   return {
     wolf: (id: string) => tunnels.get(id),
+    wolfEpoch: (id: string) => (tunnels.has(id) ? 1 : undefined),
     sandbox: () => undefined,
     dropSandbox: () => undefined,
     onWolfConnected: () => undefined,
@@ -113,12 +125,20 @@ const reply = (body: unknown, status = 200): OutgoingResponse => ({
 /** A wolf with a live tunnel, whose Wolf answers with what `answers` holds for a path. */
 async function wolf(name: string, gpuType: "nvidia" | "none" = "nvidia"): Promise<string> {
   const wolves = prismaWolfStore(database.prisma);
-  const report = { maxSandboxes: 3, labels: {}, region: null, costPerHour: null, agentVersion: null };
+  const report = {
+    maxSandboxes: 3,
+    labels: {},
+    region: null,
+    costPerHour: null,
+    agentVersion: null,
+    encoderSessionsMax: null,
+  };
   const { id } = await wolves.register(
     { id: newId("wlf"), name, address: "", gpuType, ...report },
     clock.now(),
   );
   await wolves.openTunnel(id, clock.now());
+  await wolves.reconciled(id, 1, 0, clock.now());
   const pair = tunnelPair();
   pairs.push(pair);
   pair.left.serve(async (request) => {
@@ -138,12 +158,17 @@ async function wolf(name: string, gpuType: "nvidia" | "none" = "nvidia"): Promis
 
 /** A creation that answers at once: its wait of no time ends when the clock says so. */
 async function create(request: Partial<CreateSessionRequest> = {}): Promise<Session> {
-  const creation = service.create(principal, { ...wish, ...request });
+  let isOver = false;
+  const creation = service.create(principal, { ...wish, ...request }).finally(() => {
+    isOver = true;
+  });
   await eventually(
-    () => clock.pending,
-    (timers) => timers > 0,
+    () => {
+      clock.advance(0);
+      return isOver;
+    },
+    (over) => over,
   );
-  clock.advance(0);
   return creation;
 }
 
@@ -275,10 +300,10 @@ describe("a start", () => {
     const { id } = await create();
     await statusBecomes(id, "starting");
     clock.advance(START_TIMEOUT_MS);
-    await service.reconcileAll([wolfId]);
+    await service.tick();
     expect((await store.get(id))?.status).toBe("starting");
     clock.advance(START_TIMEOUT_MS);
-    await service.reconcileAll([wolfId]);
+    await service.tick();
     expect(await store.get(id)).toMatchObject({ status: "failed", failure: { code: "start-timeout" } });
     expect(await slotsOf(wolfId)).toBe(0);
   });
@@ -309,15 +334,22 @@ describe("a start", () => {
 describe("a control plane that starts again", () => {
   const tagged = (id: string) => ({ id: LOBBY, name: id, runner: { type: "docker", env: [] } });
   const neverAnswered = () => new Promise<OutgoingResponse>(() => undefined);
+  const successor = () => {
+    service.close();
+    return aService();
+  };
 
   it("adopts the lobby of a start that its predecessor did not finish, and lets it settle", async () => {
     const wolfId = await wolf("mid-start");
     answers.set("/api/v1/lobbies/create", neverAnswered);
     const { id } = await create();
-    const next = aService();
+    const next = successor();
     answers.set("mid-start /api/v1/lobbies", () => reply({ success: true, lobbies: [tagged(id)] }));
     await next.reconcileAll([wolfId]);
-    expect(await store.get(id)).toMatchObject({ status: "starting", lobbyId: LOBBY });
+    // Its predecessor may be alive and only cut off: its lock is waited for.
+    expect(await store.get(id)).toMatchObject({ status: "placed", lobbyId: null });
+    clock.advance(LOCK_MS + 1);
+    expect(await statusBecomes(id, "starting")).toMatchObject({ lobbyId: LOBBY });
     clock.advance(SETTLE_MS);
     await next.reconcileAll([wolfId]);
     expect((await store.get(id))?.status).toBe("running");
@@ -326,21 +358,35 @@ describe("a control plane that starts again", () => {
     next.close();
   });
 
-  it("fails a start whose lobby never came, at its deadline, and one whose wolf never returns", async () => {
+  it("begins a start anew whose lobby never came, and fails it when that was so too often", async () => {
     const wolfId = await wolf("no-lobby");
     answers.set("/api/v1/lobbies/create", neverAnswered);
+    const { id } = await create();
+    const begun = () => asked.filter((line) => line.includes("/create")).length;
+    for (const attempt of [2, 3]) {
+      service = successor();
+      clock.advance(LOCK_MS + 1);
+      await service.reconcileAll([wolfId]);
+      await eventually(begun, (count) => count === attempt);
+    }
+    service = successor();
+    clock.advance(LOCK_MS + 1);
+    await service.reconcileAll([wolfId]);
+    expect(await statusBecomes(id, "failed")).toMatchObject({ failure: { code: "start-interrupted" } });
+    expect(await slotsOf(wolfId)).toBe(0);
+  });
+
+  it("fails starts at their deadline whose wolf cannot be asked", async () => {
+    const wolfId = await wolf("away");
+    answers.set("/api/v1/lobbies/create", neverAnswered);
     const [{ id: first }, { id: second }] = [await create(), await create()];
-    const next = aService();
-    clock.advance(START_TIMEOUT_MS - 1);
-    await next.reconcileAll([wolfId]);
-    expect((await store.get(first))?.status).toBe("placed");
-    clock.advance(START_TIMEOUT_MS);
+    service = successor();
     tunnels.clear();
-    await next.reconcileAll([]);
+    clock.advance(2 * START_TIMEOUT_MS);
+    await service.tick();
     for (const id of [first, second])
       expect(await store.get(id)).toMatchObject({ status: "failed", failure: { code: "start-timeout" } });
     expect(await slotsOf(wolfId)).toBe(0);
-    next.close();
   });
 });
 

@@ -1,197 +1,395 @@
-/** Use cases of sessions: create, show, list, stop. What Wolf really runs is the keeper's. */
-import type { Action, CreateSessionRequest, ListSessionsQuery, SessionSpec } from "@wolfpack/api-contract";
+/** Use cases of sessions: create, show, list, extend, stop, preview, queue. What Wolf really runs is the keeper's. */
+import type {
+  Action,
+  CreateSessionRequest,
+  ListSessionsQuery,
+  PlacementPreviewRequest,
+  QueueEntry,
+  WolfLobby,
+} from "@wolfpack/api-contract";
+import { PRIORITY_DEFAULT } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { reachOf, requireMay } from "../identity/policy.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
-import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
-import { place } from "../placement/placement.ts";
+import { PlacementDesk } from "../placement/desk.ts";
+import { FleetView } from "../placement/fleet-view.ts";
+import type { Decision, PlacementSettings } from "../placement/placement.ts";
 import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
-import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
+import type { QuarantineRules, WolfStore } from "../wolves/wolf-store.ts";
+import type { Lobbies } from "./lobbies.ts";
+import { placeOfNext, queueEntry } from "./queue-places.ts";
+import { SessionChanges } from "./session-changes.ts";
 import { SessionKeeper } from "./session-keeper.ts";
-import type { Claim, Quotas, Session, SessionStore } from "./session-store.ts";
+import { SessionLosses } from "./session-losses.ts";
+import { type SessionDefaults, specOf } from "./session-spec.ts";
+import { SessionStarts } from "./session-starts.ts";
+import type { NewSession, Quotas, Session, SessionStore } from "./session-store.ts";
+import { idleAt, SessionTimes, type StatusLimits, statusDeadline } from "./session-times.ts";
 import { Waiters } from "./waiters.ts";
+import { wolfLobbies } from "./wolf-lobbies.ts";
 
 export interface SessionServiceOptions {
   store: SessionStore;
-  wolves: Pick<WolfStore, "candidates">;
+  wolves: Pick<WolfStore, "changedCandidates" | "reconciled" | "createSucceeded" | "createFailed">;
   tunnels: Tunnels;
+  lobbies: Lobbies;
+  rttMsOf: (wolfId: string) => number | undefined;
   clock: Clock;
   log: Log;
+  random: () => number;
+  newId: (prefix: "ses") => string;
+  /** Of a lock; nobody else has it. */
+  newToken: () => string;
   quotas: Quotas;
-  defaultImage: string;
+  defaults: SessionDefaults;
+  placement: PlacementSettings;
+  quarantine: QuarantineRules;
+  queueMax: number;
+  /** For wolves whose agents do not say. */
   renderNode: string;
-  /** Bound of a sandbox's way from placed to running. */
-  startTimeoutMs: number;
+  /** How long the statuses may last that pass. */
+  limits: StatusLimits;
   /** A lobby that is still listed after this time runs, even without a container event. */
   settleMs: number;
   /** From seeing a lobby with our tag that no live session has to stopping it. */
   strayGraceMs: number;
+  lockMs: number;
+  createSlowMs: number;
+  attemptsMax: number;
+  warningMs: number;
+  /** Its owner is to know that it will be stopped or moved then. Never rejects. */
+  onExpiring: (session: Session, reason: "expired" | "idle" | "drained", at: Date) => Promise<void>;
 }
-
-export type SessionService = ReturnType<typeof createSessionService>;
 
 export const sessionNotFound = (): ApiError => new ApiError("session-not-found", "There is no such session.");
 
-function overQuota(claim: Exclude<Claim, { outcome: "claimed" | "lost" }>, now: Date): ApiError {
-  const { limit, current } = claim;
-  const extras = { limit, current };
-  if (claim.outcome === "too-many")
-    return new ApiError("quota-exceeded", `You have ${current} live sessions and may have ${limit}.`, {
-      extras,
-    });
-  const seconds = Math.max(1, Math.ceil((claim.freeAt.getTime() - now.getTime()) / 1000));
-  return new ApiError("rate-limited", `You have created ${current} sessions in a minute and may ${limit}.`, {
-    extras,
-    headers: { "retry-after": String(seconds) },
-  });
-}
-
 /** How long a stop waits for a creation in flight before it answers 202. */
 const STOP_WAIT_MS = 10_000;
+/** Between two writes of the same session's use. */
+const TOUCH_EVERY_MS = 10_000;
+const TOUCHED_KEPT_MAX = 10_000;
 
-export function createSessionService(options: SessionServiceOptions) {
-  const { store, wolves, tunnels, clock, log, defaultImage } = options;
-  const waiters = new Waiters(clock);
-  const keeper = new SessionKeeper({
-    store,
-    tunnels,
-    waiters,
-    clock,
-    log,
-    renderNode: options.renderNode,
-    startTimeoutMs: options.startTimeoutMs,
-    settleMs: options.settleMs,
-    strayGraceMs: options.strayGraceMs,
-  });
-  let placing: Promise<unknown> = Promise.resolve();
+export class SessionService {
+  private readonly options: SessionServiceOptions;
+  private readonly waiters: Waiters;
+  private readonly view: FleetView;
+  private readonly desk: PlacementDesk;
+  private readonly changes: SessionChanges;
+  private readonly starts: SessionStarts;
+  private readonly keeper: SessionKeeper;
+  private readonly losses: SessionLosses;
+  private readonly times: SessionTimes;
+  /** When somebody's use of a session was last written. */
+  private readonly touched = new Map<string, number>();
 
-  /** Placements take turns: each sees the claims of those before it, so equal wolves fill evenly. */
-  function inTurn<T>(run: () => Promise<T>): Promise<T> {
-    const turn = placing.then(run);
-    placing = turn.catch(() => undefined);
-    return turn;
+  constructor(options: SessionServiceOptions) {
+    this.options = options;
+    const { store, wolves, tunnels, lobbies, clock, log, random, newToken } = options;
+    const common = { store, clock, log };
+    this.waiters = new Waiters(clock);
+    this.view = new FleetView({
+      store: wolves,
+      hasTunnel: (id) => tunnels.wolf(id) !== undefined,
+      rttMsOf: options.rttMsOf,
+    });
+    const wake = () => this.desk.wake();
+    this.changes = new SessionChanges({
+      ...common,
+      tunnels,
+      waiters: this.waiters,
+      requeueMs: options.defaults.queueMs,
+      onRoom: wake,
+    });
+    this.starts = new SessionStarts({
+      ...common,
+      lobbies,
+      changes: this.changes,
+      newToken,
+      wolfOf: (wolfId) => this.view.wolf(wolfId),
+      fitsElsewhere: ({ spec }, avoid) => this.desk.fitsElsewhere(spec, avoid),
+      onCreated: (wolfId, how) => this.created(wolfId, how),
+      onLobby: (session, wolfId, lobbyId) => this.keeper.lobbyCreated(session, wolfId, lobbyId),
+      look: (wolfId) => this.keeper.look(wolfId),
+      renderNode: options.renderNode,
+      lockMs: options.lockMs,
+      slowMs: options.createSlowMs,
+      attemptsMax: options.attemptsMax,
+    });
+    this.desk = new PlacementDesk({
+      ...common,
+      view: this.view,
+      random,
+      newToken,
+      quotas: options.quotas,
+      settings: options.placement,
+      queueMax: options.queueMax,
+      lockMs: options.lockMs,
+      onClaimed: (session, lock) => {
+        const { id, wolfId, ownerId, placement } = session;
+        log.info(
+          { session_id: id, wolf_id: wolfId, owner_id: ownerId, placement: placement.text },
+          "session placed",
+        );
+        this.waiters.changed(id);
+        void this.starts.start(session, lock);
+      },
+    });
+    this.keeper = new SessionKeeper({
+      ...common,
+      wolves,
+      tunnels,
+      lobbies,
+      changes: this.changes,
+      starts: this.starts,
+      settleMs: options.settleMs,
+      strayGraceMs: options.strayGraceMs,
+      onReconciled: wake,
+    });
+    const stopLobbyOf = (session: Session, wolfId: string) => this.keeper.stopLobbyOf(session, wolfId);
+    this.losses = new SessionLosses({
+      ...common,
+      changes: this.changes,
+      stopLobbyOf,
+      look: (wolfId) => this.keeper.look(wolfId),
+    });
+    this.times = new SessionTimes({
+      ...common,
+      changes: this.changes,
+      starts: this.starts,
+      limits: options.limits,
+      warningMs: options.warningMs,
+      stopLobbyOf,
+      onExpiring: options.onExpiring,
+    });
+    tunnels.onWolfConnected((wolfId) => this.wolfChanged(wolfId));
+    tunnels.onWolfTunnelLost((wolfId) => this.wolfChanged(wolfId));
   }
 
-  /** Until a claim succeeds or a fresh read shows no room: a claim only fails because somebody else made progress. */
-  async function placeAndClaim(
-    ownerId: string,
-    name: string | undefined,
-    spec: SessionSpec,
-  ): Promise<{ session: Session; wolf: Wolf }> {
-    for (;;) {
-      const candidates = await wolves.candidates();
-      const decision = place(
-        { gpuType: spec.gpu_type ?? undefined },
-        candidates,
-        (id) => tunnels.wolf(id) !== undefined,
-      );
-      const { explanation } = decision;
-      if (decision.outcome === "rejected") {
-        throw new ApiError("no-capacity", explanation.text, {
-          extras: { candidates: explanation.candidates, removed: explanation.removed },
-        });
-      }
-      const id = newId("ses");
-      for (const wolf of decision.ranked) {
-        const now = clock.now();
-        const session = { id, ownerId, name: name ?? id, spec, placement: explanation };
-        const claim = await store.claim(session, wolf, options.quotas, now);
-        if (claim.outcome === "claimed") return { session: claim.session, wolf };
-        if (claim.outcome !== "lost") throw overQuota(claim, now);
-      }
-    }
+  /** `createKey`: of the creating request; the same one again joins what it has begun. */
+  async create(
+    principal: UserPrincipal,
+    request: CreateSessionRequest,
+    createKey: string | null = null,
+  ): Promise<Session> {
+    if (request.priority > PRIORITY_DEFAULT && principal.role !== "admin" && principal.role !== "operator")
+      throw new ApiError("forbidden", `A priority above ${PRIORITY_DEFAULT} is for operators and admins.`);
+    const { clock, defaults } = this.options;
+    const spec = specOf(request, defaults);
+    const id = this.options.newId("ses");
+    const now = clock.now().getTime();
+    const ttlMs = spec.ttl_seconds === null ? null : spec.ttl_seconds * 1000;
+    const session: Omit<NewSession, "placement"> = {
+      id,
+      ownerId: principal.userId,
+      name: request.name ?? id,
+      spec,
+      expiresAt: ttlMs === null ? null : new Date(now + ttlMs),
+      pin: request.pin ?? null,
+      createKey,
+    };
+    const queueMs =
+      request.queue_deadline_seconds === undefined ? defaults.queueMs : request.queue_deadline_seconds * 1000;
+    const queueDeadline = request.queue ? new Date(now + queueMs) : null;
+    const placed = await this.desk.place({ session, queueDeadline });
+    return this.settled(placed.session, request.wait_seconds * 1000);
   }
 
-  /** The session, for who may do this to it; a foreign one reads like one that does not exist. */
-  async function visible(principal: UserPrincipal, action: Action, id: string): Promise<Session> {
-    const session = await store.get(id);
+  /** What a session with this wish would be now, and its place in the queue if it had to wait. */
+  async preview(
+    principal: UserPrincipal,
+    wish: PlacementPreviewRequest,
+  ): Promise<{ decision: Decision; queuePosition: number | null }> {
+    const decision = await this.desk.preview(specOf(wish, this.options.defaults));
+    if (decision.outcome !== "not-now") return { decision, queuePosition: null };
+    const rows = await this.options.store.listQueued(this.options.queueMax);
+    return { decision, queuePosition: placeOfNext(rows, principal.userId) };
+  }
+
+  async get(principal: UserPrincipal, action: Action, id: string): Promise<Session> {
+    const session = await this.options.store.get(id);
     if (session === undefined) throw sessionNotFound();
+    // A foreign one reads like one that does not exist.
     requireMay(principal, action, session.ownerId, sessionNotFound);
     return session;
   }
 
-  return {
-    async create(principal: UserPrincipal, request: CreateSessionRequest): Promise<Session> {
-      const spec: SessionSpec = {
-        image: request.image ?? defaultImage,
-        gpu_type: request.gpu_type ?? null,
-        resolution: request.resolution,
-      };
-      const { session, wolf } = await inTurn(() => placeAndClaim(principal.userId, request.name, spec));
-      const { id } = session;
-      log.info(
-        { session_id: id, wolf_id: wolf.id, owner_id: session.ownerId, placement: session.placement.text },
-        "session placed",
+  list(principal: UserPrincipal, query: ListSessionsQuery): Promise<Session[]> {
+    const ownerId = reachOf(principal, "session.read") === "any" ? query.owner_id : principal.userId;
+    return this.options.store.list({
+      limit: query.limit + 1,
+      after: query.cursor,
+      status: query.status,
+      wolfId: query.wolf_instance_id,
+      ownerId,
+    });
+  }
+
+  /** Those that wait, next first; users see their own, with their places among all. */
+  async queue(principal: UserPrincipal, limit: number): Promise<QueueEntry[]> {
+    const all = reachOf(principal, "session.read") === "any";
+    const rows = await this.options.store.listQueued(this.options.queueMax);
+    const seen = rows.filter(({ session }) => all || session.ownerId === principal.userId);
+    return seen.slice(0, limit).map(queueEntry);
+  }
+
+  /** What the wolf's Wolf runs now. */
+  lobbiesOf(wolfId: string): Promise<WolfLobby[]> {
+    return wolfLobbies(wolfId, this.options.lobbies, this.options.store);
+  }
+
+  /** Live sessions by status. */
+  countLive(): ReturnType<SessionStore["countLive"]> {
+    return this.options.store.countLive();
+  }
+
+  queuePosition(session: Session): Promise<number | undefined> {
+    if (session.status !== "queued") return Promise.resolve(undefined);
+    return this.options.store.queuePosition(session.id);
+  }
+
+  /** The session afterwards: stopped, or stopping while its wolf cannot be asked. */
+  async stop(principal: UserPrincipal, id: string, force: boolean): Promise<Session> {
+    const before = await this.get(principal, "session.stop", id);
+    const { store, clock, log } = this.options;
+    const reason = before.status === "queued" ? "cancelled" : force ? "forced" : "requested";
+    const session = await store.requestStop(id, reason, clock.now());
+    if (session === undefined) throw sessionNotFound();
+    this.changes.changed(id);
+    if (session.endedAt !== null || session.wolfId === null) return session;
+    log.info({ session_id: id, wolf_id: session.wolfId, force }, "stop requested");
+    const { wolfId } = session;
+    if (force) {
+      await this.changes.finish(id, { status: "stopped", reason: "forced" });
+      void this.keeper.stopLobbyOf(session, wolfId);
+    } else if (this.starts.creating.has(id)) {
+      await this.waiters.until(id, STOP_WAIT_MS, async () =>
+        (await store.get(id))?.endedAt ? true : undefined,
       );
-      const settled = waiters.until(id, request.wait_seconds * 1000, async () => {
-        const now = await store.get(id);
-        return now && now.status !== "placed" && now.status !== "starting" ? now : undefined;
-      });
-      void keeper.start(session, wolf);
-      const now = (await settled) ?? (await store.get(id)) ?? session;
-      if (now.status === "failed") {
-        const { code, reason } = now.failure ?? { code: "internal", reason: "Unexpected failure." };
-        throw new ApiError("session-start-failed", reason, { extras: { session_id: id, reason_code: code } });
-      }
-      return now;
-    },
+    } else {
+      await this.keeper.stopLobbyOf(session, wolfId);
+    }
+    return (await store.get(id)) ?? session;
+  }
 
-    get: visible,
+  /** Its life ends so long after now. */
+  async extend(principal: UserPrincipal, id: string, ttlSeconds: number): Promise<Session> {
+    await this.get(principal, "session.touch", id);
+    const { store, clock } = this.options;
+    const now = clock.now();
+    if (!(await store.extend(id, new Date(now.getTime() + ttlSeconds * 1000), now)))
+      throw new ApiError("session-ended", "This session has ended or is being stopped.");
+    return this.get(principal, "session.touch", id);
+  }
 
-    list(principal: UserPrincipal, query: ListSessionsQuery): Promise<Session[]> {
-      const ownerId = reachOf(principal, "session.read") === "any" ? query.owner_id : principal.userId;
-      return store.list({
-        limit: query.limit + 1,
-        after: query.cursor,
-        status: query.status,
-        wolfId: query.wolf_instance_id,
-        ownerId,
-      });
-    },
+  /** Somebody looks at it or types into it. Never rejects. */
+  async used({ id, idleSeconds }: Session): Promise<void> {
+    const { store, clock, log } = this.options;
+    const now = clock.now();
+    if (idleSeconds === null || now.getTime() - (this.touched.get(id) ?? 0) < TOUCH_EVERY_MS) return;
+    this.touched.delete(id);
+    this.touched.set(id, now.getTime());
+    if (this.touched.size > TOUCHED_KEPT_MAX) this.touched.delete(this.touched.keys().next().value as string);
+    await store
+      .touch([id], now)
+      .catch((err: unknown) => log.warn({ err, session_id: id }, "use not written"));
+  }
 
-    /** The session afterwards: stopped, or stopping while its wolf cannot be asked. */
-    async stop(principal: UserPrincipal, id: string, force: boolean): Promise<Session> {
-      await visible(principal, "session.stop", id);
-      const session = await store.requestStop(id, clock.now());
-      if (session === undefined) throw sessionNotFound();
-      if (session.endedAt !== null || session.wolfId === null) return session;
-      log.info({ session_id: id, wolf_id: session.wolfId, force }, "stop requested");
-      const { wolfId } = session;
-      if (force) {
-        await keeper.finish(id, { status: "stopped" });
-        void keeper.stopLobbyOf(session, wolfId);
-      } else if (keeper.isCreating(id)) {
-        await waiters.until(id, STOP_WAIT_MS, async () =>
-          (await store.get(id))?.endedAt ? true : undefined,
-        );
-      } else {
-        await keeper.stopLobbyOf(session, wolfId);
-      }
-      return (await store.get(id)) ?? session;
-    },
+  statusDeadline = (session: Session): Date | undefined => statusDeadline(session, this.options.limits);
+  idleAt = (session: Session): Date | undefined => idleAt(session);
 
-    reconcileAll: (wolfIds: readonly string[]): Promise<void> => keeper.reconcileAll(wolfIds),
+  isReachable(session: Session): boolean {
+    const { tunnels } = this.options;
+    const leads = (wolfId: string | null) => wolfId !== null && tunnels.wolf(wolfId) !== undefined;
+    return session.endedAt === null && (tunnels.sandbox(session.id) !== undefined || leads(session.wolfId));
+  }
 
-    isReachable: (session: Session): boolean =>
-      session.endedAt === null &&
-      (tunnels.sandbox(session.id) !== undefined ||
-        (session.wolfId !== null && tunnels.wolf(session.wolfId) !== undefined)),
+  /** For tunnels of sandboxes: the owner of a session that has not ended. */
+  async ownerOf(sessionId: string): Promise<string | undefined> {
+    const session = await this.options.store.get(sessionId);
+    return session && session.endedAt === null ? session.ownerId : undefined;
+  }
 
-    /** For tunnels of sandboxes: the owner of a session that has not ended. */
-    async ownerOf(sessionId: string): Promise<string | undefined> {
-      const session = await store.get(sessionId);
-      return session && session.endedAt === null ? session.ownerId : undefined;
-    },
+  /** The periodic comparison: every wolf with a tunnel. */
+  async reconcileAll(wolfIds: readonly string[]): Promise<void> {
+    await Promise.all(wolfIds.map((wolfId) => this.keeper.reconcileWolf(wolfId)));
+  }
 
-    /** Sessions were changed past this service, as when their wolf is removed: whoever waits looks again. */
-    changedElsewhere: (): void => waiters.allChanged(),
+  /** The periodic look at time, losses and room: nothing depends on an event that may be lost. Never rejects. */
+  async tick(): Promise<void> {
+    await this.attempt("sessions of lost wolves", () => this.losses.look());
+    await this.attempt("deadlines of sessions", () => this.times.look());
+    await this.attempt("changes of the fleet", async () => {
+      if (await this.view.refresh()) this.desk.wake();
+    });
+  }
 
-    /** Lets waiting requests go and stops timers. */
-    close(): void {
-      keeper.close();
-      waiters.close();
-    },
-  };
+  /** Wolves are lost; what was said of them is in PostgreSQL. Never rejects. */
+  wolvesLost(): Promise<void> {
+    return this.attempt("sessions of lost wolves", () => this.losses.look());
+  }
+
+  /** Whoever has a session there knows until when. Never rejects. */
+  announceDrain(wolfId: string, deadline: Date): Promise<void> {
+    const { store, onExpiring } = this.options;
+    return this.attempt("owners on a draining wolf", async () => {
+      for (const session of await store.listLive(wolfId)) await onExpiring(session, "drained", deadline);
+    });
+  }
+
+  /** Everything goes from a wolf whose drain has come to its deadline. */
+  evict(wolfId: string): Promise<void> {
+    return this.losses.evict(wolfId);
+  }
+
+  /** An operator, an agent or a tunnel changed what placement knows of a wolf. */
+  wolfChanged(wolfId: string): void {
+    this.view.tunnelChanged(wolfId);
+    this.desk.wake();
+  }
+
+  /** Sessions were changed past this service, as when their wolf is removed: whoever waits looks again. */
+  changedElsewhere(): void {
+    this.waiters.allChanged();
+    this.desk.wake();
+  }
+
+  /** Lets waiting requests go and stops timers. */
+  close(): void {
+    this.desk.close();
+    this.starts.close();
+    this.keeper.close();
+    this.waiters.close();
+  }
+
+  /** As it is once it runs, has ended, or `ms` have passed. Rejects when it failed to start. */
+  private async settled(session: Session, ms: number): Promise<Session> {
+    const { store } = this.options;
+    const { id } = session;
+    const on = new Set(["queued", "placed", "starting"]);
+    const settled = await this.waiters.until(id, ms, async () => {
+      const now = await store.get(id);
+      return now && !on.has(now.status) ? now : undefined;
+    });
+    const now = settled ?? (await store.get(id)) ?? session;
+    if (now.status !== "failed") return now;
+    const { code, reason } = now.failure ?? { code: "internal", reason: "Unexpected failure." };
+    throw new ApiError("session-start-failed", reason, { extras: { session_id: id, reason_code: code } });
+  }
+
+  private async created(wolfId: string, how: "succeeded" | "failed" | "slow"): Promise<void> {
+    const { wolves, clock, log, quarantine } = this.options;
+    if (how === "succeeded") return wolves.createSucceeded(wolfId, clock.now());
+    if ((await wolves.createFailed(wolfId, how, quarantine, clock.now())) === "quarantined")
+      log.warn({ wolf_id: wolfId, why: how }, "wolf is quarantined: sandboxes do not come up there");
+  }
+
+  private async attempt(what: string, run: () => Promise<void>): Promise<void> {
+    try {
+      await run();
+    } catch (err) {
+      this.options.log.warn({ err, what }, "sessions not looked at");
+    }
+  }
 }

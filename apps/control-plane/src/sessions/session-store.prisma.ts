@@ -1,100 +1,26 @@
-/** Sessions in PostgreSQL: every change is one guarded statement. */
+/** Sessions in PostgreSQL: every change is one guarded statement. A session is locked before its wolf, here and everywhere else. */
 import type { Prisma } from "../database/prisma.prisma.ts";
-import type { Session as Row } from "../generated/client.ts";
-import { liveStatuses, type SessionEvent, statusesBefore } from "./session-lifecycle.ts";
-import type { Claim, NewSession, Quotas, Session, SessionStore } from "./session-store.ts";
+import { Prisma as Sql } from "../generated/client.ts";
+import { deadlines } from "./session-deadlines.prisma.ts";
+import { type SessionEvent, statusesBefore } from "./session-lifecycle.ts";
+import { placing } from "./session-queue.prisma.ts";
+import { toSession } from "./session-row.prisma.ts";
+import type { Session, SessionStore } from "./session-store.ts";
 
-function toSession(row: Row): Session {
-  return {
-    id: row.id,
-    ownerId: row.owner_id,
-    name: row.name,
-    status: row.status as Session["status"],
-    wolfId: row.wolf_instance_id,
-    lobbyId: row.lobby_id,
-    spec: row.spec as unknown as Session["spec"],
-    placement: row.placement as unknown as Session["placement"],
-    failure: row.failure_code === null ? null : { code: row.failure_code, reason: row.failure_reason ?? "" },
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-    startedAt: row.started_at,
-    endedAt: row.ended_at,
-  };
+export function prismaSessionStore(prisma: Prisma): SessionStore {
+  return { ...placing(prisma), ...lookups(prisma), ...changes(prisma), ...deadlines(prisma) };
 }
+
+type Lookups = Pick<SessionStore, "get" | "list" | "countLive" | "listLive" | "listOwners" | "pinsOf">;
+type Changes = Omit<
+  SessionStore,
+  keyof Lookups | keyof ReturnType<typeof placing> | keyof ReturnType<typeof deadlines>
+>;
 
 const before = (event: SessionEvent): string[] => statusesBefore(event);
 
-const MINUTE_MS = 60_000;
-
-/** The owner's quotas and use, and the session's row if it was made. */
-type ClaimRow = Row & {
-  sessions_max: number;
-  live: bigint;
-  creates_max: number;
-  recent: bigint;
-  /** So old is the session whose minute must pass before one more is created. */
-  nth_recent_at: Date | null;
-};
-
-function guardedClaim(
-  prisma: Prisma,
-  { id, ownerId, name, spec, placement }: NewSession,
-  wolf: { id: string; epoch: number },
-  { sessionsMax, createsPerMinute }: Quotas,
-  now: Date,
-) {
-  const minuteAgo = new Date(now.getTime() - MINUTE_MS);
-  // Counted by status, which has an index: of a user with 300,000 ended sessions 20 live ones are counted in 0.2 ms, not in 45.
-  return prisma.$queryRaw<ClaimRow[]>`
-    WITH quota AS (
-      SELECT id AS quota_of, COALESCE(sessions_max, ${sessionsMax}) AS sessions_max,
-        COALESCE(creates_per_minute, ${createsPerMinute}) AS creates_max
-      FROM user_account WHERE id = ${ownerId}
-    ), used AS (
-      SELECT quota.*,
-        (SELECT count(*) FROM session WHERE owner_id = quota_of AND status = ANY(${[...liveStatuses]}::text[])) AS live,
-        (SELECT count(*) FROM session WHERE owner_id = quota_of AND created_at > ${minuteAgo}) AS recent,
-        (SELECT created_at FROM session WHERE owner_id = quota_of AND created_at > ${minuteAgo}
-          ORDER BY created_at DESC OFFSET GREATEST(creates_max - 1, 0) LIMIT 1) AS nth_recent_at
-      FROM quota
-    ), claimed AS (
-      UPDATE wolf_instance SET connected_sandboxes = connected_sandboxes + 1, updated_at = ${now}
-      WHERE id = ${wolf.id} AND epoch = ${wolf.epoch} AND connectivity = 'connected' AND intent = 'active' AND health <> 'failed'
-        AND connected_sandboxes < max_sandboxes AND COALESCE(wolf_capabilities->'missing', '[]') = '[]'::jsonb
-        AND EXISTS (SELECT 1 FROM used WHERE live < sessions_max AND recent < creates_max)
-      RETURNING id AS claimed_id
-    ), made AS (
-      INSERT INTO session (id, owner_id, name, status, wolf_instance_id, spec, placement, slot_held, created_at, updated_at)
-      SELECT ${id}, ${ownerId}, ${name}, 'placed', claimed_id, ${JSON.stringify(spec)}::jsonb, ${JSON.stringify(placement)}::jsonb, true,
-        ${now}, ${now}
-      FROM claimed
-      RETURNING *
-    )
-    SELECT made.*, sessions_max, live, creates_max, recent, nth_recent_at FROM used LEFT JOIN made ON true`;
-}
-
-function toClaim(row: ClaimRow, now: Date): Claim {
-  if ((row.id as string | null) !== null) return { outcome: "claimed", session: toSession(row) };
-  const [live, recent] = [Number(row.live), Number(row.recent)];
-  if (live >= row.sessions_max) return { outcome: "too-many", limit: row.sessions_max, current: live };
-  if (recent < row.creates_max) return { outcome: "lost" };
-  const freeAt = new Date((row.nth_recent_at ?? now).getTime() + MINUTE_MS);
-  return { outcome: "too-fast", limit: row.creates_max, current: recent, freeAt };
-}
-
-export function prismaSessionStore(prisma: Prisma): SessionStore {
+function lookups(prisma: Prisma): Lookups {
   return {
-    async claim(session, wolf, quotas, now) {
-      // A statement sees what was there when it began. So the one that counts begins when it is the owner's turn.
-      const [, rows] = await prisma.$transaction([
-        prisma.$queryRaw`SELECT id FROM user_account WHERE id = ${session.ownerId} FOR NO KEY UPDATE`,
-        guardedClaim(prisma, session, wolf, quotas, now),
-      ]);
-      const [row] = rows;
-      if (row === undefined) throw new Error("a session's owner does not exist");
-      return toClaim(row, now);
-    },
-
     async get(id) {
       const row = await prisma.session.findUnique({ where: { id } });
       return row ? toSession(row) : undefined;
@@ -114,6 +40,12 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
       return rows.map(toSession);
     },
 
+    async countLive() {
+      const rows = await prisma.$queryRaw<{ status: Session["status"]; count: number }[]>`
+        SELECT status, count(*)::int AS count FROM session WHERE ended_at IS NULL GROUP BY status`;
+      return Object.fromEntries(rows.map(({ status, count }) => [status, count]));
+    },
+
     async listLive(wolfId) {
       const rows = await prisma.session.findMany({
         where: { wolf_instance_id: wolfId, ended_at: null },
@@ -131,40 +63,69 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
             { lobby_id: { in: lobbies.map(({ lobbyId }) => lobbyId) } },
           ],
         },
-        select: { id: true, lobby_id: true, wolf_instance_id: true },
+        select: { id: true, lobby_id: true, wolf_instance_id: true, left_wolves: true },
       });
-      return rows.map((row) => ({ id: row.id, lobbyId: row.lobby_id, wolfId: row.wolf_instance_id }));
+      return rows.map((row) => ({
+        id: row.id,
+        lobbyId: row.lobby_id,
+        wolfId: row.wolf_instance_id,
+        leftWolves: row.left_wolves,
+      }));
     },
 
-    async listOverdue(before) {
+    async pinsOf(sessionIds) {
       const rows = await prisma.session.findMany({
-        where: { status: { in: ["placed", "starting"] }, updated_at: { lt: before } },
-        orderBy: { id: "asc" },
+        where: { id: { in: [...sessionIds] }, pin: { not: null } },
+        select: { id: true, pin: true },
       });
-      return rows.map(toSession);
+      return new Map(rows.flatMap(({ id, pin }) => (pin === null ? [] : [[id, pin]])));
     },
+  };
+}
 
-    async lobbyCreated(id, lobbyId, now) {
+/** Follows a table `freed (wolf_id, slots, vram_mb, encoder_sessions)`: what a session has given back in the same statement. */
+const giveBack = (now: Date) => Sql.sql`
+  UPDATE wolf_instance SET connected_sandboxes = connected_sandboxes - 1, vram_mb_claimed = vram_mb_claimed - freed.vram_mb,
+    encoder_sessions_claimed = encoder_sessions_claimed - freed.encoder_sessions, updated_at = ${now}
+  FROM freed WHERE wolf_instance.id = freed.wolf_id AND freed.had_slot`;
+
+/** Nobody works on it any more, and it has no claims; the other half of `giveBack`. */
+const freed = Sql.sql`slot_held = false, vram_mb = 0, encoder_sessions = 0, lock_token = NULL, lock_expires_at = NULL`;
+const held = Sql.sql`session.id, wolf_instance_id AS wolf_id, slot_held AS had_slot, vram_mb, encoder_sessions`;
+
+const wolfIsLost = Sql.sql`
+  EXISTS (SELECT 1 FROM wolf_instance WHERE wolf_instance.id = session.wolf_instance_id AND connectivity = 'lost')`;
+
+const isLostIf = (isAsked: boolean | undefined) => (isAsked ? wolfIsLost : Sql.sql`true`);
+
+function changes(prisma: Prisma): Changes {
+  return {
+    async lobbyCreated(id, lobbyId, now, lockToken) {
+      const mine =
+        lockToken === undefined
+          ? Sql.sql`(lock_expires_at IS NULL OR lock_expires_at <= ${now})`
+          : Sql.sql`lock_token = ${lockToken}`;
       const count = await prisma.$executeRaw`
-        UPDATE session SET status = 'starting', lobby_id = ${lobbyId}, updated_at = ${now}
-        WHERE id = ${id} AND status = ANY(${before("lobbyCreated")}::text[])`;
+        UPDATE session SET status = 'starting', status_since = ${now}, lobby_id = ${lobbyId}, lock_token = NULL, lock_expires_at = NULL,
+          updated_at = ${now}
+        WHERE id = ${id} AND status = ANY(${before("lobbyCreated")}::text[]) AND ${mine}`;
       if (count === 1) return true;
       // A stop came first: the lobby's id is kept, so that the stop finds the lobby.
       await prisma.$executeRaw`
-        UPDATE session SET lobby_id = ${lobbyId}, updated_at = ${now} WHERE id = ${id} AND status = 'stopping' AND lobby_id IS NULL`;
+        UPDATE session SET lobby_id = ${lobbyId}, lock_token = NULL, lock_expires_at = NULL, updated_at = ${now}
+        WHERE id = ${id} AND status = 'stopping' AND lobby_id IS NULL AND ${mine}`;
       return false;
     },
 
     async running(id, now) {
       const count = await prisma.$executeRaw`
-        UPDATE session SET status = 'running', started_at = COALESCE(started_at, ${now}), updated_at = ${now}
-        WHERE id = ${id} AND status = ANY(${before("running")}::text[])`;
+        UPDATE session SET ${runs(now)} WHERE id = ${id} AND status = ANY(${before("running")}::text[])`;
       return count === 1;
     },
 
     async lobbiesRunning(wolf, lobbyIds, now) {
       const rows = await prisma.$queryRaw<{ id: string }[]>`
-        UPDATE session SET status = 'running', started_at = COALESCE(started_at, ${now}), updated_at = ${now}
+        UPDATE session SET ${runs(now)}
         WHERE wolf_instance_id = ${wolf.id} AND lobby_id = ANY(${[...lobbyIds]}::text[])
           AND status = ANY(${before("running")}::text[])
           AND EXISTS (SELECT 1 FROM wolf_instance WHERE id = ${wolf.id} AND epoch = ${wolf.epoch})
@@ -172,30 +133,70 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
       return rows.map(({ id }) => id);
     },
 
-    async requestStop(id, now) {
+    async requestStop(id, reason, now, options) {
       await prisma.$executeRaw`
-        UPDATE session SET status = 'stopping', updated_at = ${now} WHERE id = ${id} AND status = ANY(${before("stopRequested")}::text[])`;
-      return this.get(id);
+        UPDATE session SET status = CASE status WHEN 'queued' THEN 'stopped' ELSE 'stopping' END, status_since = ${now},
+          ended_at = CASE status WHEN 'queued' THEN ${now}::timestamptz END,
+          create_key = CASE status WHEN 'queued' THEN NULL ELSE create_key END, stop_reason = ${reason}, updated_at = ${now}
+        WHERE id = ${id} AND status = ANY(${["queued", ...before("stopRequested")]}::text[])
+          AND ${isLostIf(options?.whileLost)}`;
+      const row = await prisma.session.findUnique({ where: { id } });
+      return row ? toSession(row) : undefined;
     },
 
     async end(id, outcome, now, from) {
       const failure = outcome.status === "failed" ? outcome.failure : undefined;
+      const reason = outcome.status === "stopped" ? outcome.reason : undefined;
       const allowed = statusesBefore(outcome.status);
       const guard = from ? allowed.filter((status) => from.includes(status)) : allowed;
       const rows = await prisma.$queryRaw<{ id: string }[]>`
         WITH held AS (
-          SELECT id, slot_held FROM session WHERE id = ${id} AND status = ANY(${guard}::text[]) FOR UPDATE
-        ), ended AS (
-          UPDATE session SET status = ${outcome.status}, slot_held = false, ended_at = ${now}, updated_at = ${now},
-            failure_code = ${failure?.code ?? null}, failure_reason = ${failure?.reason ?? null}
+          SELECT ${held} FROM session WHERE id = ${id} AND status = ANY(${guard}::text[]) FOR UPDATE
+        ), freed AS (
+          UPDATE session SET status = ${outcome.status}, status_since = ${now}, ended_at = ${now}, updated_at = ${now}, ${freed},
+            create_key = NULL, stop_reason = COALESCE(stop_reason, ${reason ?? null}), failure_code = ${failure?.code ?? null},
+            failure_reason = ${failure?.reason ?? null}
           FROM held WHERE session.id = held.id
-          RETURNING session.id, session.wolf_instance_id, held.slot_held AS had_slot
-        ), released AS (
-          UPDATE wolf_instance SET connected_sandboxes = connected_sandboxes - 1, updated_at = ${now}
-          FROM ended WHERE wolf_instance.id = ended.wolf_instance_id AND ended.had_slot
-        )
-        SELECT id FROM ended`;
+          RETURNING held.*
+        ), given_back AS (${giveBack(now)})
+        SELECT id FROM freed`;
       return rows.length === 1;
     },
+
+    async requeue(id, wolfId, from, { avoid, deadline, whileLost }, now) {
+      const guard = statusesBefore("requeued").filter((status) => from.includes(status));
+      const rows = await prisma.$queryRaw<{ id: string }[]>`
+        WITH held AS (
+          SELECT ${held} FROM session WHERE id = ${id} AND wolf_instance_id = ${wolfId} AND status = ANY(${guard}::text[])
+            AND ${isLostIf(whileLost)} FOR UPDATE
+        ), freed AS (
+          UPDATE session SET status = 'queued', status_since = ${now}, updated_at = ${now}, ${freed}, wolf_instance_id = NULL,
+            lobby_id = NULL, queued_at = COALESCE(queued_at, created_at), queue_deadline = ${deadline},
+            left_wolves = array_append(array_remove(left_wolves, ${wolfId}), ${wolfId}),
+            avoid = CASE WHEN ${avoid} THEN array_append(array_remove(avoid, ${wolfId}), ${wolfId}) ELSE avoid END
+          FROM held WHERE session.id = held.id
+          RETURNING held.*
+        ), given_back AS (${giveBack(now)})
+        SELECT id FROM freed`;
+      return rows.length === 1;
+    },
+
+    async markLost(id, now) {
+      const count = await prisma.$executeRaw`
+        UPDATE session SET status = 'lost', status_since = ${now}, updated_at = ${now}
+        WHERE id = ${id} AND status = ANY(${before("wolfLost")}::text[]) AND ${wolfIsLost}`;
+      return count === 1;
+    },
+
+    async leftNothing(id, wolfId) {
+      await prisma.$executeRaw`
+        UPDATE session SET left_wolves = array_remove(left_wolves, ${wolfId}) WHERE id = ${id} AND ${wolfId} = ANY(left_wolves)`;
+    },
   };
+}
+
+/** Its idle time begins when it runs, again too: while it was lost nobody could use it. */
+function runs(now: Date): Sql.Sql {
+  return Sql.sql`status = 'running', status_since = ${now}, started_at = COALESCE(started_at, ${now}), last_active_at = ${now},
+    lock_token = NULL, lock_expires_at = NULL, updated_at = ${now}`;
 }

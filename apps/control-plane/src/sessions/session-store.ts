@@ -1,5 +1,5 @@
 /** Sessions as the rest of the program sees them. A slot is taken with the row and given back exactly once, in one statement each. */
-import type { PlacementExplanation, SessionSpec, SessionStatus } from "@wolfpack/api-contract";
+import type { PlacementExplanation, SessionSpec, SessionStatus, StopReason } from "@wolfpack/api-contract";
 import type { Owner, Stray } from "./stray-lobbies.ts";
 
 export interface Session {
@@ -7,11 +7,33 @@ export interface Session {
   ownerId: string;
   name: string;
   status: SessionStatus;
+  statusSince: Date;
   wolfId: string | null;
   lobbyId: string | null;
   spec: SessionSpec;
   placement: PlacementExplanation;
   failure: Failure | null;
+  stopReason: StopReason | null;
+  /** Null before it first waited in the queue; kept when it is queued again. */
+  queuedAt: Date | null;
+  /** When it has waited long enough. */
+  queueDeadline: Date | null;
+  priority: number;
+  /** Sandboxes begun for it. */
+  attempts: number;
+  /** Wolves where it failed to start: not asked again. */
+  avoid: readonly string[];
+  /** Wolves that it has left, where an old lobby of it may still run. */
+  leftWolves: readonly string[];
+  /** Of whoever works on it; it may be taken over once `lockExpiresAt` has passed. Null: nobody does. */
+  lockToken: string | null;
+  lockExpiresAt: Date | null;
+  expiresAt: Date | null;
+  idleSeconds: number | null;
+  lastActiveAt: Date | null;
+  warnedAt: Date | null;
+  /** Of its lobby. Never shown. */
+  pin: string | null;
   createdAt: Date;
   updatedAt: Date;
   startedAt: Date | null;
@@ -23,12 +45,17 @@ export interface Failure {
   reason: string;
 }
 
+/** What a session is made of, placed at once or queued. */
 export interface NewSession {
   id: string;
   ownerId: string;
   name: string;
   spec: SessionSpec;
   placement: PlacementExplanation;
+  expiresAt: Date | null;
+  pin: string | null;
+  /** Of the creating request; one live session of an owner has it. */
+  createKey: string | null;
 }
 
 export interface SessionFilter {
@@ -39,45 +66,146 @@ export interface SessionFilter {
   ownerId?: string | undefined;
 }
 
-export type SessionOutcome = { status: "stopped" } | { status: "failed"; failure: Failure };
+export type SessionOutcome =
+  | { status: "stopped"; reason?: StopReason }
+  | { status: "failed"; failure: Failure };
 
 /** What a user may have whose own row does not say otherwise. */
 export interface Quotas {
-  /** Live sessions at once. */
+  /** Live sessions at once, those in the queue too. */
   sessionsMax: number;
   createsPerMinute: number;
 }
+
+export interface Lock {
+  token: string;
+  expiresAt: Date;
+}
+
+export interface WolfEpoch {
+  id: string;
+  epoch: number;
+}
+
+/** A slot for a new session, or for one that waits. */
+export type ClaimRequest = { wolf: WolfEpoch; lock: Lock } & (
+  | { session: NewSession }
+  | { queued: string; placement: PlacementExplanation }
+);
+
+export type OverQuota =
+  | { outcome: "too-many"; limit: number; current: number }
+  /** `freeAt`: when one more may be created. */
+  | { outcome: "too-fast"; limit: number; current: number; freeAt: Date };
 
 export type Claim =
   | { outcome: "claimed"; session: Session }
   /** The wolf has changed since it was read. */
   | { outcome: "lost" }
-  | { outcome: "too-many"; limit: number; current: number }
-  /** `freeAt`: when one more may be created. */
-  | { outcome: "too-fast"; limit: number; current: number; freeAt: Date };
+  /** It waits no longer. */
+  | { outcome: "gone" }
+  /** Its creating request has made this session already: one with its id, or a live one with its key. */
+  | { outcome: "exists"; session: Session }
+  | OverQuota;
+
+export type Enqueued =
+  | { outcome: "queued"; session: Session }
+  | { outcome: "full"; length: number }
+  | { outcome: "exists"; session: Session }
+  | OverQuota;
+
+export interface QueueRow {
+  session: Session;
+  /** 1 is next. */
+  position: number;
+}
 
 export interface SessionStore {
-  /** Takes a slot of the wolf and makes the row, both or neither, and only within what its owner may have. */
-  claim(session: NewSession, wolf: { id: string; epoch: number }, quotas: Quotas, now: Date): Promise<Claim>;
+  /**
+   * Takes slot, video memory and encoder sessions of the wolf and makes or changes the row, both or neither; a new one only
+   * within what its owner may have. One transaction for all of them; answers in the order of the requests.
+   */
+  claim(requests: readonly ClaimRequest[], quotas: Quotas, now: Date): Promise<Claim[]>;
+  /** A row with status `queued`, unless `queueMax` wait already. */
+  enqueue(
+    session: NewSession,
+    queue: { max: number; deadline: Date },
+    quotas: Quotas,
+    now: Date,
+  ): Promise<Enqueued>;
+  /**
+   * Those that wait, next first: by priority, then in turns for each owner (first sessions of all owners before second
+   * ones), then by the time they came.
+   */
+  listQueued(limit: number): Promise<QueueRow[]>;
+  /** Undefined: it does not wait. */
+  queuePosition(id: string): Promise<number | undefined>;
+  countQueued(): Promise<number>;
+  /** Why it still waits. */
+  explainQueued(id: string, placement: PlacementExplanation): Promise<void>;
+
   get(id: string): Promise<Session | undefined>;
   list(filter: SessionFilter): Promise<Session[]>;
+  /** Live sessions by status. */
+  countLive(): Promise<Partial<Record<SessionStatus, number>>>;
   /** Sessions that have not ended, of one wolf. */
   listLive(wolfId: string): Promise<Session[]>;
   /** Live sessions of any wolf that have one of these lobbies, or are named by one. */
   listOwners(lobbies: readonly Stray[]): Promise<Owner[]>;
-  /** Sessions that are placed or starting and have not changed since `before`. */
-  listOverdue(before: Date): Promise<Session[]>;
-  /** placed → starting, with the lobby's id. */
-  lobbyCreated(id: string, lobbyId: string, now: Date): Promise<boolean>;
+  /** PINs by session, of any status: a lobby that has one is only stopped with it. */
+  pinsOf(sessionIds: readonly string[]): Promise<Map<string, string>>;
+
+  /** placed → starting, with the lobby's id, by the holder of the lock; without a token, by whoever found the lobby once the lock has expired. */
+  lobbyCreated(id: string, lobbyId: string, now: Date, lockToken?: string): Promise<boolean>;
+  /** starting or lost → running. */
   running(id: string, now: Date): Promise<boolean>;
   /** The containers of these lobbies were seen to start, by the wolf's tunnel of this epoch. Ids of the sessions that run now. */
-  lobbiesRunning(
-    wolf: { id: string; epoch: number },
-    lobbyIds: readonly string[],
+  lobbiesRunning(wolf: WolfEpoch, lobbyIds: readonly string[], now: Date): Promise<string[]>;
+  /** Any live status → stopping; a queued one has ended at once. With `whileLost` only while its wolf is lost. The session as it is now, undefined when there is none. */
+  requestStop(
+    id: string,
+    reason: StopReason,
     now: Date,
-  ): Promise<string[]>;
-  /** Any live status → stopping. The session as it is now, undefined when there is none. */
-  requestStop(id: string, now: Date): Promise<Session | undefined>;
-  /** Ends a live session and gives its slot back, exactly once. False when it had ended, or is in none of `from` (default: all that the table allows). */
-  end(id: string, outcome: SessionOutcome, now: Date, from?: SessionStatus[]): Promise<boolean>;
+    options?: { whileLost: boolean },
+  ): Promise<Session | undefined>;
+  /** Ends a live session and gives back what it claimed, exactly once. False when it had ended, or is in none of `from` (default: all that the table allows). */
+  end(id: string, outcome: SessionOutcome, now: Date, from?: readonly SessionStatus[]): Promise<boolean>;
+  /**
+   * Back into the queue, in one statement: what it claimed is given back, the wolf is remembered as left (an old lobby may run
+   * there) and, with `avoid`, as one that failed it. False when it is in none of `from` or on another wolf, or when
+   * `whileLost` is asked for and the wolf is lost no more.
+   */
+  requeue(
+    id: string,
+    wolfId: string,
+    from: readonly SessionStatus[],
+    options: { avoid: boolean; deadline: Date; whileLost?: boolean },
+    now: Date,
+  ): Promise<boolean>;
+  /** running → lost: it waits for its wolf, which is lost still by this statement's own look. */
+  markLost(id: string, now: Date): Promise<boolean>;
+  /** The wolf runs no old lobby of this session any more. */
+  leftNothing(id: string, wolfId: string): Promise<void>;
+
+  /** Locks held on: those of `locks` that still are. */
+  renewLocks(locks: readonly { id: string; token: string }[], expiresAt: Date): Promise<string[]>;
+  /** A placed session whose lock has expired; one more attempt is counted. False: somebody else was faster, or holds it. */
+  takeLock(id: string, lock: Lock, now: Date): Promise<boolean>;
+  /** Live sessions on wolves that are lost, except those that are `lost` already. */
+  listOnLostWolves(limit: number): Promise<Session[]>;
+  /** Sessions past a deadline: in a status since before its date, queued past their own. */
+  listOverdue(since: Partial<Record<SessionStatus, Date>>, now: Date, limit: number): Promise<Session[]>;
+  /** Running or lost ones past `expiresAt`, and running ones of which nobody made use for their idle time. */
+  listExpired(now: Date, limit: number): Promise<{ session: Session; reason: "expired" | "idle" }[]>;
+  /**
+   * running or lost → stopping, if it is past its time by this statement's own look: what was extended or used meanwhile stays.
+   * False then.
+   */
+  expire(id: string, reason: "expired" | "idle", now: Date): Promise<boolean>;
+  /** Marks those that expire within `warningMs` and were not told so; each is named once. */
+  warn(now: Date, warningMs: number): Promise<{ session: Session; reason: "expired" | "idle"; at: Date }[]>;
+  /** Somebody makes use of them. */
+  touch(ids: readonly string[], now: Date): Promise<void>;
+  /** A new end; false when it has ended or is stopping. */
+  extend(id: string, expiresAt: Date, now: Date): Promise<boolean>;
 }

@@ -18,14 +18,19 @@ export const stateFolderOf = (sessionId: string): string => `wolfpack/${sessionI
 /** Wolf's word for rendering without a GPU. */
 export const SOFTWARE_NODE = "software";
 
+/** As Wolf takes it: the digits one by one. */
+export const pinOf = (pin: string): number[] => [...pin].map(Number);
+
 /** `renderNode`: the GPU's device on the wolf, or SOFTWARE_NODE. */
 export function lobbyRequest(session: Session, renderNode: string): CreateLobbyRequest {
   const { image, resolution } = session.spec;
+  const pin = session.pin === null ? {} : { pin: pinOf(session.pin) };
   return {
     profile_id: "wolfpack",
     name: session.id,
     multi_user: true,
     stop_when_everyone_leaves: false,
+    ...pin,
     video_settings: {
       width: resolution.width,
       height: resolution.height,

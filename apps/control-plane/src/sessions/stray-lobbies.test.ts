@@ -8,6 +8,7 @@ const owner = (changes: Partial<Owner> = {}): Owner => ({
   id: "ses_1",
   lobbyId: "lobby-1",
   wolfId: "wlf_other",
+  leftWolves: [],
   ...changes,
 });
 
@@ -70,5 +71,30 @@ describe("a lobby that no session of its wolf has", () => {
     const twins = [owner({ wolfId: "w", lobbyId: "lobby-0" })];
     expect(strays.judge("w", [stray(1)], twins, at(0)).fresh).toEqual([stray(1)]);
     expect(strays.judge("w", [stray(1)], twins, at(GRACE_MS)).stop).toEqual([stray(1)]);
+  });
+
+  it.each([
+    ["waits for another wolf", { wolfId: null, lobbyId: null }],
+    ["is being made on another wolf", { lobbyId: null }],
+    ["runs on another wolf", { lobbyId: "lobby-9" }],
+  ])("and was left behind by its session, which %s, is stopped at once and every time", (_what, now) => {
+    const strays = new StrayLobbies(GRACE_MS);
+    const owners = [owner({ ...now, leftWolves: ["v", "w"] })];
+    for (const ms of [0, 1])
+      expect(strays.judge("w", [stray(1)], owners, at(ms))).toEqual({
+        stop: [stray(1)],
+        fresh: [],
+        foreign: [],
+      });
+  });
+
+  it.each([
+    ["is the very one that its session has by another name of the same Wolf", { leftWolves: ["w"] }],
+    ["has left another wolf, not this one", { lobbyId: "lobby-9", leftWolves: ["v"] }],
+    ["came back to this wolf, and is being made there", { wolfId: "w", lobbyId: null, leftWolves: ["w"] }],
+  ])("is not an old copy when it %s", (_what, now) => {
+    const strays = new StrayLobbies(GRACE_MS);
+    for (const ms of [0, GRACE_MS, 2 * GRACE_MS])
+      expect(strays.judge("w", [stray(1)], [owner(now)], at(ms)).stop).toEqual([]);
   });
 });

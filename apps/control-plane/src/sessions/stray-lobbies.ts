@@ -1,6 +1,7 @@
 /**
- * Lobbies with our tag that no session of their wolf has: what is seen of them, and which are to be stopped. One that a live
- * session has anywhere is a Wolf that is known by two names, and is never stopped; another only after a grace.
+ * Lobbies with our tag that no session of their wolf has: what is seen of them, and which are to be stopped. One that its session
+ * has left behind goes at once. Another of a live session is a Wolf that is known by two names, and is never stopped; what has
+ * no live session only after a grace.
  */
 import type { Session } from "./session-store.ts";
 
@@ -11,10 +12,10 @@ export interface Stray {
 }
 
 /** A live session, of whatever wolf. */
-export type Owner = Pick<Session, "id" | "lobbyId" | "wolfId">;
+export type Owner = Pick<Session, "id" | "lobbyId" | "wolfId" | "leftWolves">;
 
 export interface Judgement {
-  /** Seen without an owner at least twice, the grace apart. */
+  /** Left behind by their session, or seen without an owner at least twice, the grace apart. */
   stop: Stray[];
   /** Seen without an owner for the first time. */
   fresh: Stray[];
@@ -39,6 +40,11 @@ export class StrayLobbies {
     for (const stray of strays) {
       const { lobbyId } = stray;
       const known = before?.get(lobbyId);
+      if (owners.some((one) => hasLeft(one, stray, wolfId))) {
+        after.set(lobbyId, now);
+        judgement.stop.push(stray);
+        continue;
+      }
       const owner = owners.find((one) => owns(one, stray, wolfId));
       if (owner !== undefined) {
         after.set(lobbyId, "owned");
@@ -55,6 +61,12 @@ export class StrayLobbies {
     else this.seen.delete(wolfId);
     return judgement;
   }
+}
+
+/** The session lives on elsewhere, or waits to: this is its old copy. */
+function hasLeft(owner: Owner, { lobbyId, sessionId }: Stray, wolfId: string): boolean {
+  const elsewhere = owner.id === sessionId && owner.wolfId !== wolfId && owner.lobbyId !== lobbyId;
+  return elsewhere && owner.leftWolves.includes(wolfId);
 }
 
 /** A session has one lobby: a second one with its tag on its own wolf is nobody's. */

@@ -4,14 +4,14 @@ import fc from "fast-check";
 import { aDisk, aUsage } from "../../test/a-wolf.ts";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
 import { createLogger } from "../logger.ts";
-import type { UsageReport, WolfReport } from "../wolves/wolf-store.ts";
+import type { UsageReport } from "../wolves/wolf-store.ts";
 import { type AgentNotices, agentNotices, type NoticeSink } from "./agent-notices.ts";
 
 let clock: ManualClock;
 let lines: { msg: string; why?: string; type?: string; dropped?: number; dropped_total?: number }[];
 let notices: AgentNotices;
 let health: unknown[];
-let reports: WolfReport[];
+let reports: Parameters<NoticeSink["report"]>[0][];
 let usages: UsageReport[];
 let events: AgentWolfEvent[];
 let known: unknown[];
@@ -76,10 +76,49 @@ describe("notices of an agent", () => {
         region: null,
         costPerHour: null,
         agentVersion: "1.2.3",
+        encoderSessionsMax: null,
       },
     ]);
     expect(events).toEqual([event(1)]);
     expect(lines).toEqual([]);
+  });
+
+  it("become what placement counts with: the GPU that sessions render on, and how many streams it encodes", async () => {
+    notices = agentNotices({
+      wolfId: "wlf_1",
+      clock,
+      log: createLogger("silent"),
+      renderNode: "/dev/dri/renderD129",
+    });
+    notices.open(sink);
+    const card = (n: number, more: object = {}) => ({
+      id: `card${n}`,
+      vendor: "amd",
+      model: `model ${n}`,
+      driver: null,
+      vram_bytes: n * 2 ** 30,
+      render_node: `/dev/dri/renderD${127 + n}`,
+      ...more,
+    });
+    const sayGpus = async (gpus: object[], more: object = {}) => {
+      const facts = { gpu_type: "amd", max_sandboxes: 3, agent_version: "1", labels: {} };
+      say("inventory", { ...facts, host: { cpu_model: null, cpu_count: 8, memory_bytes: 1, gpus }, ...more });
+      await settle();
+    };
+    await sayGpus([card(1, { vendor: "intel" }), card(3), card(2)], { encoder_sessions_max: 5 });
+    await sayGpus([card(4)]);
+    await sayGpus([card(1, { vendor: "intel" })]);
+    await sayGpus([], { host: undefined });
+    expect(reports).toMatchObject([
+      {
+        encoderSessionsMax: 5,
+        gpu: { model: "model 2", renderNode: "/dev/dri/renderD129", vramMb: 2048 },
+        host: { cpu_count: 8 },
+      },
+      { encoderSessionsMax: null, gpu: { renderNode: "/dev/dri/renderD131", vramMb: 4096 } },
+      { gpu: { model: null, renderNode: null, vramMb: null } },
+      { gpu: undefined, host: undefined },
+    ]);
   });
 
   it("become capabilities, unknown ones too, and reasons to list the lobbies again", async () => {
@@ -239,9 +278,13 @@ describe("notices of an agent", () => {
     ["does not fit its schema", "heartbeat", "null"],
     ["does not fit its schema", "heartbeat", '{"wolf":"fine"}'],
     ["does not fit its schema", "heartbeat", '{"wolf":"ok","extra":1}'],
+    // What time a host thinks it is is nobody's business.
+    ["does not fit its schema", "heartbeat", '{"wolf":"ok","time":"1999-12-31T23:59:59.000Z"}'],
     ["does not fit its schema", "heartbeat", JSON.stringify({ wolf: "ok", detail: "x".repeat(201) })],
     ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, max_sandboxes: 0 })],
     ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, max_sandboxes: 1001 })],
+    ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, encoder_sessions_max: 0 })],
+    ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, encoder_sessions_max: 1001 })],
     ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, gpu_type: "voodoo" })],
     ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, name: "another-wolf" })],
     ["does not fit its schema", "inventory", JSON.stringify({ ...inventory, labels: { "": "x" } })],

@@ -19,13 +19,17 @@ import type { Clock } from "../clock.ts";
 import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
 import { type HealthState, healthJudge } from "../wolves/health.ts";
+import { renderGpuOf } from "../wolves/render-gpu.ts";
 import { reportOf } from "../wolves/wolf-service.ts";
-import type { UsageReport, WolfReport } from "../wolves/wolf-store.ts";
+import type { RenderGpu, UsageReport, WolfReport } from "../wolves/wolf-store.ts";
 import { newestWrite } from "./newest-write.ts";
 
 export interface NoticeSink {
   health(state: HealthState): Promise<unknown>;
-  report(report: WolfReport & { host?: HostFacts | undefined }): Promise<unknown>;
+  /** `gpu`: the one that sessions render on; with the host's facts only. */
+  report(
+    report: WolfReport & { host?: HostFacts | undefined; gpu?: RenderGpu | undefined },
+  ): Promise<unknown>;
   usage(report: UsageReport): Promise<unknown>;
   /** Null: not known. */
   capabilities(capabilities: WolfCapabilities | null): Promise<unknown>;
@@ -59,8 +63,16 @@ const WRITE_RETRY_MS = 5000;
 /** Figures change all the time: they are written so often at most. Health, which is what they are judged by, at once. */
 const USAGE_EVERY_MS = 30_000;
 
-export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }): AgentNotices {
-  const { wolfId, clock } = options;
+export interface AgentNoticesOptions {
+  wolfId: string;
+  clock: Clock;
+  log: Log;
+  /** Preferred where a host has several GPUs of its wolf's type. */
+  renderNode?: string | undefined;
+}
+
+export function agentNotices(options: AgentNoticesOptions): AgentNotices {
+  const { wolfId, clock, renderNode } = options;
   const log = options.log.child({ wolf_id: wolfId });
   const drops = dropCounter(clock, log);
   const withinBudget = tokenBucket(clock, NOTICES_BURST_MAX, NOTICES_PER_SECOND_MAX);
@@ -122,8 +134,10 @@ export function agentNotices(options: { wolfId: string; clock: Clock; log: Log }
         },
         [agentNoticeTypes.inventory](json) {
           const { success, data } = AgentInventory.safeParse(json);
-          if (success) report.set({ ...reportOf(data), host: data.host });
-          return success;
+          if (!success) return false;
+          const gpu = data.host && renderGpuOf(data.host, data.gpu_type, renderNode);
+          report.set({ ...reportOf(data), host: data.host, gpu });
+          return true;
         },
         [agentNoticeTypes.capabilities](json) {
           const { success, data } = AgentCapabilities.safeParse(json);

@@ -29,6 +29,8 @@ export interface WolfVoice {
 export interface Tunnels {
   /** The live tunnel of a wolf. */
   wolf(wolfId: string): Tunnel | undefined;
+  /** Its epoch. */
+  wolfEpoch(wolfId: string): number | undefined;
   /** The live tunnel of a session's own sandbox. */
   sandbox(sessionId: string): Tunnel | undefined;
   /** Ends a sandbox's own tunnel: its session has ended. */
@@ -71,6 +73,8 @@ export interface TunnelGatewayOptions {
   revocations: Pick<Revocations, "revokedSince">;
   /** What agents with a key of their own may ask. */
   control: AgentControl;
+  /** The device that sandboxes render on, where a host has it. */
+  renderNode?: string;
   /** Of one wolf within a minute. Default 10. */
   takeoversMax?: number;
 }
@@ -239,6 +243,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
 
   return {
     wolf: (wolfId) => wolves.dial(wolfId),
+    wolfEpoch: (wolfId) => wolves.get(wolfId)?.epoch,
     sandbox: (sessionId) => sandboxes.dial(sessionId),
     takeoverWaitMs: (wolfId) => (isContested(wolfId) ? takeovers.waitMs(wolfId) : undefined),
     dropSandbox: (sessionId) => sandboxes.get(sessionId)?.tunnel.destroy(new Error("the session has ended")),
@@ -251,7 +256,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
 
     async acceptWolf(wolf, tunnel, opener) {
       if (!keep(tunnel, opener, wolf.id)) return;
-      const notices = agentNotices({ wolfId: wolf.id, clock, log });
+      const notices = agentNotices({ wolfId: wolf.id, clock, log, renderNode: options.renderNode });
       tunnel.onNotice(notices.hear);
       atEnd(tunnel, notices.close);
       const opened = await open(wolf, tunnel);
@@ -264,7 +269,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       atEnd(tunnel, async (end) => {
         if (!wolves.remove(id, epoch)) return;
         log.info({ wolf_id: id, epoch, code: end.code, reason: end.reason }, "tunnel down");
-        await tunnelLost(id, epoch);
+        await tunnelLost(id, epoch, { sentAway: draining });
         tell(lost, id);
       });
       // One that ended while its epoch was issued is removed again before the next line runs.

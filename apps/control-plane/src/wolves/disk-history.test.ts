@@ -35,7 +35,7 @@ afterAll(() => api.stop());
 async function connected(name: string): Promise<Wolf> {
   const report = { gpuType: "none" as const, maxSandboxes: 1, labels: {}, region: null, costPerHour: null };
   const { id } = await store.register(
-    { id: newId("wlf"), name, address: "", agentVersion: null, ...report },
+    { id: newId("wlf"), name, address: "", agentVersion: null, encoderSessionsMax: null, ...report },
     at(0),
   );
   return (await store.openTunnel(id, at(0))) as Wolf;

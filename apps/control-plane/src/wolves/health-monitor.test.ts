@@ -1,12 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { aWolf } from "../../test/a-wolf.ts";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
 import { createLogger } from "../logger.ts";
 import { createHealthMonitor, type HealthMonitor, type HealthMonitorOptions } from "./health-monitor.ts";
-import type { TunnelKey } from "./wolf-store.ts";
+import type { FleetRow, TunnelKey, Wolf } from "./wolf-store.ts";
+
+/** When statements are made, and what of it fails. What they amount to is in evictions.test.ts, on a whole store. */
 
 const LOST_AFTER_MS = 20_000;
-const STALE_AFTER_MS = 120_000;
+const RESTART_GRACE_MS = 120_000;
+const STALE_AFTER_MS = 150_000;
 const INTERVAL_MS = 60_000;
+const RULES = { flapsMax: 5, flapWindowMs: 600_000, createFailuresMax: 3, firstMs: 60_000, maxMs: 3_600_000 };
 
 let clock: ManualClock;
 let monitor: HealthMonitor;
@@ -15,17 +20,61 @@ let lines: string[];
 let calls: unknown[][];
 let failures: Map<string, number>;
 let orphans: TunnelKey[];
+let suspects: TunnelKey[];
+let stale: Wolf[];
 let live: TunnelKey[];
+let fleet: FleetRow;
 
-function statement<Result>(name: string, result: () => Result) {
-  return async (...args: unknown[]): Promise<Result> => {
+function statement<Args extends unknown[], Result>(name: string, result: (...args: Args) => Result) {
+  return async (...args: Args): Promise<Result> => {
     calls.push([name, ...args]);
     const left = failures.get(name) ?? 0;
     if (left > 0) {
       failures.set(name, left - 1);
       throw new Error(`${name} failed`);
     }
-    return result();
+    return result(...args);
+  };
+}
+
+function options(store: Partial<HealthMonitorOptions["store"]> = {}): HealthMonitorOptions {
+  return {
+    store: {
+      heartbeats: statement("heartbeats", () => live.length),
+      loseTunnel: statement("loseTunnel", (id: string, epoch: number) => suspects.push({ id, epoch }) > 0),
+      markLost: statement("markLost", (id: string) => {
+        suspects = suspects.filter((key) => key.id !== id);
+        return true;
+      }),
+      findStale: statement("findStale", () => stale),
+      markStale: statement("markStale", () => stale.splice(0).map(({ name }) => name)),
+      orphanTunnels: statement("orphanTunnels", () => {
+        suspects.push(...orphans);
+        return orphans;
+      }),
+      listSuspect: statement("listSuspect", () => suspects),
+      countConnectivity: statement("countConnectivity", () => ({
+        connected: 100,
+        suspect: suspects.length,
+        lost: 0,
+        leftSince: suspects.length,
+      })),
+      fleet: statement("fleet", () => fleet),
+      setFleet: statement("setFleet", (row: FleetRow) => {
+        fleet = row;
+      }),
+      ...store,
+    },
+    clock,
+    log: createLogger("trace", { write: (line) => void lines.push(line) }),
+    liveTunnels: () => live,
+    tunnelLostAfterMs: LOST_AFTER_MS,
+    restartGraceMs: RESTART_GRACE_MS,
+    wolfStaleAfterMs: STALE_AFTER_MS,
+    intervalMs: INTERVAL_MS,
+    massLoss: { sharePercent: 50, wolvesMin: 3, windowMs: 60_000 },
+    overrideMs: 600_000,
+    quarantine: RULES,
   };
 }
 
@@ -34,24 +83,9 @@ beforeEach(() => {
   lines = [];
   calls = [];
   failures = new Map();
-  orphans = [];
-  live = [];
-  const store: HealthMonitorOptions["store"] = {
-    heartbeats: statement("heartbeats", () => live.length),
-    loseTunnel: statement("loseTunnel", () => true),
-    markLost: statement("markLost", () => true),
-    markStale: statement("markStale", () => ["wolf-7"]),
-    orphanTunnels: statement("orphanTunnels", () => orphans),
-  };
-  monitor = createHealthMonitor({
-    store,
-    clock,
-    log: createLogger("trace", { write: (line) => void lines.push(line) }),
-    liveTunnels: () => live,
-    tunnelLostAfterMs: LOST_AFTER_MS,
-    wolfStaleAfterMs: STALE_AFTER_MS,
-    intervalMs: INTERVAL_MS,
-  });
+  [orphans, suspects, stale, live] = [[], [], [], []];
+  fleet = { frozenSince: null, overrideUntil: null };
+  monitor = createHealthMonitor(options());
 });
 afterEach(() => {
   monitor.stop();
@@ -60,32 +94,48 @@ afterEach(() => {
 
 /** Lets promises that are already settled run on. */
 async function settle(): Promise<void> {
-  for (let i = 0; i < 30; i += 1) await Promise.resolve();
+  for (let i = 0; i < 100; i += 1) await Promise.resolve();
 }
 async function pass(ms: number): Promise<void> {
   clock.advance(ms);
   await settle();
 }
+/** In steps, as time passes for whatever waits for an answer in between. */
+async function passSteadily(ms: number, stepMs = 5000): Promise<void> {
+  for (let left = ms; left > 0; left -= stepMs) await pass(Math.min(stepMs, left));
+}
 const named = (name: string) => calls.filter(([called]) => called === name);
 const ago = (ms: number) => new Date(clock.now().getTime() - ms);
+const failed = () => lines.filter((line) => line.includes("tick failed"));
 
 describe("at its start the health monitor", () => {
-  it("looks for stale wolves at once, after the tunnels of an earlier process have their grace", async () => {
-    await monitor.start();
-    expect(calls).toEqual([
-      ["orphanTunnels", clock.now()],
-      ["markStale", ago(STALE_AFTER_MS), [], clock.now()],
-    ]);
-    expect(lines.join("")).toContain("wolf-7");
-  });
-
-  it("marks an orphaned wolf lost when the grace is over, with the epoch it had", async () => {
+  it("gives the tunnels of an earlier process their grace before it looks at anything", async () => {
     orphans = [{ id: "a", epoch: 7 }];
     await monitor.start();
-    await pass(LOST_AFTER_MS - 1);
+    expect(calls[0]).toEqual(["orphanTunnels", clock.now()]);
+    expect(named("listSuspect")).toHaveLength(1);
+    expect(named("markLost")).toEqual([]);
+  });
+
+  it("marks an orphaned wolf lost when that grace is over, with the epoch it had", async () => {
+    orphans = [{ id: "a", epoch: 7 }];
+    await monitor.start();
+    await pass(RESTART_GRACE_MS - 1);
     expect(named("markLost")).toEqual([]);
     await pass(1);
     expect(named("markLost")).toEqual([["markLost", "a", 7, clock.now()]]);
+  });
+
+  it("takes no silence for absence before wolves had the time to be heard", async () => {
+    stale = [aWolf({ name: "wolf-7" })];
+    await monitor.start();
+    await passSteadily(STALE_AFTER_MS - 1);
+    expect([named("findStale"), named("markStale")]).toEqual([[], []]);
+    await pass(1);
+    await pass(INTERVAL_MS);
+    expect(named("findStale").at(-1)).toEqual(["findStale", expect.any(Date), []]);
+    expect(named("markStale")).toHaveLength(1);
+    expect(lines.join("")).toContain("wolf-7");
   });
 
   it("lets nobody in before orphans are written, and tries every second", async () => {
@@ -96,7 +146,7 @@ describe("at its start the health monitor", () => {
     });
     await settle();
     for (let i = 0; i < 3; i += 1) {
-      expect([started, named("markStale")]).toEqual([false, []]);
+      expect([started, named("listSuspect")]).toEqual([false, []]);
       await pass(1000);
     }
     await start;
@@ -116,20 +166,18 @@ describe("at its start the health monitor", () => {
 });
 
 describe("the health monitor", () => {
-  it("looks for stale wolves every interval and tells which tunnels are alive", async () => {
+  it("looks for silent wolves every interval, tells which tunnels are alive, and marks nobody if there are none", async () => {
     await monitor.start();
+    await passSteadily(STALE_AFTER_MS);
     live = [{ id: "a", epoch: 2 }];
-    await pass(INTERVAL_MS - 1);
-    expect(named("markStale")).toHaveLength(1);
-    await pass(1);
-    expect(named("markStale").at(-1)).toEqual([
-      "markStale",
-      ago(STALE_AFTER_MS),
-      [{ id: "a", epoch: 2 }],
-      clock.now(),
-    ]);
-    await pass(INTERVAL_MS);
-    expect(named("markStale")).toHaveLength(3);
+    const before = named("findStale").length;
+    await passSteadily(INTERVAL_MS);
+    expect(named("findStale")).toHaveLength(before + 1);
+    await passSteadily(10 * INTERVAL_MS);
+    const [, cutoff, tunnels] = named("findStale").at(-1) ?? [];
+    expect(tunnels).toEqual(live);
+    expect((cutoff as Date).getTime()).toBeLessThanOrEqual(ago(STALE_AFTER_MS).getTime());
+    expect([named("markStale"), named("markLost"), named("setFleet")]).toEqual([[], [], []]);
   });
 
   it("writes the heartbeats of all live tunnels in one statement every ten seconds", async () => {
@@ -146,48 +194,39 @@ describe("the health monitor", () => {
     expect(named("heartbeats")).toHaveLength(2);
   });
 
-  it("goes on at the next tick when the database failed in one", async () => {
+  it("goes on when the database failed in one tick, a look after a second", async () => {
     await monitor.start();
-    failures.set("markStale", 1).set("heartbeats", 1);
+    failures.set("listSuspect", 1).set("heartbeats", 1);
     await pass(10_000);
     await pass(10_000);
     expect(named("heartbeats")).toHaveLength(2);
-    await pass(40_000);
-    await pass(INTERVAL_MS);
-    expect(named("markStale")).toHaveLength(3);
-    expect(lines.filter((line) => line.includes("tick failed"))).toHaveLength(2);
+    await passSteadily(40_000);
+    const looks = named("listSuspect").length;
+    await pass(1000);
+    expect(named("listSuspect")).toHaveLength(looks + 1);
+    expect(failed()).toHaveLength(2);
   });
 
-  it("never runs a tick beside itself, however long the database takes", async () => {
-    await monitor.start();
+  it("never looks beside itself, however long the database takes, and does not look twice for two reasons", async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const slow = createHealthMonitor({
-      store: {
-        heartbeats: () => promise.then(() => 0),
-        loseTunnel: async () => true,
-        markLost: async () => true,
-        markStale: statement("slow markStale", () => []),
-        orphanTunnels: async () => [],
-      },
-      clock,
-      log: createLogger("silent"),
-      liveTunnels: () => {
-        calls.push(["flush"]);
-        return [];
-      },
-      tunnelLostAfterMs: LOST_AFTER_MS,
-      wolfStaleAfterMs: STALE_AFTER_MS,
-      intervalMs: 10 * INTERVAL_MS,
-    });
-    await slow.start();
-    const before = named("flush").length;
-    for (let i = 0; i < 5; i += 1) await pass(10_000);
-    expect(named("flush")).toHaveLength(before + 1);
+    let looks = 0;
+    monitor = createHealthMonitor(
+      options({
+        listSuspect: async () => {
+          looks += 1;
+          if (looks > 1) await promise;
+          return [];
+        },
+      }),
+    );
+    await monitor.start();
+    expect(looks).toBe(1);
+    for (let i = 0; i < 5; i += 1) await monitor.tunnelLost(`wolf-${i}`, 1);
+    await passSteadily(3 * INTERVAL_MS);
+    expect(looks).toBe(2);
     resolve();
     await settle();
-    await pass(10_000);
-    expect(named("flush")).toHaveLength(before + 2);
-    slow.stop();
+    expect(looks).toBe(3);
   });
 
   it("does nothing after it was stopped", async () => {
@@ -203,15 +242,40 @@ describe("the health monitor", () => {
 });
 
 describe("a lost tunnel", () => {
-  it("makes its wolf suspect at once, and lost after the grace", async () => {
+  it("of a replica that shuts down is no flap of the wolf's, also when it is written late", async () => {
+    failures.set("loseTunnel", 1);
+    await monitor.tunnelLost("a", 3, { sentAway: true });
+    await pass(1000);
+    const rules = named("loseTunnel").map(([, , , given]) => given);
+    expect(rules).toEqual([1, 2].map(() => ({ ...RULES, flapWindowMs: 0, flapsMax: 2 ** 31 - 1 })));
+  });
+
+  it("makes its wolf suspect at once, by the rules of quarantine, and lost after the grace", async () => {
     await monitor.tunnelLost("a", 3);
-    expect(calls).toEqual([["loseTunnel", "a", 3, clock.now()]]);
+    expect(calls).toEqual([["loseTunnel", "a", 3, RULES, clock.now()]]);
     await pass(LOST_AFTER_MS - 1);
     expect(calls).toHaveLength(1);
     await pass(1);
     expect(calls.at(-1)).toEqual(["markLost", "a", 3, clock.now()]);
+    const before = calls.length;
     await pass(10 * LOST_AFTER_MS);
-    expect(calls).toHaveLength(2);
+    expect(calls).toHaveLength(before);
+  });
+
+  it("of a wolf that is back costs no mark", async () => {
+    await monitor.tunnelLost("a", 3);
+    suspects = [];
+    await pass(LOST_AFTER_MS);
+    expect(named("listSuspect")).toHaveLength(1);
+    expect(named("markLost")).toEqual([]);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("of two thousand wolves at once is looked at once", async () => {
+    for (let i = 0; i < 2000; i += 1) await monitor.tunnelLost(`wolf-${i}`, 1);
+    suspects = [];
+    await pass(LOST_AFTER_MS);
+    expect(named("listSuspect")).toHaveLength(1);
   });
 
   it("is written when the database is back, and the grace begins then", async () => {
@@ -226,13 +290,100 @@ describe("a lost tunnel", () => {
     expect(named("markLost")).toHaveLength(1);
   });
 
-  it("is marked lost as soon as the database takes it", async () => {
-    failures.set("markLost", 2);
+  it("is marked lost as soon as the database takes it, with what was marked before told once", async () => {
+    const told: (readonly string[])[] = [];
+    const { store } = options();
+    failures.set("b", 2);
+    const refuse = statement("b", () => {});
+    monitor = createHealthMonitor(
+      options({
+        async markLost(id, epoch, now) {
+          if (id === "b") await refuse();
+          return store.markLost(id, epoch, now);
+        },
+      }),
+    );
+    monitor.onWolvesLost((ids) => void told.push(ids));
+    await monitor.tunnelLost("a", 3);
+    await monitor.tunnelLost("b", 4);
+    await pass(LOST_AFTER_MS);
+    expect(told).toEqual([["a"]]);
+    await pass(1000);
+    await pass(1000);
+    await pass(LOST_AFTER_MS);
+    expect(told).toEqual([["a"], ["b"]]);
+  });
+
+  it("is told to every listener, also when one of them fails, and only after the mark", async () => {
+    const told: unknown[] = [];
+    monitor.onWolvesLost(() => {
+      throw new Error("not my day");
+    });
+    monitor.onWolvesLost((ids) => void told.push([ids, named("markLost").length]));
     await monitor.tunnelLost("a", 3);
     await pass(LOST_AFTER_MS);
+    expect(told).toEqual([[["a"], 1]]);
+    expect(lines.join("")).toContain("not my day");
+  });
+});
+
+describe("a process that was stopped for a while", () => {
+  /** Its timers all come late, as those of a suspended machine. */
+  function sleepyClock(): ManualClock & { sleep(ms: number): void } {
+    let sleptMs = 0;
+    const inner = clock;
+    return {
+      ...inner,
+      now: () => new Date(inner.now().getTime() + sleptMs),
+      get pending() {
+        return inner.pending;
+      },
+      sleep(ms) {
+        sleptMs += ms;
+      },
+    };
+  }
+
+  it("gives suspects their grace again before any of them is lost", async () => {
+    const sleepy = sleepyClock();
+    clock = sleepy;
+    monitor = createHealthMonitor(options());
+    await monitor.start();
+    await monitor.tunnelLost("a", 3);
+    await pass(LOST_AFTER_MS - 1000);
+    sleepy.sleep(3_600_000);
     await pass(1000);
-    await pass(1000);
-    await pass(LOST_AFTER_MS);
-    expect(named("markLost")).toHaveLength(3);
+    expect(named("markLost")).toEqual([]);
+    await pass(LOST_AFTER_MS - 1);
+    expect(named("markLost")).toEqual([]);
+    await pass(1);
+    expect(named("markLost")).toHaveLength(1);
+  });
+
+  it("does not take the silence of that time for absence", async () => {
+    const sleepy = sleepyClock();
+    clock = sleepy;
+    monitor = createHealthMonitor(options());
+    await monitor.start();
+    await passSteadily(2 * STALE_AFTER_MS);
+    sleepy.sleep(3_600_000);
+    stale = [aWolf()];
+    await passSteadily(STALE_AFTER_MS - 1);
+    expect(named("markStale")).toEqual([]);
+    await passSteadily(2 * INTERVAL_MS);
+    expect(named("markStale")).toHaveLength(1);
+  });
+
+  it("does not take silence for absence after the database was away either", async () => {
+    await monitor.start();
+    await passSteadily(2 * STALE_AFTER_MS);
+    live = [{ id: "a", epoch: 1 }];
+    failures.set("heartbeats", 20);
+    await passSteadily(200_000);
+    stale = [aWolf()];
+    await passSteadily(STALE_AFTER_MS - 10_000);
+    expect(named("markStale")).toEqual([]);
+    await passSteadily(2 * INTERVAL_MS);
+    expect(named("markStale")).toHaveLength(1);
   });
 });

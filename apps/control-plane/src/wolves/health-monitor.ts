@@ -1,116 +1,192 @@
-/** Time's part in a wolf's state: graces that run out, heartbeats that stop, heartbeats of live tunnels that are written in one batch. */
+/**
+ * Time's part in a wolf's state: graces that run out, heartbeats that stop, heartbeats of live tunnels that are written in one
+ * batch. Only this says when it is looked; a wolf is given up by evictions.ts.
+ */
 import type { Clock, Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
-import type { WolfStore } from "./wolf-store.ts";
+import { evictionValve, type FleetHealth } from "./eviction-valve.ts";
+import { createEvictions, type EvictionsOptions } from "./evictions.ts";
+import type { MassLossRules } from "./mass-loss.ts";
+import type { QuarantineRules, TunnelKey, WolfStore } from "./wolf-store.ts";
 
 export interface HealthMonitorOptions {
-  store: Pick<WolfStore, "heartbeats" | "loseTunnel" | "markLost" | "markStale" | "orphanTunnels">;
+  store: EvictionsOptions["store"] &
+    Pick<
+      WolfStore,
+      "countConnectivity" | "fleet" | "heartbeats" | "loseTunnel" | "orphanTunnels" | "setFleet"
+    >;
   clock: Clock;
   log: Log;
   /** The live tunnels of this replica. */
-  liveTunnels: () => { id: string; epoch: number }[];
+  liveTunnels: () => TunnelKey[];
   /** Grace between suspect and lost. */
   tunnelLostAfterMs: number;
+  /** The same for wolves that were connected when this process started: their agents wait before they dial again. */
+  restartGraceMs: number;
   /** Silence after which a wolf without a live tunnel is lost. */
   wolfStaleAfterMs: number;
-  /** Between two looks for stale wolves. */
+  /** Between two looks for wolves that are silent, or suspect though no timer here watches their grace. */
   intervalMs: number;
+  massLoss: MassLossRules;
+  /** For how long an operator's word keeps a mass loss from freezing evictions. */
+  overrideMs: number;
+  quarantine: QuarantineRules;
 }
 
 export interface HealthMonitor {
   /**
    * Before the first tunnel: wolves that were connected to an earlier process are suspect, with a fresh grace. Resolves
-   * when that is written, however often it has to be tried. Then looks for stale wolves, at once and every interval.
+   * when that is written, however often it has to be tried. Then looks for wolves to give up, at once and every interval.
    */
   start(): Promise<void>;
-  /** A tunnel is gone: the wolf is suspect now, and lost unless it returns within the grace. Never rejects. */
-  tunnelLost(id: string, epoch: number): Promise<void>;
+  /**
+   * A tunnel is gone: the wolf is suspect now, and lost unless it returns within the grace. `sentAway`: by this replica, as it
+   * shuts down, which is no flap of the wolf's. Never rejects.
+   */
+  tunnelLost(id: string, epoch: number, options?: { sentAway: boolean }): Promise<void>;
+  /**
+   * Hears of wolves after they were marked lost. A hint: a process that ends in between tells nobody, so who acts on it also
+   * looks by itself.
+   */
+  onWolvesLost(listener: (wolfIds: readonly string[]) => void): void;
+  /** An operator says that a mass loss is real. */
+  unfreeze(): Promise<FleetHealth>;
+  state(): Promise<FleetHealth>;
   stop(): void;
 }
 
 const HEARTBEAT_FLUSH_MS = 10_000;
 const RETRY_MS = 1000;
+/** Between two looks while evictions are frozen. */
+const FROZEN_LOOK_MS = 5000;
+/** A timer so late was not late by chance: the process was stopped, or the clock was set. */
+const LATE_MS = 5000;
+
+/** One tunnel more or less, and never one too many. */
+const noFlap = { flapWindowMs: 0, flapsMax: 2 ** 31 - 1 };
 
 export function createHealthMonitor(options: HealthMonitorOptions): HealthMonitor {
-  const { store, clock, log, liveTunnels, tunnelLostAfterMs, wolfStaleAfterMs, intervalMs } = options;
+  const { store, clock, log, liveTunnels, tunnelLostAfterMs, restartGraceMs, intervalMs } = options;
+  const valve = evictionValve({ ...options, rules: options.massLoss });
+  const evictions = createEvictions({ ...options, valve });
   /** What waits, and what is called instead when the monitor stops first. */
   const timers = new Map<Timer, () => void>();
   let stopped = false;
+  let wokenMs = Number.NEGATIVE_INFINITY;
+  let planned: { timer: Timer; atMs: number } | undefined;
+  let looking: Promise<void> = Promise.resolve();
+  let nextLook: Promise<void> | undefined;
 
-  function after(ms: number, run: () => Promise<void>, given = () => {}): void {
-    if (stopped) return given();
+  const nowMs = () => clock.now().getTime();
+
+  function after(ms: number, run: () => Promise<void>, given = () => {}): Timer | undefined {
+    if (stopped) {
+      given();
+      return undefined;
+    }
+    const setMs = nowMs();
     const timer = clock.setTimer(ms, () => {
       timers.delete(timer);
+      // All that were set before are late by the same sleep, one after the other.
+      if (nowMs() - setMs - ms > LATE_MS && setMs >= wokenMs) {
+        wokenMs = nowMs();
+        evictions.forgive();
+      }
       void run();
     });
     timers.set(timer, given);
+    return timer;
   }
 
-  /** A failed tick changes nothing and is tried again at the next. */
-  async function tick(what: string, run: () => Promise<void>): Promise<boolean> {
+  /** A failed tick changes nothing and is tried again at the next: undefined. */
+  async function tick<Result>(what: string, run: () => Promise<Result>): Promise<Result | undefined> {
     try {
-      await run();
-      return true;
+      return await run();
     } catch (err) {
+      // What cannot be written now are heartbeats too.
+      evictions.forgiveSilence();
       log.warn({ err, what }, "health monitor tick failed");
-      return false;
+      return undefined;
     }
   }
 
-  function every(ms: number, what: string, run: () => Promise<void>): void {
+  function every(ms: number, run: () => Promise<unknown>): void {
     after(ms, async () => {
-      await tick(what, run);
-      every(ms, what, run);
+      await run();
+      every(ms, run);
     });
   }
 
   /** Resolves when `run` has succeeded or the monitor has stopped. */
-  function untilDone(what: string, run: () => Promise<void>): Promise<void> {
+  function untilDone(what: string, run: () => Promise<"done">): Promise<void> {
     return new Promise((resolve) => {
       const attempt = async () => {
-        if (stopped || (await tick(what, run))) resolve();
+        if (stopped || (await tick(what, run)) !== undefined) resolve();
         else after(RETRY_MS, attempt, resolve);
       };
       void attempt();
     });
   }
 
-  async function markStale(): Promise<void> {
-    const now = clock.now();
-    const names = await store.markStale(new Date(now.getTime() - wolfStaleAfterMs), liveTunnels(), now);
-    if (names.length > 0) log.warn({ names }, "wolves without heartbeat are lost");
-  }
-
-  function loseLater(id: string, epoch: number): void {
-    after(tunnelLostAfterMs, () =>
-      untilDone("mark lost", async () => {
-        if (await store.markLost(id, epoch, clock.now())) log.warn({ wolf_id: id, epoch }, "wolf lost");
-      }),
-    );
-  }
-
-  async function tunnelLost(id: string, epoch: number): Promise<void> {
-    const done = await tick("tunnel lost", async () => {
-      if (await store.loseTunnel(id, epoch, clock.now()))
-        log.warn({ wolf_id: id, epoch }, "tunnel lost, wolf is suspect");
+  /** The next look is at that time at the latest. */
+  function lookBy(atMs: number | undefined): void {
+    if (atMs === undefined || (planned !== undefined && planned.atMs <= atMs)) return;
+    if (planned !== undefined) {
+      planned.timer.cancel();
+      timers.delete(planned.timer);
+    }
+    const timer = after(Math.max(0, atMs - nowMs()), async () => {
+      planned = undefined;
+      await look();
     });
-    if (!done) return after(RETRY_MS, () => tunnelLost(id, epoch));
+    planned = timer && { timer, atMs };
+  }
+
+  /** One look after the other; whoever asks while one waits for its turn shares it. Never rejects. */
+  function look(): Promise<void> {
+    nextLook ??= looking.then(async () => {
+      nextLook = undefined;
+      if (stopped) return;
+      const outcome = await tick("wolves to give up", evictions.giveUp);
+      if (outcome === "done") lookBy(evictions.nextMs());
+      else lookBy(nowMs() + (outcome === "frozen" ? FROZEN_LOOK_MS : RETRY_MS));
+    });
+    looking = nextLook;
+    return nextLook;
+  }
+
+  async function tunnelLost(id: string, epoch: number, { sentAway } = { sentAway: false }): Promise<void> {
+    const rules = sentAway ? { ...options.quarantine, ...noFlap } : options.quarantine;
+    const changed = await tick("tunnel lost", () => store.loseTunnel(id, epoch, rules, clock.now()));
+    if (changed === undefined) return void after(RETRY_MS, () => tunnelLost(id, epoch, { sentAway }));
+    if (changed) log.warn({ wolf_id: id, epoch }, "tunnel lost, wolf is suspect");
     // Also when nothing changed: an earlier try may have been written although it failed. The epoch guards.
-    loseLater(id, epoch);
+    evictions.watch({ id, epoch }, tunnelLostAfterMs);
+    lookBy(nowMs() + tunnelLostAfterMs);
   }
 
   return {
     async start() {
       await untilDone("orphaned tunnels", async () => {
-        for (const { id, epoch } of await store.orphanTunnels(clock.now())) loseLater(id, epoch);
+        for (const key of await store.orphanTunnels(clock.now())) evictions.watch(key, restartGraceMs);
+        return "done";
       });
-      await tick("stale wolves", markStale);
-      every(intervalMs, "stale wolves", markStale);
-      every(HEARTBEAT_FLUSH_MS, "heartbeats", async () => {
-        await store.heartbeats(liveTunnels(), clock.now());
-      });
+      evictions.started();
+      await look();
+      every(intervalMs, look);
+      every(HEARTBEAT_FLUSH_MS, () => tick("heartbeats", () => store.heartbeats(liveTunnels(), clock.now())));
     },
     tunnelLost,
+    onWolvesLost: evictions.onLost,
+    async unfreeze() {
+      // Not beside a look, which might freeze again by what it has read before.
+      const turn = looking.then(() => valve.override());
+      looking = turn.catch(() => {});
+      await turn;
+      void look();
+      return valve.state();
+    },
+    state: valve.state,
     stop() {
       stopped = true;
       for (const [timer, given] of timers) {

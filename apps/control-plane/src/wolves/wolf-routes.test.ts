@@ -1,15 +1,18 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { WolfInstance } from "@wolfpack/api-contract";
+import { FleetState, WolfInstance } from "@wolfpack/api-contract";
 import request from "supertest";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
 import { newId } from "../ids.ts";
 
 let api: TestControlPlane;
 let user: { id: string; key: string };
+let operator: { id: string; key: string };
 
 beforeAll(async () => {
-  api = await startControlPlane();
+  // No look of the health monitor undoes what a test writes into the fleet's row.
+  api = await startControlPlane({ healthIntervalMs: 3_600_000 });
   user = await api.user("anna");
+  operator = await api.user("otto", "operator");
 });
 beforeEach(async () => {
   await api.database.prisma.session.deleteMany();
@@ -32,6 +35,10 @@ const register = async (name: string, more: object = {}): Promise<WolfInstance> 
 async function addSession(wolfId: string): Promise<string> {
   const id = newId("ses");
   const now = new Date();
+  await api.database.prisma.wolfInstance.update({
+    where: { id: wolfId },
+    data: { connected_sandboxes: { increment: 1 } },
+  });
   await api.database.prisma.session.create({
     data: {
       id,
@@ -63,8 +70,24 @@ describe("POST /wolf-instances/register", () => {
       tunnel: null,
       labels: {},
       region: null,
+      gpu_model: null,
+      capacity: {
+        slots: { max: 12, claimed: 0, other: 0 },
+        vram_mb: { max: null, claimed: 0, other: 0 },
+        encoder_sessions: { max: null, claimed: 0, other: 0 },
+      },
+      quarantine: null,
+      intent: "active",
+      intent_reason: null,
+      drain: null,
     });
     expect(wolf.last_heartbeat).not.toBeNull();
+  });
+
+  it("takes how many streams the GPU can encode at once", async () => {
+    const { capacity } = await register("wolf-1", { encoder_sessions_max: 8 });
+    expect(capacity?.encoder_sessions).toEqual({ max: 8, claimed: 0, other: 0 });
+    expect((await register("wolf-1")).capacity?.encoder_sessions.max).toBeNull();
   });
 
   it("of the same name again resumes the same instance, with the new description", async () => {
@@ -107,6 +130,8 @@ describe("POST /wolf-instances/register", () => {
     ["half a character in a label", { name: "a", labels: { x: "\ud800" } }, "body.labels.x"],
     ["too many labels", { name: "a", labels: labels(33) }, "body.labels"],
     ["a negative price", { name: "a", cost_per_hour: -1 }, "body.cost_per_hour"],
+    ["no streams", { name: "a", encoder_sessions_max: 0 }, "body.encoder_sessions_max"],
+    ["a clock of its own", { name: "a", time: "1999-12-31T23:59:59.000Z" }, "body.time"],
   ];
 
   function labels(count: number): Record<string, string> {
@@ -166,6 +191,14 @@ describe("POST /wolf-instances/{id}/heartbeat", () => {
       const answer = await post(`${encodeURI(id)}/heartbeat`, {});
       expect([id, answer.status, answer.body.code]).toEqual([id, 404, "wolf-not-found"]);
     }
+  });
+
+  it("counts at the control plane's time, whatever the host thinks it is", async () => {
+    const { id, last_heartbeat } = await register("wolf-1");
+    await post(`${id}/heartbeat`, {}).set("date", "Fri, 31 Dec 1999 23:59:59 GMT").expect(200);
+    const after = Date.parse((await get(`/${id}`)).body.last_heartbeat);
+    expect(after).toBeGreaterThanOrEqual(Date.parse(last_heartbeat ?? ""));
+    expect(after).toBeLessThanOrEqual(Date.now());
   });
 
   it("with a wrong body is refused and does not count as a beat", async () => {
@@ -288,5 +321,145 @@ describe("DELETE /wolf-instances/{id}", () => {
     await remove(id).expect(200);
     const again = await register("a");
     expect(again.id).not.toBe(id);
+  });
+});
+
+describe("an operator's word about a wolf", () => {
+  const steer = (id: string, word: string, body?: object, key = operator.key) =>
+    post(`${id}/${word}`, body, key);
+
+  it("is its intent, with a reason that everybody reads, and is undone by uncordon", async () => {
+    const { id } = await register("a");
+    for (const [word, intent] of [
+      ["cordon", "cordoned"],
+      ["maintenance", "maintenance"],
+      ["cordon", "cordoned"],
+      ["retire", "retired"],
+    ] as const) {
+      const { body } = await steer(id, word, { reason: `${word}, for the test` }).expect(200);
+      expect(WolfInstance.parse(body)).toMatchObject({ intent, intent_reason: `${word}, for the test` });
+      expect((await get(`/${id}`)).body).toMatchObject({ intent, intent_reason: `${word}, for the test` });
+    }
+    const { body } = await steer(id, "uncordon").expect(200);
+    expect(body).toMatchObject({ intent: "active", intent_reason: null, drain: null });
+  });
+
+  it("to drain it is answered with the plan, which is filled in when it is not given", async () => {
+    const { id } = await register("a");
+    await addSession(id);
+    // biome-ignore lint/suspicious/noThenProperty: a word of the API, in an object that nobody awaits
+    const { body } = await steer(id, "drain", { deadline_seconds: 60, then: "retired" }).expect(200);
+    expect([body.drain.sessions_at_start, body.drain.sessions_left, body.drain.then]).toEqual([
+      1,
+      1,
+      "retired",
+    ]);
+    expect(Date.parse(body.drain.deadline) - Date.parse(body.drain.started_at)).toBe(60_000);
+    const again = (await steer(id, "drain").expect(200)).body.drain;
+    expect(again.then).toBe("cordoned");
+    expect(Date.parse(again.deadline) - Date.parse(again.started_at)).toBe(3_600_000);
+    expect((await steer(id, "uncordon").expect(200)).body).toMatchObject({ intent: "active", drain: null });
+  });
+
+  it("that its intent does not allow is a 409 with what is allowed, and changes nothing", async () => {
+    const { id } = await register("a");
+    await steer(id, "retire", { reason: "sold" }).expect(200);
+    for (const word of ["cordon", "drain", "maintenance", "retire"]) {
+      const { body } = await steer(id, word, { reason: "too late" }).expect(409);
+      expect(body).toMatchObject({ code: "intent-refused", intent: "retired", allowed: ["uncordon"] });
+    }
+    expect((await get(`/${id}`)).body).toMatchObject({ intent: "retired", intent_reason: "sold" });
+  });
+
+  it("to retire it waits for its sessions to be gone", async () => {
+    const { id } = await register("a");
+    await addSession(id);
+    expect((await steer(id, "retire").expect(409)).body.code).toBe("wolf-has-sessions");
+    expect((await get(`/${id}`)).body.intent).toBe("active");
+  });
+
+  it("to readmit it ends its quarantine, which is shown only while it lasts", async () => {
+    const { id } = await register("a");
+    const quarantined = (until: Date) =>
+      api.database.prisma.wolfInstance.update({
+        where: { id },
+        data: { quarantined_until: until, quarantine_reason: "tunnel-flaps", quarantines: 2 },
+      });
+    await quarantined(new Date(Date.now() - 1));
+    expect((await get(`/${id}`)).body.quarantine).toBeNull();
+    const until = new Date(Date.now() + 3_600_000);
+    await quarantined(until);
+    const quarantine = { until: until.toISOString(), reason: "tunnel-flaps", times: 2 };
+    expect((await get(`/${id}`)).body.quarantine).toEqual(quarantine);
+    expect((await steer(id, "readmit").expect(200)).body.quarantine).toBeNull();
+  });
+
+  const words = ["cordon", "uncordon", "drain", "maintenance", "retire", "readmit"];
+
+  it.each(words)("to %s one that is not there is a 404", async (word) => {
+    for (const id of [newId("wlf"), newId("ses"), "%00"])
+      expect((await steer(id, word).expect(404)).body.code).toBe("wolf-not-found");
+  });
+
+  it.each(words)("to %s it is nobody else's", async (word) => {
+    const { id } = await register("a");
+    await steer(id, word, undefined, user.key).expect(403);
+    await steer(id, word, undefined, RUNNER_TOKEN).expect(403);
+    await request(api.url).post(`/api/v1/wolf-instances/${id}/${word}`).expect(401);
+    expect((await get(`/${id}`)).body.intent).toBe("active");
+  });
+
+  it.each([
+    ["cordon", { reason: "" }],
+    ["cordon", { reason: "x".repeat(201) }],
+    ["cordon", { reason: "two\nlines" }],
+    ["cordon", { deadline_seconds: 1 }],
+    ["drain", { deadline_seconds: -1 }],
+    ["drain", { deadline_seconds: 604_801 }],
+    ["drain", { deadline_seconds: 0.5 }],
+    // biome-ignore lint/suspicious/noThenProperty: a word of the API, in an object that nobody awaits
+    ["drain", { then: "active" }],
+    ["retire", []],
+  ])("to %s it with %j is refused and changes nothing", async (word, body) => {
+    const { id } = await register("a");
+    expect((await steer(id, word, body).expect(400)).body.code).toBe("invalid-request");
+    expect((await get(`/${id}`)).body.intent).toBe("active");
+  });
+});
+
+describe("GET /fleet", () => {
+  const fleet = (key = user.key) => request(api.url).get("/api/v1/fleet").set(bearer(key));
+  const unfreeze = (key = operator.key) => request(api.url).post("/api/v1/fleet/unfreeze").set(bearer(key));
+
+  it("counts wolves and live sessions, and says whether evictions are frozen", async () => {
+    const { id } = await register("a");
+    await register("b");
+    await addSession(id);
+    const { body } = await fleet().expect(200);
+    expect(FleetState.parse(body)).toEqual({
+      evictions_frozen: false,
+      frozen_since: null,
+      override_until: null,
+      wolves: { connected: 2, suspect: 0, lost: 0 },
+      sessions: { running: 1 },
+      queue_length: 0,
+    });
+    await fleet(RUNNER_TOKEN).expect(403);
+    await request(api.url).get("/api/v1/fleet").expect(401);
+  });
+
+  it("shows a freeze, which an operator lifts for ten minutes and nobody else", async () => {
+    const frozen = new Date();
+    await api.database.prisma.fleet.update({ where: { id: 1 }, data: { frozen_since: frozen } });
+    expect((await fleet()).body).toMatchObject({
+      evictions_frozen: true,
+      frozen_since: frozen.toISOString(),
+    });
+    await unfreeze(user.key).expect(403);
+    expect((await fleet()).body.evictions_frozen).toBe(true);
+    const { body } = await unfreeze().expect(200);
+    expect(body).toMatchObject({ evictions_frozen: false, frozen_since: null });
+    expect(Date.parse(body.override_until)).toBeGreaterThan(Date.now() + 590_000);
+    await api.database.prisma.fleet.update({ where: { id: 1 }, data: { override_until: null } });
   });
 });

@@ -1,5 +1,6 @@
-/** HTTP in, one service call, HTTP out: wolf instances, with the original's paths and shapes. */
+/** HTTP in, one service call, HTTP out: wolf instances, with the original's paths and shapes, and what operators do with them. */
 import type { WolfInstance } from "@wolfpack/api-contract";
+import type { Clock } from "../clock.ts";
 import type { Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
 import type { RunnerBridge } from "../identity/runner-bridge.ts";
@@ -12,15 +13,29 @@ export interface WolfHandlersOptions {
   wolves: WolfService;
   diskHistory: DiskHistory;
   bridge: RunnerBridge;
+  clock: Clock;
   /** Last measured round trip of a wolf's live tunnel. */
   rttMsOf: (wolfId: string) => number | undefined;
 }
 
-type Handled = "registerWolf" | "heartbeatWolf" | "listWolves" | "getWolf" | "listDiskHistory" | "deleteWolf";
+type Handled =
+  | "registerWolf"
+  | "heartbeatWolf"
+  | "listWolves"
+  | "getWolf"
+  | "listDiskHistory"
+  | "deleteWolf"
+  | "cordonWolf"
+  | "uncordonWolf"
+  | "drainWolf"
+  | "maintainWolf"
+  | "retireWolf"
+  | "readmitWolf";
 
 export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handled> {
-  const { wolves, diskHistory, bridge, rttMsOf } = options;
-  const toResponse = (wolf: Wolf): WolfInstance => toWolfResponse(wolf, rttMsOf(wolf.id));
+  const { wolves, diskHistory, bridge, clock, rttMsOf } = options;
+  const toResponse = (wolf: Wolf): WolfInstance => toWolfResponse(wolf, rttMsOf(wolf.id), clock.now());
+  const steered = (wolf: Wolf) => ({ status: 200, body: toResponse(wolf) }) as const;
   return {
     async registerWolf({ principal, body }) {
       await bridge.check(principal, { name: body.name });
@@ -50,11 +65,18 @@ export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handl
       await wolves.remove(params.id, query.force);
       return { status: 200, body: { status: "ok" } };
     },
+
+    cordonWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "cordon", body)),
+    uncordonWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "uncordon", body)),
+    maintainWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "maintain", body)),
+    retireWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "retire", body)),
+    drainWolf: async ({ params, body }) => steered(await wolves.drain(params.id, body)),
+    readmitWolf: async ({ params }) => steered(await wolves.readmit(params.id)),
   };
 }
 
 /** The one translation from row to API: a new column is not a new field. */
-export function toWolfResponse(wolf: Wolf, rttMs: number | undefined): WolfInstance {
+export function toWolfResponse(wolf: Wolf, rttMs: number | undefined, now: Date): WolfInstance {
   return {
     id: wolf.id,
     name: wolf.name,
@@ -81,7 +103,35 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined): WolfInsta
       wolf.tunnelSince === null
         ? null
         : { epoch: wolf.epoch, since: wolf.tunnelSince.toISOString(), rtt_ms: rttMs ?? null },
+    reconciled: wolf.tunnelSince !== null && wolf.reconciledEpoch === wolf.epoch,
+    gpu_model: wolf.gpuModel,
+    capacity: {
+      slots: { max: wolf.maxSandboxes, claimed: wolf.connectedSandboxes, other: wolf.otherLobbies },
+      vram_mb: wolf.vramMb,
+      encoder_sessions: wolf.encoderSessions,
+    },
+    quarantine: quarantineOf(wolf, now),
+    intent_reason: wolf.intentReason,
+    drain: drainOf(wolf),
     created_at: wolf.createdAt.toISOString(),
     updated_at: wolf.updatedAt.toISOString(),
+  };
+}
+
+/** Only while it lasts: the row keeps the last one. */
+function quarantineOf({ quarantine }: Wolf, now: Date): WolfInstance["quarantine"] {
+  if (quarantine === null || quarantine.until <= now) return null;
+  return { ...quarantine, until: quarantine.until.toISOString() };
+}
+
+function drainOf({ drain, connectedSandboxes }: Wolf): WolfInstance["drain"] {
+  if (drain === null) return null;
+  return {
+    started_at: drain.startedAt.toISOString(),
+    deadline: drain.deadline.toISOString(),
+    sessions_at_start: drain.sessionsAtStart,
+    sessions_left: connectedSandboxes,
+    // biome-ignore lint/suspicious/noThenProperty: a word of the API, in an object that nobody awaits
+    then: drain.next,
   };
 }

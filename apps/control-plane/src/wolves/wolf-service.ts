@@ -1,10 +1,17 @@
-/** Use cases of the registry: register, heartbeat, show, list, remove. */
-import type { HeartbeatRequest, ListWolvesQuery, RegisterWolfRequest } from "@wolfpack/api-contract";
+/** Use cases of the registry: register, heartbeat, show, list, remove; and what operators want of a wolf. */
+import type {
+  DrainRequest,
+  HeartbeatRequest,
+  IntentRequest,
+  ListWolvesQuery,
+  RegisterWolfRequest,
+} from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
-import type { Wolf, WolfReport, WolfStore } from "./wolf-store.ts";
+import { allowedWords, intentAfter, intentsBefore, type Steering, steering } from "./wolf-lifecycle.ts";
+import type { DrainPlan, Wolf, WolfReport, WolfStore } from "./wolf-store.ts";
 
 export interface WolfServiceOptions {
   store: WolfStore;
@@ -12,6 +19,10 @@ export interface WolfServiceOptions {
   log: Log;
   /** Called after a wolf was removed: its tunnel has to go. */
   onRemoved: (wolfId: string) => void;
+  /** Called after an operator has changed what a wolf may do: placement and sessions look again. */
+  onChanged: (wolfId: string) => void;
+  /** Called when a drain has begun, or was given another deadline: whoever has a session there is told. */
+  onDraining: (wolfId: string, deadline: Date) => void;
 }
 
 export type WolfService = ReturnType<typeof createWolfService>;
@@ -25,12 +36,51 @@ export function reportOf(request: Omit<RegisterWolfRequest, "name" | "address">)
     region: request.region ?? null,
     costPerHour: request.cost_per_hour ?? null,
     agentVersion: request.agent_version ?? null,
+    encoderSessionsMax: request.encoder_sessions_max ?? null,
   };
 }
 
 export const wolfNotFound = (): ApiError => new ApiError("wolf-not-found", "There is no such wolf instance.");
 
-export function createWolfService({ store, clock, log, onRemoved }: WolfServiceOptions) {
+const hasSessions = (advice: string): ApiError =>
+  new ApiError("wolf-has-sessions", `This wolf has live sessions: ${advice}.`);
+
+function refused(event: Steering, { intent }: Wolf): ApiError {
+  const allowed = allowedWords(intent);
+  return new ApiError(
+    "intent-refused",
+    `A wolf whose intent is ${intent} allows no ${steering[event]}, but ${allowed.join(", ")}.`,
+    { extras: { intent, allowed } },
+  );
+}
+
+export function createWolfService(options: WolfServiceOptions) {
+  const { store, clock, log, onRemoved, onChanged, onDraining } = options;
+
+  async function steer(
+    id: string,
+    event: Steering,
+    { reason }: IntentRequest,
+    drain?: Omit<DrainPlan, "sessionsAtStart">,
+  ): Promise<Wolf> {
+    const to = intentAfter(event);
+    if (to === "next") throw new Error(`nobody may ask for ${event}`);
+    const change = {
+      from: intentsBefore(event),
+      to,
+      reason: reason ?? null,
+      ...(drain && { drain }),
+      unlessSessions: event === "retire",
+    };
+    const changed = await store.changeIntent(id, change, clock.now());
+    if (changed.outcome === "unknown") throw wolfNotFound();
+    if (changed.outcome === "refused") throw refused(event, changed.wolf);
+    if (changed.outcome === "has-sessions") throw hasSessions("stop them, or drain it with `then: retired`");
+    log.info({ wolf_id: id, intent: to, reason }, "wolf steered");
+    onChanged(id);
+    return changed.wolf;
+  }
+
   return {
     async register(request: RegisterWolfRequest): Promise<Wolf> {
       const wolf = await store.register(
@@ -60,14 +110,33 @@ export function createWolfService({ store, clock, log, onRemoved }: WolfServiceO
     async remove(id: string, force: boolean): Promise<void> {
       const outcome = await store.deregister(id, force, clock.now());
       if (outcome === "unknown") throw wolfNotFound();
-      if (outcome === "has-sessions") {
-        throw new ApiError(
-          "wolf-has-sessions",
-          "This wolf has live sessions: stop them, or repeat with force=true.",
-        );
-      }
+      if (outcome === "has-sessions") throw hasSessions("stop them, or repeat with force=true");
       log.info({ wolf_id: id, force }, "wolf removed");
       onRemoved(id);
+    },
+
+    /** Cordon, uncordon, maintenance, retirement: the wolf as it is then, or a problem that says what is allowed. */
+    changeIntent(id: string, event: Exclude<Steering, "drain">, request: IntentRequest): Promise<Wolf> {
+      return steer(id, event, request);
+    },
+
+    /** Its sessions may go on until the deadline; drains.ts does the rest. */
+    async drain(id: string, request: DrainRequest): Promise<Wolf> {
+      const startedAt = clock.now();
+      const deadline = new Date(startedAt.getTime() + request.deadline_seconds * 1000);
+      const wolf = await steer(id, "drain", request, { startedAt, deadline, next: request.then });
+      onDraining(id, deadline);
+      return wolf;
+    },
+
+    /** Ends a quarantine, if there is one. */
+    async readmit(id: string): Promise<Wolf> {
+      if (!(await store.readmit(id, clock.now()))) throw wolfNotFound();
+      log.info({ wolf_id: id }, "wolf readmitted");
+      onChanged(id);
+      const wolf = await store.get(id);
+      if (wolf === undefined) throw wolfNotFound();
+      return wolf;
     },
   };
 }

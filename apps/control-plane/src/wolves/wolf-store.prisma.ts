@@ -1,63 +1,49 @@
 /** Wolves in PostgreSQL: hand-written statements, each guarded by what must still hold (an ORM's read-then-write overcommits). */
-import type { HostUsage } from "@wolfpack/api-contract";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
 import { revoke } from "../identity/revocation-store.prisma.ts";
 import { DISK_SAMPLES_PER_SLOT_MAX, diskSlotOf } from "./disk-history.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
-import type { TunnelKey, Wolf, WolfStore } from "./wolf-store.ts";
-
-type Row = Omit<WolfInstance, "host" | "usage" | "images"> & Partial<WolfInstance>;
-
-export function toWolf(row: Row): Wolf {
-  return {
-    id: row.id,
-    name: row.name,
-    address: row.address,
-    connectivity: row.connectivity as Wolf["connectivity"],
-    connectivitySince: row.connectivity_since,
-    health: row.health as Wolf["health"],
-    healthReasons: row.health_reasons as Wolf["healthReasons"],
-    intent: row.intent as Wolf["intent"],
-    gpuType: row.gpu_type as Wolf["gpuType"],
-    maxSandboxes: row.max_sandboxes,
-    connectedSandboxes: row.connected_sandboxes,
-    lastHeartbeat: row.last_heartbeat,
-    epoch: row.epoch,
-    tunnelSince: row.tunnel_since,
-    agentVersion: row.agent_version,
-    capabilities: row.wolf_capabilities as Wolf["capabilities"],
-    labels: row.labels as Record<string, string>,
-    region: row.region,
-    costPerHour: row.cost_per_hour,
-    host: (row.host ?? null) as Wolf["host"],
-    usage:
-      row.usage && row.usage_at
-        ? { ...(row.usage as unknown as HostUsage), received_at: row.usage_at.toISOString() }
-        : null,
-    wolfRestarts: row.wolf_restarts,
-    images: (row.images ?? null) as Wolf["images"],
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-  };
-}
+import { toWolf } from "./wolf-row.prisma.ts";
+import { isFree, quarantineIf, steering } from "./wolf-steering.prisma.ts";
+import type { TunnelKey, WolfStore } from "./wolf-store.ts";
 
 export function prismaWolfStore(prisma: Prisma): WolfStore {
+  return { ...steering(prisma), ...reporting(prisma) };
+}
+
+const INT_MAX = 2 ** 31 - 1;
+const MIB = 2 ** 20;
+/** A host may say what no column holds. */
+const atMostInt = (count: number | null) => (count === null ? null : Math.min(count, INT_MAX));
+
+function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof steering>> {
   return {
     async register(
-      { id, name, address, gpuType, maxSandboxes, labels, region, costPerHour, agentVersion },
+      {
+        id,
+        name,
+        address,
+        gpuType,
+        maxSandboxes,
+        labels,
+        region,
+        costPerHour,
+        agentVersion,
+        encoderSessionsMax,
+      },
       now,
     ) {
       const rows = await prisma.$queryRaw<WolfInstance[]>`
         INSERT INTO wolf_instance (id, name, address, gpu_type, max_sandboxes, labels, region, cost_per_hour, agent_version,
-          connectivity, connectivity_since, last_heartbeat, created_at, updated_at)
+          encoder_sessions_max, connectivity, connectivity_since, intent_since, last_heartbeat, created_at, updated_at)
         VALUES (${id}, ${name}, ${address}, ${gpuType}, ${maxSandboxes}, ${JSON.stringify(labels)}::jsonb, ${region}, ${costPerHour},
-          ${agentVersion}, 'connected', ${now}, ${now}, ${now}, ${now})
+          ${agentVersion}, ${encoderSessionsMax}::int, 'connected', ${now}, ${now}, ${now}, ${now}, ${now})
         ON CONFLICT (name) DO UPDATE SET
           address = EXCLUDED.address, gpu_type = EXCLUDED.gpu_type, max_sandboxes = EXCLUDED.max_sandboxes,
           labels = EXCLUDED.labels, region = EXCLUDED.region, cost_per_hour = EXCLUDED.cost_per_hour,
-          agent_version = EXCLUDED.agent_version, last_heartbeat = EXCLUDED.last_heartbeat, updated_at = EXCLUDED.updated_at,
+          agent_version = EXCLUDED.agent_version, encoder_sessions_max = EXCLUDED.encoder_sessions_max, last_heartbeat = EXCLUDED.last_heartbeat, updated_at = EXCLUDED.updated_at,
           connectivity = CASE WHEN wolf_instance.connectivity = 'lost' THEN 'connected' ELSE wolf_instance.connectivity END,
           connectivity_since = CASE WHEN wolf_instance.connectivity = 'lost' THEN EXCLUDED.connectivity_since
             ELSE wolf_instance.connectivity_since END
@@ -124,22 +110,22 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
 
     async deregister(id, force, now) {
       return prisma.$transaction(async (tx) => {
-        const failSessions = () => tx.$executeRaw`
-          UPDATE session SET status = 'failed', slot_held = false, failure_code = 'wolf-removed',
-            failure_reason = 'Its wolf was removed from the fleet.', ended_at = ${now}, updated_at = ${now}
-          WHERE wolf_instance_id = ${id} AND ended_at IS NULL`;
-        // Sessions are locked before their wolf here and everywhere else: no deadlock with one that is just ending.
-        if (force) await failSessions();
-        const [found] = await tx.$queryRaw<
-          { id: string }[]
-        >`SELECT id FROM wolf_instance WHERE id = ${id} FOR UPDATE`;
-        if (found === undefined) return "unknown";
-        // Those claimed until the wolf was locked; from here on nobody can claim.
-        if (force) await failSessions();
-        const deleted = await tx.$executeRaw`
-          DELETE FROM wolf_instance WHERE id = ${id}
-            AND NOT EXISTS (SELECT 1 FROM session WHERE wolf_instance_id = ${id} AND ended_at IS NULL)`;
-        if (deleted === 0) return "has-sessions";
+        // Sessions are locked before their wolf here and everywhere else: no deadlock with one that is just ending. So those that
+        // were claimed until the wolf was locked are failed with the wolf let go, and then it is looked at again.
+        for (;;) {
+          if (force) await failSessions(tx, id, now);
+          await tx.$executeRaw`SAVEPOINT before_wolf`;
+          const [found] = await tx.$queryRaw<
+            { id: string }[]
+          >`SELECT id FROM wolf_instance WHERE id = ${id} FOR UPDATE`;
+          if (found === undefined) return "unknown";
+          const deleted = await tx.$executeRaw`
+            DELETE FROM wolf_instance WHERE id = ${id}
+              AND NOT EXISTS (SELECT 1 FROM session WHERE wolf_instance_id = ${id} AND ended_at IS NULL)`;
+          if (deleted === 1) break;
+          if (!force) return "has-sessions";
+          await tx.$executeRaw`ROLLBACK TO SAVEPOINT before_wolf`;
+        }
         await revoke(tx, "wolf", id);
         return "deleted";
       });
@@ -153,9 +139,14 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
       return rows[0] ? toWolf(rows[0]) : undefined;
     },
 
-    async loseTunnel(id, epoch, now) {
+    async loseTunnel(id, epoch, rules, now) {
+      const windowStart = new Date(now.getTime() - rules.flapWindowMs);
+      const flaps = Sql.sql`CASE WHEN flaps_since >= ${windowStart} THEN flaps + 1 ELSE 1 END`;
+      const tooMany = Sql.sql`(${flaps} >= ${rules.flapsMax}::int AND ${isFree(now)})`;
       const count = await prisma.$executeRaw`
-        UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
+        UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now},
+          flaps = ${flaps}, flaps_since = CASE WHEN flaps_since >= ${windowStart} THEN flaps_since ELSE ${now} END,
+          ${quarantineIf(tooMany, "tunnel-flaps", rules, now)}
         WHERE id = ${id} AND epoch = ${epoch} AND tunnel_since IS NOT NULL`;
       return count === 1;
     },
@@ -165,6 +156,11 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
         UPDATE wolf_instance SET connectivity = 'lost', connectivity_since = ${now}, updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch} AND connectivity = 'suspect' AND tunnel_since IS NULL`;
       return count === 1;
+    },
+
+    async listSuspect(cutoff) {
+      return prisma.$queryRaw<TunnelKey[]>`
+        SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect' AND connectivity_since < ${cutoff} ORDER BY id`;
     },
 
     async changeHealth(id, epoch, health, reasons, now) {
@@ -191,10 +187,15 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
     },
 
     async changeReport(id, epoch, report, now) {
-      const { gpuType, maxSandboxes, labels, region, costPerHour, agentVersion, host } = report;
+      const { gpuType, maxSandboxes, labels, region, costPerHour, agentVersion, host, gpu } = report;
+      const rendering =
+        gpu === undefined
+          ? Sql.empty
+          : Sql.sql`gpu_model = ${gpu.model}, render_node = ${gpu.renderNode}, vram_mb = ${atMostInt(gpu.vramMb)}::int,`;
       const count = await prisma.$executeRaw`
         UPDATE wolf_instance SET gpu_type = ${gpuType}, max_sandboxes = ${maxSandboxes}, labels = ${JSON.stringify(labels)}::jsonb || ${labelsOfTokens(id)},
-          region = ${region}, cost_per_hour = ${costPerHour}, agent_version = ${agentVersion},
+          region = ${region}, cost_per_hour = ${costPerHour}, agent_version = ${agentVersion}, ${rendering}
+          encoder_sessions_max = ${report.encoderSessionsMax}::int,
           host = COALESCE(${host === undefined ? null : JSON.stringify(host)}::jsonb, host), updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch}`;
       return count === 1;
@@ -203,12 +204,23 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
     async changeUsage(id, epoch, { usage, wolfRestarts, sampleIds }, now) {
       const { disks } = usage;
       const slot = diskSlotOf(now);
+      const json = JSON.stringify(usage);
+      // What could not be read says nothing about what is used.
+      const isRead = usage.gpu_state === "ok" || usage.gpu_state === "missing";
+      const beyond = (column: Sql.Sql, measured: Sql.Sql) =>
+        Sql.sql`LEAST(GREATEST(0, COALESCE(${measured} - ${column}, 0)), ${INT_MAX}::bigint)::int`;
+      const figures = Sql.sql`render_gpu_usage(host, render_node, ${json}::jsonb)`;
+      const others = isRead
+        ? Sql.sql`
+          vram_mb_other = ${beyond(Sql.sql`vram_mb_claimed`, Sql.sql`(${figures}->>'vram_used_bytes')::bigint / ${MIB}::int`)},
+          encoder_sessions_other = ${beyond(Sql.sql`encoder_sessions_claimed`, Sql.sql`(${figures}->>'encoder_sessions')::int`)},`
+        : Sql.empty;
       const column = (figure: "total_bytes" | "used_bytes" | "available_bytes") =>
         disks.map((disk) => BigInt(disk[figure]));
       // One sample per mount and slot, and a bounded number per wolf and slot: mounts are whatever the agent calls so.
       const [done] = await prisma.$queryRaw<{ changed: boolean }[]>`
         WITH wolf AS (
-          UPDATE wolf_instance SET usage = ${JSON.stringify(usage)}::jsonb, usage_at = ${now}, wolf_restarts = ${wolfRestarts},
+          UPDATE wolf_instance SET usage = ${json}::jsonb, usage_at = ${now}, wolf_restarts = ${wolfRestarts}, ${others}
             updated_at = ${now}
           WHERE id = ${id} AND epoch = ${epoch} RETURNING id
         ), sample AS (
@@ -249,6 +261,15 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
         UNION SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect'`;
     },
   };
+}
+
+/** Those that have not ended; their wolf's claims go with it. */
+function failSessions(tx: Pick<Prisma, "$executeRaw">, wolfId: string, now: Date) {
+  return tx.$executeRaw`
+    UPDATE session SET status = 'failed', status_since = ${now}, slot_held = false, vram_mb = 0, encoder_sessions = 0,
+      create_key = NULL, lock_token = NULL, lock_expires_at = NULL, failure_code = 'wolf-removed',
+      failure_reason = 'Its wolf was removed from the fleet.', ended_at = ${now}, updated_at = ${now}
+    WHERE wolf_instance_id = ${wolfId} AND ended_at IS NULL`;
 }
 
 /** What the join token labels a wolf with that the key it connects with was made by; the host's own words do not change these. */

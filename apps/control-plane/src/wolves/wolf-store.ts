@@ -7,6 +7,7 @@ import type {
   HostFacts,
   HostUsage,
   Intent,
+  QuarantineReason,
   WolfCapabilities,
   WolfImage,
   WolfStatus,
@@ -21,9 +22,25 @@ export interface Wolf {
   health: Health;
   healthReasons: HealthReason[];
   intent: Intent;
+  intentSince: Date;
+  intentReason: string | null;
+  /** While its intent is draining. */
+  drain: DrainPlan | null;
   gpuType: GpuType;
+  /** Of the GPU that sessions render on. Null: not known. */
+  gpuModel: string | null;
+  renderNode: string | null;
   maxSandboxes: number;
   connectedSandboxes: number;
+  /** Lobbies of its Wolf that no session of it has, as last listed. */
+  otherLobbies: number;
+  vramMb: Claimed;
+  encoderSessions: Claimed;
+  /** What its Wolf runs has been compared since the tunnel of this epoch came up. */
+  reconciledEpoch: number;
+  createFailures: number;
+  /** The last one, also when it is over; `times` in a row, 0 once it is forgiven. */
+  quarantine: { until: Date; reason: QuarantineReason; times: number } | null;
   lastHeartbeat: Date | null;
   /** Number of the newest tunnel. */
   epoch: number;
@@ -45,6 +62,34 @@ export interface Wolf {
   updatedAt: Date;
 }
 
+export interface Claimed {
+  /** Null: not known, or not limited. */
+  max: number | null;
+  claimed: number;
+  /** Measured use beyond what was claimed when it was measured. */
+  other: number;
+}
+
+export interface DrainPlan {
+  startedAt: Date;
+  deadline: Date;
+  sessionsAtStart: number;
+  /** The wolf's intent once nothing is left on it. */
+  next: "cordoned" | "maintenance" | "retired";
+}
+
+/** What keeps wolves away that hurt sessions: how much is too much, and for how long. */
+export interface QuarantineRules {
+  /** Tunnels lost within `flapWindowMs`. */
+  flapsMax: number;
+  flapWindowMs: number;
+  /** Creations in a row that failed or were slow. */
+  createFailuresMax: number;
+  /** The first one; each further one lasts twice as long, at most `maxMs`. */
+  firstMs: number;
+  maxMs: number;
+}
+
 /** What a wolf says of itself, at registration and in its inventory. */
 export interface WolfReport {
   gpuType: GpuType;
@@ -53,6 +98,15 @@ export interface WolfReport {
   region: string | null;
   costPerHour: number | null;
   agentVersion: string | null;
+  /** Null: not limited. */
+  encoderSessionsMax: number | null;
+}
+
+/** The GPU that sessions render on, as the host's facts show it. */
+export interface RenderGpu {
+  model: string | null;
+  renderNode: string | null;
+  vramMb: number | null;
 }
 
 /** How busy the host is, with the ids that its disk samples get if they are the first of their five minutes. */
@@ -97,10 +151,12 @@ export interface WolfStore {
   deregister(id: string, force: boolean, now: Date): Promise<"deleted" | "unknown" | "has-sessions">;
   /** A tunnel is up: the next epoch is issued and the wolf is connected. */
   openTunnel(id: string, now: Date): Promise<Wolf | undefined>;
-  /** The tunnel of this epoch is gone: the wolf is suspect, unless a newer tunnel is there. */
-  loseTunnel(id: string, epoch: number, now: Date): Promise<boolean>;
+  /** The tunnel of this epoch is gone: the wolf is suspect, unless a newer tunnel is there. Too often, and it is quarantined. */
+  loseTunnel(id: string, epoch: number, rules: QuarantineRules, now: Date): Promise<boolean>;
   /** The grace is over: a wolf that is still suspect in this epoch is lost. */
   markLost(id: string, epoch: number, now: Date): Promise<boolean>;
+  /** Suspect wolves whose suspicion began before `cutoff`: for those whose grace nobody's timer watches. */
+  listSuspect(cutoff: Date): Promise<TunnelKey[]>;
   changeHealth(
     id: string,
     epoch: number,
@@ -120,9 +176,10 @@ export interface WolfStore {
   changeReport(
     id: string,
     epoch: number,
-    report: WolfReport & { host?: HostFacts | undefined },
+    report: WolfReport & { host?: HostFacts | undefined; gpu?: RenderGpu | undefined },
     now: Date,
   ): Promise<boolean>;
+  /** The figures of the GPU that sessions render on say what is used there besides claims. */
   changeUsage(id: string, epoch: number, report: UsageReport, now: Date): Promise<boolean>;
   /**
    * Wolves that count as connected, were last heard before `cutoff` and have none of the `live` tunnels: those known by HTTP
@@ -133,4 +190,57 @@ export interface WolfStore {
   markStale(cutoff: Date, live: readonly TunnelKey[], now: Date): Promise<string[]>;
   /** At start: tunnels of a former process are gone; each such wolf is suspect from now on. Returns all that are suspect. */
   orphanTunnels(now: Date): Promise<TunnelKey[]>;
+
+  /** What its Wolf runs has been compared in this epoch; so many lobbies there belong to no session of it. */
+  reconciled(id: string, epoch: number, otherLobbies: number, now: Date): Promise<boolean>;
+  /** A sandbox came up there in time: what counted against it is forgotten. */
+  createSucceeded(id: string, now: Date): Promise<void>;
+  /** One more that failed, or took too long; at the limit of the rules it is quarantined. During a quarantine nothing counts. */
+  createFailed(
+    id: string,
+    what: "failed" | "slow",
+    rules: QuarantineRules,
+    now: Date,
+  ): Promise<"counted" | "quarantined">;
+  /** Ends a quarantine and forgets what led to it. False: there is no such wolf. */
+  readmit(id: string, now: Date): Promise<boolean>;
+  /**
+   * Another intent, if it still has one of `from`; `drain` is kept while draining. With `unlessSessions` only without live
+   * sessions, by one statement that no claim can pass. The wolf as it is now tells what happened.
+   */
+  changeIntent(
+    id: string,
+    change: {
+      from: readonly Intent[];
+      to: Intent;
+      reason: string | null;
+      drain?: Omit<DrainPlan, "sessionsAtStart">;
+      unlessSessions?: boolean;
+    },
+    now: Date,
+  ): Promise<{ outcome: "changed" | "refused" | "has-sessions"; wolf: Wolf } | { outcome: "unknown" }>;
+  listDraining(): Promise<Wolf[]>;
+  /** How many wolves that are not retired are in which connectivity, and how many of them left since `since`. */
+  countConnectivity(since: Date): Promise<ConnectivityCounts>;
+  fleet(): Promise<FleetRow>;
+  /** Both as given; null: not (any more). */
+  setFleet(row: FleetRow): Promise<void>;
+  /**
+   * Wolves whose row placement looks at has changed since `mark` was returned, with the next mark: exact, whatever commits late.
+   * Undefined asks for all, retired ones too. `gone`: ids that were removed since. The same may be told twice.
+   */
+  changedCandidates(mark: string | undefined): Promise<{ wolves: Wolf[]; gone: string[]; mark: string }>;
+}
+
+export interface ConnectivityCounts {
+  connected: number;
+  suspect: number;
+  lost: number;
+  /** Became suspect or lost since. */
+  leftSince: number;
+}
+
+export interface FleetRow {
+  frozenSince: Date | null;
+  overrideUntil: Date | null;
 }

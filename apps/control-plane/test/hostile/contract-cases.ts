@@ -149,6 +149,12 @@ const queries = [
   "owner_id=*",
   "gpu_type=nvidia,amd",
   "wolf_instance_id=wlf_x",
+  "session_id=ses_x",
+  "kind=%00",
+  "kind=a&kind=b",
+  `kind=${"k".repeat(64)}`,
+  "newest_first=yes",
+  "newest_first=true&newest_first=false",
 ];
 const ids = [
   "x",

@@ -24,6 +24,7 @@ const names = [
   "gpuType",
   "gpuFolder",
   "maxSandboxes",
+  "encoderSessionsMax",
   "region",
   "label",
   "costPerHour",

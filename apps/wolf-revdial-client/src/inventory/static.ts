@@ -10,6 +10,7 @@ export function inventoryOf(config: AgentConfig, version: string): AgentInventor
     max_sandboxes: config.maxSandboxes,
     labels: config.labels,
     agent_version: version,
+    ...(config.encoderSessionsMax === undefined ? {} : { encoder_sessions_max: config.encoderSessionsMax }),
     ...(config.region === undefined ? {} : { region: config.region }),
     ...(config.costPerHour === undefined ? {} : { cost_per_hour: config.costPerHour }),
   };

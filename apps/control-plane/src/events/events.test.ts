@@ -1,0 +1,342 @@
+/** Events: written, listed by whoever may see them, and gone after 30 days; on real PostgreSQL and through the way of every call. */
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { FleetEvent, type Role } from "@wolfpack/api-contract";
+import express from "express";
+import pg from "pg";
+import request from "supertest";
+import { type TestDatabase, testDatabase } from "../../test/database.ts";
+import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
+import { API_PREFIX, apiRouter } from "../http/api.ts";
+import type { Handlers } from "../http/call.ts";
+import { problemHandler } from "../http/problem.ts";
+import type { Principal } from "../identity/principal.ts";
+import { newId } from "../ids.ts";
+import { createLogger } from "../logger.ts";
+import { createEventLog, type EventLog } from "./event-log.ts";
+import { eventHandlers } from "./event-routes.ts";
+import { prismaEventStore } from "./event-store.prisma.ts";
+import type { EventStore } from "./event-store.ts";
+
+let database: TestDatabase;
+let store: EventStore;
+let clock: ManualClock;
+let lines: string[];
+let log: EventLog;
+let server: Server;
+let url = "";
+const anna = newId("usr");
+const bert = newId("usr");
+const principals: Record<string, Principal> = {
+  anna: user("user", anna),
+  bert: user("user", bert),
+  viewer: user("viewer"),
+  operator: user("operator"),
+  admin: user("admin"),
+  sessionsKey: { ...user("admin"), scopes: ["sessions"] },
+  runner: { kind: "runner" },
+};
+function user(role: Role, userId = newId("usr")) {
+  return { kind: "user" as const, userId, role, scopes: null, credentialId: newId("key") };
+}
+
+beforeAll(async () => {
+  database = await testDatabase();
+  store = prismaEventStore(database.prisma);
+  const authenticate = async (headers: { authorization?: string | undefined }) =>
+    principals[headers.authorization ?? ""];
+  const app = express();
+  const handlers = eventHandlers({ list: (filter) => store.list(filter) }) as Handlers;
+  const options = { identity: { authenticate }, webSessions: { authenticate }, bodyBytesMax: 1000 };
+  app.use(API_PREFIX, apiRouter(handlers, { ...options, audit: { record: async () => undefined } }));
+  app.use(problemHandler(createLogger("silent")));
+  server = app.listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+beforeEach(async () => {
+  await database.prisma.fleetEvent.deleteMany();
+  clock = manualClock();
+  lines = [];
+  log = logOf(store);
+});
+afterAll(async () => {
+  await new Promise((resolve) => server.close(resolve));
+  await database.drop();
+});
+
+const logOf = (used: Pick<EventStore, "add" | "prune">) =>
+  createEventLog({
+    store: used,
+    clock,
+    newId,
+    log: createLogger("trace", { write: (line) => void lines.push(line) }),
+  });
+
+const get = (query = "", who = "admin") =>
+  request(url).get(`/api/v1/events${query}`).set({ authorization: who });
+const events = async (query = "", who = "admin"): Promise<FleetEvent[]> =>
+  ((await get(query, who).expect(200)).body as unknown[]).map((one) => FleetEvent.parse(one));
+const kinds = async (query = "", who = "admin") => (await events(query, who)).map(({ kind }) => kind);
+
+const annas = { id: newId("ses"), ownerId: anna };
+const berts = { id: newId("ses"), ownerId: bert };
+const wolfId = newId("wlf");
+async function six(): Promise<void> {
+  await log.record({ kind: "session.expiring", session: annas, detail: { reason: "ttl", at: "soon" } });
+  await log.record({ kind: "session.running", session: berts, wolfId });
+  await log.record({ kind: "wolf.drain-deadline", wolfId });
+  await log.record({ kind: "fleet.alarm" });
+  await log.record({ kind: "session.stopped", session: annas, wolfId });
+  await log.record({ kind: "wolf.connectivity", wolfId: newId("wlf") });
+}
+
+describe("an event", () => {
+  it("shows all that was recorded of it, at the time of the clock", async () => {
+    await log.record({ kind: "session.expiring", session: annas, wolfId, detail: { reason: "idle" } });
+    clock.advance(5000);
+    await log.record({ kind: "fleet.alarm" });
+    expect(await events()).toEqual([
+      {
+        id: expect.stringMatching(/^evt_/),
+        at: "2026-11-23T12:00:00.000Z",
+        kind: "session.expiring",
+        session_id: annas.id,
+        wolf_instance_id: wolfId,
+        owner_id: anna,
+        detail: { reason: "idle" },
+      },
+      {
+        id: expect.stringMatching(/^evt_/),
+        at: "2026-11-23T12:00:05.000Z",
+        kind: "fleet.alarm",
+        session_id: null,
+        wolf_instance_id: null,
+        owner_id: null,
+        detail: {},
+      },
+    ]);
+  });
+
+  it("that cannot be written is a line of the log, and nobody's failure", async () => {
+    const broken = logOf({ ...store, add: () => Promise.reject(new Error("the database is down")) });
+    await broken.record({ kind: "session.expiring", session: annas });
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({
+      msg: "event not written",
+      kind: "session.expiring",
+      session_id: annas.id,
+      err: { message: "the database is down" },
+    });
+  });
+
+  it("whose detail PostgreSQL refuses is not written, and nobody's failure either", async () => {
+    await log.record({ kind: "fleet.alarm", detail: { text: "a\u0000b" } });
+    expect(lines.join()).toContain("event not written");
+    expect(await events()).toEqual([]);
+  });
+
+  it("keeps its words however strange they are", async () => {
+    const detail = { text: "'; DROP TABLE fleet_event; --", deep: { a: [null, 1, "\u2028"] } };
+    await log.record({ kind: "fleet.alarm", detail });
+    expect((await events())[0]?.detail).toEqual(detail);
+  });
+});
+
+describe("GET /events", () => {
+  it("goes by pages, oldest first or newest first, each event exactly once", async () => {
+    for (let n = 0; n < 11; n += 1) await log.record({ kind: "fleet.alarm", detail: { n } });
+    for (const order of ["", "&newest_first=true", "&newest_first=false"]) {
+      const seen: unknown[] = [];
+      const sizes: number[] = [];
+      let next: string | undefined = `/api/v1/events?limit=4&kind=fleet.alarm${order}`;
+      while (next !== undefined) {
+        const { body, headers }: request.Response = await request(url)
+          .get(next)
+          .set({ authorization: "admin" })
+          .expect(200);
+        sizes.push(body.length);
+        seen.push(...(body as FleetEvent[]).map(({ detail }) => detail.n));
+        next = /<([^>]+)>; rel="next"/.exec(headers.link ?? "")?.[1];
+      }
+      const all = Array.from({ length: 11 }, (_, n) => n);
+      expect([order, seen]).toEqual([order, order === "&newest_first=true" ? all.reverse() : all]);
+      expect(sizes).toEqual([4, 4, 3]);
+    }
+  });
+
+  it("newest first shows no event twice that happens while somebody pages", async () => {
+    await six();
+    const [first, second] = await events("?limit=2&newest_first=true");
+    await log.record({ kind: "fleet.alarm" });
+    const rest = await events(`?newest_first=true&cursor=${second?.id}`);
+    expect([first, second, ...rest].map((event) => event?.kind)).toEqual([
+      "wolf.connectivity",
+      "session.stopped",
+      "fleet.alarm",
+      "wolf.drain-deadline",
+      "session.running",
+      "session.expiring",
+    ]);
+  });
+
+  it.each([
+    ["?kind=session.running", ["session.running"]],
+    ["?kind=session", []],
+    ["?kind=session.%25", []],
+    [`?session_id=${annas.id}`, ["session.expiring", "session.stopped"]],
+    [`?session_id=${newId("ses")}`, []],
+    [`?wolf_instance_id=${wolfId}`, ["session.running", "wolf.drain-deadline", "session.stopped"]],
+    [`?wolf_instance_id=${wolfId}&session_id=${annas.id}`, ["session.stopped"]],
+    [`?wolf_instance_id=${wolfId}&kind=wolf.drain-deadline`, ["wolf.drain-deadline"]],
+  ])("filters by %s", async (query, expected) => {
+    await six();
+    expect(await kinds(query)).toEqual(expected);
+    expect(await kinds(`${query}&newest_first=true`)).toEqual([...expected].reverse());
+  });
+
+  it("shows users what happened to their own sessions, to wolves and to the fleet", async () => {
+    await six();
+    expect(await kinds("", "anna")).toEqual([
+      "session.expiring",
+      "wolf.drain-deadline",
+      "fleet.alarm",
+      "session.stopped",
+      "wolf.connectivity",
+    ]);
+    expect(await kinds("", "bert")).toEqual([
+      "session.running",
+      "wolf.drain-deadline",
+      "fleet.alarm",
+      "wolf.connectivity",
+    ]);
+    for (const who of ["viewer", "operator", "admin"]) expect(await kinds("", who)).toHaveLength(6);
+  });
+
+  it("hides a foreign session whatever is asked for, as if there were none of it", async () => {
+    await six();
+    const foreign = [`session_id=${berts.id}`, "kind=session.running", `session_id=${newId("ses")}`];
+    for (const query of foreign) {
+      const { text, headers } = await get(`?${query}`, "anna").expect(200);
+      expect([text, headers.link]).toEqual(["[]", undefined]);
+    }
+    expect(await kinds(`?wolf_instance_id=${wolfId}`, "anna")).toEqual([
+      "wolf.drain-deadline",
+      "session.stopped",
+    ]);
+  });
+
+  it("fills the pages of who sees little, and tells by no link that there is more", async () => {
+    for (let n = 0; n < 5; n += 1) {
+      await log.record({ kind: "session.running", session: berts });
+      await log.record({ kind: "session.running", session: annas });
+    }
+    const { body, headers } = await get("?limit=5", "anna").expect(200);
+    expect(body).toHaveLength(5);
+    expect(headers.link).toBeUndefined();
+  });
+
+  it("hides an event of a session whose owner is not known", async () => {
+    await store.add({
+      id: newId("evt"),
+      at: clock.now(),
+      kind: "session.failed",
+      sessionId: newId("ses"),
+      wolfId: null,
+      ownerId: null,
+      detail: {},
+    });
+    expect(await kinds("", "anna")).toEqual([]);
+    expect(await kinds("", "admin")).toEqual(["session.failed"]);
+  });
+
+  it.each([
+    "?limit=0",
+    "?limit=201",
+    "?limit=x",
+    "?cursor=zzz",
+    "?cursor=ses_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "?cursor=evt_01ARZ3NDEKTSV4RRFFQ69G5FAI",
+    "?cursor=%27",
+    `?kind=${"k".repeat(64)}`,
+    "?kind=%00",
+    "?kind=a&kind=b",
+    "?session_id=1",
+    `?session_id=${wolfId}`,
+    `?wolf_instance_id=${annas.id}`,
+    "?newest_first=1",
+    "?newest_first=",
+    "?owner_id=usr_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "?since=2026-11-23T12:00:00.000Z",
+  ])("refuses %s", async (query) => {
+    expect((await get(query).expect(400)).body.code).toBe("invalid-request");
+  });
+
+  it.each([
+    ["nobody", 401],
+    ["runner", 403],
+    ["sessionsKey", 403],
+  ])("refuses %s", async (who, status) => {
+    await get("", who).expect(status);
+  });
+});
+
+describe("pruning events", () => {
+  const DAY_MS = 24 * 3_600_000;
+
+  it("removes what is older than 30 days, and nothing else", async () => {
+    await log.record({ kind: "fleet.alarm", detail: { n: 1 } });
+    clock.advance(1);
+    await log.record({ kind: "fleet.alarm", detail: { n: 2 } });
+    clock.advance(30 * DAY_MS - 1);
+    await log.prune();
+    expect((await events()).map(({ detail }) => detail.n)).toEqual([1, 2]);
+    clock.advance(1);
+    await log.prune();
+    expect((await events()).map(({ detail }) => detail.n)).toEqual([2]);
+    expect(lines.join()).toContain('"removed":1');
+  });
+
+  it("removes a bounded number at a time, the oldest first", async () => {
+    for (let n = 0; n < 5; n += 1) {
+      await log.record({ kind: "fleet.alarm", detail: { n } });
+      clock.advance(1);
+    }
+    expect(await store.prune(clock.now(), 2)).toBe(2);
+    expect((await events()).map(({ detail }) => detail.n)).toEqual([2, 3, 4]);
+    expect(await store.prune(clock.now(), 0)).toBe(0);
+    expect(await store.prune(clock.now(), 9)).toBe(3);
+  });
+
+  it("of ten thousand at once leaves the rest to the next time", async () => {
+    await database.prisma.$executeRaw`
+      INSERT INTO fleet_event (id, at, kind)
+      SELECT 'evt_' || n, '2026-01-01T00:00:00Z', 'fleet.alarm' FROM generate_series(1, 10001) AS n`;
+    await log.prune();
+    expect(await database.prisma.fleetEvent.count()).toBe(1);
+    await log.prune();
+    expect(await database.prisma.fleetEvent.count()).toBe(0);
+  });
+
+  it("waits for no other replica that is at it", async () => {
+    for (const n of [1, 2]) await log.record({ kind: "fleet.alarm", detail: { n } });
+    clock.advance(31 * DAY_MS);
+    const other = new pg.Client({ connectionString: database.url });
+    await other.connect();
+    try {
+      await other.query("BEGIN");
+      await other.query("DELETE FROM fleet_event WHERE detail->>'n' = '1'");
+      expect(await store.prune(clock.now(), 10)).toBe(1);
+      await other.query("COMMIT");
+    } finally {
+      await other.end();
+    }
+    expect(await events()).toEqual([]);
+  });
+
+  it("that fails says so and rejects nothing", async () => {
+    await logOf({ ...store, prune: () => Promise.reject(new Error("the database is down")) }).prune();
+    expect(lines.at(-1)).toContain("old events not removed yet");
+  });
+});

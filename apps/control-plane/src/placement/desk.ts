@@ -1,0 +1,341 @@
+/**
+ * Where sessions get their wolf: new ones and those that wait, in one order, a batch at a time. Each is decided on the fleet in
+ * memory, with what those before it got already taken; one transaction claims for the whole batch. A new session never overtakes
+ * one that waits for the same: whenever there may be room that was not there before, those that wait are asked first.
+ */
+import type { PlacementExplanation, SessionSpec } from "@wolfpack/api-contract";
+import type { Clock, Timer } from "../clock.ts";
+import { ApiError } from "../http/problem.ts";
+import type { Log } from "../logger.ts";
+import type {
+  Claim,
+  ClaimRequest,
+  Lock,
+  NewSession,
+  OverQuota,
+  Quotas,
+  Session,
+  SessionStore,
+} from "../sessions/session-store.ts";
+import type { FleetView } from "./fleet-view.ts";
+import { type Decision, type PlacementSettings, place } from "./placement.ts";
+import { type Wish, wishOf } from "./wish.ts";
+
+export interface DeskOptions {
+  store: Pick<SessionStore, "claim" | "enqueue" | "listQueued" | "explainQueued">;
+  view: FleetView;
+  clock: Clock;
+  log: Log;
+  random: () => number;
+  newToken: () => string;
+  quotas: Quotas;
+  settings: PlacementSettings;
+  queueMax: number;
+  /** For how long a claim is its desk's to start. */
+  lockMs: number;
+  /** A session has its slot: it is to be started by whoever holds the lock. */
+  onClaimed: (session: Session, lock: Lock) => void;
+}
+
+export interface PlaceRequest {
+  session: Omit<NewSession, "placement">;
+  /** Null: it does not wait. */
+  queueDeadline: Date | null;
+}
+
+export type Placed = { outcome: "claimed" | "queued" | "exists"; session: Session };
+
+/** Claims of one transaction. */
+const BATCH = 64;
+/** A view that contradicts the claim's guards for so long is wrong: no answer would be worse. */
+const TRIES_MAX = 20;
+/** Reasons of waiting sessions that are written anew in one look. */
+const EXPLAINED_MAX = 32;
+const RETRY_MS = 1000;
+
+/** Somebody who wants a wolf. */
+interface Entry {
+  id: string;
+  wish: Wish;
+  tries: number;
+  /** Decided on a view that was read after it came. */
+  fresh: boolean;
+  waiting: Session | undefined;
+  request: PlaceRequest | undefined;
+  resolve: (placed: Placed) => void;
+  reject: (error: unknown) => void;
+}
+
+type Choice = { entry: Entry; claim: ClaimRequest; wolfId: string };
+
+export class PlacementDesk {
+  private readonly options: DeskOptions;
+  private pending: Entry[] = [];
+  /** There may be room that was not there at the last look. */
+  private dirty = false;
+  private running = false;
+  private closed = false;
+  private retry: Timer | undefined;
+
+  constructor(options: DeskOptions) {
+    this.options = options;
+  }
+
+  /** Rejects with an ApiError: impossible, no room, queue full, over quota. */
+  place(request: PlaceRequest): Promise<Placed> {
+    return new Promise((resolve, reject) => {
+      if (this.closed) return reject(new ApiError("draining", "This replica is shutting down."));
+      const { id, spec } = request.session;
+      const wish = wishOf(spec);
+      this.pending.push({ id, wish, tries: 0, fresh: false, waiting: undefined, request, resolve, reject });
+      this.start();
+    });
+  }
+
+  /** There may be room: whoever waits is looked at. */
+  wake(): void {
+    this.dirty = true;
+    this.start();
+  }
+
+  /** What a session with this wish would get now. */
+  async preview(spec: SessionSpec): Promise<Decision> {
+    await this.options.view.refresh();
+    return this.decide(wishOf(spec));
+  }
+
+  /** Whether a session that failed elsewhere would get another wolf at once. */
+  async fitsElsewhere(spec: SessionSpec, avoid: readonly string[]): Promise<boolean> {
+    await this.options.view.refresh();
+    return this.decide(wishOf(spec, avoid)).outcome === "placed";
+  }
+
+  /** Those who still ask are refused. */
+  close(): void {
+    this.closed = true;
+    this.retry?.cancel();
+    for (const { reject } of this.pending.splice(0))
+      reject(new ApiError("draining", "This replica is shutting down."));
+  }
+
+  private decide(wish: Wish): Decision {
+    const { view, clock, random, settings } = this.options;
+    return place(wish, view.fleet, { nowMs: clock.now().getTime(), random, settings });
+  }
+
+  private start(): void {
+    if (this.running || this.closed) return;
+    this.running = true;
+    void this.run().finally(() => {
+      this.running = false;
+      // What came between the last look and here.
+      if (!this.closed && (this.pending.length > 0 || this.dirty)) this.start();
+    });
+  }
+
+  private async run(): Promise<void> {
+    while (!this.closed && (this.pending.length > 0 || this.dirty)) {
+      const entries = this.pending.splice(0, BATCH);
+      try {
+        await this.round(entries);
+      } catch (error) {
+        for (const { reject } of entries) reject(error);
+        if (this.dirty) return void this.later();
+      }
+    }
+  }
+
+  /** The database did not answer: whoever waits is looked at again soon. */
+  private later(): void {
+    this.dirty = false;
+    this.retry = this.options.clock.setTimer(RETRY_MS, () => this.wake());
+  }
+
+  private async round(entries: readonly Entry[]): Promise<void> {
+    const { store, view, log, queueMax } = this.options;
+    let waiting: Entry[] = [];
+    if (this.dirty) {
+      this.dirty = false;
+      try {
+        await view.refresh();
+        waiting = (await store.listQueued(queueMax)).map(({ session }) => waitingEntry(session));
+      } catch (error) {
+        this.dirty = true;
+        throw error;
+      }
+      for (const entry of entries) entry.fresh = true;
+    }
+    const unplaced = await this.claimFor([...waiting, ...entries]).catch((error: unknown) => {
+      // Those that wait are not lost with it.
+      if (waiting.length > 0) this.dirty = true;
+      throw error;
+    });
+    await this.explain(unplaced);
+    const news = unplaced.filter(({ entry }) => entry.request !== undefined);
+    const stale = news.filter(({ entry }) => !entry.fresh).map(({ entry }) => entry);
+    for (const { entry, decision } of news) {
+      if (!entry.fresh) continue;
+      await this.refuseOrQueue(entry, decision).catch((error: unknown) => entry.reject(error));
+    }
+    if (stale.length === 0) return;
+    // Nobody is refused for what the view has not heard of yet.
+    if (await view.refresh()) this.dirty = true;
+    for (const entry of stale) entry.fresh = true;
+    this.pending.unshift(...stale);
+    log.trace({ sessions: stale.length }, "placement looks again");
+  }
+
+  /** Those that got nothing, with the reason. */
+  private async claimFor(entries: readonly Entry[]): Promise<{ entry: Entry; decision: Unplaced }[]> {
+    const { view } = this.options;
+    const unplaced: { entry: Entry; decision: Unplaced }[] = [];
+    let left = entries;
+    while (left.length > 0) {
+      const chosen: Choice[] = [];
+      for (const entry of left) {
+        const decision = this.decide(entry.wish);
+        if (decision.outcome !== "placed") unplaced.push({ entry, decision });
+        else if (entry.tries >= TRIES_MAX) unplaced.push({ entry, decision: neverClaimed(decision) });
+        else chosen.push(this.choose(entry, decision));
+      }
+      const lost: Entry[] = [];
+      for (let at = 0; at < chosen.length; at += BATCH)
+        lost.push(...(await this.claim(chosen.slice(at, at + BATCH))));
+      if (lost.length > 0) await view.refresh();
+      left = lost;
+    }
+    return unplaced;
+  }
+
+  private choose(entry: Entry, decision: Extract<Decision, { outcome: "placed" }>): Choice {
+    const { view, clock, newToken, lockMs } = this.options;
+    const [best] = decision.ranked;
+    const lock = { token: newToken(), expiresAt: new Date(clock.now().getTime() + lockMs) };
+    const placement = decision.explanation;
+    view.fleet.reserve(best.id, entry.wish);
+    entry.tries += 1;
+    const wolf = { id: best.id, epoch: best.epoch };
+    const claim: ClaimRequest =
+      entry.request === undefined
+        ? { wolf, lock, queued: entry.id, placement }
+        : { wolf, lock, session: { ...entry.request.session, placement } };
+    return { entry, claim, wolfId: best.id };
+  }
+
+  /** Those whose wolf has changed meanwhile. */
+  private async claim(chosen: readonly Choice[]): Promise<Entry[]> {
+    const { store, clock, quotas, view, onClaimed } = this.options;
+    const now = clock.now();
+    let claims: Claim[];
+    try {
+      claims = await store.claim(
+        chosen.map(({ claim }) => claim),
+        quotas,
+        now,
+      );
+    } catch (error) {
+      for (const { entry, wolfId } of chosen) view.fleet.release(wolfId, entry.wish);
+      throw error;
+    }
+    const lost: Entry[] = [];
+    chosen.forEach(({ entry, claim, wolfId }, index) => {
+      const result = claims[index];
+      if (result?.outcome === "claimed") {
+        onClaimed(result.session, claim.lock);
+        entry.resolve({ outcome: "claimed", session: result.session });
+        return;
+      }
+      view.fleet.release(wolfId, entry.wish);
+      if (result === undefined || result.outcome === "lost") lost.push(entry);
+      else if (result.outcome === "exists") entry.resolve(result);
+      else if (result.outcome !== "gone") entry.reject(overQuota(result, now));
+    });
+    return lost;
+  }
+
+  /** A session that waits says why it does, as of now. */
+  private async explain(unplaced: readonly { entry: Entry; decision: Unplaced }[]): Promise<void> {
+    const changed = unplaced.filter(
+      ({ entry, decision }) =>
+        entry.waiting !== undefined && entry.waiting.placement.text !== decision.explanation.text,
+    );
+    for (const { entry, decision } of changed.slice(0, EXPLAINED_MAX))
+      await this.options.store.explainQueued(entry.id, decision.explanation);
+  }
+
+  private async refuseOrQueue({ request, resolve }: Entry, decision: Unplaced): Promise<void> {
+    if (request === undefined) return;
+    const { store, clock, quotas, queueMax } = this.options;
+    const { explanation } = decision;
+    if (decision.outcome === "impossible") throw impossible(decision);
+    if (request.queueDeadline === null) throw noCapacity(explanation);
+    const now = clock.now();
+    const queued = await store.enqueue(
+      { ...request.session, placement: explanation },
+      { max: queueMax, deadline: request.queueDeadline },
+      quotas,
+      now,
+    );
+    if (queued.outcome === "full")
+      throw new ApiError("queue-full", `${explanation.text} ${queued.length} sessions wait already.`, {
+        extras: { queue_length: queued.length },
+      });
+    if (queued.outcome === "too-many" || queued.outcome === "too-fast") throw overQuota(queued, now);
+    // Room that came between the look and this row was offered to nobody.
+    if (queued.outcome === "queued") this.dirty = true;
+    resolve(queued);
+  }
+}
+
+type Unplaced = Exclude<Decision, { outcome: "placed" }>;
+
+const neverClaimed = (decision: Decision): Unplaced => ({
+  outcome: "not-now",
+  explanation: {
+    ...decision.explanation,
+    outcome: "not-now",
+    text: "Every wolf that fits changes faster than it can be claimed.",
+  },
+});
+
+function waitingEntry(session: Session): Entry {
+  const nobody = () => undefined;
+  return {
+    id: session.id,
+    wish: wishOf(session.spec, session.avoid),
+    tries: 0,
+    fresh: true,
+    waiting: session,
+    request: undefined,
+    resolve: nobody,
+    reject: nobody,
+  };
+}
+
+export function impossible({
+  errors,
+  allowed,
+  explanation,
+}: Extract<Decision, { outcome: "impossible" }>): ApiError {
+  return new ApiError("placement-impossible", explanation.text, {
+    extras: { errors, allowed, counterfactuals: explanation.counterfactuals, removed: explanation.removed },
+  });
+}
+
+function noCapacity({ text, candidates, removed, counterfactuals }: PlacementExplanation): ApiError {
+  return new ApiError("no-capacity", text, { extras: { candidates, removed, counterfactuals } });
+}
+
+function overQuota(claim: OverQuota, now: Date): ApiError {
+  const { limit, current } = claim;
+  const extras = { limit, current };
+  if (claim.outcome === "too-many")
+    return new ApiError("quota-exceeded", `You have ${current} live sessions and may have ${limit}.`, {
+      extras,
+    });
+  const seconds = Math.max(1, Math.ceil((claim.freeAt.getTime() - now.getTime()) / 1000));
+  return new ApiError("rate-limited", `You have created ${current} sessions in a minute and may ${limit}.`, {
+    extras,
+    headers: { "retry-after": String(seconds) },
+  });
+}

@@ -1,0 +1,92 @@
+/**
+ * The fleet as placement sees it, kept in memory: what PostgreSQL says of each wolf, and whether a tunnel leads there. It may be a
+ * moment behind, which the claim's own guards make harmless; whoever is about to refuse somebody refreshes it first.
+ */
+import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
+import type { Candidate } from "./candidate.ts";
+import { Fleet } from "./fleet.ts";
+
+export interface FleetViewOptions {
+  store: Pick<WolfStore, "changedCandidates">;
+  hasTunnel: (wolfId: string) => boolean;
+  rttMsOf: (wolfId: string) => number | undefined;
+}
+
+export class FleetView {
+  readonly fleet = new Fleet();
+  private readonly options: FleetViewOptions;
+  private readonly wolves = new Map<string, Wolf>();
+  private mark: string | undefined;
+  private reading: Promise<boolean> | undefined;
+  private next: Promise<boolean> | undefined;
+
+  constructor(options: FleetViewOptions) {
+    this.options = options;
+  }
+
+  /** Reads what has changed, beginning after this call; true when something had. Those who ask meanwhile share the next read. */
+  refresh(): Promise<boolean> {
+    if (this.reading === undefined) {
+      this.reading = this.read().finally(() => {
+        this.reading = undefined;
+      });
+      return this.reading;
+    }
+    this.next ??= this.reading
+      .catch(() => false)
+      .then(() => {
+        this.next = undefined;
+        return this.refresh();
+      });
+    return this.next;
+  }
+
+  /** A tunnel came or went. */
+  tunnelChanged(wolfId: string): void {
+    const wolf = this.wolves.get(wolfId);
+    if (wolf !== undefined) this.fleet.put(this.candidateOf(wolf));
+  }
+
+  wolf(wolfId: string): Wolf | undefined {
+    return this.wolves.get(wolfId);
+  }
+
+  private async read(): Promise<boolean> {
+    const { wolves, gone, mark } = await this.options.store.changedCandidates(this.mark);
+    this.mark = mark;
+    for (const wolf of wolves) {
+      this.wolves.set(wolf.id, wolf);
+      this.fleet.put(this.candidateOf(wolf));
+    }
+    for (const id of gone) {
+      this.wolves.delete(id);
+      this.fleet.remove(id);
+    }
+    return wolves.length + gone.length > 0;
+  }
+
+  private candidateOf(wolf: Wolf): Candidate {
+    return {
+      id: wolf.id,
+      name: wolf.name,
+      epoch: wolf.epoch,
+      intent: wolf.intent,
+      connectivity: wolf.connectivity,
+      health: wolf.health,
+      quarantinedUntilMs: wolf.quarantine?.until.getTime() ?? null,
+      tunnel: this.options.hasTunnel(wolf.id),
+      reconciled: wolf.reconciledEpoch === wolf.epoch,
+      missing: wolf.capabilities?.missing ?? [],
+      gpuType: wolf.gpuType,
+      gpuModel: wolf.gpuModel,
+      labels: wolf.labels,
+      region: wolf.region,
+      costPerHour: wolf.costPerHour,
+      images: wolf.images?.filter(({ state }) => state === "present").map(({ name }) => name) ?? null,
+      rttMs: this.options.rttMsOf(wolf.id) ?? null,
+      slots: { max: wolf.maxSandboxes, claimed: wolf.connectedSandboxes, other: wolf.otherLobbies },
+      vramMb: wolf.vramMb,
+      encoderSessions: wolf.encoderSessions,
+    };
+  }
+}

@@ -1,0 +1,126 @@
+/** Places for sessions in PostgreSQL, and the queue of those that wait for one. The rules are in the migration's functions. */
+import type { Prisma } from "../database/prisma.prisma.ts";
+import { Prisma as Sql } from "../generated/client.ts";
+import { type SessionRow, toSession } from "./session-row.prisma.ts";
+import type { Claim, ClaimRequest, NewSession, OverQuota, SessionStore } from "./session-store.ts";
+
+type Placing = Pick<
+  SessionStore,
+  "claim" | "enqueue" | "listQueued" | "queuePosition" | "countQueued" | "explainQueued"
+>;
+
+/** The session's columns are null where there is none. */
+type Answer<Outcome extends string> = SessionRow & {
+  outcome: Outcome;
+  quota_limit: number | null;
+  quota_current: number | null;
+  free_at: Date | null;
+};
+
+/** Columns of a new row, as the functions of the migration take them. */
+function columnsOf({ id, ownerId, name, spec, placement, expiresAt, pin, createKey }: NewSession) {
+  return {
+    id,
+    owner_id: ownerId,
+    name,
+    spec,
+    placement,
+    priority: spec.priority,
+    idle_seconds: spec.idle_timeout_seconds,
+    expires_at: expiresAt,
+    pin,
+    create_key: createKey,
+  };
+}
+
+function toRequest(request: ClaimRequest) {
+  const { wolf, lock } = request;
+  const place = {
+    wolf_id: wolf.id,
+    epoch: wolf.epoch,
+    lock_token: lock.token,
+    lock_expires_at: lock.expiresAt,
+  };
+  if ("queued" in request) return { ...place, queued: request.queued, placement: request.placement };
+  const { vram_mb, encoder_sessions } = request.session.spec.resources;
+  return { ...place, vram_mb, encoder_sessions, session: columnsOf(request.session) };
+}
+
+function overQuota(answer: Answer<OverQuota["outcome"]>, now: Date): OverQuota {
+  const { outcome, quota_limit, quota_current, free_at } = answer;
+  const used = { limit: quota_limit ?? 0, current: quota_current ?? 0 };
+  return outcome === "too-many" ? { outcome, ...used } : { outcome, ...used, freeAt: free_at ?? now };
+}
+
+function toClaim(answer: Answer<Claim["outcome"]>, now: Date): Claim {
+  const { outcome } = answer;
+  switch (outcome) {
+    case "claimed":
+    case "exists":
+      return { outcome, session: toSession(answer) };
+    case "lost":
+    case "gone":
+      return { outcome };
+    default:
+      return overQuota({ ...answer, outcome }, now);
+  }
+}
+
+/** Those that wait, as a table `waiting (id, position)`. */
+const waiting = Sql.sql`
+  SELECT id, row_number() OVER (ORDER BY priority DESC, turn, queued_at, id)::int AS position
+  FROM (
+    SELECT id, priority, queued_at, row_number() OVER (PARTITION BY owner_id, priority ORDER BY queued_at, id) AS turn
+    FROM session WHERE status = 'queued'
+  ) AS turns`;
+
+export function placing(prisma: Prisma): Placing {
+  return {
+    async claim(requests, { sessionsMax, createsPerMinute }, now) {
+      if (requests.length === 0) return [];
+      const answers = await prisma.$queryRaw<Answer<Claim["outcome"]>[]>`
+        SELECT ordinal, outcome, quota_limit, quota_current, free_at, (made).*
+        FROM place_sessions(${JSON.stringify(requests.map(toRequest))}::jsonb, ${now}, ${sessionsMax}::int, ${createsPerMinute}::int)
+        ORDER BY ordinal`;
+      return answers.map((answer) => toClaim(answer, now));
+    },
+
+    async enqueue(session, { max, deadline }, { sessionsMax, createsPerMinute }, now) {
+      const [answer] = await prisma.$queryRaw<Answer<"queued" | "full" | "exists" | OverQuota["outcome"]>[]>`
+        SELECT outcome, quota_limit, quota_current, free_at, (made).*
+        FROM enqueue_session(${JSON.stringify(columnsOf(session))}::jsonb, ${now}, ${max}::int, ${deadline}, ${sessionsMax}::int,
+          ${createsPerMinute}::int)`;
+      if (answer === undefined) throw new Error("enqueue_session answered nothing");
+      const { outcome } = answer;
+      switch (outcome) {
+        case "queued":
+        case "exists":
+          return { outcome, session: toSession(answer) };
+        case "full":
+          return { outcome, length: answer.quota_current ?? max };
+        default:
+          return overQuota({ ...answer, outcome }, now);
+      }
+    },
+
+    async listQueued(limit) {
+      const rows = await prisma.$queryRaw<(SessionRow & { position: number })[]>`
+        SELECT session.*, position FROM (${waiting} ORDER BY position LIMIT ${limit}) AS waiting JOIN session USING (id)
+        ORDER BY position`;
+      return rows.map((row) => ({ session: toSession(row), position: row.position }));
+    },
+
+    async queuePosition(id) {
+      const [row] = await prisma.$queryRaw<{ position: number }[]>`
+        SELECT position FROM (${waiting}) AS waiting WHERE id = ${id}`;
+      return row?.position;
+    },
+
+    countQueued: () => prisma.session.count({ where: { status: "queued" } }),
+
+    async explainQueued(id, placement) {
+      await prisma.$executeRaw`
+        UPDATE session SET placement = ${JSON.stringify(placement)}::jsonb WHERE id = ${id} AND status = 'queued'`;
+    },
+  };
+}

@@ -1,0 +1,170 @@
+/**
+ * From placed to starting. Whoever starts a session holds its lock, and holds it on while it works; a lock that is let go, because
+ * its process died or stood still, lets somebody else begin anew. A wolf that fails a session is not asked again for it, and
+ * counts as the culprit once the same session has come up elsewhere.
+ */
+import { WolfApiError } from "@wolfpack/wolf-api";
+import { type Clock, repeat, type Timer } from "../clock.ts";
+import type { Log } from "../logger.ts";
+import type { Wolf } from "../wolves/wolf-store.ts";
+import { failureOf, type Lobbies } from "./lobbies.ts";
+import type { SessionChanges } from "./session-changes.ts";
+import type { Failure, Lock, Session, SessionStore } from "./session-store.ts";
+import { lobbyRequest, SOFTWARE_NODE } from "./session-tag.ts";
+
+export interface SessionStartsOptions {
+  store: SessionStore;
+  lobbies: Lobbies;
+  changes: SessionChanges;
+  clock: Clock;
+  log: Log;
+  newToken: () => string;
+  wolfOf: (wolfId: string) => Wolf | undefined;
+  /** Another wolf would take it now. */
+  fitsElsewhere: (session: Session, avoid: readonly string[]) => Promise<boolean>;
+  /** How a creation went counts for its wolf. */
+  onCreated: (wolfId: string, how: "succeeded" | "failed" | "slow") => Promise<void>;
+  /** Its lobby is there; what Wolf has said of it meanwhile counts. */
+  onLobby: (session: Session, wolfId: string, lobbyId: string) => Promise<void>;
+  /** What runs there has to be looked at. */
+  look: (wolfId: string) => void;
+  renderNode: string;
+  lockMs: number;
+  /** A creation that takes longer is a slow one, though it succeeds. */
+  slowMs: number;
+  /** Sandboxes begun for one session before it has failed. */
+  attemptsMax: number;
+}
+
+/** Locks are held on three times before they would end. */
+const RENEWALS_PER_LOCK = 3;
+
+export class SessionStarts {
+  private readonly options: SessionStartsOptions;
+  /** Tokens of the sessions whose lobby this process creates. */
+  private readonly held = new Map<string, string>();
+  private renewing: Timer | undefined;
+
+  constructor(options: SessionStartsOptions) {
+    this.options = options;
+  }
+
+  /** Sessions whose lobby this process is creating at the moment. */
+  get creating(): ReadonlyMap<string, unknown> {
+    return this.held;
+  }
+
+  close(): void {
+    this.renewing?.cancel();
+  }
+
+  /** Never rejects. */
+  async start(session: Session, { token }: Lock): Promise<void> {
+    const { log, look } = this.options;
+    const { id, wolfId } = session;
+    if (wolfId === null) return;
+    this.hold(id, token);
+    try {
+      await this.create(session, wolfId, token);
+    } catch (error) {
+      await this.createFailed(session, error).catch((err: unknown) =>
+        log.error({ err, session_id: id }, "failure not written"),
+      );
+    } finally {
+      if (this.held.get(id) === token) this.held.delete(id);
+    }
+    // A stop that came meanwhile, or a lobby that a failed call may have left behind, is the reconciler's to finish.
+    const now = await this.options.store.get(id).catch(() => undefined);
+    const settled = now?.status === "starting" || now?.status === "running";
+    if (!settled || now.wolfId !== wolfId) look(wolfId);
+  }
+
+  /** A placed session that nobody works on any more: begins anew, on the same wolf. */
+  async takeOver(session: Session): Promise<void> {
+    const { store, clock, log, newToken, lockMs, attemptsMax } = this.options;
+    if (session.attempts >= attemptsMax) return this.failed(session, startInterrupted, "none");
+    const now = clock.now();
+    const lock = { token: newToken(), expiresAt: new Date(now.getTime() + lockMs) };
+    if (!(await store.takeLock(session.id, lock, now))) return;
+    log.info({ session_id: session.id, wolf_id: session.wolfId }, "start taken over");
+    void this.start({ ...session, attempts: session.attempts + 1 }, lock);
+  }
+
+  /**
+   * A start that is over without a sandbox: elsewhere, if another wolf has room now, or failed for good. `blame`: the wolf is at
+   * fault for certain, or only if the session comes up elsewhere.
+   */
+  async failed(session: Session, failure: Failure, blame: "slow" | "later" | "none"): Promise<void> {
+    const { changes, log, attemptsMax, onCreated } = this.options;
+    const { id, wolfId, attempts } = session;
+    log.warn({ session_id: id, wolf_id: wolfId, attempts, ...failure }, "session failed to start");
+    if (wolfId !== null && blame === "slow") await onCreated(wolfId, "slow");
+    const avoid = wolfId === null ? session.avoid : [...session.avoid, wolfId];
+    const elsewhere = attempts < attemptsMax && (await this.options.fitsElsewhere(session, avoid));
+    const from = ["placed", "starting"] as const;
+    if (elsewhere && wolfId !== null && (await changes.requeue(id, wolfId, from, { avoid: true }))) return;
+    // Somebody else may have begun it elsewhere, where it runs by now.
+    await changes.finish(id, { status: "failed", failure }, from);
+  }
+
+  /** It runs: what failed it before was not the session's fault. */
+  async succeeded({ wolfId, avoid }: Pick<Session, "wolfId" | "avoid">): Promise<void> {
+    const { onCreated } = this.options;
+    for (const culprit of avoid) await onCreated(culprit, "failed");
+    if (wolfId !== null) await onCreated(wolfId, "succeeded");
+  }
+
+  private async create(session: Session, wolfId: string, token: string): Promise<void> {
+    const { store, lobbies, clock, changes, renderNode, slowMs, onLobby, onCreated, wolfOf } = this.options;
+    const api = lobbies(wolfId);
+    if (api === undefined)
+      throw new WolfApiError("WOLF_UNREACHABLE", "the wolf's tunnel is gone", { mayHaveRun: false });
+    const wolf = wolfOf(wolfId);
+    const node = wolf?.gpuType === "none" ? SOFTWARE_NODE : (wolf?.renderNode ?? renderNode);
+    const begun = clock.now().getTime();
+    const { lobby_id: lobbyId } = await api.createLobby(lobbyRequest(session, node));
+    const now = clock.now();
+    if (now.getTime() - begun > slowMs) await onCreated(wolfId, "slow");
+    if (await store.lobbyCreated(session.id, lobbyId, now, token)) await onLobby(session, wolfId, lobbyId);
+    changes.changed(session.id);
+  }
+
+  private async createFailed(session: Session, error: unknown): Promise<void> {
+    const { log } = this.options;
+    log.debug({ err: error, session_id: session.id }, "no lobby was created");
+    await this.failed(session, failureOf(error), blameOf(error));
+  }
+
+  private hold(id: string, token: string): void {
+    const { clock, lockMs } = this.options;
+    this.held.set(id, token);
+    this.renewing ??= repeat(clock, lockMs / RENEWALS_PER_LOCK, () => this.renew());
+  }
+
+  private async renew(): Promise<void> {
+    const { store, clock, log, lockMs } = this.options;
+    if (this.held.size === 0) {
+      this.renewing?.cancel();
+      this.renewing = undefined;
+      return;
+    }
+    const locks = [...this.held].map(([id, token]) => ({ id, token }));
+    try {
+      await store.renewLocks(locks, new Date(clock.now().getTime() + lockMs));
+    } catch (err) {
+      // The next one may arrive in time; if not, somebody else begins anew, and the token tells the two apart.
+      log.warn({ err, sessions: locks.length }, "locks not held on");
+    }
+  }
+}
+
+/** A Wolf that does not answer is at fault; one that refuses may have been asked for something that nobody can do. */
+function blameOf(error: unknown): "slow" | "later" | "none" {
+  if (!(error instanceof WolfApiError) || !error.mayHaveRun) return "none";
+  return error.code === "WOLF_TIMEOUT" ? "slow" : "later";
+}
+
+const startInterrupted: Failure = {
+  code: "start-interrupted",
+  reason: "Its start was interrupted too often.",
+};

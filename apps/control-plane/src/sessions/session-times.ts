@@ -1,0 +1,121 @@
+/**
+ * Time's part in a session's life: no status that passes lasts beyond its deadline, and what its owner wished to end ends, with a
+ * warning before. Whoever made use of it or extended it meanwhile wins, by the statement that stops it.
+ */
+import type { SessionStatus } from "@wolfpack/api-contract";
+import type { Clock } from "../clock.ts";
+import type { Log } from "../logger.ts";
+import { startTimeout } from "./reconcile.ts";
+import type { SessionChanges } from "./session-changes.ts";
+import type { SessionStarts } from "./session-starts.ts";
+import type { Failure, Session, SessionStore } from "./session-store.ts";
+
+/** How long a status may last. Those that are not here last as long as they like. */
+export interface StatusLimits {
+  placedMs: number;
+  startingMs: number;
+  stoppingMs: number;
+  lostMs: number;
+}
+
+export interface SessionTimesOptions {
+  store: SessionStore;
+  changes: SessionChanges;
+  starts: SessionStarts;
+  clock: Clock;
+  log: Log;
+  limits: StatusLimits;
+  warningMs: number;
+  stopLobbyOf: (session: Session, wolfId: string) => Promise<void>;
+  /** A session will be stopped at `at` unless its owner does something. */
+  onExpiring: (session: Session, reason: "expired" | "idle", at: Date) => Promise<void>;
+}
+
+const SESSIONS_PER_LOOK = 200;
+
+/** When a session's status ends by itself; undefined: never. */
+export function statusDeadline(
+  { status, statusSince, queueDeadline }: Pick<Session, "status" | "statusSince" | "queueDeadline">,
+  { placedMs, startingMs, stoppingMs, lostMs }: StatusLimits,
+): Date | undefined {
+  const lasts: Partial<Record<SessionStatus, number>> = {
+    placed: placedMs,
+    starting: startingMs,
+    stopping: stoppingMs,
+    lost: lostMs,
+  };
+  if (status === "queued") return queueDeadline ?? undefined;
+  const ms = lasts[status];
+  return ms === undefined ? undefined : new Date(statusSince.getTime() + ms);
+}
+
+/** When nobody will have made use of it for too long; undefined: it may be idle. */
+export function idleAt({ status, idleSeconds, lastActiveAt, startedAt }: Session): Date | undefined {
+  const since = lastActiveAt ?? startedAt;
+  if (status !== "running" || idleSeconds === null || since === null) return undefined;
+  return new Date(since.getTime() + idleSeconds * 1000);
+}
+
+export class SessionTimes {
+  private readonly options: SessionTimesOptions;
+
+  constructor(options: SessionTimesOptions) {
+    this.options = options;
+  }
+
+  async look(): Promise<void> {
+    await this.endOverdue();
+    await this.endExpired();
+    await this.warn();
+  }
+
+  private async endOverdue(): Promise<void> {
+    const { store, clock, limits, log } = this.options;
+    const now = clock.now();
+    const before = (ms: number) => new Date(now.getTime() - ms);
+    const since = {
+      placed: before(limits.placedMs),
+      starting: before(limits.startingMs),
+      stopping: before(limits.stoppingMs),
+      lost: before(limits.lostMs),
+    };
+    for (const session of await store.listOverdue(since, now, SESSIONS_PER_LOOK)) {
+      log.warn({ session_id: session.id, status: session.status }, "session past its deadline");
+      await this.endOne(session);
+    }
+  }
+
+  private async endOne(session: Session): Promise<void> {
+    const { changes, starts } = this.options;
+    const { id, status, placement } = session;
+    if (status === "placed" || status === "starting") return starts.failed(session, startTimeout, "later");
+    // Its lobby, if there is one, has no owner any more: the reconciler stops it when its wolf can be asked.
+    if (status === "stopping") return void (await changes.finish(id, { status: "stopped" }, ["stopping"]));
+    const failure =
+      status === "queued"
+        ? { code: "queue-timeout", reason: `No wolf had room for it in time. ${placement.text}` }
+        : wolfStayedAway;
+    await changes.finish(id, { status: "failed", failure }, [status]);
+  }
+
+  private async endExpired(): Promise<void> {
+    const { store, clock, changes, stopLobbyOf } = this.options;
+    for (const { session, reason } of await store.listExpired(clock.now(), SESSIONS_PER_LOOK)) {
+      if (!(await store.expire(session.id, reason, clock.now()))) continue;
+      this.options.log.info({ session_id: session.id, reason }, "session has had its time");
+      changes.changed(session.id);
+      if (session.wolfId !== null) await stopLobbyOf(session, session.wolfId);
+    }
+  }
+
+  private async warn(): Promise<void> {
+    const { store, clock, warningMs, onExpiring } = this.options;
+    for (const { session, reason, at } of await store.warn(clock.now(), warningMs))
+      await onExpiring(session, reason, at);
+  }
+}
+
+const wolfStayedAway: Failure = {
+  code: "wolf-lost",
+  reason: "Its wolf was lost and did not come back in time.",
+};

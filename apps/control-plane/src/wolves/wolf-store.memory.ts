@@ -1,0 +1,342 @@
+/**
+ * Wolves in memory: the twin of the store in PostgreSQL, for simulations. Each method is one step that nothing comes between. Disk
+ * samples, revocations, events and the labels of join tokens are not kept.
+ */
+import { byId, type MemoryFleet, toWolf, type WolfRow } from "../database/memory-fleet.ts";
+import { renderGpuUsage } from "./gpu-choice.ts";
+import { derivedStatus } from "./wolf-lifecycle.ts";
+import { memorySteering, quarantineIf } from "./wolf-steering.memory.ts";
+import type { TunnelKey, Wolf, WolfReport, WolfStore } from "./wolf-store.ts";
+
+export function memoryWolfStore(fleet: MemoryFleet): WolfStore {
+  return { ...memorySteering(fleet), ...wolvesThemselves(fleet), ...reports(fleet), ...silence(fleet) };
+}
+
+type Themselves = Pick<
+  WolfStore,
+  "register" | "get" | "getByName" | "list" | "candidates" | "deregister" | "openTunnel"
+>;
+type Silence = Pick<
+  WolfStore,
+  | "heartbeat"
+  | "heartbeats"
+  | "loseTunnel"
+  | "markLost"
+  | "listSuspect"
+  | "findStale"
+  | "markStale"
+  | "orphanTunnels"
+>;
+type Reports = Omit<WolfStore, keyof Themselves | keyof Silence | keyof ReturnType<typeof memorySteering>>;
+
+const INT_MAX = 2 ** 31 - 1;
+const MIB = 2 ** 20;
+
+const described = ({ gpuType, maxSandboxes, labels, region, costPerHour, agentVersion }: WolfReport) => ({
+  gpuType,
+  maxSandboxes,
+  labels,
+  region,
+  costPerHour,
+  agentVersion,
+});
+
+function newRow(wolf: { id: string; name: string; address: string } & WolfReport, now: Date): WolfRow {
+  return {
+    ...described(wolf),
+    id: wolf.id,
+    name: wolf.name,
+    address: wolf.address,
+    connectivity: "connected",
+    connectivitySince: now,
+    health: "ok",
+    healthReasons: [],
+    intent: "active",
+    intentSince: now,
+    intentReason: null,
+    drain: null,
+    gpuModel: null,
+    renderNode: null,
+    connectedSandboxes: 0,
+    otherLobbies: 0,
+    vramMb: { max: null, claimed: 0, other: 0 },
+    encoderSessions: { max: wolf.encoderSessionsMax, claimed: 0, other: 0 },
+    reconciledEpoch: 0,
+    createFailures: 0,
+    quarantine: null,
+    lastHeartbeat: now,
+    epoch: 0,
+    tunnelSince: null,
+    capabilities: null,
+    host: null,
+    usage: null,
+    wolfRestarts: 0,
+    images: null,
+    createdAt: now,
+    updatedAt: now,
+    flaps: 0,
+    flapsSince: null,
+  };
+}
+
+/** By HTTP: one that was lost is connected again. */
+function heard(row: WolfRow, now: Date): Partial<WolfRow> {
+  const back = row.connectivity === "lost" && { connectivity: "connected" as const, connectivitySince: now };
+  return { lastHeartbeat: now, updatedAt: now, ...back };
+}
+
+function wolvesThemselves(fleet: MemoryFleet): Themselves {
+  return {
+    async register(wolf, now) {
+      const row = fleet.wolfNamed(wolf.name);
+      if (row === undefined) {
+        if (fleet.wolves.has(wolf.id)) throw new Error("a wolf of another name has this id");
+        return toWolf(fleet.addWolf(newRow(wolf, now)));
+      }
+      const encoderSessions = { ...row.encoderSessions, max: wolf.encoderSessionsMax };
+      fleet.changeWolf(row, {
+        ...described(wolf),
+        address: wolf.address,
+        encoderSessions,
+        ...heard(row, now),
+      });
+      return toWolf(row);
+    },
+
+    async get(id) {
+      const row = fleet.wolves.get(id);
+      return row && toWolf(row);
+    },
+
+    async getByName(name) {
+      const row = fleet.wolfNamed(name);
+      return row && toWolf(row);
+    },
+
+    async list({ limit, after = "", status, gpuType, name }) {
+      return [...fleet.wolves.values()]
+        .filter(
+          (row) =>
+            row.id > after &&
+            (status === undefined || derivedStatus[row.connectivity][row.health] === status) &&
+            (gpuType === undefined || row.gpuType === gpuType) &&
+            (name === undefined || row.name === name),
+        )
+        .sort(byId)
+        .slice(0, limit)
+        .map(toWolf);
+    },
+
+    async candidates() {
+      return [...fleet.wolves.values()]
+        .filter(({ intent }) => intent !== "retired")
+        .sort(byId)
+        .map((row) => toWolf({ ...row, host: null, usage: null, images: null }));
+    },
+
+    async deregister(id, force, now) {
+      const row = fleet.wolves.get(id);
+      if (row === undefined) return "unknown";
+      const live = [...fleet.liveOnWolf(id)];
+      if (live.length > 0 && !force) return "has-sessions";
+      for (const session of live) {
+        fleet.changeSession(session, {
+          status: "failed",
+          statusSince: now,
+          failure: { code: "wolf-removed", reason: "Its wolf was removed from the fleet." },
+          endedAt: now,
+          updatedAt: now,
+          slotHeld: false,
+          vramMb: 0,
+          encoderSessions: 0,
+          createKey: null,
+          lockToken: null,
+          lockExpiresAt: null,
+        });
+      }
+      fleet.removeWolf(row);
+      return "deleted";
+    },
+
+    async openTunnel(id, now) {
+      const row = fleet.wolves.get(id);
+      if (row === undefined) return undefined;
+      fleet.changeWolf(row, {
+        epoch: row.epoch + 1,
+        tunnelSince: now,
+        lastHeartbeat: now,
+        updatedAt: now,
+        connectivity: "connected",
+        connectivitySince: row.connectivity === "connected" ? row.connectivitySince : now,
+      });
+      return toWolf(row);
+    },
+  };
+}
+
+function reports(fleet: MemoryFleet): Reports {
+  /** What is said by the tunnel of an older epoch changes nothing. */
+  function change(
+    id: string,
+    epoch: number,
+    changed: (row: WolfRow) => Partial<WolfRow>,
+    now: Date,
+  ): boolean {
+    const row = fleet.wolves.get(id);
+    if (row?.epoch !== epoch) return false;
+    fleet.changeWolf(row, { ...changed(row), updatedAt: now });
+    return true;
+  }
+
+  return {
+    async changeHealth(id, epoch, health, reasons, now) {
+      return change(id, epoch, () => ({ health, healthReasons: [...reasons] }), now);
+    },
+
+    async changeCapabilities(id, epoch, capabilities, now) {
+      return change(id, epoch, () => ({ capabilities }), now);
+    },
+
+    async changeImages(id, epoch, images, now) {
+      return change(id, epoch, () => ({ images }), now);
+    },
+
+    async changeReport(id, epoch, report, now) {
+      const { host, gpu } = report;
+      return change(
+        id,
+        epoch,
+        (row) => ({
+          ...described(report),
+          encoderSessions: { ...row.encoderSessions, max: report.encoderSessionsMax },
+          ...(host && { host }),
+          ...(gpu && {
+            gpuModel: gpu.model,
+            renderNode: gpu.renderNode,
+            vramMb: { ...row.vramMb, max: gpu.vramMb === null ? null : Math.min(gpu.vramMb, INT_MAX) },
+          }),
+        }),
+        now,
+      );
+    },
+
+    async changeUsage(id, epoch, { usage, wolfRestarts }, now) {
+      return change(
+        id,
+        epoch,
+        (row) => {
+          const said = { usage: { ...usage, received_at: now.toISOString() }, wolfRestarts };
+          // What could not be read says nothing about what is used.
+          if (usage.gpu_state !== "ok" && usage.gpu_state !== "missing") return said;
+          const figures = renderGpuUsage(row.host, row.renderNode, usage);
+          const vramMb = Math.floor((figures?.vram_used_bytes ?? 0) / MIB);
+          return {
+            ...said,
+            vramMb: beyond(row.vramMb, vramMb),
+            encoderSessions: beyond(row.encoderSessions, figures?.encoder_sessions ?? 0),
+          };
+        },
+        now,
+      );
+    },
+  };
+}
+
+function beyond(claimed: Wolf["vramMb"], measured: number): Wolf["vramMb"] {
+  return { ...claimed, other: Math.min(Math.max(0, measured - claimed.claimed), INT_MAX) };
+}
+
+function silence(fleet: MemoryFleet): Silence {
+  const keyOf = ({ id, epoch }: TunnelKey) => `${id} ${epoch}`;
+
+  function stale(cutoff: Date, live: readonly TunnelKey[]): WolfRow[] {
+    const lives = new Set(live.map(keyOf));
+    return [...fleet.wolvesOf("connected")]
+      .filter((row) => (row.lastHeartbeat === null || row.lastHeartbeat < cutoff) && !lives.has(keyOf(row)))
+      .sort(byId);
+  }
+
+  return {
+    async heartbeat(id, { gpuType, maxSandboxes }, now) {
+      const row = fleet.wolves.get(id);
+      if (row === undefined) return false;
+      fleet.changeWolf(row, {
+        ...(gpuType !== undefined && { gpuType }),
+        ...(maxSandboxes !== undefined && { maxSandboxes }),
+        ...heard(row, now),
+      });
+      return true;
+    },
+
+    async heartbeats(beats, now) {
+      const rows = beats.flatMap(({ id, epoch }) => {
+        const row = fleet.wolves.get(id);
+        return row?.epoch === epoch ? [row] : [];
+      });
+      for (const row of rows) fleet.changeWolf(row, { lastHeartbeat: now });
+      return new Set(rows).size;
+    },
+
+    async loseTunnel(id, epoch, rules, now) {
+      const row = fleet.wolves.get(id);
+      if (row?.epoch !== epoch || row.tunnelSince === null) return false;
+      const windowStartMs = now.getTime() - rules.flapWindowMs;
+      const goesOn = row.flapsSince !== null && row.flapsSince.getTime() >= windowStartMs;
+      const flaps = goesOn ? row.flaps + 1 : 1;
+      fleet.changeWolf(row, {
+        connectivity: "suspect",
+        connectivitySince: now,
+        tunnelSince: null,
+        updatedAt: now,
+        flaps,
+        flapsSince: goesOn ? row.flapsSince : now,
+        ...quarantineIf(flaps >= rules.flapsMax, row, "tunnel-flaps", rules, now),
+      });
+      return true;
+    },
+
+    async markLost(id, epoch, now) {
+      const row = fleet.wolves.get(id);
+      if (row?.epoch !== epoch || row.connectivity !== "suspect" || row.tunnelSince !== null) return false;
+      fleet.changeWolf(row, { connectivity: "lost", connectivitySince: now, updatedAt: now });
+      return true;
+    },
+
+    async listSuspect(cutoff) {
+      return [...fleet.wolvesOf("suspect")]
+        .filter(({ connectivitySince }) => connectivitySince < cutoff)
+        .sort(byId)
+        .map(({ id, epoch }) => ({ id, epoch }));
+    },
+
+    async findStale(cutoff, live) {
+      return stale(cutoff, live).map(toWolf);
+    },
+
+    async markStale(cutoff, live, now) {
+      const rows = stale(cutoff, live);
+      for (const row of rows) {
+        fleet.changeWolf(row, {
+          connectivity: "lost",
+          connectivitySince: now,
+          tunnelSince: null,
+          updatedAt: now,
+        });
+      }
+      return rows.map(({ name }) => name);
+    },
+
+    async orphanTunnels(now) {
+      const orphans = [...fleet.wolves.values()].filter(({ tunnelSince }) => tunnelSince !== null);
+      for (const row of orphans) {
+        fleet.changeWolf(row, {
+          connectivity: "suspect",
+          connectivitySince: now,
+          tunnelSince: null,
+          updatedAt: now,
+        });
+      }
+      return [...fleet.wolvesOf("suspect")].map(({ id, epoch }) => ({ id, epoch }));
+    },
+  };
+}
