@@ -161,6 +161,7 @@ function composeFleet(
     clock,
     log,
     liveTunnels: gateway.liveWolves,
+    onOvertaken: gateway.sendAway,
     tunnelLostAfterMs: config.tunnelLostAfterMs,
     restartGraceMs: config.restartGraceMs,
     wolfStaleAfterMs: config.wolfStaleAfterMs,

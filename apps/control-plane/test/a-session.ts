@@ -40,6 +40,7 @@ export function aSession(overrides: Partial<Session> = {}): Session {
     queuedAt: null,
     queueDeadline: null,
     priority: 4,
+    turn: 0,
     attempts: 1,
     avoid: [],
     leftWolves: [],

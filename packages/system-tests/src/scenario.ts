@@ -1,11 +1,12 @@
 /** The demo's scenario: users, sessions, a screen, a lost agent and its return; each step says what it saw or why it does not hold. */
-import { request as httpRequest } from "node:http";
+
 import {
   type CallReply,
   type WolfInstance,
   WolfpackApiError,
   type WolfpackClient,
 } from "@wolfpack/api-contract";
+import { lobbiesOn } from "./lobbies-on.ts";
 import { readPng } from "./png-check.ts";
 import { type Stack, threeHosts } from "./stack.ts";
 
@@ -248,26 +249,4 @@ export function* playScenario(
       return `${counts(fleet)}; asked on their sockets, the three Wolfs run no lobby`;
     },
   };
-}
-
-/** Asks a Wolf itself, past agent and control plane. */
-function lobbiesOn(socketPath: string): Promise<{ id: string }[]> {
-  return new Promise((resolve, reject) => {
-    const request = httpRequest({ socketPath, path: "/api/v1/lobbies", agent: false }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("error", reject);
-      response.on("end", () => {
-        try {
-          resolve(
-            (JSON.parse(Buffer.concat(chunks).toString("utf8")) as { lobbies: { id: string }[] }).lobbies,
-          );
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
-    request.on("error", reject);
-    request.end();
-  });
 }

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { type WolfpackClient, wolfpackClient } from "@wolfpack/api-contract";
+import { type WolfInstance, type WolfpackClient, wolfpackClient } from "@wolfpack/api-contract";
 import type { WolfGeneration } from "@wolfpack/wolf-api/emulator";
 import { Child, ChildFailed } from "./child.ts";
 
@@ -109,8 +109,11 @@ export class Stack {
       await Promise.all(options.hosts.map((plan) => (stack as Stack).startHost(plan)));
       await stack.until("every wolf is online", async (api) => {
         const { body } = await api.call("listWolves", { query: { status: "online" } });
-        // A wolf is online from its registration on, and takes sessions once its Wolf was asked what it runs.
-        const online = new Set(body.flatMap(({ name, reconciled }) => (reconciled ? [name] : [])));
+        // A wolf is online from its registration on, and takes sessions once its Wolf was asked what it runs. One that lacks
+        // the routes for it never can be.
+        const isKnown = ({ reconciled, wolf_capabilities }: WolfInstance) =>
+          reconciled || (wolf_capabilities?.missing ?? []).length > 0;
+        const online = new Set(body.filter(isKnown).map(({ name }) => name));
         return options.hosts.every((plan) => online.has(plan.name));
       });
       return stack;

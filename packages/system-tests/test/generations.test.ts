@@ -86,7 +86,7 @@ describe("a Wolf of", () => {
       expect(wolf).toMatchObject({ status: "online", images: null });
       expect(wolf.wolf_capabilities?.missing).toEqual(lobbyRoutes);
       await expect(
-        stack.client().createSession({ body: { gpu_type: gpus[generation] } }),
+        stack.client().createSession({ body: { gpu_type: gpus[generation], queue: false } }),
       ).rejects.toMatchObject({
         code: "no-capacity",
         message: expect.stringContaining(`1 whose Wolf is too old (it lacks ${lobbyRoutes.join(", ")})`),

@@ -3,7 +3,6 @@
  * container's start that it is about to pass, and lets it pass when the listener is done with it.
  */
 import { once } from "node:events";
-import { request as httpRequest } from "node:http";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 export const gateSteps = [
@@ -131,29 +130,5 @@ async function requestOf(agent: Socket): Promise<Asked & { bytes: Buffer }> {
       const body = bytes.toString("utf8", end + 4);
       resolve({ bytes, route: `${method} ${target.split("?")[0]}`, body });
     });
-  });
-}
-
-export interface ListedLobby {
-  id: string;
-  name: string;
-}
-
-/** Asks a Wolf itself, past gate, agent and control plane. */
-export function lobbiesOn(wolfSocket: string): Promise<ListedLobby[]> {
-  return new Promise((resolve, reject) => {
-    const ask = { socketPath: wolfSocket, path: "/api/v1/lobbies", agent: false };
-    const request = httpRequest(ask, async (response) => {
-      try {
-        const chunks: Buffer[] = [];
-        for await (const chunk of response) chunks.push(chunk as Buffer);
-        const { lobbies } = JSON.parse(Buffer.concat(chunks).toString("utf8")) as { lobbies: ListedLobby[] };
-        resolve(lobbies);
-      } catch (error) {
-        reject(error as Error);
-      }
-    });
-    request.on("error", reject);
-    request.end();
   });
 }

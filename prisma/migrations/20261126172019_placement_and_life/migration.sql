@@ -15,6 +15,7 @@ ADD COLUMN     "queue_deadline" TIMESTAMPTZ(3),
 ADD COLUMN     "queued_at" TIMESTAMPTZ(3),
 ADD COLUMN     "status_since" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
 ADD COLUMN     "stop_reason" TEXT,
+ADD COLUMN     "turn" INTEGER NOT NULL DEFAULT 0,
 ADD COLUMN     "vram_mb" INTEGER NOT NULL DEFAULT 0,
 ADD COLUMN     "warned_at" TIMESTAMPTZ(3);
 
@@ -289,6 +290,7 @@ BEGIN
   made."vram_mb" = 0;
   made."encoder_sessions" = 0;
   made."attempts" = 0;
+  made."turn" = 0;
   made."avoid" = '{}';
   made."left_wolves" = '{}';
   made."created_at" = at;
@@ -464,6 +466,10 @@ BEGIN
     made."status" = 'queued';
     made."queued_at" = at;
     made."queue_deadline" = deadline;
+    -- Behind its owner's others by one turn each, and never before the turn that the queue has come to: whoever comes late to a
+    -- long queue is neither first nor last.
+    SELECT GREATEST(COALESCE(min("turn"), 0), COALESCE(max("turn") FILTER (WHERE "owner_id" = owner) + 1, 0)) INTO made."turn"
+    FROM "session" WHERE "status" = 'queued' AND "priority" = made."priority";
     INSERT INTO "session" SELECT made.*;
     outcome = 'queued';
   END IF;

@@ -228,20 +228,12 @@ export function memoryFleet() {
   };
 }
 
-/** By priority, then first sessions of all owners before second ones, then by the time they came. */
+/** By priority, then by turn, then by the time they came. */
 function inTurns(waiting: SessionRow[]): SessionRow[] {
   const came = ({ queuedAt }: SessionRow) => queuedAt?.getTime() ?? 0;
-  const turns = new Map<string, number>();
-  return waiting
-    .sort((a, b) => came(a) - came(b) || byId(a, b))
-    .map((row) => {
-      const whose = `${row.priority} ${row.ownerId}`;
-      const turn = (turns.get(whose) ?? 0) + 1;
-      turns.set(whose, turn);
-      return { row, turn };
-    })
-    .sort((a, b) => b.row.priority - a.row.priority || a.turn - b.turn)
-    .map(({ row }) => row);
+  return waiting.sort(
+    (a, b) => b.priority - a.priority || a.turn - b.turn || came(a) - came(b) || byId(a, b),
+  );
 }
 
 function isSame(a: unknown, b: unknown): boolean {

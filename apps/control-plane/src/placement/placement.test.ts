@@ -51,8 +51,8 @@ describe("the filters of placement", () => {
     ["health", "degraded, if the wish says so", { health: "degraded" }, { allowDegraded: false }],
     ["quarantine", "quarantined for 1 ms more", { quarantinedUntilMs: NOW_MS + 1 }, {}],
     ["tunnel", "connected elsewhere", { tunnel: false }, {}],
-    ["reconciled", "not compared yet", { reconciled: false }, {}],
     ["capabilities", "too old", { missing: ["GET /api/v1/lobbies"] }, {}],
+    ["reconciled", "not compared yet", { reconciled: false }, {}],
     ["gpu_type", "of another type", {}, { gpuType: "amd" }],
     ["gpu_type", "with a GPU, where none is wished for", {}, { gpuType: "none" }],
     ["gpu_model", "of another model", rtx, { gpuModel: "RTX 3090" }],
@@ -111,8 +111,8 @@ describe("the filters of placement", () => {
       { health: "failed" },
       { quarantinedUntilMs: NOW_MS + 1 },
       { tunnel: false },
-      { reconciled: false },
       { missing: ["GET /x"] },
+      { reconciled: false },
       { gpuType: "amd" },
       { gpuModel: "other" },
       { labels: {} },
@@ -142,7 +142,7 @@ describe("the filters of placement", () => {
       ...new Set(removed.map(([name]) => name)),
     ]);
     expect(explanation.text).toBe(
-      "None of 15 wolves fits for GPU nvidia: 1 not taking sessions, 1 not connected, 1 failing, 1 in quarantine, 1 without a tunnel here, 1 not yet compared with what should run there, 1 whose Wolf is too old (it lacks GET /x), 1 with another GPU, 1 with another model of GPU, 1 with other labels, 1 in another region, 1 where it failed before, 1 full, 1 without enough free video memory, 1 without a free encoder.",
+      "None of 15 wolves fits for GPU nvidia: 1 not taking sessions, 1 not connected, 1 failing, 1 in quarantine, 1 without a tunnel here, 1 whose Wolf is too old (it lacks GET /x), 1 not yet compared with what should run there, 1 with another GPU, 1 with another model of GPU, 1 with other labels, 1 in another region, 1 where it failed before, 1 full, 1 without enough free video memory, 1 without a free encoder.",
     );
   });
 });

@@ -124,8 +124,9 @@ function lastingVerdict(profile: Profile, wish: Wish): number {
   const isDegraded = profile.health !== "ok";
   if (profile.health === "failed" || (isDegraded && !wish.allowDegraded)) return filterAt.health;
   if (!profile.tunnel) return filterAt.tunnel;
-  if (!profile.reconciled) return filterAt.reconciled;
+  // First what an operator has to do: what a Wolf without lobbies runs is never compared.
   if (profile.missing.length > 0) return filterAt.capabilities;
+  if (!profile.reconciled) return filterAt.reconciled;
   if (!matches.gpuType(profile, wish)) return filterAt.gpu_type;
   if (!matches.gpuModel(profile, wish)) return filterAt.gpu_model;
   if (!matches.labels(profile, wish) || !matches.constraints(profile, wish)) return filterAt.labels;

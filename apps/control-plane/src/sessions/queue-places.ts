@@ -14,16 +14,17 @@ export function queueEntry({ session, position }: QueueRow): QueueEntry {
   };
 }
 
-/** Where this owner's next session would stand, with the priority that everybody has: after every other owner's that have the same turn. */
+/** Where this owner's next session would stand, with the priority that everybody has. */
 export function placeOfNext(rows: readonly QueueRow[], ownerId: string): number {
-  const above = rows.filter(({ session }) => session.priority > PRIORITY_DEFAULT).length;
+  const turns = (some: readonly QueueRow[]) => some.map(({ session }) => session.turn);
   const peers = rows.filter(({ session }) => session.priority === PRIORITY_DEFAULT);
-  const turn = peers.filter(({ session }) => session.ownerId === ownerId).length + 1;
-  const turns = new Map<string, number>();
-  const before = peers.filter(({ session }) => {
-    const own = (turns.get(session.ownerId) ?? 0) + 1;
-    turns.set(session.ownerId, own);
-    return own <= turn;
-  });
-  return above + before.length + 1;
+  const own = peers.filter(({ session }) => session.ownerId === ownerId);
+  const turn = Math.max(
+    0,
+    peers.length === 0 ? 0 : Math.min(...turns(peers)),
+    ...turns(own).map((last) => last + 1),
+  );
+  const isBefore = ({ session: { priority, turn: theirs } }: QueueRow) =>
+    priority > PRIORITY_DEFAULT || (priority === PRIORITY_DEFAULT && theirs <= turn);
+  return rows.filter(isBefore).length + 1;
 }

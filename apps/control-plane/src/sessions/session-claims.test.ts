@@ -77,6 +77,7 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
         lobbyId: null,
         failure: null,
         stopReason: null,
+        turn: 0,
         queuedAt: null,
         queueDeadline: null,
         priority: 3,

@@ -136,14 +136,19 @@ export class SessionKeeper {
     listed: readonly Lobby[],
     listedAt: Date,
   ): void {
-    const now = this.options.clock.now().getTime();
+    const { clock, settleMs } = this.options;
+    const now = clock.now().getTime();
     const waits = sessions.flatMap(({ id, lobbyId, statusSince, lockExpiresAt, status }) => {
       if (this.options.starts.creating.has(id)) return [];
       const lockedMs = (lockExpiresAt?.getTime() ?? 0) - now;
       // Somebody else works on it; if that one is gone, it is ours.
       if ((status === "placed" || status === "stopping") && lockedMs > 0) return [lockedMs + 1];
       const isListed = listed.some((lobby) => lobby.id === lobbyId || sessionOf(lobby) === id);
-      return !isListed && statusSince >= listedAt ? [LOOK_AGAIN_MS] : [];
+      if (!isListed) return statusSince >= listedAt ? [LOOK_AGAIN_MS] : [];
+      // Whoever created it may be gone, and with that process the timer that would have looked once it has settled.
+      const settlesMs = statusSince.getTime() + settleMs - now;
+      if (status === "starting") return settlesMs > 0 ? [settlesMs] : [];
+      return status === "placed" ? [settleMs] : [];
     });
     if (waits.length > 0) this.later(Math.min(...waits), () => void this.reconcileWolf(wolfId));
   }

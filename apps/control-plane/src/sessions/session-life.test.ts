@@ -57,6 +57,23 @@ describe("the queue", () => {
     expect(await fleet.service.queue(ben, 10)).toMatchObject([{ session_id: ben1, position: 3 }]);
   });
 
+  it("lets a user who comes late to a long queue wait for one turn of the others, not for all of theirs", async () => {
+    await fleet.wolf("w", { maxSandboxes: 1 });
+    let runs = await running(ann);
+    const anns: string[] = [];
+    for (let at = 0; at < 4; at += 1) anns.push((await fleet.create(ann)).id);
+    const next = async (id: string) => {
+      await fleet.service.stop(ann, runs.id, true);
+      runs = await fleet.becomes(id, "starting");
+    };
+    await next(anns[0] ?? "");
+    const late = await fleet.create(ben);
+    const order = (await fleet.service.queue(ann, 10)).map(({ session_id }) => session_id);
+    expect(order).toEqual(anns.slice(1));
+    await next(anns[1] ?? "");
+    await next(late.id);
+  });
+
   it("keeps priorities above that of everybody for those who run the fleet", async () => {
     await expect(fleet.create(ann, { priority: 5 })).rejects.toMatchObject({ code: "forbidden" });
   });
@@ -235,6 +252,17 @@ describe("a start that fails", () => {
       () => fleet.wolves.get(slow.id),
       (wolf) => wolf?.createFailures === 1,
     );
+  });
+
+  it("only by taking very long counts too, though the sandbox comes up in the end", async () => {
+    const { id: wolfId, told } = await fleet.wolf("slow", { maxSandboxes: 9 });
+    told.onCreate = async (make) => {
+      fleet.clock.advance(30_001);
+      return make();
+    };
+    for (let at = 1; at <= 3; at += 1) await running(ann);
+    expect((await fleet.wolves.get(wolfId))?.quarantine).toMatchObject({ reason: "creates-slow" });
+    expect((await fleet.create(ann)).placement.removed).toEqual([{ filter: "quarantine", count: 1 }]);
   });
 
   it("by vanishing after Wolf's 200 is tried elsewhere too", async () => {

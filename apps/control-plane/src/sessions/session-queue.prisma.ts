@@ -69,10 +69,7 @@ function toClaim(answer: Answer<Claim["outcome"]>, now: Date): Claim {
 /** Those that wait, as a table `waiting (id, position)`. */
 const waiting = Sql.sql`
   SELECT id, row_number() OVER (ORDER BY priority DESC, turn, queued_at, id)::int AS position
-  FROM (
-    SELECT id, priority, queued_at, row_number() OVER (PARTITION BY owner_id, priority ORDER BY queued_at, id) AS turn
-    FROM session WHERE status = 'queued'
-  ) AS turns`;
+  FROM session WHERE status = 'queued'`;
 
 export function placing(prisma: Prisma): Placing {
   return {

@@ -34,6 +34,7 @@ export function toSession(row: Row): Session {
     queuedAt: row.queued_at,
     queueDeadline: row.queue_deadline,
     priority: row.priority,
+    turn: row.turn,
     attempts: row.attempts,
     avoid: row.avoid,
     leftWolves: row.left_wolves,

@@ -38,11 +38,15 @@ export interface SessionStartsOptions {
 
 /** Locks are held on three times before they would end. */
 const RENEWALS_PER_LOCK = 3;
+/** Of those that never come to run the oldest give way. */
+const LATE_KEPT_MAX = 10_000;
 
 export class SessionStarts {
   private readonly options: SessionStartsOptions;
   /** Tokens of the sessions whose lobby this process creates. */
   private readonly held = new Map<string, string>();
+  /** Sessions whose lobby came late: that they run then is no success of their wolf's. */
+  private readonly late = new Set<string>();
   private renewing: Timer | undefined;
 
   constructor(options: SessionStartsOptions) {
@@ -108,10 +112,11 @@ export class SessionStarts {
   }
 
   /** It runs: what failed it before was not the session's fault. */
-  async succeeded({ wolfId, avoid }: Pick<Session, "wolfId" | "avoid">): Promise<void> {
+  async succeeded({ id, wolfId, avoid }: Pick<Session, "id" | "wolfId" | "avoid">): Promise<void> {
     const { onCreated } = this.options;
     for (const culprit of avoid) await onCreated(culprit, "failed");
-    if (wolfId !== null) await onCreated(wolfId, "succeeded");
+    const wasLate = this.late.delete(id);
+    if (wolfId !== null && !wasLate) await onCreated(wolfId, "succeeded");
   }
 
   private async create(session: Session, wolfId: string, token: string): Promise<void> {
@@ -124,9 +129,17 @@ export class SessionStarts {
     const begun = clock.now().getTime();
     const { lobby_id: lobbyId } = await api.createLobby(lobbyRequest(session, node));
     const now = clock.now();
-    if (now.getTime() - begun > slowMs) await onCreated(wolfId, "slow");
+    if (now.getTime() - begun > slowMs) {
+      this.wasLate(session.id);
+      await onCreated(wolfId, "slow");
+    }
     if (await store.lobbyCreated(session.id, lobbyId, now, token)) await onLobby(session, wolfId, lobbyId);
     changes.changed(session.id);
+  }
+
+  private wasLate(id: string): void {
+    this.late.add(id);
+    if (this.late.size > LATE_KEPT_MAX) this.late.delete(this.late.values().next().value as string);
   }
 
   private async createFailed(session: Session, error: unknown): Promise<void> {

@@ -10,6 +10,14 @@ import { memoryDeadlines } from "./session-deadlines.memory.ts";
 import { liveStatuses, type SessionEvent, statusesBefore } from "./session-lifecycle.ts";
 import type { Claim, ClaimRequest, NewSession, OverQuota, Quotas, SessionStore } from "./session-store.ts";
 
+/** Of who begins to wait: the one that the queue has come to, or one more than the owner's last. */
+function turnOf(fleet: MemoryFleet, priority: number, ownerId?: string): number {
+  const peers = fleet.queue().filter((row) => row.priority === priority);
+  const first = peers[0]?.turn ?? 0;
+  const own = peers.filter((row) => row.ownerId === ownerId);
+  return Math.max(first, ...own.map(({ turn }) => turn + 1));
+}
+
 export function memorySessionStore(fleet: MemoryFleet): SessionStore {
   return { ...placing(fleet), ...lookups(fleet), ...changes(fleet), ...memoryDeadlines(fleet) };
 }
@@ -38,6 +46,7 @@ function newRow({ createKey, ...made }: NewSession, now: Date): SessionRow {
     queuedAt: null,
     queueDeadline: null,
     priority: made.spec.priority,
+    turn: 0,
     attempts: 0,
     avoid: [],
     leftWolves: [],
@@ -182,7 +191,8 @@ function placing(fleet: MemoryFleet): Placing {
       if (over !== undefined) return over;
       const length = fleet.queue().length;
       if (length >= max) return { outcome: "full", length };
-      const row = fleet.addSession({ ...newRow(session, now), queuedAt: now, queueDeadline: deadline });
+      const turn = turnOf(fleet, session.spec.priority, session.ownerId);
+      const row = fleet.addSession({ ...newRow(session, now), queuedAt: now, queueDeadline: deadline, turn });
       return { outcome: "queued", session: toSession(row) };
     },
 
@@ -352,6 +362,7 @@ function changes(fleet: MemoryFleet): Changes {
         lobbyId: null,
         queuedAt: row.queuedAt ?? row.createdAt,
         queueDeadline: deadline,
+        turn: turnOf(fleet, row.priority),
         leftWolves: withWolf(row.leftWolves),
         avoid: avoid ? withWolf(row.avoid) : row.avoid,
       };

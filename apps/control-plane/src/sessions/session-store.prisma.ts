@@ -172,6 +172,8 @@ function changes(prisma: Prisma): Changes {
         ), freed AS (
           UPDATE session SET status = 'queued', status_since = ${now}, updated_at = ${now}, ${freed}, wolf_instance_id = NULL,
             lobby_id = NULL, queued_at = COALESCE(queued_at, created_at), queue_deadline = ${deadline},
+            turn = COALESCE((SELECT min(other.turn) FROM session other WHERE other.status = 'queued'
+              AND other.priority = session.priority), 0),
             left_wolves = array_append(array_remove(left_wolves, ${wolfId}), ${wolfId}),
             avoid = CASE WHEN ${avoid} THEN array_append(array_remove(avoid, ${wolfId}), ${wolfId}) ELSE avoid END
           FROM held WHERE session.id = held.id

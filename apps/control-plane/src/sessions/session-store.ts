@@ -19,6 +19,8 @@ export interface Session {
   /** When it has waited long enough. */
   queueDeadline: Date | null;
   priority: number;
+  /** Its turn among those that wait with the same priority. */
+  turn: number;
   /** Sandboxes begun for it. */
   attempts: number;
   /** Wolves where it failed to start: not asked again. */
@@ -134,8 +136,10 @@ export interface SessionStore {
     now: Date,
   ): Promise<Enqueued>;
   /**
-   * Those that wait, next first: by priority, then in turns for each owner (first sessions of all owners before second
-   * ones), then by the time they came.
+   * Those that wait, next first: by priority, then by turn, then by the time they came. A turn is given when one begins to wait:
+   * one more than its owner's last, and at least the one that the queue has come to. So owners' first sessions come before
+   * second ones, nobody who comes late waits for all who came before, and no place gets worse but by who comes with an earlier turn.
+   * What is queued again has the turn that the queue has come to.
    */
   listQueued(limit: number): Promise<QueueRow[]>;
   /** Undefined: it does not wait. */

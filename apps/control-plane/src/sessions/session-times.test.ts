@@ -49,25 +49,32 @@ describe("the end of idleness", () => {
 });
 
 describe("the place of a session that is not there yet", () => {
-  /** The store's order: by priority, then in turns for each owner, then by the time they came. */
-  function inOrder(entries: readonly { owner: string; priority: number }[]): QueueRow[] {
-    const turns = new Map<string, number>();
-    return entries
-      .map(({ owner, priority }, came) => {
-        const key = `${owner} ${priority}`;
-        const turn = (turns.get(key) ?? 0) + 1;
-        turns.set(key, turn);
-        return { owner, priority, turn, came };
-      })
-      .sort((a, b) => b.priority - a.priority || a.turn - b.turn || a.came - b.came)
-      .map(({ owner, priority }, index) => ({
-        session: aSession({ id: String(index), ownerId: owner, priority, status: "queued" }),
-        position: index + 1,
-      }));
+  /** As the store gives turns, and its order: by priority, by turn, by the time they came. Some have been served since. */
+  function inOrder(entries: readonly { owner: string; priority: number; isServed?: boolean }[]): QueueRow[] {
+    let rows: { owner: string; priority: number; turn: number; came: number }[] = [];
+    const sorted = () => rows.sort((a, b) => b.priority - a.priority || a.turn - b.turn || a.came - b.came);
+    for (const [came, { owner, priority, isServed }] of entries.entries()) {
+      if (isServed) {
+        rows = sorted().slice(1);
+        continue;
+      }
+      const peers = rows.filter((row) => row.priority === priority);
+      const own = peers.filter((row) => row.owner === owner).map(({ turn }) => turn + 1);
+      const first = peers.length === 0 ? 0 : Math.min(...peers.map(({ turn }) => turn));
+      rows.push({ owner, priority, turn: Math.max(first, ...own), came });
+    }
+    return sorted().map(({ owner, priority, turn }, index) => ({
+      session: aSession({ id: String(index), ownerId: owner, priority, turn, status: "queued" }),
+      position: index + 1,
+    }));
   }
 
   it("is the one that it gets when it comes", () => {
-    const entry = fc.record({ owner: fc.constantFrom("a", "b", "c"), priority: fc.constantFrom(0, 4, 9) });
+    const entry = fc.record({
+      owner: fc.constantFrom("a", "b", "c"),
+      priority: fc.constantFrom(0, 4, 9),
+      isServed: fc.boolean(),
+    });
     fc.assert(
       fc.property(fc.array(entry, { maxLength: 30 }), fc.constantFrom("a", "b", "d"), (entries, owner) => {
         const next = { owner, priority: 4 };

@@ -141,6 +141,20 @@ describe("a wolf's tunnel", () => {
     expect(told).toEqual([["wlf_a", ["wlf_a", 1]]]);
   });
 
+  it("that counts no more is sent away, to come back soon; one of another epoch stays", async () => {
+    const { agent } = await connect();
+    gateway.sendAway({ id: "wlf_a", epoch: 2 });
+    gateway.sendAway({ id: "wlf_b", epoch: 1 });
+    await settle();
+    expect(gateway.wolf("wlf_a")).toBeDefined();
+    gateway.sendAway({ id: "wlf_a", epoch: 1 });
+    const { code, retryAfterMs = 0 } = await agent.goingAway;
+    expect(code).toBe("DRAINING");
+    expect(retryAfterMs).toBeGreaterThan(0);
+    await settle();
+    expect(gateway.liveWolves()).toEqual([]);
+  });
+
   it("that drains takes no new requests but counts as live until it has ended", async () => {
     const { agent } = await connect();
     agent.serve(async () => new Promise(() => undefined));

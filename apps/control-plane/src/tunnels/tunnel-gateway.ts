@@ -10,7 +10,7 @@ import type { AuditEntry, AuditLog } from "../identity/audit.ts";
 import type { Revocations } from "../identity/revocations.ts";
 import type { Log } from "../logger.ts";
 import type { HealthMonitor } from "../wolves/health-monitor.ts";
-import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
+import type { TunnelKey, Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import type { AgentControl } from "./agent-control.ts";
 import { agentNotices, type NoticeSink } from "./agent-notices.ts";
 import { type Opener, objectIdsOf } from "./opener.ts";
@@ -55,6 +55,8 @@ export interface TunnelGateway extends Tunnels {
   rttMsOf(wolfId: string): number | undefined;
   /** Ends at once whatever was opened with this credential, by this user or as this wolf; also what was replaced and is still busy. */
   revoke(objectId: string): void;
+  /** GOAWAY to one that counts no more: its agent comes back for a newer epoch. */
+  sendAway(key: TunnelKey): void;
   /** GOAWAY to all, each told to come back at another moment; resolves when all have ended and their loss is written. */
   drain(): Promise<void>;
 }
@@ -131,11 +133,11 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     }
   }
 
-  function goAway(tunnel: Tunnel): Promise<unknown> {
+  function goAway(tunnel: Tunnel, reason = "the replica shuts down"): Promise<unknown> {
     return tunnel.close({
       drainMs: DRAIN_MS,
       retryAfterMs: RETRY_MIN_MS + Math.floor(random() * RETRY_SPREAD_MS),
-      reason: "the replica shuts down",
+      reason,
     });
   }
 
@@ -319,12 +321,17 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       }
     },
 
+    sendAway({ id, epoch }) {
+      const live = wolves.get(id);
+      if (live?.epoch === epoch) void goAway(live.tunnel, "a newer tunnel of this wolf was opened elsewhere");
+    },
+
     async drain() {
       draining = true;
       const late = clock.setTimer(DRAIN_MS, () => {
         for (const tunnel of all.keys()) tunnel.destroy(new Error("the replica shuts down"));
       });
-      await Promise.all([...all.keys()].map(goAway));
+      await Promise.all([...all.keys()].map((tunnel) => goAway(tunnel)));
       await Promise.all(endings);
       late.cancel();
     },

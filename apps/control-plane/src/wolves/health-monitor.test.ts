@@ -41,6 +41,7 @@ function options(store: Partial<HealthMonitorOptions["store"]> = {}): HealthMoni
   return {
     store: {
       heartbeats: statement("heartbeats", () => live.length),
+      candidates: statement("candidates", () => []),
       loseTunnel: statement("loseTunnel", (id: string, epoch: number) => suspects.push({ id, epoch }) > 0),
       markLost: statement("markLost", (id: string) => {
         suspects = suspects.filter((key) => key.id !== id);
@@ -192,6 +193,20 @@ describe("the health monitor", () => {
     expect(named("heartbeats")).toEqual([["heartbeats", live, clock.now()]]);
     await pass(10_000);
     expect(named("heartbeats")).toHaveLength(2);
+  });
+
+  it("tells of a live tunnel that a newer epoch has overtaken, and of no other", async () => {
+    const overtaken: TunnelKey[] = [];
+    const keys = ["behind", "counted", "retired"].map((id) => ({ id, epoch: 3 }));
+    const store = {
+      heartbeats: async () => 1,
+      candidates: async () => [aWolf({ id: "behind", epoch: 4 }), aWolf({ id: "counted", epoch: 3 })],
+    };
+    monitor = createHealthMonitor({ ...options(store), onOvertaken: (key) => void overtaken.push(key) });
+    await monitor.start();
+    live = keys;
+    await pass(10_000);
+    expect(overtaken).toEqual([{ id: "behind", epoch: 3 }]);
   });
 
   it("goes on when the database failed in one tick, a look after a second", async () => {

@@ -13,12 +13,23 @@ export interface HealthMonitorOptions {
   store: EvictionsOptions["store"] &
     Pick<
       WolfStore,
-      "countConnectivity" | "fleet" | "heartbeats" | "loseTunnel" | "orphanTunnels" | "setFleet"
+      | "candidates"
+      | "countConnectivity"
+      | "fleet"
+      | "heartbeats"
+      | "loseTunnel"
+      | "orphanTunnels"
+      | "setFleet"
     >;
   clock: Clock;
   log: Log;
   /** The live tunnels of this replica. */
   liveTunnels: () => TunnelKey[];
+  /**
+   * Told of a live tunnel that counts no more: an epoch was issued after it, for a tunnel elsewhere that may be gone by now. The
+   * agent does not know, and every statement for its wolf changes nothing.
+   */
+  onOvertaken?: (key: TunnelKey) => void;
   /** Grace between suspect and lost. */
   tunnelLostAfterMs: number;
   /** The same for wolves that were connected when this process started: their agents wait before they dial again. */
@@ -165,6 +176,17 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
     lookBy(nowMs() + tunnelLostAfterMs);
   }
 
+  async function writeHeartbeats(): Promise<void> {
+    const live = liveTunnels();
+    if ((await store.heartbeats(live, clock.now())) >= live.length) return;
+    const newest = new Map((await store.candidates()).map(({ id, epoch }) => [id, epoch]));
+    for (const key of live) {
+      if ((newest.get(key.id) ?? 0) <= key.epoch) continue;
+      log.warn({ wolf_id: key.id, epoch: key.epoch }, "a live tunnel was overtaken, and is sent away");
+      options.onOvertaken?.(key);
+    }
+  }
+
   return {
     async start() {
       await untilDone("orphaned tunnels", async () => {
@@ -174,7 +196,7 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       evictions.started();
       await look();
       every(intervalMs, look);
-      every(HEARTBEAT_FLUSH_MS, () => tick("heartbeats", () => store.heartbeats(liveTunnels(), clock.now())));
+      every(HEARTBEAT_FLUSH_MS, () => tick("heartbeats", writeHeartbeats));
     },
     tunnelLost,
     onWolvesLost: evictions.onLost,
