@@ -132,6 +132,7 @@ export function compose(
       await closed;
       clearTimeout(timer);
       monitor.stop();
+      sessions.end();
       await notifications.stop();
       await revocations.stop();
       await prisma.$disconnect();

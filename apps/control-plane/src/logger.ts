@@ -1,5 +1,5 @@
 /** pino with one redaction list for the whole process: whatever looks like a credential never reaches a log. */
-import { type DestinationStream, type Logger, pino } from "pino";
+import { type DestinationStream, type Logger, pino, stdSerializers } from "pino";
 
 export type Log = Logger;
 
@@ -39,10 +39,20 @@ function plain(line: string): string {
   );
 }
 
+/** Of a database's error the code stays: what it says besides may be a whole row, with whatever somebody has put into it. */
+function withoutRows(error: Error): unknown {
+  const { meta: _meta, detail: _detail, where: _where, ...shown } = stdSerializers.err(error);
+  return shown;
+}
+
 /** Lines go to stdout unless `destination` says otherwise; written at once, so that the last line before an end is not lost. */
 export function createLogger(level: string, destination: DestinationStream = stdout()): Log {
   const hooks = { streamWrite: (line: string) => plain(withoutCredentials(line)) };
-  return pino({ level, base: null, redact: { paths, censor: "[redacted]" }, hooks }, destination);
+  const serializers = { err: withoutRows };
+  return pino(
+    { level, base: null, redact: { paths, censor: "[redacted]" }, hooks, serializers },
+    destination,
+  );
 }
 
 function stdout(): DestinationStream {

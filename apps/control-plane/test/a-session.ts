@@ -43,6 +43,7 @@ export function aSession(overrides: Partial<Session> = {}): Session {
     turn: 0,
     attempts: 1,
     avoid: [],
+    culprits: [],
     leftWolves: [],
     lockToken: null,
     lockExpiresAt: null,
@@ -70,6 +71,7 @@ type Settings = Pick<
   | "limits"
   | "settleMs"
   | "strayGraceMs"
+  | "unseenMs"
   | "lockMs"
   | "createSlowMs"
   | "attemptsMax"
@@ -95,6 +97,7 @@ export const sessionSettings = (overrides: Partial<Settings> = {}): Settings => 
   limits: { placedMs: 70_000, startingMs: 70_000, stoppingMs: 60_000, lostMs: 86_400_000 },
   settleMs: 10_000,
   strayGraceMs: 30_000,
+  unseenMs: 90_000,
   lockMs: 4000,
   createSlowMs: 30_000,
   attemptsMax: 3,

@@ -11,6 +11,7 @@ import {
   at,
   LOCK,
   lenient,
+  lobbyOf,
   loseWolf,
   noQuotas,
   OWNER,
@@ -57,7 +58,7 @@ describe("the life of a session", () => {
     await stores.sessions.requeue(id, wolf.id, ["placed"], { avoid: false, deadline: at(99) }, at(2));
     await stores.sessions.claim([queued], noQuotas, at(3));
     await stores.sessions.lobbyCreated(id, "lobby", at(4), LOCK.token);
-    await stores.sessions.running(id, at(5));
+    await stores.sessions.running(id, "lobby", at(5));
     await loseWolf(stores.wolves, wolf, at(6));
     await stores.sessions.markLost(id, at(7));
     await stores.sessions.requestStop(id, "requested", at(8));
@@ -83,11 +84,12 @@ describe("the life of a session", () => {
   });
 
   it("is not told when nothing of it changes, or nothing does in the end", async () => {
-    const { id } = await aSessionThatIs("running", stores, wolf, aSession({ expiresAt: at(99) }));
+    const { id } = await aSessionThatIs("running", stores, wolf, aSession({ spec: { ttl_seconds: 99 } }));
     const before = await kinds();
     await stores.sessions.touch([id], at(1));
     await stores.sessions.extend(id, at(999), at(1));
-    expect(await stores.sessions.running(id, at(1))).toBe(false);
+    await stores.sessions.warn(at(1), 99_000);
+    expect(await stores.sessions.running(id, lobbyOf(id), at(1))).toBeUndefined();
     const undone = prisma.$transaction(async (tx) => {
       await tx.$executeRaw`UPDATE session SET status = 'lost' WHERE id = ${id}`;
       throw new Error("undo");

@@ -63,6 +63,14 @@ describe("migrations", () => {
         slot_held: true,
         vram_mb: 0,
         encoder_sessions: 0,
+        attempts: 0,
+        turn: 0,
+        avoid: [],
+        culprits: [],
+        left_wolves: [],
+        // It goes on as it was: nobody had said when it is to end.
+        expires_at: null,
+        warned_at: null,
       },
       { status: "stopped", status_since: new Date("2026-02-02"), slot_held: false, create_key: null },
     ]);

@@ -55,7 +55,7 @@ describe("a claim", () => {
     if (replica === undefined) throw new Error("no replica");
     const id = newId("ses");
     const made = { id, ownerId, name: "desk", spec: aSpec(), placement: anExplanation() };
-    const session = { ...made, expiresAt: null, pin: null, createKey: null };
+    const session = { ...made, pin: null, createKey: null };
     const lock = { token: id, expiresAt: later(60_000) };
     const [answer] = await prismaSessionStore(replica).claim(
       [{ session, wolf, lock }],

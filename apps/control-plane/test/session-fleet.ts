@@ -227,6 +227,7 @@ export async function sessionFleet(
 
     restart() {
       fleet.service.close();
+      fleet.service.end();
       connected.length = 0;
       lostTunnel.length = 0;
       fleet.service = aService();
@@ -234,6 +235,7 @@ export async function sessionFleet(
 
     async close() {
       fleet.service.close();
+      fleet.service.end();
       await database.drop();
     },
   };

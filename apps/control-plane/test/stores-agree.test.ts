@@ -12,6 +12,7 @@ import {
   aSessionThatIs,
   at,
   LOCK,
+  lobbyOf,
   memoryStores,
   postgresStores,
   type Stores,
@@ -37,7 +38,7 @@ const wolfId = pick(...wolfNames, ...wolfNames, "wlf_unknown");
 const sessionId = pick(...sessionIds, ...sessionIds, "ses_unknown");
 const epoch = pick(0, 1, 1, 1, 1, 1, 2);
 const token = pick(LOCK.token, "t1");
-const lobbyId = pick("l1", ...sessionIds.map((id) => `lobby of ${id}`));
+const lobbyId = pick("l1", ...sessionIds.map(lobbyOf));
 const statuses: fc.Arbitrary<readonly SessionStatus[]> = fc.oneof(
   fc.constant([...SessionStatus.options]),
   fc.uniqueArray(pick(...SessionStatus.options)),
@@ -63,13 +64,10 @@ const newSession = fc
     idle: pick(null, 10, 60),
     ttl: pick(null, 20, 90),
   })
-  .map(({ priority, vram_mb, encoder_sessions, idle, ttl, ...made }) => ({
-    ttl,
-    session: aSession({
-      ...made,
-      spec: { priority, idle_timeout_seconds: idle, resources: { vram_mb, encoder_sessions } },
-    }),
-  }));
+  .map(({ priority, vram_mb, encoder_sessions, idle, ttl, ...made }) => {
+    const lives = { ttl_seconds: ttl, idle_timeout_seconds: idle };
+    return aSession({ ...made, spec: { priority, ...lives, resources: { vram_mb, encoder_sessions } } });
+  });
 const lock = (now: number, { token, life }: { token: string; life: number }) => ({
   token,
   expiresAt: at(now + life),
@@ -79,6 +77,19 @@ const claimRequest = fc.record({
   lock: fc.record({ token, life: pick(5, 30) }),
   what: fc.oneof(newSession, sessionId),
 });
+
+/** Of a start that may be another one. */
+const attempts = pick(0, 1, 1, 1, 2);
+const perhaps = <Value>(value: fc.Arbitrary<Value>) => fc.option(value, { nil: undefined });
+const endOptions = fc.record(
+  { from: statuses, attempt: fc.record({ wolfId, attempts }), lobbyGone: fc.boolean() },
+  { requiredKeys: [] },
+);
+const requeueOptions = fc.record(
+  { avoid: fc.boolean(), blame: fc.boolean(), whileLost: fc.boolean(), attempts, lobbyGone: fc.boolean() },
+  { requiredKeys: ["avoid"] },
+);
+const noticeMs = pick(0, 0, 5000, 30_000);
 
 type Step = (stores: Stores, now: number) => Promise<unknown>;
 interface Call {
@@ -102,17 +113,14 @@ const sessionCalls = [
           lock: lock(now, given),
           ...(typeof what === "string"
             ? { queued: what, placement: anExplanation("later") }
-            : {
-                session: { ...what.session, expiresAt: what.ttl === null ? null : at(now + what.ttl) },
-              }),
+            : { session: what }),
         })),
         args.quotas,
         at(now),
       );
   }),
   call("enqueue", fc.record({ made: newSession, quotas, max: pick(1, 3) }), ({ made, quotas, max }) => {
-    return ({ sessions }, now) =>
-      sessions.enqueue(made.session, { max, deadline: at(now + 40) }, quotas, at(now));
+    return ({ sessions }, now) => sessions.enqueue(made, { max, deadline: at(now + 40) }, quotas, at(now));
   }),
   call(
     "listQueued",
@@ -144,17 +152,20 @@ const sessionCalls = [
   ),
   call(
     "running",
-    sessionId,
-    (id) =>
+    fc.oneof(
+      sessionId.map((id) => ({ id, lobbyId: lobbyOf(id) })),
+      fc.record({ id: sessionId, lobbyId }),
+    ),
+    ({ id, lobbyId }) =>
       ({ sessions }, now) =>
-        sessions.running(id, at(now)),
+        sessions.running(id, lobbyId, at(now)),
   ),
   call(
     "lobbiesRunning",
-    fc.record({ id: wolfId, epoch, lobbies: fc.uniqueArray(lobbyId) }),
+    fc.record({ id: wolfId, epoch, lobbies: fc.array(lobbyId) }),
     ({ lobbies, ...wolf }) =>
-      async ({ sessions }, now) =>
-        (await sessions.lobbiesRunning(wolf, lobbies, at(now))).toSorted(),
+      ({ sessions }, now) =>
+        sorted(sessions.lobbiesRunning(wolf, lobbies, at(now))),
   ),
   call(
     "requestStop",
@@ -168,25 +179,32 @@ const sessionCalls = [
     fc.record({
       id: sessionId,
       from: pick(undefined, statusesBefore("stopped")),
-      reason: pick(undefined, "idle"),
+      reason: pick(undefined, "idle" as const),
+      lobbyGone: fc.boolean(),
     }),
-    ({ id, from, reason }) =>
+    ({ id, from, reason, lobbyGone }) =>
       ({ sessions }, now) =>
-        sessions.end(id, { status: "stopped", ...(reason && { reason: "idle" as const }) }, at(now), from),
+        sessions.end(id, { status: "stopped", ...(reason && { reason }) }, at(now), {
+          ...(from && { from }),
+          lobbyGone,
+        }),
   ),
   call(
     "fail",
-    fc.record({ id: sessionId, from: fc.option(statuses, { nil: undefined }) }),
-    ({ id, from }) =>
+    fc.record({
+      id: sessionId,
+      options: perhaps(endOptions),
+    }),
+    ({ id, options }) =>
       ({ sessions }, now) =>
-        sessions.end(id, { status: "failed", failure: { code: "x", reason: "y" } }, at(now), from),
+        sessions.end(id, { status: "failed", failure: { code: "x", reason: "y" } }, at(now), options),
   ),
   call(
     "requeue",
-    fc.record({ id: sessionId, wolfId, from: statuses, avoid: fc.boolean(), whileLost: fc.boolean() }),
-    ({ id, wolfId, from, avoid, whileLost }) =>
+    fc.record({ id: sessionId, wolfId, from: statuses, options: requeueOptions }),
+    ({ id, wolfId, from, options }) =>
       ({ sessions }, now) =>
-        sessions.requeue(id, wolfId, from, { avoid, whileLost, deadline: at(now + 40) }, at(now)),
+        sessions.requeue(id, wolfId, from, { ...options, deadline: at(now + 40) }, at(now)),
   ),
   call(
     "markLost",
@@ -194,13 +212,6 @@ const sessionCalls = [
     (id) =>
       ({ sessions }, now) =>
         sessions.markLost(id, at(now)),
-  ),
-  call(
-    "leftNothing",
-    fc.record({ id: sessionId, wolfId }),
-    ({ id, wolfId }) =>
-      ({ sessions }) =>
-        sessions.leftNothing(id, wolfId),
   ),
   call(
     "renewLocks",
@@ -234,17 +245,17 @@ const sessionCalls = [
   ),
   call(
     "listExpired",
-    pick(1, 9),
-    (limit) =>
+    fc.record({ noticeMs, limit: pick(1, 9) }),
+    ({ noticeMs, limit }) =>
       ({ sessions }, now) =>
-        sessions.listExpired(at(now), limit),
+        sessions.listExpired(at(now), noticeMs, limit),
   ),
   call(
     "expire",
-    fc.record({ id: sessionId, reason: pick("expired" as const, "idle" as const) }),
-    ({ id, reason }) =>
+    fc.record({ id: sessionId, reason: pick("expired" as const, "idle" as const), noticeMs }),
+    ({ id, reason, noticeMs }) =>
       ({ sessions }, now) =>
-        sessions.expire(id, reason, at(now)),
+        sessions.expire(id, reason, at(now), noticeMs),
   ),
   call(
     "warn",
@@ -500,8 +511,7 @@ async function populate(stores: Stores): Promise<void> {
       id: `ses_${status}`,
       ownerId: "usr_1",
       createKey: status === "running" ? "k1" : null,
-      expiresAt: at(60),
-      spec: { idle_timeout_seconds: 20, resources: { vram_mb: 1000, encoder_sessions: 1 } },
+      spec: { ttl_seconds: 60, idle_timeout_seconds: 20, resources: { vram_mb: 1000, encoder_sessions: 1 } },
       placement: anExplanation(),
     });
     await aSessionThatIs(status, stores, wolf, made);

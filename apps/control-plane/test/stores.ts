@@ -93,7 +93,6 @@ export function aSession({
     name: "desk",
     spec: aSpec(spec),
     placement: anExplanation(),
-    expiresAt: null,
     pin: null,
     createKey: null,
     ...overrides,
@@ -124,9 +123,13 @@ export const aReport = (overrides: Partial<WolfReport> = {}): WolfReport => ({
 export async function aPlaceableWolf(
   wolves: WolfStore,
   name = "w",
-  { vramMb = null, ...report }: Partial<WolfReport> & { vramMb?: number | null } = {},
+  {
+    id = newId("wlf"),
+    vramMb = null,
+    ...report
+  }: Partial<WolfReport> & Partial<{ id: string; vramMb: number | null }> = {},
 ): Promise<Wolf> {
-  const { id } = await wolves.register({ id: newId("wlf"), name, address: "", ...aReport(report) }, at(0));
+  await wolves.register({ id, name, address: "", ...aReport(report) }, at(0));
   const { epoch } = await mustBe(wolves.openTunnel(id, at(0)));
   const gpu = { model: "RTX 4090", renderNode: "/dev/dri/renderD128", vramMb };
   await wolves.changeReport(id, epoch, { ...aReport(report), gpu }, at(0));
@@ -134,7 +137,9 @@ export async function aPlaceableWolf(
   return mustBe(wolves.get(id));
 }
 
-/** A session in that status, on the wolf where it has one. */
+export const lobbyOf = (sessionId: string): string => `lobby of ${sessionId}`;
+
+/** A session in that status, on the wolf where it has one; of one that has ended the lobby is gone. */
 export async function aSessionThatIs(
   status: Session["status"],
   { sessions, wolves }: Stores,
@@ -149,12 +154,13 @@ export async function aSessionThatIs(
   const [claimed] = await sessions.claim([aClaim(wolf, made)], noQuotas, at(0));
   if (claimed?.outcome !== "claimed") throw new Error(`the claim's outcome is ${claimed?.outcome}`);
   const failure = { code: "lobby-failed", reason: "No." };
-  if (status === "failed") await sessions.end(id, { status: "failed", failure }, at(0));
+  const lobbyGone = { lobbyGone: true };
+  if (status === "failed") await sessions.end(id, { status: "failed", failure }, at(0), lobbyGone);
   if (status === "stopping" || status === "stopped") await sessions.requestStop(id, "requested", at(0));
-  if (status === "stopped") await sessions.end(id, { status: "stopped" }, at(0));
+  if (status === "stopped") await sessions.end(id, { status: "stopped" }, at(0), lobbyGone);
   if (status === "starting" || status === "running" || status === "lost")
-    await sessions.lobbyCreated(id, `lobby of ${id}`, at(0), LOCK.token);
-  if (status === "running" || status === "lost") await sessions.running(id, at(0));
+    await sessions.lobbyCreated(id, lobbyOf(id), at(0), LOCK.token);
+  if (status === "running" || status === "lost") await sessions.running(id, lobbyOf(id), at(0));
   if (status === "lost") {
     await loseWolf(wolves, wolf);
     await sessions.markLost(id, at(0));

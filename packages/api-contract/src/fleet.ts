@@ -33,7 +33,9 @@ export const FleetState = z
     }),
     frozen_since: instant.nullable(),
     override_until: instant.nullable().meta({ description: "An operator has lifted the freeze until then." }),
-    wolves: z.object({ connected: z.int(), suspect: z.int(), lost: z.int() }),
+    wolves: z
+      .object({ connected: z.int(), suspect: z.int(), lost: z.int() })
+      .meta({ description: "Without those that are pending, retired or in maintenance." }),
     sessions: z.record(z.string(), z.int()).meta({ description: "Live sessions by status." }),
     queue_length: z.int(),
   })

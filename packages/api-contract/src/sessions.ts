@@ -46,7 +46,7 @@ export const CreateSessionRequest = z
     resolution: Resolution.default({ width: 1920, height: 1080, refresh_rate: 60 }),
     ...placementWish,
     disconnect_policy: DisconnectPolicy.default("keep"),
-    ttl_seconds: life.optional().meta({ description: "Stopped so long after it was created." }),
+    ttl_seconds: life.optional().meta({ description: "Stopped so long after it began to run." }),
     idle_timeout_seconds: life.optional().meta({
       description: "Stopped so long after nobody was connected to it or looked at it any more.",
     }),
@@ -55,10 +55,9 @@ export const CreateSessionRequest = z
       .regex(/^[0-9]{4,16}$/, "is not 4 to 16 digits")
       .optional()
       .meta({ description: "Asked of whoever joins the sandbox with Moonlight. Never shown." }),
-    queue: z
-      .boolean()
-      .default(true)
-      .meta({ description: "Wait for a wolf; false: 503 when there is no room." }),
+    queue: z.boolean().default(true).meta({
+      description: "Wait for a wolf; false: 503 when there is no room, and no wait if it has to move later.",
+    }),
     queue_deadline_seconds: z.int().min(1).max(86_400).optional().meta({
       description: "How long it may wait for a wolf; default: WOLFPACK_QUEUE_DEADLINE_SECONDS.",
     }),
@@ -110,6 +109,7 @@ export const SessionSpec = z
     ttl_seconds: z.int().nullable().default(null),
     idle_timeout_seconds: z.int().nullable().default(null),
     priority: z.int().default(PRIORITY_DEFAULT),
+    queue: z.boolean().default(true),
     queue_deadline_seconds: z.int().default(1800),
   })
   .meta({ id: "SessionSpec" });

@@ -2,6 +2,7 @@
 ALTER TABLE "session" ADD COLUMN     "attempts" INTEGER NOT NULL DEFAULT 0,
 ADD COLUMN     "avoid" TEXT[] DEFAULT ARRAY[]::TEXT[],
 ADD COLUMN     "create_key" TEXT,
+ADD COLUMN     "culprits" TEXT[] DEFAULT ARRAY[]::TEXT[],
 ADD COLUMN     "encoder_sessions" INTEGER NOT NULL DEFAULT 0,
 ADD COLUMN     "expires_at" TIMESTAMPTZ(3),
 ADD COLUMN     "idle_seconds" INTEGER,
@@ -292,6 +293,7 @@ BEGIN
   made."attempts" = 0;
   made."turn" = 0;
   made."avoid" = '{}';
+  made."culprits" = '{}';
   made."left_wolves" = '{}';
   made."created_at" = at;
   made."updated_at" = at;

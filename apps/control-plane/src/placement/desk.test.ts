@@ -28,7 +28,12 @@ beforeEach(() => {
   rows = memoryFleet();
   rows.owners.set(OWNER, { sessionsMax: null, createsPerMinute: null });
   [store, wolves, clock, claimed] = [memorySessionStore(rows), memoryWolfStore(rows), manualClock(), []];
-  view = new FleetView({ store: wolves, hasTunnel: () => true, rttMsOf: () => undefined });
+  view = new FleetView({
+    store: wolves,
+    hasTunnel: () => true,
+    rttMsOf: () => undefined,
+    onChanged: () => desk.wake(),
+  });
   desk = new PlacementDesk({
     store,
     view,
@@ -55,6 +60,9 @@ async function wolf(name: string, maxSandboxes: number): Promise<string> {
   await wolves.reconciled(id, 1, 0, clock.now());
   return id;
 }
+
+const ends = (id: string) =>
+  store.end(id, { status: "failed", failure: { code: "x", reason: "y" } }, clock.now(), { lobbyGone: true });
 
 function ask({ queue = true, createKey = null as string | null } = {}) {
   const id = newId("ses");
@@ -93,7 +101,7 @@ describe("the desk", () => {
     const id = await wolf("w", 1);
     const first = await ask();
     const waits = await ask();
-    await store.end(first.session.id, { status: "failed", failure: { code: "x", reason: "y" } }, clock.now());
+    await ends(first.session.id);
     desk.wake();
     const late = await ask();
     expect([waits.outcome, late.outcome]).toEqual(["queued", "queued"]);
@@ -174,7 +182,7 @@ describe("the desk", () => {
     const { claim, listQueued } = store;
     store.claim = () => Promise.reject(new Error("database away"));
     store.listQueued = () => Promise.reject(new Error("database away"));
-    await store.end(first.session.id, { status: "failed", failure: { code: "x", reason: "y" } }, clock.now());
+    await ends(first.session.id);
     desk.wake();
     await expect(ask()).rejects.toThrow("database away");
     Object.assign(store, { claim, listQueued });

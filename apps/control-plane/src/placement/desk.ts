@@ -46,7 +46,9 @@ export interface PlaceRequest {
 export type Placed = { outcome: "claimed" | "queued" | "exists"; session: Session };
 
 /** Claims of one transaction. */
-const BATCH = 64;
+const BATCH = 128;
+/** Of those that wait; more than may be in the queue, for those that came back into it do not count there. */
+const LOOKED_AT_MAX = 20_000;
 /** A view that contradicts the claim's guards for so long is wrong: no answer would be worse. */
 const TRIES_MAX = 20;
 /** Reasons of waiting sessions that are written anew in one look. */
@@ -123,6 +125,15 @@ export class PlacementDesk {
     return place(wish, view.fleet, { nowMs: clock.now().getTime(), random, settings });
   }
 
+  private decideOnce(wish: Wish, nothings: Map<string, Unplaced>): Decision {
+    const question = JSON.stringify(wish);
+    const known = nothings.get(question);
+    if (known !== undefined) return known;
+    const decision = this.decide(wish);
+    if (decision.outcome !== "placed") nothings.set(question, decision);
+    return decision;
+  }
+
   private start(): void {
     if (this.running || this.closed) return;
     this.running = true;
@@ -152,13 +163,13 @@ export class PlacementDesk {
   }
 
   private async round(entries: readonly Entry[]): Promise<void> {
-    const { store, view, log, queueMax } = this.options;
+    const { store, view, log } = this.options;
     let waiting: Entry[] = [];
     if (this.dirty) {
-      this.dirty = false;
       try {
         await view.refresh();
-        waiting = (await store.listQueued(queueMax)).map(({ session }) => waitingEntry(session));
+        this.dirty = false;
+        waiting = (await store.listQueued(LOOKED_AT_MAX)).map(({ session }) => waitingEntry(session));
       } catch (error) {
         this.dirty = true;
         throw error;
@@ -179,7 +190,7 @@ export class PlacementDesk {
     }
     if (stale.length === 0) return;
     // Nobody is refused for what the view has not heard of yet.
-    if (await view.refresh()) this.dirty = true;
+    await view.refresh();
     for (const entry of stale) entry.fresh = true;
     this.pending.unshift(...stale);
     log.trace({ sessions: stale.length }, "placement looks again");
@@ -191,9 +202,11 @@ export class PlacementDesk {
     const unplaced: { entry: Entry; decision: Unplaced }[] = [];
     let left = entries;
     while (left.length > 0) {
+      // The fleet only gets fuller while a list is gone through: who got nothing would get nothing again.
+      const nothings = new Map<string, Unplaced>();
       const chosen: Choice[] = [];
       for (const entry of left) {
-        const decision = this.decide(entry.wish);
+        const decision = this.decideOnce(entry.wish, nothings);
         if (decision.outcome !== "placed") unplaced.push({ entry, decision });
         else if (entry.tries >= TRIES_MAX) unplaced.push({ entry, decision: neverClaimed(decision) });
         else chosen.push(this.choose(entry, decision));

@@ -10,12 +10,16 @@ export interface FleetViewOptions {
   store: Pick<WolfStore, "changedCandidates">;
   hasTunnel: (wolfId: string) => boolean;
   rttMsOf: (wolfId: string) => number | undefined;
+  /** Something is not as it was: there may be room. */
+  onChanged: () => void;
 }
 
 export class FleetView {
   readonly fleet = new Fleet();
   private readonly options: FleetViewOptions;
   private readonly wolves = new Map<string, Wolf>();
+  /** Wolves in quarantine, with its end. */
+  private readonly quarantined = new Map<string, number>();
   private mark: string | undefined;
   private reading: Promise<boolean> | undefined;
   private next: Promise<boolean> | undefined;
@@ -24,7 +28,10 @@ export class FleetView {
     this.options = options;
   }
 
-  /** Reads what has changed, beginning after this call; true when something had. Those who ask meanwhile share the next read. */
+  /**
+   * Reads what has changed, beginning after this call; true when something had, which `onChanged` is told too, whoever asked. Those
+   * who ask meanwhile share the next read.
+   */
   refresh(): Promise<boolean> {
     if (this.reading === undefined) {
       this.reading = this.read().finally(() => {
@@ -56,13 +63,29 @@ export class FleetView {
     this.mark = mark;
     for (const wolf of wolves) {
       this.wolves.set(wolf.id, wolf);
+      if (wolf.quarantine === null) this.quarantined.delete(wolf.id);
+      else this.quarantined.set(wolf.id, wolf.quarantine.until.getTime());
       this.fleet.put(this.candidateOf(wolf));
     }
     for (const id of gone) {
       this.wolves.delete(id);
+      this.quarantined.delete(id);
       this.fleet.remove(id);
     }
-    return wolves.length + gone.length > 0;
+    const hasChanged = wolves.length + gone.length > 0;
+    if (hasChanged) this.options.onChanged();
+    return hasChanged;
+  }
+
+  /** A quarantine changes nothing in the database when it ends. */
+  endQuarantines(nowMs: number): void {
+    let hasChanged = false;
+    for (const [id, untilMs] of this.quarantined) {
+      if (untilMs > nowMs) continue;
+      this.quarantined.delete(id);
+      hasChanged = true;
+    }
+    if (hasChanged) this.options.onChanged();
   }
 
   private candidateOf(wolf: Wolf): Candidate {

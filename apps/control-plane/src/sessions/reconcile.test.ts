@@ -38,7 +38,7 @@ describe("reconciliation", () => {
 
   it("fails a running session whose lobby is gone", () => {
     expect(decide([session(1)], [])).toMatchObject([
-      { action: "fail", sessionId: idOf(1), failure: { code: "lobby-vanished" } },
+      { action: "fail", session: { id: idOf(1) }, failure: { code: "lobby-vanished" } },
     ]);
   });
 
@@ -51,7 +51,7 @@ describe("reconciliation", () => {
   it("counts a starting session as running only after the settling time", () => {
     expect(decide([session(1, { status: "starting", statusSince: at(92) })], [lobby(1)])).toEqual([]);
     expect(decide([session(1, { status: "starting", statusSince: at(91) })], [lobby(1)])).toEqual([
-      { action: "running", sessionId: idOf(1) },
+      { action: "running", sessionId: idOf(1), lobbyId: "lobby-1" },
     ]);
   });
 
@@ -64,11 +64,11 @@ describe("reconciliation", () => {
   it("begins a placed session anew once nobody holds it and Wolf has no lobby of it, not before", () => {
     const placed = (lockExpiresAt: Date | null, statusSince = at(0)) =>
       session(1, { status: "placed", lobbyId: null, lockToken: "t", lockExpiresAt, statusSince });
-    const restart = [{ action: "restart", sessionId: idOf(1) }];
+    const restart = [{ action: "restart", session: { id: idOf(1) } }];
     expect(decide([placed(at(102))], [])).toEqual([]);
     expect(decide([placed(at(102))], [lobby(1)])).toEqual([]);
-    expect(decide([placed(at(101))], [])).toEqual(restart);
-    expect(decide([placed(null)], [])).toEqual(restart);
+    expect(decide([placed(at(101))], [])).toMatchObject(restart);
+    expect(decide([placed(null)], [])).toMatchObject(restart);
     // The list is older than the session.
     expect(decide([placed(null, at(100))], [])).toEqual([]);
   });
@@ -77,13 +77,13 @@ describe("reconciliation", () => {
     const stopping = (lockExpiresAt: Date) =>
       session(1, { status: "stopping", lobbyId: null, lockExpiresAt });
     expect(decide([stopping(at(102))], [])).toEqual([]);
-    expect(decide([stopping(at(101))], [])).toEqual([{ action: "ended", sessionId: idOf(1) }]);
+    expect(decide([stopping(at(101))], [])).toMatchObject([{ action: "ended", session: { id: idOf(1) } }]);
     expect(decide([stopping(at(102))], [lobby(1)])).toMatchObject([{ action: "stopLobby" }]);
   });
 
   it("takes a lost session back whose lobby is still there, and fails one that came back without", () => {
     expect(decide([session(1, { status: "lost" })], [lobby(1)])).toEqual([
-      { action: "running", sessionId: idOf(1) },
+      { action: "running", sessionId: idOf(1), lobbyId: "lobby-1" },
     ]);
     expect(decide([session(1, { status: "lost" })], [])).toMatchObject([
       { action: "fail", failure: { code: "lobby-vanished" } },
@@ -93,7 +93,7 @@ describe("reconciliation", () => {
   it("does not take a second lobby with its tag for the one that is gone", () => {
     const twin = { ...lobby(1), id: "twin" };
     expect(judge([session(1)], [twin])).toMatchObject({
-      actions: [{ action: "fail", sessionId: idOf(1) }],
+      actions: [{ action: "fail", session: { id: idOf(1) } }],
       strays: [{ lobbyId: "twin", sessionId: idOf(1) }],
     });
   });
@@ -108,8 +108,8 @@ describe("reconciliation", () => {
     expect(decide([session(1, { status: "stopping" })], [lobby(1)])).toEqual([
       { action: "stopLobby", lobbyId: "lobby-1", tag: idOf(1), thenEnd: idOf(1) },
     ]);
-    expect(decide([session(1, { status: "stopping" })], [])).toEqual([
-      { action: "ended", sessionId: idOf(1) },
+    expect(decide([session(1, { status: "stopping" })], [])).toMatchObject([
+      { action: "ended", session: { id: idOf(1) } },
     ]);
   });
 
@@ -167,12 +167,18 @@ describe("reconciliation", () => {
           expect(rows.some((row) => row.lobbyId === lobbyId)).toBe(false);
         }
         const touched = actions.flatMap((action) =>
-          "sessionId" in action ? [action.sessionId] : "thenEnd" in action ? [action.thenEnd] : [],
+          "session" in action
+            ? [action.session.id]
+            : "sessionId" in action
+              ? [action.sessionId]
+              : "thenEnd" in action
+                ? [action.thenEnd]
+                : [],
         );
         expect(new Set(touched).size).toBe(touched.length);
         for (const action of actions) {
           if (action.action !== "fail") continue;
-          const row = rows.find(({ id }) => id === action.sessionId);
+          const row = rows.find(({ id }) => id === action.session.id);
           const has = (one: Lobby) =>
             row?.lobbyId === null ? sessionOf(one) === row.id : one.id === row?.lobbyId;
           expect(found.some(has)).toBe(false);

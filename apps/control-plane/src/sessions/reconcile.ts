@@ -9,13 +9,13 @@ import type { Stray } from "./stray-lobbies.ts";
 
 export type ReconcileAction =
   | { action: "adopt"; sessionId: string; lobbyId: string }
-  | { action: "running"; sessionId: string }
+  | { action: "running"; sessionId: string; lobbyId: string }
   /** Nobody works on its start any more, and there is no lobby: it begins anew. */
-  | { action: "restart"; sessionId: string }
-  | { action: "fail"; sessionId: string; failure: Failure }
-  /** `tag`: the session in its name. `wolfId`: it was left there by its session. */
-  | { action: "stopLobby"; lobbyId: string; tag: string; thenEnd?: string; wolfId?: string }
-  | { action: "ended"; sessionId: string };
+  | { action: "restart"; session: Session }
+  | { action: "fail"; session: Session; failure: Failure }
+  /** `tag`: the session in its name. */
+  | { action: "stopLobby"; lobbyId: string; tag: string; thenEnd?: string }
+  | { action: "ended"; session: Session };
 
 export interface ReconcileInput {
   /** The wolf's sessions that have not ended, read after the list of lobbies. */
@@ -78,21 +78,21 @@ function decide(
     case "placed":
       if (locked) return [];
       if (lobby) return [{ action: "adopt", sessionId, lobbyId: lobby.id }];
-      return listHasIt ? [{ action: "restart", sessionId }] : [];
+      return listHasIt ? [{ action: "restart", session }] : [];
     case "starting": {
       const settled = now.getTime() - statusSince.getTime() >= settleMs;
-      if (lobby) return settled ? [{ action: "running", sessionId }] : [];
-      return listHasIt ? [{ action: "fail", sessionId, failure }] : [];
+      if (lobby) return settled ? [{ action: "running", sessionId, lobbyId: lobby.id }] : [];
+      return listHasIt ? [{ action: "fail", session, failure }] : [];
     }
     case "running":
-      return lobby || !listHasIt ? [] : [{ action: "fail", sessionId, failure }];
+      return lobby || !listHasIt ? [] : [{ action: "fail", session, failure }];
     case "lost":
-      if (lobby) return [{ action: "running", sessionId }];
-      return listHasIt ? [{ action: "fail", sessionId, failure }] : [];
+      if (lobby) return [{ action: "running", sessionId, lobbyId: lobby.id }];
+      return listHasIt ? [{ action: "fail", session, failure }] : [];
     case "stopping":
       if (lobby) return [{ action: "stopLobby", lobbyId: lobby.id, tag: sessionId, thenEnd: sessionId }];
       // Its creation may still be under way.
-      return listHasIt && !locked ? [{ action: "ended", sessionId }] : [];
+      return listHasIt && !locked ? [{ action: "ended", session }] : [];
     default:
       return [];
   }

@@ -1,4 +1,4 @@
-/** How sessions get places, by quotas and out of the queue: for both stores that there are. Races are in session-races.test.ts. */
+/** How sessions get places, and by which quotas: for both stores that there are. Races are in session-races.test.ts. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import {
   aClaim,
@@ -63,8 +63,12 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
   describe("a claim", () => {
     it("makes a row with all that was said, and takes slot, video memory and encoder sessions with it", async () => {
       const made = aSession({
-        spec: { resources: { vram_mb: 4000, encoder_sessions: 2 }, priority: 3, idle_timeout_seconds: 60 },
-        expiresAt: at(900),
+        spec: {
+          resources: { vram_mb: 4000, encoder_sessions: 2 },
+          priority: 3,
+          ttl_seconds: 900,
+          idle_timeout_seconds: 60,
+        },
         pin: "1234",
         createKey: "key",
       });
@@ -83,9 +87,12 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
         priority: 3,
         attempts: 1,
         avoid: [],
+        culprits: [],
         leftWolves: [],
         lockToken: LOCK.token,
         lockExpiresAt: LOCK.expiresAt,
+        // Its life begins when it runs.
+        expiresAt: null,
         idleSeconds: 60,
         lastActiveAt: null,
         warnedAt: null,
@@ -302,115 +309,6 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
       const { id } = await thatIs("queued");
       const request = { wolf, lock: LOCK, queued: id, placement: anExplanation() };
       expect((await claim(request, { sessionsMax: 0, createsPerMinute: 0 })).outcome).toBe("claimed");
-    });
-  });
-
-  describe("the queue", () => {
-    const queue = { max: 3, deadline: at(600) };
-    const enqueue = (made = aSession(), now = at(0)) => stores.sessions.enqueue(made, queue, noQuotas, now);
-
-    it("takes a session that holds nothing, once, and no more than it may hold", async () => {
-      const made = aSession({ createKey: "key" });
-      expect(await enqueue(made)).toMatchObject({
-        outcome: "queued",
-        session: {
-          id: made.id,
-          status: "queued",
-          wolfId: null,
-          queuedAt: at(0),
-          queueDeadline: at(600),
-          attempts: 0,
-        },
-      });
-      expect(await enqueue(aSession({ createKey: "key" }))).toMatchObject({
-        outcome: "exists",
-        session: { id: made.id },
-      });
-      await enqueue();
-      await enqueue();
-      expect(await enqueue()).toEqual({ outcome: "full", length: 3 });
-      expect(await stores.sessions.countQueued()).toBe(3);
-      expect(await claimed()).toEqual([0, 0, 0]);
-    });
-
-    it("refuses a session of nobody", async () => {
-      await expect(enqueue(aSession({ ownerId: newId("usr") }))).rejects.toThrow("owner does not exist");
-      expect(await stores.sessions.countQueued()).toBe(0);
-    });
-
-    it("goes by priority, then in turns for each owner, then by who came first", async () => {
-      const other = newId("usr");
-      await stores.addOwner(other);
-      const wide = { max: 100, deadline: at(600) };
-      const came = async (name: string, ownerId: string, priority: number, second: number) =>
-        stores.sessions.enqueue(aSession({ name, ownerId, spec: { priority } }), wide, noQuotas, at(second));
-      await came("flood 1", OWNER, 4, 1);
-      await came("flood 2", OWNER, 4, 2);
-      await came("flood 3", OWNER, 4, 3);
-      await came("modest 1", other, 4, 4);
-      await came("modest 2", other, 4, 5);
-      await came("urgent", other, 9, 6);
-      await came("idle", OWNER, 0, 0);
-      const order = ["urgent", "flood 1", "modest 1", "flood 2", "modest 2", "flood 3", "idle"];
-      const rows = await stores.sessions.listQueued(100);
-      expect(rows.map(({ session, position }) => [session.name, position])).toEqual(
-        order.map((name, n) => [name, n + 1]),
-      );
-      expect((await stores.sessions.listQueued(2)).map(({ session }) => session.name)).toEqual(
-        order.slice(0, 2),
-      );
-      const last = rows.at(-1)?.session.id ?? "";
-      expect(await stores.sessions.queuePosition(last)).toBe(7);
-      expect(await stores.sessions.queuePosition(newId("ses"))).toBeUndefined();
-    });
-
-    it("keeps the reason why a session waits, and of no other", async () => {
-      const [waits, runs] = [await thatIs("queued"), await thatIs("running")];
-      for (const { id } of [waits, runs]) await stores.sessions.explainQueued(id, anExplanation("Full."));
-      expect((await get(waits.id)).placement.text).toBe("Full.");
-      expect((await get(runs.id)).placement).toEqual(runs.placement);
-      await stores.sessions.explainQueued(newId("ses"), anExplanation("Full."));
-    });
-
-    it("gives a place to one that waits, with what its spec asks for", async () => {
-      const { id } = await thatIs("queued", aSession(resources(2000, 2)));
-      const request = { wolf, lock: LOCK, queued: id, placement: anExplanation("Now.") };
-      expect(await claim(request, noQuotas, at(5))).toMatchObject({
-        outcome: "claimed",
-        session: {
-          status: "placed",
-          statusSince: at(5),
-          wolfId: wolf.id,
-          attempts: 1,
-          lockToken: LOCK.token,
-          placement: { text: "Now." },
-          queuedAt: at(0),
-        },
-      });
-      expect(await claimed()).toEqual([1, 2000, 2]);
-      expect(await claim(request)).toEqual({ outcome: "gone" });
-    });
-
-    it("gives none to one that was cancelled, nor to one that never was", async () => {
-      const { id } = await thatIs("queued");
-      await stores.sessions.requestStop(id, "cancelled", at(1));
-      for (const queued of [id, newId("ses")]) {
-        const request = { wolf, lock: LOCK, queued, placement: anExplanation() };
-        expect(await claim(request)).toEqual({ outcome: "gone" });
-      }
-      expect(await claimed()).toEqual([0, 0, 0]);
-    });
-
-    it("keeps one whose wolf has changed, as it was", async () => {
-      const session = await thatIs("queued");
-      const request = {
-        wolf: { id: wolf.id, epoch: 99 },
-        lock: LOCK,
-        queued: session.id,
-        placement: anExplanation(),
-      };
-      expect(await claim(request)).toEqual({ outcome: "lost" });
-      expect(await get(session.id)).toEqual(session);
     });
   });
 });

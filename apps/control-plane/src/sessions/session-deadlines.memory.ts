@@ -19,15 +19,26 @@ type Deadlines = Pick<
 
 const SECOND_MS = 1000;
 
-/** When it ends for want of use, and by the clock; infinite where it has no such end, or not in its status. */
-function idlesMs({ status, lastActiveAt, idleSeconds }: SessionRow): number {
-  if (status !== "running" || lastActiveAt === null || idleSeconds === null) return Number.POSITIVE_INFINITY;
+/** When nobody will have made use of it for its idle time; infinite: it has none, or nothing has run yet. */
+function unusedMs({ lastActiveAt, idleSeconds }: SessionRow): number {
+  if (lastActiveAt === null || idleSeconds === null) return Number.POSITIVE_INFINITY;
   return lastActiveAt.getTime() + idleSeconds * SECOND_MS;
+}
+/** Once it is used: a warning of its end by the clock stays said, one of its idle time is void. */
+export function warnedOfClock(row: SessionRow): Date | null {
+  return unusedMs(row) < (row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY) ? null : row.warnedAt;
+}
+
+/** When it ends for want of use, and by the clock; infinite where it has no such end, or not in its status. */
+function idlesMs(row: SessionRow): number {
+  return row.status === "running" ? unusedMs(row) : Number.POSITIVE_INFINITY;
 }
 function expiresMs({ status, expiresAt }: SessionRow): number {
   if ((status !== "running" && status !== "lost") || expiresAt === null) return Number.POSITIVE_INFINITY;
   return expiresAt.getTime();
 }
+const wasWarned = ({ warnedAt }: SessionRow, byMs: number): boolean =>
+  warnedAt !== null && warnedAt.getTime() <= byMs;
 const isIdleFirst = (row: SessionRow, expiresAtMs = row.expiresAt?.getTime()): boolean =>
   idlesMs(row) < (expiresAtMs ?? Number.POSITIVE_INFINITY);
 
@@ -81,9 +92,10 @@ export function memoryDeadlines(fleet: MemoryFleet): Deadlines {
         .map(toSession);
     },
 
-    async listExpired(now, limit) {
+    async listExpired(now, noticeMs, limit) {
       const nowMs = now.getTime();
       return expiredBy(nowMs)
+        .filter((row) => wasWarned(row, nowMs - noticeMs))
         .slice(0, limit)
         .map((row) => ({
           session: toSession(row),
@@ -91,9 +103,9 @@ export function memoryDeadlines(fleet: MemoryFleet): Deadlines {
         }));
     },
 
-    async expire(id, reason, now) {
+    async expire(id, reason, now, noticeMs) {
       const row = fleet.sessions.get(id);
-      if (row === undefined) return false;
+      if (row === undefined || !wasWarned(row, now.getTime() - noticeMs)) return false;
       if ((reason === "expired" ? expiresMs(row) : idlesMs(row)) > now.getTime()) return false;
       fleet.changeSession(row, { status: "stopping", statusSince: now, stopReason: reason, updatedAt: now });
       return true;

@@ -21,9 +21,14 @@ type Deadlines = Pick<
 
 /** When nobody will have made use of it for its idle time; null: it has none, or nothing has run yet. */
 const idleAt = Sql.sql`(last_active_at + idle_seconds * interval '1 second')`;
+/** `warned_at` as it is once it is used: a warning of its end by the clock stays said, one of its idle time is void. */
+export const warnedOfClock = Sql.sql`CASE WHEN ${idleAt} < COALESCE(expires_at, 'infinity') THEN NULL ELSE warned_at END`;
 const expiresBy = (at: Date) => Sql.sql`(status IN ('running', 'lost') AND expires_at <= ${at})`;
 /** What is lost nobody can use. */
 const idlesBy = (at: Date) => Sql.sql`(status = 'running' AND ${idleAt} <= ${at})`;
+
+const wasWarned = (now: Date, noticeMs: number) =>
+  Sql.sql`warned_at <= ${new Date(now.getTime() - noticeMs)}`;
 
 type Due = SessionRow & { reason: Extract<StopReason, "expired" | "idle"> };
 
@@ -32,10 +37,13 @@ export function deadlines(prisma: Prisma): Deadlines {
     async renewLocks(locks, expiresAt) {
       if (locks.length === 0) return [];
       const rows = await prisma.$queryRaw<{ id: string }[]>`
-        UPDATE session SET lock_expires_at = ${expiresAt}
-        FROM unnest(${locks.map(({ id }) => id)}::text[], ${locks.map(({ token }) => token)}::text[]) AS held(id, token)
-        WHERE session.id = held.id AND lock_token = held.token AND ended_at IS NULL
-        RETURNING session.id`;
+        WITH held AS (
+          SELECT session.id FROM session
+          JOIN unnest(${locks.map(({ id }) => id)}::text[], ${locks.map(({ token }) => token)}::text[]) AS mine(id, token)
+            ON session.id = mine.id AND lock_token = mine.token
+          WHERE ended_at IS NULL ORDER BY session.id FOR NO KEY UPDATE OF session
+        )
+        UPDATE session SET lock_expires_at = ${expiresAt} FROM held WHERE session.id = held.id RETURNING session.id`;
       return rows.map(({ id }) => id);
     },
 
@@ -68,27 +76,31 @@ export function deadlines(prisma: Prisma): Deadlines {
       return rows.map(toSession);
     },
 
-    async listExpired(now, limit) {
+    async listExpired(now, noticeMs, limit) {
       const rows = await prisma.$queryRaw<Due[]>`
         SELECT *, CASE WHEN expires_at <= ${now} THEN 'expired' ELSE 'idle' END AS reason FROM session
-        WHERE ended_at IS NULL AND (${expiresBy(now)} OR ${idlesBy(now)})
+        WHERE ended_at IS NULL AND (${expiresBy(now)} OR ${idlesBy(now)}) AND ${wasWarned(now, noticeMs)}
         ORDER BY id LIMIT ${limit}`;
       return rows.map((row) => ({ session: toSession(row), reason: row.reason }));
     },
 
-    async expire(id, reason, now) {
+    async expire(id, reason, now, noticeMs) {
       const count = await prisma.$executeRaw`
         UPDATE session SET status = 'stopping', status_since = ${now}, stop_reason = ${reason}, updated_at = ${now}
-        WHERE id = ${id} AND ${reason === "expired" ? expiresBy(now) : idlesBy(now)}`;
+        WHERE id = ${id} AND ${reason === "expired" ? expiresBy(now) : idlesBy(now)} AND ${wasWarned(now, noticeMs)}`;
       return count === 1;
     },
 
     async warn(now, warningMs) {
       const soon = new Date(now.getTime() + warningMs);
       const rows = await prisma.$queryRaw<(Due & { at: Date })[]>`
-        UPDATE session SET warned_at = ${now}, updated_at = ${now}
-        WHERE ended_at IS NULL AND warned_at IS NULL AND (${expiresBy(soon)} OR ${idlesBy(soon)})
-        RETURNING *, CASE WHEN ${isIdleFirst} THEN 'idle' ELSE 'expired' END AS reason,
+        WITH soon AS (
+          SELECT id FROM session
+          WHERE ended_at IS NULL AND warned_at IS NULL AND (${expiresBy(soon)} OR ${idlesBy(soon)})
+          ORDER BY id FOR NO KEY UPDATE
+        )
+        UPDATE session SET warned_at = ${now}, updated_at = ${now} FROM soon WHERE session.id = soon.id
+        RETURNING session.*, CASE WHEN ${isIdleFirst} THEN 'idle' ELSE 'expired' END AS reason,
           CASE WHEN ${isIdleFirst} THEN ${idleAt} ELSE expires_at END AS at`;
       return rows
         .map((row) => ({ session: toSession(row), reason: row.reason, at: row.at }))
@@ -99,9 +111,12 @@ export function deadlines(prisma: Prisma): Deadlines {
       if (ids.length === 0) return;
       // A warning of its end by the clock stays said; one of its idle time is void.
       await prisma.$executeRaw`
+        WITH used AS (
+          SELECT id FROM session WHERE id = ANY(${[...ids]}::text[]) AND ended_at IS NULL ORDER BY id FOR NO KEY UPDATE
+        )
         UPDATE session SET last_active_at = GREATEST(last_active_at, ${now}), updated_at = ${now},
           warned_at = CASE WHEN ${isIdleFirst} THEN NULL ELSE warned_at END
-        WHERE id = ANY(${[...ids]}::text[]) AND ended_at IS NULL`;
+        FROM used WHERE session.id = used.id`;
     },
 
     async extend(id, expiresAt, now) {

@@ -2,13 +2,17 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { SessionStatus } from "@wolfpack/api-contract";
 import {
+  anExplanation,
   aPlaceableWolf,
   aSession,
   aSessionThatIs,
   at,
   implementations,
   LOCK,
+  lobbyOf,
+  loseWolf,
   mustBe,
+  noQuotas,
   OWNER,
   type Stores,
 } from "../../test/stores.ts";
@@ -34,6 +38,11 @@ describe.each(implementations)("in %s", (_name, open) => {
   const get = (id: string) => mustBe(sessions.get(id));
   const thatIs = (status: Session["status"], made?: NewSession) => aSessionThatIs(status, stores, wolf, made);
   const idle = (seconds: number) => ({ spec: { idle_timeout_seconds: seconds } });
+  const lives = (ttl_seconds: number, idle_timeout_seconds: number | null = null) =>
+    aSession({ spec: { ttl_seconds, idle_timeout_seconds } });
+  const expired = (now: Date, noticeMs = 0, limit = 9) => ids(sessions.listExpired(now, noticeMs, limit));
+  const expires = (id: string, reason: "expired" | "idle", now: Date, noticeMs = 0) =>
+    sessions.expire(id, reason, now, noticeMs);
   const ids = async (rows: Promise<{ session: Session }[]>) => (await rows).map(({ session }) => session.id);
 
   describe("the lock of a session", () => {
@@ -103,37 +112,68 @@ describe.each(implementations)("in %s", (_name, open) => {
   describe("expired", () => {
     it("are running and lost sessions past their time, and running ones that nobody uses", async () => {
       const other = await aPlaceableWolf(stores.wolves, "other");
-      const lost = await aSessionThatIs("lost", stores, other, aSession({ expiresAt: at(60), ...idle(5) }));
-      const old = await thatIs("running", aSession({ expiresAt: at(50), ...idle(10) }));
+      const lost = await aSessionThatIs("lost", stores, other, lives(60, 5));
+      const old = await thatIs("running", lives(50, 10));
       const unused = await thatIs("running", aSession(idle(10)));
       await thatIs("running");
-      for (const status of ["placed", "starting", "stopping", "queued"] as const)
-        await thatIs(status, aSession({ expiresAt: at(1), ...idle(1) }));
-      expect(await ids(sessions.listExpired(at(9.999), 9))).toEqual([]);
-      expect(await ids(sessions.listExpired(at(10), 9))).toEqual([old.id, unused.id]);
-      const late = await sessions.listExpired(at(60), 9);
+      for (const status of ["placed", "starting", "queued"] as const)
+        await sessions.extend((await thatIs(status, aSession(idle(1)))).id, at(1), at(0));
+      const stops = await thatIs("running", lives(1, 1));
+      await sessions.warn(at(0), 60_000);
+      await sessions.requestStop(stops.id, "requested", at(0));
+      expect(await expired(at(9.999))).toEqual([]);
+      expect(await expired(at(10))).toEqual([old.id, unused.id]);
+      const late = await sessions.listExpired(at(60), 0, 9);
       expect(late.map(({ session, reason }) => [session.id, reason])).toEqual([
         [lost.id, "expired"],
         [old.id, "expired"],
         [unused.id, "idle"],
       ]);
-      expect(await ids(sessions.listExpired(at(60), 2))).toEqual([lost.id, old.id]);
+      expect(await expired(at(60), 0, 2)).toEqual([lost.id, old.id]);
+    });
+
+    it("are never those that were not warned, or so late that the notice has not run out", async () => {
+      const [old, unused] = [await thatIs("running", lives(10)), await thatIs("running", aSession(idle(10)))];
+      const nobodyEnds = async (now: Date, noticeMs: number) => {
+        expect(await expired(now, noticeMs)).toEqual([]);
+        expect(await expires(old.id, "expired", now, noticeMs)).toBe(false);
+        expect(await expires(unused.id, "idle", now, noticeMs)).toBe(false);
+      };
+      await nobodyEnds(at(999), 0);
+      // Nobody looked for an hour: they are late, and told so first.
+      expect(await ids(sessions.warn(at(3600), 60_000))).toEqual([old.id, unused.id]);
+      await nobodyEnds(at(3629.999), 30_000);
+      expect(await expired(at(3630), 30_000)).toEqual([old.id, unused.id]);
+      expect(await expires(old.id, "expired", at(3630), 30_000)).toBe(true);
+      expect(await expires(unused.id, "idle", at(3630), 30_000)).toBe(true);
+    });
+
+    it("are warned anew when the warning was of an earlier end", async () => {
+      const { id } = await thatIs("running", lives(10));
+      await sessions.warn(at(5), 10_000);
+      await sessions.extend(id, at(20), at(6));
+      expect(await expires(id, "expired", at(20))).toBe(false);
+      expect(await ids(sessions.warn(at(20), 10_000))).toEqual([id]);
+      expect(await expires(id, "expired", at(24.999), 5000)).toBe(false);
+      expect(await expires(id, "expired", at(25), 5000)).toBe(true);
     });
 
     it("stop only if they are so still: what was extended or used meanwhile goes on", async () => {
       const [extended, used] = [
-        await thatIs("running", aSession({ expiresAt: at(50) })),
+        await thatIs("running", lives(50)),
         await thatIs("running", aSession(idle(50))),
       ];
-      expect(await ids(sessions.listExpired(at(50), 9))).toEqual([extended.id, used.id]);
+      await sessions.warn(at(40), 10_000);
+      expect(await expired(at(50))).toEqual([extended.id, used.id]);
       await sessions.extend(extended.id, at(100), at(49));
       await sessions.touch([used.id], at(49));
-      expect(await sessions.expire(extended.id, "expired", at(50))).toBe(false);
-      expect(await sessions.expire(used.id, "idle", at(50))).toBe(false);
-      expect(await sessions.expire(extended.id, "idle", at(100))).toBe(false);
-      expect(await sessions.expire(extended.id, "expired", at(100))).toBe(true);
-      expect(await sessions.expire(extended.id, "expired", at(100))).toBe(false);
-      expect(await sessions.expire(used.id, "idle", at(99))).toBe(true);
+      await sessions.warn(at(50), 60_000);
+      expect(await expires(extended.id, "expired", at(50))).toBe(false);
+      expect(await expires(used.id, "idle", at(50))).toBe(false);
+      expect(await expires(extended.id, "idle", at(100))).toBe(false);
+      expect(await expires(extended.id, "expired", at(100))).toBe(true);
+      expect(await expires(extended.id, "expired", at(100))).toBe(false);
+      expect(await expires(used.id, "idle", at(99))).toBe(true);
       expect(await get(extended.id)).toMatchObject({
         status: "stopping",
         stopReason: "expired",
@@ -149,13 +189,13 @@ describe.each(implementations)("in %s", (_name, open) => {
 
     it("is given once, for what ends first", async () => {
       const [old, unused, both] = [
-        await thatIs("running", aSession({ expiresAt: at(100) })),
+        await thatIs("running", lives(100)),
         await thatIs("running", aSession(idle(100))),
-        await thatIs("running", aSession({ expiresAt: at(100), ...idle(90) })),
+        await thatIs("running", lives(100, 90)),
       ];
-      await thatIs("running", aSession({ expiresAt: at(1000) }));
-      await thatIs("stopping", aSession({ expiresAt: at(90) }));
-      await thatIs("queued", aSession({ expiresAt: at(90) }));
+      await thatIs("running", lives(1000));
+      await sessions.requestStop((await thatIs("running", lives(90))).id, "requested", at(0));
+      await sessions.extend((await thatIs("queued", lives(90))).id, at(90), at(0));
       expect(await warned(at(29.999))).toEqual([]);
       expect(await warned(at(40))).toEqual([
         [old.id, "expired", at(100)],
@@ -166,8 +206,37 @@ describe.each(implementations)("in %s", (_name, open) => {
       expect((await get(old.id)).warnedAt).toEqual(at(40));
     });
 
+    it("of no use is void when the session was lost meanwhile, and one of the clock is not given twice", async () => {
+      const [unused, old] = [
+        await thatIs("running", aSession(idle(50))),
+        await thatIs("running", lives(50, 60)),
+      ];
+      expect((await warned(at(10))).map(([id]) => id)).toEqual([unused.id, old.id]);
+      await loseWolf(stores.wolves, wolf, at(20));
+      for (const { id } of [unused, old]) {
+        await sessions.markLost(id, at(20));
+        // Lost for longer than its idle time: while it was, nobody could use it.
+        await sessions.running(id, lobbyOf(id), at(90));
+      }
+      expect(await expired(at(140))).toEqual([old.id]);
+      expect(await warned(at(140))).toEqual([[unused.id, "idle", at(140)]]);
+    });
+
+    it("of an earlier sandbox does not end the next one without a word", async () => {
+      const { id } = await thatIs("running", aSession(idle(50)));
+      expect(await warned(at(10))).toEqual([[id, "idle", at(50)]]);
+      const options = { avoid: false, deadline: at(600), lobbyGone: true };
+      await sessions.requeue(id, wolf.id, ["running"], options, at(20));
+      const again = { wolf, lock: LOCK, queued: id, placement: anExplanation() };
+      await sessions.claim([again], noQuotas, at(30));
+      await sessions.lobbyCreated(id, "next", at(31), LOCK.token);
+      await sessions.running(id, "next", at(32));
+      expect(await expired(at(82))).toEqual([]);
+      expect(await warned(at(82))).toEqual([[id, "idle", at(82)]]);
+    });
+
     it("is void when its reason is gone, and can be given for another", async () => {
-      const { id } = await thatIs("running", aSession({ expiresAt: at(100), ...idle(50) }));
+      const { id } = await thatIs("running", lives(100, 50));
       expect(await warned(at(10))).toEqual([[id, "idle", at(50)]]);
       await sessions.touch([id], at(40));
       expect((await get(id)).warnedAt).toBeNull();
@@ -181,6 +250,34 @@ describe.each(implementations)("in %s", (_name, open) => {
       expect(await warned(at(65))).toEqual([[id, "idle", at(112)]]);
       await sessions.extend(id, at(600), at(66));
       expect(await warned(at(67))).toEqual([]);
+    });
+  });
+
+  describe("the life of a session", () => {
+    it("begins when it first runs, and lasts what its spec says, however often it runs again", async () => {
+      const made = lives(100);
+      const { id } = await thatIs("starting", made);
+      expect((await get(id)).expiresAt).toBeNull();
+      await sessions.running(id, lobbyOf(id), at(40));
+      expect(await get(id)).toMatchObject({ startedAt: at(40), expiresAt: at(140) });
+      await loseWolf(stores.wolves, wolf, at(50));
+      await sessions.markLost(id, at(50));
+      await sessions.running(id, lobbyOf(id), at(60));
+      expect(await get(id)).toMatchObject({ startedAt: at(40), expiresAt: at(140) });
+    });
+
+    it("begins likewise by word of the wolf's tunnel", async () => {
+      const { id } = await thatIs("starting", lives(100));
+      await sessions.lobbiesRunning(wolf, [lobbyOf(id)], at(40));
+      expect((await get(id)).expiresAt).toEqual(at(140));
+    });
+
+    it("has no end where its spec says none, and the one that its user has set before", async () => {
+      const [endless, extended] = [await thatIs("starting"), await thatIs("starting", lives(100))];
+      await sessions.extend(extended.id, at(500), at(1));
+      for (const { id } of [endless, extended]) await sessions.running(id, lobbyOf(id), at(40));
+      expect((await get(endless.id)).expiresAt).toBeNull();
+      expect((await get(extended.id)).expiresAt).toEqual(at(500));
     });
   });
 

@@ -7,7 +7,7 @@ import { type Lobby, WolfApiError } from "@wolfpack/wolf-api";
 import type { Clock, Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import type { Tunnels, WolfVoice } from "../tunnels/tunnel-gateway.ts";
-import type { WolfStore } from "../wolves/wolf-store.ts";
+import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { isUnknownLobby, type Lobbies, type LobbyApi } from "./lobbies.ts";
 import { LobbyEvents } from "./lobby-events.ts";
 import { type ReconcileAction, reconcile } from "./reconcile.ts";
@@ -28,6 +28,10 @@ export interface SessionKeeperOptions {
   log: Log;
   settleMs: number;
   strayGraceMs: number;
+  /** So long unseen, and what happened to a wolf's sessions meanwhile is not known. */
+  unseenMs: number;
+  /** As placement knows it. */
+  wolfOf: (wolfId: string) => Pick<Wolf, "otherLobbies"> | undefined;
   /** What a wolf runs has been compared: it may have room now. */
   onReconciled: () => void;
 }
@@ -52,6 +56,8 @@ export class SessionKeeper {
   private readonly again = new Map<string, Promise<void>>();
   /** What was last written of a wolf's comparison: one that says the same again is not written. */
   private readonly compared = new Map<string, string>();
+  /** When a wolf's lobbies were last seen. */
+  private readonly seen = new Map<string, Date>();
   private closed = false;
 
   constructor(options: SessionKeeperOptions) {
@@ -71,14 +77,15 @@ export class SessionKeeper {
   /** A session's lobby has been created: it runs once its container was seen to, or when it is still listed later. */
   async lobbyCreated(session: Session, wolfId: string, lobbyId: string): Promise<void> {
     if (this.lobbyEvents.endOf(wolfId, lobbyId) !== undefined) return void this.reconcileWolf(wolfId);
-    if (this.lobbyEvents.hasStarted(wolfId, lobbyId)) return this.ran(session);
+    if (this.lobbyEvents.hasStarted(wolfId, lobbyId)) return this.ran(session.id, lobbyId);
     this.later(this.options.settleMs, () => {
       if (!this.lobbyEvents.hasStarted(wolfId, lobbyId)) void this.reconcileWolf(wolfId);
     });
   }
 
-  private async ran(session: Pick<Session, "id" | "wolfId" | "avoid">): Promise<void> {
-    if (await this.options.changes.ran(session.id)) await this.options.starts.succeeded(session);
+  private async ran(sessionId: string, lobbyId: string): Promise<void> {
+    const ran = await this.options.changes.ran(sessionId, lobbyId);
+    if (ran !== undefined) await this.options.starts.succeeded(ran);
   }
 
   private later(ms: number, run: () => void): void {
@@ -111,19 +118,21 @@ export class SessionKeeper {
   }
 
   private async reconcileOnce(wolfId: string): Promise<void> {
-    const { clock, store, tunnels, settleMs, starts } = this.options;
+    const { clock, store, tunnels, settleMs, starts, unseenMs } = this.options;
     const lobbies = this.options.lobbies(wolfId);
     const epoch = tunnels.wolfEpoch(wolfId);
     if (lobbies === undefined || epoch === undefined) return; // A wolf that cannot be asked changes nothing.
     const listedAt = clock.now();
     const listed = await lobbies.listLobbies();
+    const seenBefore = this.seen.get(wolfId);
     const sessions = await store.listLive(wolfId);
     const now = clock.now();
     const input = { sessions, lobbies: listed, listedAt, now, settleMs, creating: starts.creating };
     const endOf = (lobbyId: string) => this.lobbyEvents.endOf(wolfId, lobbyId);
     const { actions, strays } = reconcile({ ...input, endOf });
     this.lookAgain(wolfId, sessions, listed, listedAt);
-    await this.touch(sessions, listed);
+    await this.touch(sessions, listed, seenBefore === undefined || +listedAt - +seenBefore > unseenMs);
+    this.seen.set(wolfId, listedAt);
     const gone = await this.act(wolfId, lobbies, [...actions, ...(await this.judge(wolfId, strays))]);
     const others = listed.filter(({ id }) => !gone.has(id) && !isOwned(id, sessions, listed)).length;
     await this.compare(wolfId, epoch, others);
@@ -153,14 +162,29 @@ export class SessionKeeper {
     if (waits.length > 0) this.later(Math.min(...waits), () => void this.reconcileWolf(wolfId));
   }
 
-  /** Whoever streams it makes use of it. */
-  private async touch(sessions: readonly Session[], listed: readonly Lobby[]): Promise<void> {
-    const used = listed.filter(({ connected_sessions = [] }) => connected_sessions.length > 0);
+  /** Whoever streams it makes use of it. Who did while nobody looked is not known: then all have been used. */
+  private async touch(
+    sessions: readonly Session[],
+    listed: readonly Lobby[],
+    wasUnseen: boolean,
+  ): Promise<void> {
+    const used = listed.filter(({ connected_sessions = [] }) => wasUnseen || connected_sessions.length > 0);
     const usedIds = new Set(used.map(({ id }) => id));
     const ids = sessions.flatMap(({ id, lobbyId, idleSeconds }) =>
       idleSeconds !== null && lobbyId !== null && usedIds.has(lobbyId) ? [id] : [],
     );
     if (ids.length > 0) await this.options.store.touch(ids, this.options.clock.now());
+  }
+
+  /** When a wolf's lobbies were last seen by this process; undefined: never. */
+  seenAt(wolfId: string): Date | undefined {
+    return this.seen.get(wolfId);
+  }
+
+  /** A session left this wolf without its lobby being seen to be gone. */
+  lobbyLeft(wolfId: string): void {
+    this.compared.delete(wolfId);
+    this.look(wolfId);
   }
 
   /** Ids of the lobbies that are gone now. */
@@ -171,9 +195,9 @@ export class SessionKeeper {
   ): Promise<ReadonlySet<string>> {
     const gone = new Set<string>();
     for (const action of actions) {
-      this.options.log.info({ wolf_id: wolfId, ...action }, "reconciled");
+      this.options.log.info({ wolf_id: wolfId, action: action.action, ...idsOf(action) }, "reconciled");
       try {
-        await this.perform(wolfId, action, lobbies);
+        await this.perform(action, lobbies);
         if (action.action === "stopLobby") gone.add(action.lobbyId);
       } catch (err) {
         // Tried again the next time. What Wolf refuses holds up nothing else; a Wolf that does not answer would, each time.
@@ -186,9 +210,11 @@ export class SessionKeeper {
 
   /** From here on placement may count on what is known of the wolf. */
   private async compare(wolfId: string, epoch: number, others: number): Promise<void> {
-    const { wolves, clock, onReconciled } = this.options;
+    const { wolves, clock, onReconciled, wolfOf } = this.options;
     const words = `${epoch} ${others}`;
-    if (this.compared.get(wolfId) === words) return;
+    // Another replica may have ended a session there meanwhile.
+    const known = wolfOf(wolfId)?.otherLobbies;
+    if (this.compared.get(wolfId) === words && (known === undefined || known === others)) return;
     // A write that fails may have happened all the same.
     this.compared.delete(wolfId);
     if (!(await wolves.reconciled(wolfId, epoch, others, clock.now()))) return;
@@ -207,25 +233,26 @@ export class SessionKeeper {
         "a lobby is that of another wolf's session and is left alone: is one Wolf connected under two names?",
       );
     if (fresh.length > 0) this.later(strayGraceMs, () => void this.reconcileWolf(wolfId));
-    return stop.map(({ lobbyId, sessionId }) => ({ action: "stopLobby", lobbyId, tag: sessionId, wolfId }));
+    return stop.map(({ lobbyId, sessionId }) => ({ action: "stopLobby", lobbyId, tag: sessionId }));
   }
 
-  private async perform(wolfId: string, action: ReconcileAction, lobbies: LobbyApi): Promise<void> {
+  private async perform(action: ReconcileAction, lobbies: LobbyApi): Promise<void> {
     const { store, clock, changes, starts } = this.options;
     if (action.action === "stopLobby") return this.stopLobby(action, lobbies);
-    const { sessionId } = action;
-    if (action.action === "ended") return void (await changes.finish(sessionId, { status: "stopped" }));
+    if (action.action === "running") return this.ran(action.sessionId, action.lobbyId);
     if (action.action === "adopt") {
-      await store.lobbyCreated(sessionId, action.lobbyId, clock.now());
-      return changes.changed(sessionId);
+      await store.lobbyCreated(action.sessionId, action.lobbyId, clock.now());
+      return changes.changed(action.sessionId);
     }
-    const session = await store.get(sessionId);
+    const { session } = action;
+    const { wolfId, attempts, status } = session;
     // It may have left the wolf while the actions before this one were waited for.
-    if (session?.wolfId !== wolfId) return;
-    if (action.action === "running") return this.ran(session);
-    if (action.action === "restart") return starts.takeOver(session);
-    if (session.status === "starting") return starts.failed(session, action.failure, "later");
-    await changes.finish(sessionId, { status: "failed", failure: action.failure });
+    const here = { from: [status], attempt: { wolfId: wolfId ?? "", attempts }, lobbyGone: true };
+    if (action.action === "ended") await changes.finish(session, { status: "stopped" }, here);
+    else if (action.action === "restart") await starts.takeOver(session);
+    else if (status === "starting")
+      await starts.failed(session, action.failure, "later", { lobbyGone: true });
+    else await changes.finish(session, { status: "failed", failure: action.failure }, here);
   }
 
   private async stopLobby(
@@ -239,7 +266,9 @@ export class SessionKeeper {
       if (!isUnknownLobby(error)) throw error;
     });
     // The wolf stays one that its session has left: what it began there may still come up, more than once.
-    if (thenEnd !== undefined) await changes.finish(thenEnd, { status: "stopped" });
+    if (thenEnd === undefined) return;
+    const how = { from: ["stopping"], lobbyGone: true } as const;
+    await changes.finish({ id: thenEnd, wolfId: null }, { status: "stopped" }, how);
   }
 
   private wolfEvent(from: WolfVoice, event: AgentWolfEvent): void {
@@ -286,11 +315,10 @@ export class SessionKeeper {
     while (lobbies.size > 0) {
       const batch = [...lobbies];
       lobbies.clear();
-      for (const id of await store.lobbiesRunning({ id: wolfId, epoch }, batch, clock.now())) {
-        log.info({ session_id: id }, "session runs");
-        changes.changed(id);
-        const session = await store.get(id);
-        if (session !== undefined) await starts.succeeded(session);
+      for (const ran of await store.lobbiesRunning({ id: wolfId, epoch }, batch, clock.now())) {
+        log.info({ session_id: ran.id }, "session runs");
+        changes.changed(ran.id);
+        await starts.succeeded(ran);
       }
     }
   }
@@ -305,6 +333,13 @@ export class SessionKeeper {
       this.options.log.warn({ err, session_id: id, wolf_id: wolfId }, "stop not done yet");
     }
   }
+}
+
+/** For the log: never the session itself, which has a PIN. */
+function idsOf(action: ReconcileAction): Record<string, unknown> {
+  if ("session" in action) return { session_id: action.session.id };
+  if (action.action === "stopLobby") return { lobby_id: action.lobbyId, session_id: action.tag };
+  return { session_id: action.sessionId, lobby_id: action.lobbyId };
 }
 
 /** One of these sessions has it. */

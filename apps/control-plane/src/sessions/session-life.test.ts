@@ -63,7 +63,7 @@ describe("the queue", () => {
     const anns: string[] = [];
     for (let at = 0; at < 4; at += 1) anns.push((await fleet.create(ann)).id);
     const next = async (id: string) => {
-      await fleet.service.stop(ann, runs.id, true);
+      await fleet.service.stop(ann, runs.id, false);
       runs = await fleet.becomes(id, "starting");
     };
     await next(anns[0] ?? "");
@@ -122,11 +122,8 @@ describe("the queue", () => {
     const first = await running(ann);
     const { id } = await fleet.create(ann);
     fleet.restart();
-    await fleet.store.end(
-      first.id,
-      { status: "failed", failure: { code: "x", reason: "y" } },
-      fleet.clock.now(),
-    );
+    const failure = { code: "x", reason: "y" };
+    await fleet.store.end(first.id, { status: "failed", failure }, fleet.clock.now(), { lobbyGone: true });
     await fleet.service.tick();
     await fleet.becomes(id, "starting");
     expect(await fleet.claims(wolfId)).toMatchObject({ slots: 1 });
@@ -207,7 +204,7 @@ describe("a start that fails", () => {
     const good = await fleet.wolf("good", { maxSandboxes: 3 });
     for (let at = 1; at <= 3; at += 1) {
       const session = await running(ann);
-      expect(session).toMatchObject({ wolfId: good.id, attempts: 2, avoid: [bad.id] });
+      expect(session).toMatchObject({ wolfId: good.id, attempts: 2, avoid: [], culprits: [] });
     }
     const { quarantine } = (await fleet.wolves.get(bad.id)) ?? {};
     expect(quarantine).toMatchObject({ reason: "creates-failed", times: 1 });
@@ -215,12 +212,8 @@ describe("a start that fails", () => {
   });
 
   it("everywhere is the session's own fault: it fails with Wolf's words, and no wolf is quarantined", async () => {
-    const wolves = [
-      await fleet.wolf("a"),
-      await fleet.wolf("b"),
-      await fleet.wolf("c"),
-      await fleet.wolf("d"),
-    ];
+    const wolves: Awaited<ReturnType<typeof fleet.wolf>>[] = [];
+    for (const name of ["a", "b", "c", "d"]) wolves.push(await fleet.wolf(name, { maxSandboxes: 20 }));
     for (const { told } of wolves) refuses(told);
     for (let at = 0; at < 4; at += 1)
       await expect(fleet.create(ann, { wait_seconds: 60 })).rejects.toMatchObject({
@@ -408,11 +401,104 @@ describe("a drained wolf", () => {
   });
 });
 
+describe("the end of a quarantine", () => {
+  it("gives the wolf to who waits, before anybody new", async () => {
+    const { id: wolfId } = await fleet.wolf("w", { maxSandboxes: 1 });
+    const rules = { flapsMax: 9, flapWindowMs: 1, createFailuresMax: 1, firstMs: 60_000, maxMs: 60_000 };
+    await fleet.wolves.createFailed(wolfId, "failed", rules, fleet.clock.now());
+    const waits = await fleet.create(ann);
+    expect(waits.status).toBe("queued");
+    fleet.clock.advance(60_000);
+    await fleet.service.tick();
+    await fleet.becomes(waits.id, "starting");
+  });
+});
+
+describe("a session that moves", () => {
+  it("makes nobody a culprit by a drain, and may come back later", async () => {
+    const [from, to] = [await fleet.wolf("from", { maxSandboxes: 9 }), await fleet.wolf("to")];
+    await fleet.wolves.changeIntent(
+      to.id,
+      { from: ["active"], to: "cordoned", reason: null },
+      fleet.clock.now(),
+    );
+    await fleet.service.tick();
+    const sessions = [await running(ann, { disconnect_policy: "replace" })];
+    await fleet.wolves.changeIntent(
+      to.id,
+      { from: ["cordoned"], to: "active", reason: null },
+      fleet.clock.now(),
+    );
+    await fleet.wolves.changeIntent(
+      from.id,
+      { from: ["active"], to: "cordoned", reason: null },
+      fleet.clock.now(),
+    );
+    await fleet.service.tick();
+    await fleet.service.evict(from.id);
+    await eventually(
+      () => fleet.store.get(sessions[0]?.id ?? ""),
+      (session) => session?.wolfId === to.id && session.status === "starting",
+    );
+    fleet.clock.advance(1000);
+    await fleet.service.reconcileAll([to.id]);
+    expect(await fleet.becomes(sessions[0]?.id ?? "", "running")).toMatchObject({ avoid: [], culprits: [] });
+    expect(await fleet.wolves.get(from.id)).toMatchObject({ createFailures: 0, quarantine: null });
+  });
+
+  it("is not ended by a creation that fails late on the wolf that it has left", async () => {
+    const first = await fleet.wolf("first");
+    const call = Promise.withResolvers<{ lobby_id: string }>();
+    first.told.onCreate = () => call.promise;
+    const { id } = await fleet.create(ann);
+    const second = await fleet.wolf("second");
+    await fleet.lose(first.id);
+    await fleet.becomes(id, "starting");
+    call.reject(refused("No space left on device"));
+    await eventually(
+      () => fleet.lines.some((line) => line.includes("session failed to start")),
+      (was) => was,
+    );
+    await fleet.service.tick();
+    expect(await fleet.store.get(id)).toMatchObject({ status: "starting", wolfId: second.id, failure: null });
+  });
+
+  it("is not lost because the database failed after Wolf's 200: the lobby is adopted", async () => {
+    const { id: wolfId, told } = await fleet.wolf("w");
+    const { lobbyCreated } = fleet.store;
+    fleet.store.lobbyCreated = () => Promise.reject(new Error("database away"));
+    const { id } = await fleet.create(ann);
+    await eventually(
+      () => fleet.lines.some((line) => line.includes("start not written")),
+      (was) => was,
+    );
+    fleet.store.lobbyCreated = lobbyCreated;
+    fleet.clock.advance(4001);
+    await fleet.service.reconcileAll([wolfId]);
+    expect(await fleet.becomes(id, "starting")).toMatchObject({ lobbyId: told.lobbies[0]?.id, attempts: 1 });
+    expect(told.created).toHaveLength(1);
+  });
+
+  it("gives its slot to nobody while its lobby may still be there", async () => {
+    const { id: wolfId, told } = await fleet.wolf("w", { maxSandboxes: 1 });
+    const { id } = await running(ann);
+    told.stopLobby = () => Promise.reject(refused("Invalid PIN"));
+    expect((await fleet.service.stop(ann, id, true)).status).toBe("stopped");
+    const waits = await fleet.create(ben);
+    expect(waits.status).toBe("queued");
+    expect(await fleet.claims(wolfId)).toEqual(nothing);
+    told.lobbies.length = 0;
+    fleet.clock.advance(1000);
+    await fleet.service.reconcileAll([wolfId]);
+    await fleet.becomes(waits.id, "starting");
+  });
+});
+
 describe("a session's time", () => {
   it("is announced before it is over, once, and can be extended", async () => {
     const { told } = await fleet.wolf("w");
     const { id } = await running(ann, { ttl_seconds: 600 });
-    fleet.clock.advance(299_000 - 1000);
+    fleet.clock.advance(299_000);
     await fleet.service.tick();
     expect(fleet.expiring).toEqual([]);
     fleet.clock.advance(1000);
@@ -446,13 +532,45 @@ describe("a session's time", () => {
     streaming(false);
     fleet.clock.advance(50_000);
     await fleet.service.used((await fleet.store.get(session.id)) ?? session);
-    fleet.clock.advance(59_000);
-    await fleet.service.tick();
-    expect((await fleet.store.get(session.id))?.status).toBe("running");
+    const look = async (ms: number) => {
+      fleet.clock.advance(ms);
+      await fleet.service.reconcileAll([wolfId]);
+      await fleet.service.tick();
+    };
+    await look(0);
     expect(fleet.expiring).toContain(`${session.id} idle`);
-    fleet.clock.advance(1000);
-    await fleet.service.tick();
+    await look(59_000);
+    expect((await fleet.store.get(session.id))?.status).toBe("running");
+    await look(1000);
     expect(await fleet.becomes(session.id, "stopped")).toMatchObject({ stopReason: "idle" });
+  });
+});
+
+describe("a session that nobody can see", () => {
+  it("is not idle while its Wolf does not answer, nor because nobody looked for a while", async () => {
+    const { id: wolfId, told } = await fleet.wolf("w");
+    const { id } = await running(ann, { idle_timeout_seconds: 60 });
+    for (const lobby of told.lobbies) lobby.connected_sessions = ["1"];
+    const status = async () => (await fleet.store.get(id))?.status;
+    told.isSilent = true;
+    for (let at = 0; at < 10; at += 1) {
+      fleet.clock.advance(30_000);
+      await fleet.service.reconcileAll([wolfId]);
+      await fleet.service.tick();
+    }
+    expect(await status()).toBe("running");
+    // Whoever streamed has just left: it was in use as far as anybody knows.
+    told.isSilent = false;
+    for (const lobby of told.lobbies) lobby.connected_sessions = [];
+    await fleet.service.reconcileAll([wolfId]);
+    await fleet.service.tick();
+    expect(await status()).toBe("running");
+    fleet.clock.advance(600_000);
+    fleet.restart();
+    await fleet.service.tick();
+    await fleet.service.reconcileAll([wolfId]);
+    await fleet.service.tick();
+    expect(await status()).toBe("running");
   });
 });
 

@@ -45,8 +45,8 @@ export interface SessionLossesOptions {
   changes: SessionChanges;
   clock: Clock;
   log: Log;
+  /** Never rejects. */
   stopLobbyOf: (session: Session, wolfId: string) => Promise<void>;
-  look: (wolfId: string) => void;
 }
 
 /** Of one look; what is left is the next one's. */
@@ -72,21 +72,21 @@ export class SessionLosses {
   }
 
   private async meet(session: Session, fate: Fate, why: "wolf-lost" | "drained"): Promise<void> {
-    const { store, changes, clock, log, stopLobbyOf, look } = this.options;
+    const { store, changes, clock, log, stopLobbyOf } = this.options;
     const { id, status, wolfId } = session;
     if (fate === "leave" || wolfId === null) return;
     log.info({ session_id: id, wolf_id: wolfId, status, fate, why }, "session loses its wolf");
     const whileLost = why === "wolf-lost";
     if (fate === "move") {
-      const options = { avoid: !whileLost, whileLost };
-      if (await changes.requeue(id, wolfId, [status], options)) look(wolfId);
+      await changes.requeue(session, [status], { avoid: false, whileLost });
     } else if (fate === "wait") {
       if (await store.markLost(id, clock.now())) changes.changed(id);
     } else {
       const stopping = await store.requestStop(id, why, clock.now(), { whileLost });
       if (stopping?.status !== "stopping") return;
-      if (fate === "stop") await stopLobbyOf(stopping, wolfId);
-      else await changes.finish(id, { status: "stopped" }, ["stopping"]);
+      // One Wolf that does not answer keeps no other waiting; the reconciler tries again.
+      if (fate === "stop") void stopLobbyOf(stopping, wolfId);
+      else await changes.finish(stopping, { status: "stopped" }, { from: ["stopping"] });
     }
   }
 }

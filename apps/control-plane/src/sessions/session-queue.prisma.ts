@@ -18,7 +18,7 @@ type Answer<Outcome extends string> = SessionRow & {
 };
 
 /** Columns of a new row, as the functions of the migration take them. */
-function columnsOf({ id, ownerId, name, spec, placement, expiresAt, pin, createKey }: NewSession) {
+function columnsOf({ id, ownerId, name, spec, placement, pin, createKey }: NewSession) {
   return {
     id,
     owner_id: ownerId,
@@ -27,7 +27,6 @@ function columnsOf({ id, ownerId, name, spec, placement, expiresAt, pin, createK
     placement,
     priority: spec.priority,
     idle_seconds: spec.idle_timeout_seconds,
-    expires_at: expiresAt,
     pin,
     create_key: createKey,
   };
@@ -71,14 +70,37 @@ const waiting = Sql.sql`
   SELECT id, row_number() OVER (ORDER BY priority DESC, turn, queued_at, id)::int AS position
   FROM session WHERE status = 'queued'`;
 
+/** PostgreSQL has given up this statement so that another one could go on: nothing of it was done. */
+const CONFLICTS = new Set(["40P01", "40001", "P2034"]);
+const TRIES_MAX = 3;
+
+function isConflict(error: unknown, depth = 0): boolean {
+  if (typeof error !== "object" || error === null || depth > 5) return false;
+  const { code, originalCode, cause, meta, driverAdapterError } = error as Record<string, unknown>;
+  if (CONFLICTS.has(String(code)) || CONFLICTS.has(String(originalCode))) return true;
+  return [cause, meta, driverAdapterError].some((inner) => isConflict(inner, depth + 1));
+}
+
+async function withoutConflict<T>(run: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await run();
+    } catch (error) {
+      if (tries === TRIES_MAX || !isConflict(error)) throw error;
+    }
+  }
+}
+
 export function placing(prisma: Prisma): Placing {
   return {
     async claim(requests, { sessionsMax, createsPerMinute }, now) {
       if (requests.length === 0) return [];
-      const answers = await prisma.$queryRaw<Answer<Claim["outcome"]>[]>`
-        SELECT ordinal, outcome, quota_limit, quota_current, free_at, (made).*
-        FROM place_sessions(${JSON.stringify(requests.map(toRequest))}::jsonb, ${now}, ${sessionsMax}::int, ${createsPerMinute}::int)
-        ORDER BY ordinal`;
+      const claims = JSON.stringify(requests.map(toRequest));
+      const answers = await withoutConflict(
+        () => prisma.$queryRaw<Answer<Claim["outcome"]>[]>`
+          SELECT ordinal, outcome, quota_limit, quota_current, free_at, (made).*
+          FROM place_sessions(${claims}::jsonb, ${now}, ${sessionsMax}::int, ${createsPerMinute}::int) ORDER BY ordinal`,
+      );
       return answers.map((answer) => toClaim(answer, now));
     },
 

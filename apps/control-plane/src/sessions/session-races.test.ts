@@ -8,6 +8,7 @@ import {
   aSessionThatIs,
   at,
   LOCK,
+  lobbyOf,
   mustBe,
   noQuotas,
   OWNER,
@@ -16,7 +17,8 @@ import {
 } from "../../test/stores.ts";
 import { createPrisma, type Prisma } from "../database/prisma.prisma.ts";
 import { newId } from "../ids.ts";
-import type { Wolf } from "../wolves/wolf-store.ts";
+import { prismaWolfStore } from "../wolves/wolf-store.prisma.ts";
+import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { prismaSessionStore } from "./session-store.prisma.ts";
 import type { Claim, ClaimRequest, Quotas, Session, SessionStore } from "./session-store.ts";
 
@@ -24,11 +26,13 @@ let stores: Awaited<ReturnType<typeof postgresStores>>;
 let prisma: Prisma;
 let otherPrisma: Prisma;
 let replicas: [SessionStore, SessionStore];
+let otherWolves: WolfStore;
 beforeAll(async () => {
   stores = await postgresStores();
   prisma = stores.database.prisma;
   otherPrisma = createPrisma(stores.database.url);
   replicas = [stores.sessions, prismaSessionStore(otherPrisma)];
+  otherWolves = prismaWolfStore(otherPrisma);
 });
 beforeEach(async () => {
   await stores.clear();
@@ -170,10 +174,13 @@ describe("batches that name the same rows", () => {
         const live = await store.listLive(wolf.id);
         await Promise.all(
           live.slice(0, 6).map(({ id }, m) => {
-            if (m % 3 === 0) return store.requeue(id, wolf.id, ["placed"], toQueue, at(0));
-            return m % 3 === 1 ? store.end(id, fails, at(0)) : store.requestStop(id, "requested", at(0));
+            const lobbyGone = m % 2 === 0;
+            if (m % 3 === 0) return store.requeue(id, wolf.id, ["placed"], { ...toQueue, lobbyGone }, at(0));
+            if (m % 3 === 1) return store.end(id, fails, at(0), { lobbyGone });
+            return store.requestStop(id, "requested", at(0));
           }),
         );
+        await stores.wolves.reconciled(wolf.id, wolf.epoch, 0, at(0));
       }
     };
     await Promise.all(Array.from({ length: 10 }, (_, n) => worker(n)));
@@ -183,6 +190,63 @@ describe("batches that name the same rows", () => {
     expect((await stores.wolves.candidates()).map((wolf) => wolf.connectedSandboxes)).toEqual([0, 0, 0, 0]);
     expect(await prisma.session.count({ where: { slot_held: true } })).toBe(0);
   });
+});
+
+describe("statements of many rows", () => {
+  /** Whatever the order in which rows are named, and lie on the disk. */
+  const shuffled = <Row>(rows: readonly Row[], seed: number): Row[] =>
+    rows
+      .map((row, n) => ({ row, rank: ((n + 1) * 7919 * (seed + 1)) % 101 }))
+      .toSorted((a, b) => a.rank - b.rank)
+      .map(({ row }) => row);
+
+  it("that name the same rows in any order never wait for each other in a circle", async () => {
+    const wolves: Wolf[] = [];
+    const ids = Array.from({ length: 24 }, () => newId("wlf"));
+    for (const id of shuffled(ids, 0))
+      wolves.push(await aPlaceableWolf(stores.wolves, id, { id, maxSandboxes: 1000 }));
+    const thatAre = async (status: Session["status"], spec: { idle_timeout_seconds?: number } = {}) => {
+      const made: Session[] = [];
+      for (let n = 0; n < 24; n += 1)
+        made.push(await aSessionThatIs(status, stores, wolves[n] as Wolf, aSession({ spec })));
+      return made.map(({ id }) => id);
+    };
+    const placed = await thatAre("placed");
+    const runs = await thatAre("running", { idle_timeout_seconds: 10 });
+    const starts: string[] = [];
+    for (let n = 0; n < 24; n += 1)
+      starts.push((await aSessionThatIs("starting", stores, wolves[0] as Wolf)).id);
+    const waits = await thatAre("queued");
+    const beats = wolves.map(({ id, epoch }) => ({ id, epoch }));
+    const locks = placed.map((id) => ({ id, token: LOCK.token }));
+    const lobbies = starts.map(lobbyOf);
+    const claims = waits.map(
+      (queued, n): ClaimRequest => ({
+        // Places nobody: those that wait are there in every round.
+        wolf: { id: (wolves[(n * 5) % 24] as Wolf).id, epoch: 99 },
+        lock: LOCK,
+        queued,
+        placement: anExplanation(),
+      }),
+    );
+    const rounds = Array.from({ length: 40 }, async (_, n) => {
+      const store = replica(n);
+      const of = n % 2 === 0 ? stores.wolves : otherWolves;
+      const everybody = [...waits, ...runs, ...placed];
+      await Promise.all([
+        store.claim(shuffled([...claims, ...wolves.map((wolf) => aClaim(wolf))], n), noQuotas, at(0)),
+        of.heartbeats(shuffled(beats, n + 1), at(n)),
+        store.touch(shuffled(everybody, n + 2), at(n)),
+        store.warn(at(n), 60_000),
+        store.renewLocks(shuffled(locks, n + 3), at(n + 30)),
+        store.lobbiesRunning(wolves[0] as Wolf, shuffled(lobbies, n + 4), at(n)),
+      ]);
+    });
+    await Promise.all(rounds);
+    const names = await prisma.session.findMany({ where: { id: { in: starts }, status: "running" } });
+    expect(names).toHaveLength(24);
+    await expectTrueCounts();
+  }, 60_000);
 });
 
 describe("the bound of the queue", () => {
@@ -209,12 +273,14 @@ describe("of two who change one session at once", () => {
       const { id } = await aSessionThatIs("running", stores, wolf);
       const toQueue = { avoid: false, deadline: at(600) };
       const [ended, queued] = await Promise.all([
-        replica(0).end(id, fails, at(1), ["running"]),
+        replica(0).end(id, fails, at(1), { from: ["running"] }),
         replica(1).requeue(id, wolf.id, ["running"], toQueue, at(1)),
       ]);
       expect([ended, queued].filter((done) => done)).toHaveLength(1);
       expect((await mustBe(stores.sessions.get(id))).status).toBe(ended ? "failed" : "queued");
-      expect((await mustBe(stores.wolves.get(wolf.id))).connectedSandboxes).toBe(1);
+      const after = await mustBe(stores.wolves.get(wolf.id));
+      expect([after.connectedSandboxes, after.otherLobbies]).toEqual([1, 1]);
+      await stores.wolves.reconciled(wolf.id, wolf.epoch, 0, at(1));
     }
   });
 
@@ -229,13 +295,52 @@ describe("of two who change one session at once", () => {
     expect((await mustBe(stores.wolves.get(wolf.id))).connectedSandboxes).toBe(0);
   });
 
+  it("one puts it back into the queue, however many try, and it leaves one lobby", async () => {
+    const toQueue = { avoid: true, blame: true, deadline: at(600), attempts: 1 };
+    const back = await Promise.all(
+      Array.from({ length: 20 }, (_, n) =>
+        replica(n).requeue(session.id, wolf.id, ["running"], toQueue, at(2)),
+      ),
+    );
+    expect(back.filter((done) => done)).toHaveLength(1);
+    expect(await stores.sessions.get(session.id)).toMatchObject({ culprits: [wolf.id], attempts: 0 });
+    const { connectedSandboxes, otherLobbies } = await mustBe(stores.wolves.get(wolf.id));
+    expect([connectedSandboxes, otherLobbies]).toEqual([0, 1]);
+  });
+
+  it("one is told which wolves are to blame", async () => {
+    const { id } = await aSessionThatIs("starting", stores, wolf);
+    await prisma.$executeRaw`UPDATE session SET culprits = '{x,y}' WHERE id = ${id}`;
+    const told = await Promise.all(
+      Array.from({ length: 20 }, async (_, n) => {
+        if (n % 4 < 2) return replica(n).lobbiesRunning(wolf, [lobbyOf(id)], at(1));
+        const ran = await replica(n).running(id, lobbyOf(id), at(1));
+        return ran === undefined ? [] : [ran];
+      }),
+    );
+    expect(told.flat()).toEqual([{ id, wolfId: wolf.id, culprits: ["x", "y"], isNew: true }]);
+  });
+
+  it("an end of the first attempt, which waited for the second one, does not end that", async () => {
+    const { id } = await aSessionThatIs("placed", stores, wolf);
+    let ended: Promise<boolean> | undefined;
+    await otherPrisma.$transaction(async (tx) => {
+      await tx.$executeRaw`UPDATE session SET attempts = 2, lock_token = 'next' WHERE id = ${id}`;
+      ended = stores.sessions.end(id, fails, at(1), { attempt: { wolfId: wolf.id, attempts: 1 } });
+      await untilBlocked(prisma);
+    });
+    expect(await ended).toBe(false);
+    expect(await stores.sessions.get(id)).toMatchObject({ status: "placed", lockToken: "next" });
+  });
+
   it("a reaper does not stop what its user extends in that moment", async () => {
     await stores.sessions.extend(session.id, at(10), at(0));
+    await stores.sessions.warn(at(0), 10_000);
     let expired: Promise<boolean> | undefined;
     await otherPrisma.$transaction(async (tx) => {
       await tx.$executeRaw`UPDATE session SET expires_at = ${at(100)} WHERE id = ${session.id}`;
       // Sees the old end, waits for the row, and has to look again.
-      expired = stores.sessions.expire(session.id, "expired", at(20));
+      expired = stores.sessions.expire(session.id, "expired", at(20), 0);
       await untilBlocked(prisma);
     });
     expect(await expired).toBe(false);

@@ -37,6 +37,7 @@ export function toSession(row: Row): Session {
     turn: row.turn,
     attempts: row.attempts,
     avoid: row.avoid,
+    culprits: row.culprits,
     leftWolves: row.left_wolves,
     lockToken: row.lock_token,
     lockExpiresAt: row.lock_expires_at,

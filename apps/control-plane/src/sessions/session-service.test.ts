@@ -93,6 +93,7 @@ const aService = (): SessionService =>
 
 afterEach(async () => {
   service.close();
+  service.end();
   for (const { left, right } of pairs) {
     left.destroy();
     right.destroy();
@@ -226,7 +227,9 @@ describe("an event of a wolf", () => {
     const { wolfId, id } = await starting();
     await prismaWolfStore(database.prisma).openTunnel(wolfId, clock.now());
     expect(await store.lobbiesRunning({ id: wolfId, epoch: 1 }, [LOBBY], clock.now())).toEqual([]);
-    expect(await store.lobbiesRunning({ id: wolfId, epoch: 2 }, [LOBBY], clock.now())).toEqual([id]);
+    expect(await store.lobbiesRunning({ id: wolfId, epoch: 2 }, [LOBBY], clock.now())).toMatchObject([
+      { id },
+    ]);
     expect(await store.lobbiesRunning({ id: wolfId, epoch: 2 }, [LOBBY], clock.now())).toEqual([]);
   });
 
@@ -336,6 +339,7 @@ describe("a control plane that starts again", () => {
   const neverAnswered = () => new Promise<OutgoingResponse>(() => undefined);
   const successor = () => {
     service.close();
+    service.end();
     return aService();
   };
 

@@ -1,13 +1,13 @@
 /** Use cases of sessions: create, show, list, extend, stop, preview, queue. What Wolf really runs is the keeper's. */
-import type {
-  Action,
-  CreateSessionRequest,
-  ListSessionsQuery,
-  PlacementPreviewRequest,
-  QueueEntry,
-  WolfLobby,
+import {
+  type Action,
+  type CreateSessionRequest,
+  type ListSessionsQuery,
+  type PlacementPreviewRequest,
+  PRIORITY_DEFAULT,
+  type QueueEntry,
+  type WolfLobby,
 } from "@wolfpack/api-contract";
-import { PRIORITY_DEFAULT } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { reachOf, requireMay } from "../identity/policy.ts";
@@ -27,6 +27,7 @@ import { type SessionDefaults, specOf } from "./session-spec.ts";
 import { SessionStarts } from "./session-starts.ts";
 import type { NewSession, Quotas, Session, SessionStore } from "./session-store.ts";
 import { idleAt, SessionTimes, type StatusLimits, statusDeadline } from "./session-times.ts";
+import { SessionUse } from "./session-use.ts";
 import { Waiters } from "./waiters.ts";
 import { wolfLobbies } from "./wolf-lobbies.ts";
 
@@ -55,6 +56,8 @@ export interface SessionServiceOptions {
   settleMs: number;
   /** From seeing a lobby with our tag that no live session has to stopping it. */
   strayGraceMs: number;
+  /** So long without a look at a wolf's lobbies, and what happened meanwhile is not known. */
+  unseenMs: number;
   lockMs: number;
   createSlowMs: number;
   attemptsMax: number;
@@ -67,9 +70,7 @@ export const sessionNotFound = (): ApiError => new ApiError("session-not-found",
 
 /** How long a stop waits for a creation in flight before it answers 202. */
 const STOP_WAIT_MS = 10_000;
-/** Between two writes of the same session's use. */
-const TOUCH_EVERY_MS = 10_000;
-const TOUCHED_KEPT_MAX = 10_000;
+const TICKS_PER_QUEUE_LOOK = 10;
 
 export class SessionService {
   private readonly options: SessionServiceOptions;
@@ -81,35 +82,39 @@ export class SessionService {
   private readonly keeper: SessionKeeper;
   private readonly losses: SessionLosses;
   private readonly times: SessionTimes;
-  /** When somebody's use of a session was last written. */
-  private readonly touched = new Map<string, number>();
+  private ticks = 0;
+  private readonly use: SessionUse;
 
   constructor(options: SessionServiceOptions) {
     this.options = options;
     const { store, wolves, tunnels, lobbies, clock, log, random, newToken } = options;
     const common = { store, clock, log };
     this.waiters = new Waiters(clock);
+    this.use = new SessionUse(common);
+    const wake = () => this.desk.wake();
+    const wolfOf = (wolfId: string) => this.view.wolf(wolfId);
     this.view = new FleetView({
       store: wolves,
       hasTunnel: (id) => tunnels.wolf(id) !== undefined,
       rttMsOf: options.rttMsOf,
+      onChanged: wake,
     });
-    const wake = () => this.desk.wake();
     this.changes = new SessionChanges({
       ...common,
       tunnels,
       waiters: this.waiters,
-      requeueMs: options.defaults.queueMs,
       onRoom: wake,
+      onLobbyLeft: (wolfId) => this.keeper.lobbyLeft(wolfId),
     });
     this.starts = new SessionStarts({
       ...common,
       lobbies,
       changes: this.changes,
       newToken,
-      wolfOf: (wolfId) => this.view.wolf(wolfId),
+      wolfOf,
       fitsElsewhere: ({ spec }, avoid) => this.desk.fitsElsewhere(spec, avoid),
-      onCreated: (wolfId, how) => this.created(wolfId, how),
+      wolves,
+      quarantine: options.quarantine,
       onLobby: (session, wolfId, lobbyId) => this.keeper.lobbyCreated(session, wolfId, lobbyId),
       look: (wolfId) => this.keeper.look(wolfId),
       renderNode: options.renderNode,
@@ -145,6 +150,8 @@ export class SessionService {
       starts: this.starts,
       settleMs: options.settleMs,
       strayGraceMs: options.strayGraceMs,
+      unseenMs: options.unseenMs,
+      wolfOf,
       onReconciled: wake,
     });
     const stopLobbyOf = (session: Session, wolfId: string) => this.keeper.stopLobbyOf(session, wolfId);
@@ -152,7 +159,6 @@ export class SessionService {
       ...common,
       changes: this.changes,
       stopLobbyOf,
-      look: (wolfId) => this.keeper.look(wolfId),
     });
     this.times = new SessionTimes({
       ...common,
@@ -160,6 +166,7 @@ export class SessionService {
       starts: this.starts,
       limits: options.limits,
       warningMs: options.warningMs,
+      seenAt: (wolfId) => this.keeper.seenAt(wolfId),
       stopLobbyOf,
       onExpiring: options.onExpiring,
     });
@@ -179,13 +186,11 @@ export class SessionService {
     const spec = specOf(request, defaults);
     const id = this.options.newId("ses");
     const now = clock.now().getTime();
-    const ttlMs = spec.ttl_seconds === null ? null : spec.ttl_seconds * 1000;
     const session: Omit<NewSession, "placement"> = {
       id,
       ownerId: principal.userId,
       name: request.name ?? id,
       spec,
-      expiresAt: ttlMs === null ? null : new Date(now + ttlMs),
       pin: request.pin ?? null,
       createKey,
     };
@@ -257,11 +262,11 @@ export class SessionService {
     const session = await store.requestStop(id, reason, clock.now());
     if (session === undefined) throw sessionNotFound();
     this.changes.changed(id);
-    if (session.endedAt !== null || session.wolfId === null) return session;
-    log.info({ session_id: id, wolf_id: session.wolfId, force }, "stop requested");
     const { wolfId } = session;
+    if (session.endedAt !== null || wolfId === null) return session;
+    log.info({ session_id: id, wolf_id: wolfId, force }, "stop requested");
     if (force) {
-      await this.changes.finish(id, { status: "stopped", reason: "forced" });
+      await this.changes.finish(session, { status: "stopped", reason: "forced" });
       void this.keeper.stopLobbyOf(session, wolfId);
     } else if (this.starts.creating.has(id)) {
       await this.waiters.until(id, STOP_WAIT_MS, async () =>
@@ -284,16 +289,8 @@ export class SessionService {
   }
 
   /** Somebody looks at it or types into it. Never rejects. */
-  async used({ id, idleSeconds }: Session): Promise<void> {
-    const { store, clock, log } = this.options;
-    const now = clock.now();
-    if (idleSeconds === null || now.getTime() - (this.touched.get(id) ?? 0) < TOUCH_EVERY_MS) return;
-    this.touched.delete(id);
-    this.touched.set(id, now.getTime());
-    if (this.touched.size > TOUCHED_KEPT_MAX) this.touched.delete(this.touched.keys().next().value as string);
-    await store
-      .touch([id], now)
-      .catch((err: unknown) => log.warn({ err, session_id: id }, "use not written"));
+  used(session: Session): Promise<void> {
+    return this.use.seen(session);
   }
 
   statusDeadline = (session: Session): Date | undefined => statusDeadline(session, this.options.limits);
@@ -321,7 +318,14 @@ export class SessionService {
     await this.attempt("sessions of lost wolves", () => this.losses.look());
     await this.attempt("deadlines of sessions", () => this.times.look());
     await this.attempt("changes of the fleet", async () => {
-      if (await this.view.refresh()) this.desk.wake();
+      await this.view.refresh();
+      this.view.endQuarantines(this.options.clock.now().getTime());
+    });
+    this.ticks = (this.ticks + 1) % TICKS_PER_QUEUE_LOOK;
+    if (this.ticks > 0) return;
+    // Another replica may have queued what only this one has a wolf for.
+    await this.attempt("the queue", async () => {
+      if ((await this.options.store.countQueued()) > 0) this.desk.wake();
     });
   }
 
@@ -355,18 +359,21 @@ export class SessionService {
     this.desk.wake();
   }
 
-  /** Lets waiting requests go and stops timers. */
+  /** Lets waiting requests go and stops timers. Locks of creations in flight are held on until `end`. */
   close(): void {
     this.desk.close();
-    this.starts.close();
     this.keeper.close();
     this.waiters.close();
   }
 
+  /** Nothing is in flight any more, or no longer ours. */
+  end(): void {
+    this.starts.close();
+  }
+
   /** As it is once it runs, has ended, or `ms` have passed. Rejects when it failed to start. */
   private async settled(session: Session, ms: number): Promise<Session> {
-    const { store } = this.options;
-    const { id } = session;
+    const [{ id }, { store }] = [session, this.options];
     const on = new Set(["queued", "placed", "starting"]);
     const settled = await this.waiters.until(id, ms, async () => {
       const now = await store.get(id);
@@ -376,13 +383,6 @@ export class SessionService {
     if (now.status !== "failed") return now;
     const { code, reason } = now.failure ?? { code: "internal", reason: "Unexpected failure." };
     throw new ApiError("session-start-failed", reason, { extras: { session_id: id, reason_code: code } });
-  }
-
-  private async created(wolfId: string, how: "succeeded" | "failed" | "slow"): Promise<void> {
-    const { wolves, clock, log, quarantine } = this.options;
-    if (how === "succeeded") return wolves.createSucceeded(wolfId, clock.now());
-    if ((await wolves.createFailed(wolfId, how, quarantine, clock.now())) === "quarantined")
-      log.warn({ wolf_id: wolfId, why: how }, "wolf is quarantined: sandboxes do not come up there");
   }
 
   private async attempt(what: string, run: () => Promise<void>): Promise<void> {

@@ -3,6 +3,8 @@ import type { Config } from "../config.ts";
 
 /** After a status' own timeout; meanwhile its process or the reconciler may still end it in order. */
 const OVERDUE_GRACE_MS = 10_000;
+/** Of a wolf's lobbies, in a row. */
+const LOOKS_MISSED_MAX = 3;
 
 export function sessionSettings(config: Config) {
   const startMs = config.sessionStartTimeoutMs + OVERDUE_GRACE_MS;
@@ -27,6 +29,7 @@ export function sessionSettings(config: Config) {
     },
     settleMs: config.lobbySettleMs,
     strayGraceMs: config.lobbyGraceMs,
+    unseenMs: LOOKS_MISSED_MAX * config.reconcileIntervalMs,
     lockMs: config.sessionLockMs,
     createSlowMs: config.createSlowMs,
     attemptsMax: config.sessionAttemptsMax,

@@ -40,6 +40,7 @@ export function specOf(asked: Asked, defaults: SessionDefaults): SessionSpec {
     ttl_seconds: asked.ttl_seconds ?? seconds(defaults.ttlMs),
     idle_timeout_seconds: asked.idle_timeout_seconds ?? seconds(defaults.idleMs),
     priority: asked.priority ?? PRIORITY_DEFAULT,
+    queue: asked.queue ?? true,
     queue_deadline_seconds: asked.queue_deadline_seconds ?? Math.round(defaults.queueMs / 1000),
   };
 }

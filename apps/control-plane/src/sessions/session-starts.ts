@@ -3,13 +3,13 @@
  * its process died or stood still, lets somebody else begin anew. A wolf that fails a session is not asked again for it, and
  * counts as the culprit once the same session has come up elsewhere.
  */
-import { WolfApiError } from "@wolfpack/wolf-api";
+import { type CreateLobbyRequest, WolfApiError } from "@wolfpack/wolf-api";
 import { type Clock, repeat, type Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
-import type { Wolf } from "../wolves/wolf-store.ts";
-import { failureOf, type Lobbies } from "./lobbies.ts";
+import type { QuarantineRules, Wolf, WolfStore } from "../wolves/wolf-store.ts";
+import { failureOf, type Lobbies, type LobbyApi } from "./lobbies.ts";
 import type { SessionChanges } from "./session-changes.ts";
-import type { Failure, Lock, Session, SessionStore } from "./session-store.ts";
+import type { Failure, Lock, Ran, Session, SessionStore } from "./session-store.ts";
 import { lobbyRequest, SOFTWARE_NODE } from "./session-tag.ts";
 
 export interface SessionStartsOptions {
@@ -23,7 +23,8 @@ export interface SessionStartsOptions {
   /** Another wolf would take it now. */
   fitsElsewhere: (session: Session, avoid: readonly string[]) => Promise<boolean>;
   /** How a creation went counts for its wolf. */
-  onCreated: (wolfId: string, how: "succeeded" | "failed" | "slow") => Promise<void>;
+  wolves: Pick<WolfStore, "createSucceeded" | "createFailed">;
+  quarantine: QuarantineRules;
   /** Its lobby is there; what Wolf has said of it meanwhile counts. */
   onLobby: (session: Session, wolfId: string, lobbyId: string) => Promise<void>;
   /** What runs there has to be looked at. */
@@ -70,10 +71,9 @@ export class SessionStarts {
     this.hold(id, token);
     try {
       await this.create(session, wolfId, token);
-    } catch (error) {
-      await this.createFailed(session, error).catch((err: unknown) =>
-        log.error({ err, session_id: id }, "failure not written"),
-      );
+    } catch (err) {
+      // The database's fault, not Wolf's: whoever looks once the lock has ended adopts what is there, or begins anew.
+      log.warn({ err, session_id: id }, "start not written");
     } finally {
       if (this.held.get(id) === token) this.held.delete(id);
     }
@@ -86,7 +86,7 @@ export class SessionStarts {
   /** A placed session that nobody works on any more: begins anew, on the same wolf. */
   async takeOver(session: Session): Promise<void> {
     const { store, clock, log, newToken, lockMs, attemptsMax } = this.options;
-    if (session.attempts >= attemptsMax) return this.failed(session, startInterrupted, "none");
+    if (session.attempts >= attemptsMax) return this.failed(session, startInterrupted, "later");
     const now = clock.now();
     const lock = { token: newToken(), expiresAt: new Date(now.getTime() + lockMs) };
     if (!(await store.takeLock(session.id, lock, now))) return;
@@ -96,56 +96,80 @@ export class SessionStarts {
 
   /**
    * A start that is over without a sandbox: elsewhere, if another wolf has room now, or failed for good. `blame`: the wolf is at
-   * fault for certain, or only if the session comes up elsewhere.
+   * fault for certain, or only if the session comes up elsewhere; with `none` it may come back here too. Of another start than this
+   * one nothing changes.
    */
-  async failed(session: Session, failure: Failure, blame: "slow" | "later" | "none"): Promise<void> {
-    const { changes, log, attemptsMax, onCreated } = this.options;
+  async failed(
+    session: Session,
+    failure: Failure,
+    blame: "slow" | "later" | "none",
+    { lobbyGone = false } = {},
+  ): Promise<void> {
+    const { changes, log, attemptsMax, fitsElsewhere } = this.options;
     const { id, wolfId, attempts } = session;
+    if (wolfId === null) return;
     log.warn({ session_id: id, wolf_id: wolfId, attempts, ...failure }, "session failed to start");
-    if (wolfId !== null && blame === "slow") await onCreated(wolfId, "slow");
-    const avoid = wolfId === null ? session.avoid : [...session.avoid, wolfId];
-    const elsewhere = attempts < attemptsMax && (await this.options.fitsElsewhere(session, avoid));
-    const from = ["placed", "starting"] as const;
-    if (elsewhere && wolfId !== null && (await changes.requeue(id, wolfId, from, { avoid: true }))) return;
-    // Somebody else may have begun it elsewhere, where it runs by now.
-    await changes.finish(id, { status: "failed", failure }, from);
+    if (blame === "slow") await this.blame(wolfId, "slow");
+    const mayMove =
+      attempts < attemptsMax &&
+      (blame === "none" || (await fitsElsewhere(session, [...session.avoid, wolfId])));
+    const move = { avoid: blame !== "none", blame: blame === "later", attempts, lobbyGone };
+    if (mayMove && (await changes.requeue(session, startStatuses, move))) return;
+    const outcome = { status: "failed", failure } as const;
+    await changes.finish(session, outcome, { from: startStatuses, attempt: { wolfId, attempts }, lobbyGone });
   }
 
   /** It runs: what failed it before was not the session's fault. */
-  async succeeded({ id, wolfId, avoid }: Pick<Session, "id" | "wolfId" | "avoid">): Promise<void> {
-    const { onCreated } = this.options;
-    for (const culprit of avoid) await onCreated(culprit, "failed");
+  async succeeded({ id, wolfId, culprits, isNew }: Ran): Promise<void> {
+    const { wolves, clock } = this.options;
     const wasLate = this.late.delete(id);
-    if (wolfId !== null && !wasLate) await onCreated(wolfId, "succeeded");
+    if (!isNew) return;
+    for (const culprit of culprits) await this.blame(culprit, "failed");
+    if (!wasLate) await wolves.createSucceeded(wolfId, clock.now());
   }
 
   private async create(session: Session, wolfId: string, token: string): Promise<void> {
-    const { store, lobbies, clock, changes, renderNode, slowMs, onLobby, onCreated, wolfOf } = this.options;
-    const api = lobbies(wolfId);
-    if (api === undefined)
-      throw new WolfApiError("WOLF_UNREACHABLE", "the wolf's tunnel is gone", { mayHaveRun: false });
+    const { store, lobbies, clock, changes, renderNode, slowMs, onLobby, wolfOf } = this.options;
+    const api = lobbies(wolfId) ?? unreachable;
     const wolf = wolfOf(wolfId);
     const node = wolf?.gpuType === "none" ? SOFTWARE_NODE : (wolf?.renderNode ?? renderNode);
     const begun = clock.now().getTime();
-    const { lobby_id: lobbyId } = await api.createLobby(lobbyRequest(session, node));
+    const lobbyId = await this.createLobby(api, lobbyRequest(session, node), session);
+    if (lobbyId === undefined) return;
     const now = clock.now();
     if (now.getTime() - begun > slowMs) {
       this.wasLate(session.id);
-      await onCreated(wolfId, "slow");
+      await this.blame(wolfId, "slow");
     }
     if (await store.lobbyCreated(session.id, lobbyId, now, token)) await onLobby(session, wolfId, lobbyId);
     changes.changed(session.id);
   }
 
+  /** Undefined: there is none, and the session's start has failed. */
+  private async createLobby(
+    api: Pick<LobbyApi, "createLobby">,
+    request: CreateLobbyRequest,
+    session: Session,
+  ): Promise<string | undefined> {
+    try {
+      return (await api.createLobby(request)).lobby_id;
+    } catch (error) {
+      this.options.log.debug({ err: error, session_id: session.id }, "no lobby was created");
+      await this.failed(session, failureOf(error), blameOf(error), { lobbyGone: !mayHaveRun(error) });
+      return undefined;
+    }
+  }
+
+  private async blame(wolfId: string, what: "failed" | "slow"): Promise<void> {
+    const { wolves, clock, log, quarantine } = this.options;
+    const outcome = await wolves.createFailed(wolfId, what, quarantine, clock.now());
+    if (outcome === "quarantined")
+      log.warn({ wolf_id: wolfId, what }, "wolf is quarantined: sandboxes do not come up there");
+  }
+
   private wasLate(id: string): void {
     this.late.add(id);
     if (this.late.size > LATE_KEPT_MAX) this.late.delete(this.late.values().next().value as string);
-  }
-
-  private async createFailed(session: Session, error: unknown): Promise<void> {
-    const { log } = this.options;
-    log.debug({ err: error, session_id: session.id }, "no lobby was created");
-    await this.failed(session, failureOf(error), blameOf(error));
   }
 
   private hold(id: string, token: string): void {
@@ -171,9 +195,20 @@ export class SessionStarts {
   }
 }
 
+const startStatuses = ["placed", "starting"] as const;
+
+/** Of a wolf whose tunnel is gone. */
+const unreachable: Pick<LobbyApi, "createLobby"> = {
+  createLobby: () =>
+    Promise.reject(new WolfApiError("WOLF_UNREACHABLE", "the wolf's tunnel is gone", { mayHaveRun: false })),
+};
+
+const mayHaveRun = (error: unknown) => error instanceof WolfApiError && error.mayHaveRun;
+
 /** A Wolf that does not answer is at fault; one that refuses may have been asked for something that nobody can do. */
 function blameOf(error: unknown): "slow" | "later" | "none" {
-  if (!(error instanceof WolfApiError) || !error.mayHaveRun) return "none";
+  if (!(error instanceof WolfApiError)) return "later";
+  if (!error.mayHaveRun) return "none";
   return error.code === "WOLF_TIMEOUT" ? "slow" : "later";
 }
 

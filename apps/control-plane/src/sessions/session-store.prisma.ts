@@ -1,11 +1,11 @@
 /** Sessions in PostgreSQL: every change is one guarded statement. A session is locked before its wolf, here and everywhere else. */
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { Prisma as Sql } from "../generated/client.ts";
-import { deadlines } from "./session-deadlines.prisma.ts";
+import { deadlines, warnedOfClock } from "./session-deadlines.prisma.ts";
 import { type SessionEvent, statusesBefore } from "./session-lifecycle.ts";
 import { placing } from "./session-queue.prisma.ts";
 import { toSession } from "./session-row.prisma.ts";
-import type { Session, SessionStore } from "./session-store.ts";
+import type { Attempt, Ran, Session, SessionStore } from "./session-store.ts";
 
 export function prismaSessionStore(prisma: Prisma): SessionStore {
   return { ...placing(prisma), ...lookups(prisma), ...changes(prisma), ...deadlines(prisma) };
@@ -83,18 +83,42 @@ function lookups(prisma: Prisma): Lookups {
   };
 }
 
-/** Follows a table `freed (wolf_id, slots, vram_mb, encoder_sessions)`: what a session has given back in the same statement. */
-const giveBack = (now: Date) => Sql.sql`
+/**
+ * Follows a table `freed (wolf_id, slots, vram_mb, encoder_sessions)`: what a session has given back in the same statement. Its slot
+ * is free only when its lobby is gone: until the next comparison says so, that counts as one that no session has.
+ */
+const giveBack = (now: Date, lobbyGone = false) => Sql.sql`
   UPDATE wolf_instance SET connected_sandboxes = connected_sandboxes - 1, vram_mb_claimed = vram_mb_claimed - freed.vram_mb,
-    encoder_sessions_claimed = encoder_sessions_claimed - freed.encoder_sessions, updated_at = ${now}
+    encoder_sessions_claimed = encoder_sessions_claimed - freed.encoder_sessions, updated_at = ${now},
+    other_lobbies = other_lobbies + ${lobbyGone ? 0 : 1}::int
   FROM freed WHERE wolf_instance.id = freed.wolf_id AND freed.had_slot`;
 
 /** Nobody works on it any more, and it has no claims; the other half of `giveBack`. */
 const freed = Sql.sql`slot_held = false, vram_mb = 0, encoder_sessions = 0, lock_token = NULL, lock_expires_at = NULL`;
-const held = Sql.sql`session.id, wolf_instance_id AS wolf_id, slot_held AS had_slot, vram_mb, encoder_sessions`;
+const held = Sql.sql`session.id, wolf_instance_id AS wolf_id, slot_held AS had_slot, vram_mb, encoder_sessions, status`;
+
+/** Those that `which` names run now, told as they were before; locked in the order of their ids. */
+async function run(prisma: Prisma, which: Sql.Sql, now: Date): Promise<Ran[]> {
+  const rows = await prisma.$queryRaw<{ id: string; wolf_id: string; culprits: string[]; is_new: boolean }[]>`
+    WITH former AS (
+      SELECT id, culprits, status FROM session WHERE status = ANY(${before("running")}::text[]) AND ${which}
+      ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE session SET status = 'running', status_since = ${now}, started_at = COALESCE(started_at, ${now}), last_active_at = ${now},
+      expires_at = COALESCE(expires_at, ${now}::timestamptz + (spec->>'ttl_seconds')::int * interval '1 second'),
+      warned_at = ${warnedOfClock}, avoid = '{}', culprits = '{}', lock_token = NULL, lock_expires_at = NULL, updated_at = ${now}
+    FROM former WHERE session.id = former.id
+    RETURNING session.id, wolf_instance_id AS wolf_id, former.culprits, former.status = 'starting' AS is_new`;
+  return rows.map(({ id, wolf_id, culprits, is_new }) => ({ id, wolfId: wolf_id, culprits, isNew: is_new }));
+}
 
 const wolfIsLost = Sql.sql`
   EXISTS (SELECT 1 FROM wolf_instance WHERE wolf_instance.id = session.wolf_instance_id AND connectivity = 'lost')`;
+
+const isOf = (attempt: Attempt | undefined) =>
+  attempt === undefined
+    ? Sql.sql`true`
+    : Sql.sql`(wolf_instance_id = ${attempt.wolfId} AND attempts = ${attempt.attempts})`;
 
 const isLostIf = (isAsked: boolean | undefined) => (isAsked ? wolfIsLost : Sql.sql`true`);
 
@@ -117,20 +141,18 @@ function changes(prisma: Prisma): Changes {
       return false;
     },
 
-    async running(id, now) {
-      const count = await prisma.$executeRaw`
-        UPDATE session SET ${runs(now)} WHERE id = ${id} AND status = ANY(${before("running")}::text[])`;
-      return count === 1;
+    async running(id, lobbyId, now) {
+      const [ran] = await run(prisma, Sql.sql`id = ${id} AND lobby_id = ${lobbyId}`, now);
+      return ran;
     },
 
     async lobbiesRunning(wolf, lobbyIds, now) {
-      const rows = await prisma.$queryRaw<{ id: string }[]>`
-        UPDATE session SET ${runs(now)}
-        WHERE wolf_instance_id = ${wolf.id} AND lobby_id = ANY(${[...lobbyIds]}::text[])
-          AND status = ANY(${before("running")}::text[])
-          AND EXISTS (SELECT 1 FROM wolf_instance WHERE id = ${wolf.id} AND epoch = ${wolf.epoch})
-        RETURNING id`;
-      return rows.map(({ id }) => id);
+      return run(
+        prisma,
+        Sql.sql`wolf_instance_id = ${wolf.id} AND lobby_id = ANY(${[...lobbyIds]}::text[])
+          AND EXISTS (SELECT 1 FROM wolf_instance WHERE id = ${wolf.id} AND epoch = ${wolf.epoch})`,
+        now,
+      );
     },
 
     async requestStop(id, reason, now, options) {
@@ -144,41 +166,43 @@ function changes(prisma: Prisma): Changes {
       return row ? toSession(row) : undefined;
     },
 
-    async end(id, outcome, now, from) {
+    async end(id, outcome, now, { from, attempt, lobbyGone } = {}) {
       const failure = outcome.status === "failed" ? outcome.failure : undefined;
       const reason = outcome.status === "stopped" ? outcome.reason : undefined;
       const allowed = statusesBefore(outcome.status);
       const guard = from ? allowed.filter((status) => from.includes(status)) : allowed;
       const rows = await prisma.$queryRaw<{ id: string }[]>`
         WITH held AS (
-          SELECT ${held} FROM session WHERE id = ${id} AND status = ANY(${guard}::text[]) FOR UPDATE
+          SELECT ${held} FROM session WHERE id = ${id} AND status = ANY(${guard}::text[]) AND ${isOf(attempt)} FOR UPDATE
         ), freed AS (
           UPDATE session SET status = ${outcome.status}, status_since = ${now}, ended_at = ${now}, updated_at = ${now}, ${freed},
             create_key = NULL, stop_reason = COALESCE(stop_reason, ${reason ?? null}), failure_code = ${failure?.code ?? null},
             failure_reason = ${failure?.reason ?? null}
           FROM held WHERE session.id = held.id
           RETURNING held.*
-        ), given_back AS (${giveBack(now)})
+        ), given_back AS (${giveBack(now, lobbyGone)})
         SELECT id FROM freed`;
       return rows.length === 1;
     },
 
-    async requeue(id, wolfId, from, { avoid, deadline, whileLost }, now) {
+    async requeue(id, wolfId, from, { avoid, blame, deadline, whileLost, attempts, lobbyGone }, now) {
       const guard = statusesBefore("requeued").filter((status) => from.includes(status));
       const rows = await prisma.$queryRaw<{ id: string }[]>`
         WITH held AS (
           SELECT ${held} FROM session WHERE id = ${id} AND wolf_instance_id = ${wolfId} AND status = ANY(${guard}::text[])
-            AND ${isLostIf(whileLost)} FOR UPDATE
+            AND ${isLostIf(whileLost)} AND (${attempts ?? null}::int IS NULL OR attempts = ${attempts ?? null}) FOR UPDATE
         ), freed AS (
           UPDATE session SET status = 'queued', status_since = ${now}, updated_at = ${now}, ${freed}, wolf_instance_id = NULL,
             lobby_id = NULL, queued_at = COALESCE(queued_at, created_at), queue_deadline = ${deadline},
             turn = COALESCE((SELECT min(other.turn) FROM session other WHERE other.status = 'queued'
               AND other.priority = session.priority), 0),
             left_wolves = array_append(array_remove(left_wolves, ${wolfId}), ${wolfId}),
-            avoid = CASE WHEN ${avoid} THEN array_append(array_remove(avoid, ${wolfId}), ${wolfId}) ELSE avoid END
+            avoid = CASE WHEN ${avoid} THEN array_append(array_remove(avoid, ${wolfId}), ${wolfId}) ELSE avoid END,
+            culprits = CASE WHEN ${blame === true} THEN array_append(array_remove(culprits, ${wolfId}), ${wolfId}) ELSE culprits END,
+            attempts = CASE WHEN held.status IN ('running', 'lost') THEN 0 ELSE attempts END
           FROM held WHERE session.id = held.id
           RETURNING held.*
-        ), given_back AS (${giveBack(now)})
+        ), given_back AS (${giveBack(now, lobbyGone)})
         SELECT id FROM freed`;
       return rows.length === 1;
     },
@@ -189,16 +213,5 @@ function changes(prisma: Prisma): Changes {
         WHERE id = ${id} AND status = ANY(${before("wolfLost")}::text[]) AND ${wolfIsLost}`;
       return count === 1;
     },
-
-    async leftNothing(id, wolfId) {
-      await prisma.$executeRaw`
-        UPDATE session SET left_wolves = array_remove(left_wolves, ${wolfId}) WHERE id = ${id} AND ${wolfId} = ANY(left_wolves)`;
-    },
   };
-}
-
-/** Its idle time begins when it runs, again too: while it was lost nobody could use it. */
-function runs(now: Date): Sql.Sql {
-  return Sql.sql`status = 'running', status_since = ${now}, started_at = COALESCE(started_at, ${now}), last_active_at = ${now},
-    lock_token = NULL, lock_expires_at = NULL, updated_at = ${now}`;
 }

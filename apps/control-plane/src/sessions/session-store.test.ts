@@ -12,6 +12,7 @@ import {
   implementations,
   LOCK,
   lenient,
+  lobbyOf,
   loseWolf,
   mustBe,
   noQuotas,
@@ -69,7 +70,7 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
         claim({ wolf, lock: LOCK, queued: id, placement: anExplanation() }, noQuotas, at(9)),
       lobbyCreated: ({ id, lockToken }) =>
         stores.sessions.lobbyCreated(id, "a lobby", at(9), lockToken ?? undefined),
-      running: ({ id }) => stores.sessions.running(id, at(9)),
+      running: ({ id }) => stores.sessions.running(id, lobbyOf(id), at(9)),
       async wolfLost({ id }) {
         await loseWolf(stores.wolves, wolf);
         await stores.sessions.markLost(id, at(9));
@@ -98,6 +99,9 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
         expect(after.endedAt !== null).toBe(!liveStatuses.includes(expected));
         const holds = liveStatuses.includes(expected) && expected !== "queued";
         expect(await claimed()).toEqual(holds ? [1, 1000, 1] : [0, 0, 0]);
+        // Nobody has said that its lobby is gone.
+        const held = liveStatuses.includes(status) && status !== "queued";
+        expect((await mustBe(stores.wolves.get(wolf.id))).otherLobbies).toBe(held && !holds ? 1 : 0);
         if (expected !== "placed" && expected !== "stopping") expect(after.lockToken).toBeNull();
       },
     );
@@ -109,16 +113,15 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
       expect(await sessions.requestStop(id, "requested", at(1))).toBeUndefined();
       const no = [
         sessions.lobbyCreated(id, "lobby", at(1)),
-        sessions.running(id, at(1)),
         sessions.end(id, fails, at(1)),
         sessions.requeue(id, wolf.id, liveStatuses, { avoid: true, deadline: at(9) }, at(1)),
         sessions.markLost(id, at(1)),
         sessions.takeLock(id, LOCK, at(1)),
-        sessions.expire(id, "idle", at(1)),
+        sessions.expire(id, "idle", at(1), 0),
         sessions.extend(id, at(9), at(1)),
       ];
       expect(await Promise.all(no)).toEqual(no.map(() => false));
-      await sessions.leftNothing(id, wolf.id);
+      expect(await sessions.running(id, "lobby", at(1))).toBeUndefined();
       await sessions.touch([id], at(1));
       expect(await sessions.list(all)).toEqual([]);
     });
@@ -170,12 +173,15 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
 
     it("whose container was seen to start runs its session, by word of the wolf's newest tunnel", async () => {
       const [mine, placed] = [await thatIs("starting"), await thatIs("placed")];
-      const lobbies = [mine.lobbyId ?? "", "of nobody"];
+      // A Wolf that repeats itself says nothing new.
+      const lobbies = [lobbyOf(mine.id), "of nobody", lobbyOf(mine.id)];
       const { lobbiesRunning } = stores.sessions;
       expect(await lobbiesRunning({ id: wolf.id, epoch: wolf.epoch - 1 }, lobbies, at(5))).toEqual([]);
       expect(await lobbiesRunning({ id: newId("wlf"), epoch: wolf.epoch }, lobbies, at(5))).toEqual([]);
       expect(await lobbiesRunning(wolf, [], at(5))).toEqual([]);
-      expect(await lobbiesRunning(wolf, lobbies, at(5))).toEqual([mine.id]);
+      expect(await lobbiesRunning(wolf, lobbies, at(5))).toEqual([
+        { id: mine.id, wolfId: wolf.id, culprits: [], isNew: true },
+      ]);
       expect(await lobbiesRunning(wolf, lobbies, at(6))).toEqual([]);
       expect(await get(mine.id)).toMatchObject({ status: "running", startedAt: at(5), lastActiveAt: at(5) });
       expect((await get(placed.id)).status).toBe("placed");
@@ -232,11 +238,11 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
 
     it("is refused in a status other than those in which it was decided", async () => {
       const { id } = await thatIs("running");
-      expect(await stores.sessions.end(id, fails, at(1), ["starting", "placed"])).toBe(false);
-      expect(await stores.sessions.end(id, fails, at(1), [])).toBe(false);
+      expect(await stores.sessions.end(id, fails, at(1), { from: ["starting", "placed"] })).toBe(false);
+      expect(await stores.sessions.end(id, fails, at(1), { from: [] })).toBe(false);
       // Not even the caller can ask for what the table does not know.
-      expect(await stores.sessions.end(id, { status: "stopped" }, at(1), ["running"])).toBe(false);
-      expect(await stores.sessions.end(id, fails, at(1), ["running"])).toBe(true);
+      expect(await stores.sessions.end(id, { status: "stopped" }, at(1), { from: ["running"] })).toBe(false);
+      expect(await stores.sessions.end(id, fails, at(1), { from: ["running"] })).toBe(true);
       expect(await get(id)).toMatchObject({ status: "failed", failure });
     });
   });
@@ -248,7 +254,7 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
     it("gives everything back, leaves the wolf, and keeps what the session is", async () => {
       const { id } = await thatIs(
         "running",
-        aSession({ ...resources(1000), createKey: "key", expiresAt: at(999) }),
+        aSession({ spec: { ...resources(1000).spec, ttl_seconds: 999 }, createKey: "key" }),
       );
       expect(await stores.sessions.requeue(id, wolf.id, any, options, at(9))).toBe(true);
       expect(await get(id)).toMatchObject({
@@ -262,7 +268,7 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
         queuedAt: at(0),
         queueDeadline: at(700),
         startedAt: at(0),
-        attempts: 1,
+        attempts: 0,
         expiresAt: at(999),
       });
       expect(await claimed()).toEqual([0, 0, 0]);
@@ -270,17 +276,21 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
       expect(await stores.sessions.requeue(id, wolf.id, any, options, at(9))).toBe(false);
     });
 
-    it("names each wolf that it has left or avoids once", async () => {
+    it("names each wolf that it has left, avoids or blames once", async () => {
       const { id } = await thatIs("placed");
       const again = { wolf, lock: LOCK, queued: id, placement: anExplanation() };
       for (let n = 0; n < 2; n += 1) {
-        await stores.sessions.requeue(id, wolf.id, any, { ...options, avoid: true }, at(9));
-        expect(await get(id)).toMatchObject({ leftWolves: [wolf.id], avoid: [wolf.id] });
+        await stores.sessions.requeue(
+          id,
+          wolf.id,
+          any,
+          { ...options, avoid: true, blame: true, lobbyGone: true },
+          at(9),
+        );
+        expect(await get(id)).toMatchObject({ leftWolves: [wolf.id], avoid: [wolf.id], culprits: [wolf.id] });
         await claim(again);
       }
       expect((await get(id)).attempts).toBe(3);
-      await stores.sessions.leftNothing(id, wolf.id);
-      expect(await get(id)).toMatchObject({ leftWolves: [], avoid: [wolf.id] });
     });
 
     it("keeps the place of one that came from there", async () => {
@@ -314,7 +324,7 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
       expect(await stores.sessions.markLost(id, at(4))).toBe(false);
       expect(await get(id)).toMatchObject({ status: "lost", statusSince: at(3) });
       expect(await claimed()).toEqual([1, 0, 1]);
-      expect(await stores.sessions.running(id, at(9))).toBe(true);
+      expect(await stores.sessions.running(id, lobbyOf(id), at(9))).toMatchObject({ isNew: false });
       // While it was lost nobody could use it.
       expect(await get(id)).toMatchObject({ startedAt: at(0), lastActiveAt: at(9) });
     });

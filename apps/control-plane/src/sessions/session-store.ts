@@ -21,10 +21,12 @@ export interface Session {
   priority: number;
   /** Its turn among those that wait with the same priority. */
   turn: number;
-  /** Sandboxes begun for it. */
+  /** Sandboxes begun for it since it last ran. With its wolf, it tells one start from all others. */
   attempts: number;
-  /** Wolves where it failed to start: not asked again. */
+  /** Wolves where it failed to start: not asked again until it has run. */
   avoid: readonly string[];
+  /** Of those, the ones that count as at fault once it runs elsewhere. */
+  culprits: readonly string[];
   /** Wolves that it has left, where an old lobby of it may still run. */
   leftWolves: readonly string[];
   /** Of whoever works on it; it may be taken over once `lockExpiresAt` has passed. Null: nobody does. */
@@ -54,7 +56,6 @@ export interface NewSession {
   name: string;
   spec: SessionSpec;
   placement: PlacementExplanation;
-  expiresAt: Date | null;
   pin: string | null;
   /** Of the creating request; one live session of an owner has it. */
   createKey: string | null;
@@ -122,6 +123,42 @@ export interface QueueRow {
   position: number;
 }
 
+/** One start of a session: what concerns an earlier or later one changes nothing. */
+export interface Attempt {
+  wolfId: string;
+  attempts: number;
+}
+
+/** A session that runs now. */
+export interface Ran {
+  id: string;
+  wolfId: string;
+  /** Wolves that failed it before; each is named once. */
+  culprits: readonly string[];
+  /** It was made here, and not only found again. */
+  isNew: boolean;
+}
+
+export interface EndOptions {
+  /** Default: all that the table allows. */
+  from?: readonly SessionStatus[];
+  attempt?: Attempt;
+  /** Its lobby was seen to be gone. Else it is taken to be there still, and takes a slot as one that no session has. */
+  lobbyGone?: boolean;
+}
+
+export interface RequeueOptions extends Pick<EndOptions, "lobbyGone"> {
+  /** It is not to come back to this wolf before it has run. */
+  avoid: boolean;
+  /** The wolf is at fault if the session runs elsewhere. */
+  blame?: boolean;
+  deadline: Date;
+  /** Only while the wolf is lost. */
+  whileLost?: boolean;
+  /** Only this start. */
+  attempts?: number;
+}
+
 export interface SessionStore {
   /**
    * Takes slot, video memory and encoder sessions of the wolf and makes or changes the row, both or neither; a new one only
@@ -161,10 +198,10 @@ export interface SessionStore {
 
   /** placed → starting, with the lobby's id, by the holder of the lock; without a token, by whoever found the lobby once the lock has expired. */
   lobbyCreated(id: string, lobbyId: string, now: Date, lockToken?: string): Promise<boolean>;
-  /** starting or lost → running. */
-  running(id: string, now: Date): Promise<boolean>;
-  /** The containers of these lobbies were seen to start, by the wolf's tunnel of this epoch. Ids of the sessions that run now. */
-  lobbiesRunning(wolf: WolfEpoch, lobbyIds: readonly string[], now: Date): Promise<string[]>;
+  /** starting or lost → running, with this lobby. Its life begins with the first time; what it avoided is forgotten. */
+  running(id: string, lobbyId: string, now: Date): Promise<Ran | undefined>;
+  /** The containers of these lobbies were seen to start, by the wolf's tunnel of this epoch. Those that run now. */
+  lobbiesRunning(wolf: WolfEpoch, lobbyIds: readonly string[], now: Date): Promise<Ran[]>;
   /** Any live status → stopping; a queued one has ended at once. With `whileLost` only while its wolf is lost. The session as it is now, undefined when there is none. */
   requestStop(
     id: string,
@@ -172,24 +209,21 @@ export interface SessionStore {
     now: Date,
     options?: { whileLost: boolean },
   ): Promise<Session | undefined>;
-  /** Ends a live session and gives back what it claimed, exactly once. False when it had ended, or is in none of `from` (default: all that the table allows). */
-  end(id: string, outcome: SessionOutcome, now: Date, from?: readonly SessionStatus[]): Promise<boolean>;
+  /** Ends a live session and gives back what it claimed, exactly once. False when it had ended, or the options forbid it. */
+  end(id: string, outcome: SessionOutcome, now: Date, options?: EndOptions): Promise<boolean>;
   /**
-   * Back into the queue, in one statement: what it claimed is given back, the wolf is remembered as left (an old lobby may run
-   * there) and, with `avoid`, as one that failed it. False when it is in none of `from` or on another wolf, or when
-   * `whileLost` is asked for and the wolf is lost no more.
+   * Back into the queue, in one statement: what it claimed is given back, and the wolf is remembered as left (an old lobby may run
+   * there). False when it is in none of `from` or on another wolf, or the options forbid it.
    */
   requeue(
     id: string,
     wolfId: string,
     from: readonly SessionStatus[],
-    options: { avoid: boolean; deadline: Date; whileLost?: boolean },
+    options: RequeueOptions,
     now: Date,
   ): Promise<boolean>;
   /** running → lost: it waits for its wolf, which is lost still by this statement's own look. */
   markLost(id: string, now: Date): Promise<boolean>;
-  /** The wolf runs no old lobby of this session any more. */
-  leftNothing(id: string, wolfId: string): Promise<void>;
 
   /** Locks held on: those of `locks` that still are. */
   renewLocks(locks: readonly { id: string; token: string }[], expiresAt: Date): Promise<string[]>;
@@ -199,13 +233,20 @@ export interface SessionStore {
   listOnLostWolves(limit: number): Promise<Session[]>;
   /** Sessions past a deadline: in a status since before its date, queued past their own. */
   listOverdue(since: Partial<Record<SessionStatus, Date>>, now: Date, limit: number): Promise<Session[]>;
-  /** Running or lost ones past `expiresAt`, and running ones of which nobody made use for their idle time. */
-  listExpired(now: Date, limit: number): Promise<{ session: Session; reason: "expired" | "idle" }[]>;
+  /**
+   * Running or lost ones past `expiresAt`, and running ones of which nobody made use for their idle time; each was warned at least
+   * `noticeMs` ago.
+   */
+  listExpired(
+    now: Date,
+    noticeMs: number,
+    limit: number,
+  ): Promise<{ session: Session; reason: "expired" | "idle" }[]>;
   /**
    * running or lost → stopping, if it is past its time by this statement's own look: what was extended or used meanwhile stays.
    * False then.
    */
-  expire(id: string, reason: "expired" | "idle", now: Date): Promise<boolean>;
+  expire(id: string, reason: "expired" | "idle", now: Date, noticeMs: number): Promise<boolean>;
   /** Marks those that expire within `warningMs` and were not told so; each is named once. */
   warn(now: Date, warningMs: number): Promise<{ session: Session; reason: "expired" | "idle"; at: Date }[]>;
   /** Somebody makes use of them. */

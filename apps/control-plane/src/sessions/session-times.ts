@@ -26,12 +26,19 @@ export interface SessionTimesOptions {
   log: Log;
   limits: StatusLimits;
   warningMs: number;
+  /** When the wolf's lobbies were last seen. */
+  seenAt: (wolfId: string) => Date | undefined;
+  /** Never rejects. */
   stopLobbyOf: (session: Session, wolfId: string) => Promise<void>;
   /** A session will be stopped at `at` unless its owner does something. */
   onExpiring: (session: Session, reason: "expired" | "idle", at: Date) => Promise<void>;
 }
 
 const SESSIONS_PER_LOOK = 200;
+/** More: those that nobody sees are listed each time, and none of them is ended. */
+const EXPIRED_PER_LOOK = 5000;
+/** Nobody is stopped sooner after the warning, also when it came late. */
+const NOTICE_MS = 60_000;
 
 /** When a session's status ends by itself; undefined: never. */
 export function statusDeadline(
@@ -58,27 +65,29 @@ export function idleAt({ status, idleSeconds, lastActiveAt, startedAt }: Session
 
 export class SessionTimes {
   private readonly options: SessionTimesOptions;
+  private readonly startedAt: Date;
 
   constructor(options: SessionTimesOptions) {
     this.options = options;
+    this.startedAt = options.clock.now();
   }
 
   async look(): Promise<void> {
     await this.endOverdue();
-    await this.endExpired();
     await this.warn();
+    await this.endExpired();
   }
 
   private async endOverdue(): Promise<void> {
     const { store, clock, limits, log } = this.options;
     const now = clock.now();
     const before = (ms: number) => new Date(now.getTime() - ms);
-    const since = {
-      placed: before(limits.placedMs),
-      starting: before(limits.startingMs),
-      stopping: before(limits.stoppingMs),
-      lost: before(limits.lostMs),
-    };
+    const since: Partial<Record<SessionStatus, Date>> = { lost: before(limits.lostMs) };
+    // What happened while no process was there to see it was nobody's delay.
+    const aliveMs = now.getTime() - this.startedAt.getTime();
+    if (aliveMs >= limits.placedMs) since.placed = before(limits.placedMs);
+    if (aliveMs >= limits.startingMs) since.starting = before(limits.startingMs);
+    if (aliveMs >= limits.stoppingMs) since.stopping = before(limits.stoppingMs);
     for (const session of await store.listOverdue(since, now, SESSIONS_PER_LOOK)) {
       log.warn({ session_id: session.id, status: session.status }, "session past its deadline");
       await this.endOne(session);
@@ -87,25 +96,36 @@ export class SessionTimes {
 
   private async endOne(session: Session): Promise<void> {
     const { changes, starts } = this.options;
-    const { id, status, placement } = session;
+    const { status, placement } = session;
     if (status === "placed" || status === "starting") return starts.failed(session, startTimeout, "later");
     // Its lobby, if there is one, has no owner any more: the reconciler stops it when its wolf can be asked.
-    if (status === "stopping") return void (await changes.finish(id, { status: "stopped" }, ["stopping"]));
+    if (status === "stopping")
+      return void (await changes.finish(session, { status: "stopped" }, { from: ["stopping"] }));
     const failure =
       status === "queued"
         ? { code: "queue-timeout", reason: `No wolf had room for it in time. ${placement.text}` }
         : wolfStayedAway;
-    await changes.finish(id, { status: "failed", failure }, [status]);
+    await changes.finish(session, { status: "failed", failure }, { from: [status] });
   }
 
   private async endExpired(): Promise<void> {
-    const { store, clock, changes, stopLobbyOf } = this.options;
-    for (const { session, reason } of await store.listExpired(clock.now(), SESSIONS_PER_LOOK)) {
-      if (!(await store.expire(session.id, reason, clock.now()))) continue;
+    const { store, clock, changes, stopLobbyOf, warningMs } = this.options;
+    const noticeMs = Math.min(warningMs, NOTICE_MS);
+    for (const { session, reason } of await store.listExpired(clock.now(), noticeMs, EXPIRED_PER_LOOK)) {
+      if (reason === "idle" && !this.wasSeenIdle(session)) continue;
+      if (!(await store.expire(session.id, reason, clock.now(), noticeMs))) continue;
       this.options.log.info({ session_id: session.id, reason }, "session has had its time");
       changes.changed(session.id);
-      if (session.wolfId !== null) await stopLobbyOf(session, session.wolfId);
+      // One Wolf that does not answer keeps no other waiting; the reconciler tries again.
+      if (session.wolfId !== null) void stopLobbyOf(session, session.wolfId);
     }
+  }
+
+  /** Its wolf was looked at when its idle time was over: not to be seen is not to be idle. */
+  private wasSeenIdle(session: Session): boolean {
+    const at = idleAt(session);
+    const seenAt = session.wolfId === null ? undefined : this.options.seenAt(session.wolfId);
+    return at !== undefined && seenAt !== undefined && seenAt >= at;
   }
 
   private async warn(): Promise<void> {

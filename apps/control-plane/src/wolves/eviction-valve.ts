@@ -8,7 +8,7 @@ import { isMassLoss, isStillLost, type MassLossRules } from "./mass-loss.ts";
 import type { ConnectivityCounts, FleetRow, WolfStore } from "./wolf-store.ts";
 
 export interface EvictionValveOptions {
-  store: Pick<WolfStore, "countConnectivity" | "fleet" | "listSuspect" | "setFleet">;
+  store: Pick<WolfStore, "countConnectivity" | "fleet" | "setFleet">;
   clock: Clock;
   log: Log;
   rules: MassLossRules;
@@ -35,15 +35,11 @@ export function evictionValve({ store, clock, log, rules, overrideMs }: Eviction
   /** Who is there and who is away, with those that are silent among the latter. */
   async function count(silent: number, now: Date) {
     const since = new Date(now.getTime() - rules.windowMs);
-    const [{ connected, suspect, leftSince }, before] = await Promise.all([
-      store.countConnectivity(since),
-      // With a grace longer than the window all of them would else be given up as if each had left alone.
-      store.listSuspect(since),
-    ]);
+    const { connected, suspect, leftSince } = await store.countConnectivity(since);
     return {
       connected: Math.max(0, connected - silent),
       suspect: suspect + silent,
-      leftSince: leftSince + before.length + silent,
+      leftSince: leftSince + silent,
     };
   }
 

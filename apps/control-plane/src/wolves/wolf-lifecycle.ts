@@ -43,6 +43,9 @@ export const intentTransitions: Record<Intent, Partial<Record<IntentEvent, Inten
   retired: { uncordon: "active" },
 };
 
+/** Whose absence says something: of the others nobody expects that they are there. */
+export const countedIntents: readonly Intent[] = ["active", "cordoned", "draining"];
+
 /** The intents in which an event has an effect. */
 export function intentsBefore(event: IntentEvent): Intent[] {
   return (Object.keys(intentTransitions) as Intent[]).filter(

@@ -1,6 +1,7 @@
 /** Intents, quarantines and what placement has to know of wolves in memory: the twin of wolf-steering.prisma.ts. */
 import type { Connectivity, QuarantineReason } from "@wolfpack/api-contract";
 import { byId, copy, type MemoryFleet, toWolf, type WolfRow } from "../database/memory-fleet.ts";
+import { countedIntents } from "./wolf-lifecycle.ts";
 import type { QuarantineRules, WolfStore } from "./wolf-store.ts";
 
 type Steering = Pick<
@@ -99,13 +100,13 @@ export function memorySteering(fleet: MemoryFleet): Steering {
 
     async countConnectivity(since) {
       const of = (connectivity: Connectivity) =>
-        [...fleet.wolvesOf(connectivity)].filter(({ intent }) => intent !== "retired");
+        [...fleet.wolvesOf(connectivity)].filter(({ intent }) => countedIntents.includes(intent));
       const [suspect, lost] = [of("suspect"), of("lost")];
       return {
         connected: of("connected").length,
         suspect: suspect.length,
         lost: lost.length,
-        leftSince: [...suspect, ...lost].filter(({ connectivitySince }) => connectivitySince >= since).length,
+        leftSince: suspect.length + lost.filter(({ connectivitySince }) => connectivitySince >= since).length,
       };
     },
 

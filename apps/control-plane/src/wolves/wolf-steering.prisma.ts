@@ -3,6 +3,7 @@ import type { Connectivity, QuarantineReason } from "@wolfpack/api-contract";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
+import { countedIntents } from "./wolf-lifecycle.ts";
 import { toWolf, type WolfRow } from "./wolf-row.prisma.ts";
 import type { QuarantineRules, WolfStore } from "./wolf-store.ts";
 
@@ -122,13 +123,13 @@ export function steering(prisma: Prisma): Steering {
     async countConnectivity(since) {
       const rows = await prisma.$queryRaw<{ connectivity: Connectivity; count: number; left: number }[]>`
         SELECT connectivity, count(*)::int AS count, count(*) FILTER (WHERE connectivity_since >= ${since})::int AS left
-        FROM wolf_instance WHERE intent <> 'retired' GROUP BY connectivity`;
+        FROM wolf_instance WHERE intent = ANY(${[...countedIntents]}::text[]) GROUP BY connectivity`;
       const of = (connectivity: Connectivity) => rows.find((row) => row.connectivity === connectivity);
       return {
         connected: of("connected")?.count ?? 0,
         suspect: of("suspect")?.count ?? 0,
         lost: of("lost")?.count ?? 0,
-        leftSince: (of("suspect")?.left ?? 0) + (of("lost")?.left ?? 0),
+        leftSince: (of("suspect")?.count ?? 0) + (of("lost")?.left ?? 0),
       };
     },
 

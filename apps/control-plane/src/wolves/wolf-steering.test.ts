@@ -255,7 +255,12 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
       await stores.sessions.claim([aClaim(wolf, aSession({ spec: { resources } }))], noQuotas, at(1));
       await use({ gpus: [figures("a", 9000, 7), figures("b", 4500, 3)] });
       expect(await others()).toEqual([1500, 2]);
+      // A claim that nobody uses yet makes room for nobody.
       await use({ gpus: [figures("b", 2000, 0)] });
+      expect(await others()).toEqual([1500, 0]);
+      await use({ gpus: [figures("b", 700, 0)] });
+      expect(await others()).toEqual([700, 0]);
+      await use({ gpus: [figures("b", 0, 0)] });
       expect(await others()).toEqual([0, 0]);
     });
 
@@ -296,22 +301,24 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
   });
 
   describe("how many wolves are there", () => {
-    it("is told by connectivity, without the retired ones, and how many left since when", async () => {
+    it("is told by connectivity, of those that are expected to be there, with all that are suspect or were lost since", async () => {
       const wolves = [];
-      for (const name of ["a", "b", "c", "d"]) wolves.push(await aPlaceableWolf(store, name));
-      const [a, b, c, d] = wolves as [Wolf, Wolf, Wolf, Wolf];
+      for (const name of ["a", "b", "c", "d", "e"]) wolves.push(await aPlaceableWolf(store, name));
+      const [a, b, c, d, e] = wolves as [Wolf, Wolf, Wolf, Wolf, Wolf];
       await store.loseTunnel(a.id, a.epoch, lenient, at(10));
       await loseWolf(store, b, at(20));
       await loseWolf(store, c, at(30));
       await loseWolf(store, d, at(30));
       await store.changeIntent(d.id, { from: ["active"], to: "retired", reason: null }, at(31));
+      await loseWolf(store, e, at(30));
+      await store.changeIntent(e.id, { from: ["active"], to: "maintenance", reason: null }, at(31));
       expect(await store.countConnectivity(at(20))).toEqual({
         connected: 1,
         suspect: 1,
         lost: 2,
-        leftSince: 2,
+        leftSince: 3,
       });
-      expect(await store.countConnectivity(at(30.001))).toMatchObject({ leftSince: 0 });
+      expect(await store.countConnectivity(at(30.001))).toMatchObject({ leftSince: 1 });
       await stores.clear();
       expect(await stores.wolves.countConnectivity(at(0))).toEqual({
         connected: 0,

@@ -242,8 +242,9 @@ function reports(fleet: MemoryFleet): Reports {
   };
 }
 
-function beyond(claimed: Wolf["vramMb"], measured: number): Wolf["vramMb"] {
-  return { ...claimed, other: Math.min(Math.max(0, measured - claimed.claimed), INT_MAX) };
+function beyond(before: Wolf["vramMb"], measured: number): Wolf["vramMb"] {
+  const other = Math.max(0, measured - before.claimed, Math.min(before.other, measured));
+  return { ...before, other: Math.min(other, INT_MAX) };
 }
 
 function silence(fleet: MemoryFleet): Silence {

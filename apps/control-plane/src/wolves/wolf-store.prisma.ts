@@ -64,8 +64,12 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
     async heartbeats(beats, now) {
       if (beats.length === 0) return 0;
       return prisma.$executeRaw`
-        UPDATE wolf_instance SET last_heartbeat = ${now} FROM ${tunnels(beats)}
-        WHERE wolf_instance.id = tunnel.id AND wolf_instance.epoch = tunnel.epoch`;
+        WITH live AS (
+          SELECT wolf_instance.id FROM wolf_instance JOIN ${tunnels(beats)}
+            ON wolf_instance.id = tunnel.id AND wolf_instance.epoch = tunnel.epoch
+          ORDER BY wolf_instance.id FOR NO KEY UPDATE OF wolf_instance
+        )
+        UPDATE wolf_instance SET last_heartbeat = ${now} FROM live WHERE wolf_instance.id = live.id`;
     },
 
     async get(id) {
@@ -207,13 +211,24 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
       const json = JSON.stringify(usage);
       // What could not be read says nothing about what is used.
       const isRead = usage.gpu_state === "ok" || usage.gpu_state === "missing";
-      const beyond = (column: Sql.Sql, measured: Sql.Sql) =>
-        Sql.sql`LEAST(GREATEST(0, COALESCE(${measured} - ${column}, 0)), ${INT_MAX}::bigint)::int`;
+      // What others use does not become less because a claim was made that nobody uses yet, but only when less is used at all.
+      const beyond = (claimed: Sql.Sql, other: Sql.Sql, figure: Sql.Sql) => {
+        const measured = Sql.sql`COALESCE(${figure}, 0)`;
+        return Sql.sql`LEAST(GREATEST(0, ${measured} - ${claimed}, LEAST(${other}, ${measured})), ${INT_MAX}::bigint)::int`;
+      };
       const figures = Sql.sql`render_gpu_usage(host, render_node, ${json}::jsonb)`;
       const others = isRead
         ? Sql.sql`
-          vram_mb_other = ${beyond(Sql.sql`vram_mb_claimed`, Sql.sql`(${figures}->>'vram_used_bytes')::bigint / ${MIB}::int`)},
-          encoder_sessions_other = ${beyond(Sql.sql`encoder_sessions_claimed`, Sql.sql`(${figures}->>'encoder_sessions')::int`)},`
+          vram_mb_other = ${beyond(
+            Sql.sql`vram_mb_claimed`,
+            Sql.sql`vram_mb_other`,
+            Sql.sql`(${figures}->>'vram_used_bytes')::bigint / ${MIB}::int`,
+          )},
+          encoder_sessions_other = ${beyond(
+            Sql.sql`encoder_sessions_claimed`,
+            Sql.sql`encoder_sessions_other`,
+            Sql.sql`(${figures}->>'encoder_sessions')::int`,
+          )},`
         : Sql.empty;
       const column = (figure: "total_bytes" | "used_bytes" | "available_bytes") =>
         disks.map((disk) => BigInt(disk[figure]));
@@ -246,16 +261,21 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
 
     async markStale(cutoff, live, now) {
       const rows = await prisma.$queryRaw<{ name: string }[]>`
+        WITH stale AS (
+          SELECT id FROM wolf_instance WHERE ${isStale(cutoff, live)} ORDER BY id FOR NO KEY UPDATE
+        )
         UPDATE wolf_instance SET connectivity = 'lost', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
-        WHERE ${isStale(cutoff, live)} RETURNING name`;
+        FROM stale WHERE wolf_instance.id = stale.id RETURNING name`;
       return rows.map(({ name }) => name);
     },
 
     async orphanTunnels(now) {
       return prisma.$queryRaw<TunnelKey[]>`
-        WITH orphaned AS (
+        WITH had AS (
+          SELECT id FROM wolf_instance WHERE tunnel_since IS NOT NULL ORDER BY id FOR NO KEY UPDATE
+        ), orphaned AS (
           UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
-          WHERE tunnel_since IS NOT NULL RETURNING id, epoch
+          FROM had WHERE wolf_instance.id = had.id RETURNING wolf_instance.id, epoch
         )
         SELECT id, epoch FROM orphaned
         UNION SELECT id, epoch FROM wolf_instance WHERE connectivity = 'suspect'`;

@@ -220,7 +220,10 @@ export interface WolfStore {
     now: Date,
   ): Promise<{ outcome: "changed" | "refused" | "has-sessions"; wolf: Wolf } | { outcome: "unknown" }>;
   listDraining(): Promise<Wolf[]>;
-  /** How many wolves that are not retired are in which connectivity, and how many of them left since `since`. */
+  /**
+   * How many wolves are in which connectivity, of those that are expected to be there: not the pending and retired ones, nor
+   * those in maintenance.
+   */
   countConnectivity(since: Date): Promise<ConnectivityCounts>;
   fleet(): Promise<FleetRow>;
   /** Both as given; null: not (any more). */
@@ -236,7 +239,7 @@ export interface ConnectivityCounts {
   connected: number;
   suspect: number;
   lost: number;
-  /** Became suspect or lost since. */
+  /** Are suspect, or were lost since. */
   leftSince: number;
 }
 

@@ -103,6 +103,7 @@ function serviceOn(prisma: ReturnType<typeof createPrisma>): SessionService {
     limits,
     settleMs: HOUR_MS,
     strayGraceMs: HOUR_MS,
+    unseenMs: HOUR_MS,
     lockMs: 60_000,
     createSlowMs: HOUR_MS,
     attemptsMax: 1,
