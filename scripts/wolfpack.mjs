@@ -11,6 +11,7 @@ const reports = path.join(root, ".reports");
 /** Simulations of what is built first. */
 const built = {
   api: "apps/control-plane/test/hostile/main.ts",
+  fleet: "apps/control-plane/test/simulation/main.ts",
   guard: "apps/wolf-revdial-client/test/simulation/main.ts",
 };
 const commands = ["start", "test", "demo", "bench", "simulate", "build", "sbom"];
