@@ -195,6 +195,25 @@ describe("the health monitor", () => {
     expect(named("heartbeats")).toHaveLength(2);
   });
 
+  it("takes back what it wrote of a tunnel that ended while it was written, also when writing failed", async () => {
+    for (const outcome of ["written", "failed"]) {
+      calls.length = 0;
+      const store = {
+        async heartbeats() {
+          live = [];
+          if (outcome === "failed") throw new Error("database away");
+          return 1;
+        },
+      };
+      monitor = createHealthMonitor(options(store));
+      await monitor.start();
+      live = [{ id: "a", epoch: 3 }];
+      await pass(10_000);
+      expect(named("loseTunnel").map(([, id, epoch]) => [id, epoch])).toEqual([["a", 3]]);
+      monitor.stop();
+    }
+  });
+
   it("tells of a live tunnel that a newer epoch has overtaken, and of no other", async () => {
     const overtaken: TunnelKey[] = [];
     const keys = ["behind", "counted", "retired"].map((id) => ({ id, epoch: 3 }));

@@ -178,13 +178,24 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
 
   async function writeHeartbeats(): Promise<void> {
     const live = liveTunnels();
-    if ((await store.heartbeats(live, clock.now())) >= live.length) return;
+    try {
+      if ((await store.heartbeats(live, clock.now())) >= live.length) return;
+    } finally {
+      await unsay(live);
+    }
     const newest = new Map((await store.candidates()).map(({ id, epoch }) => [id, epoch]));
     for (const key of live) {
       if ((newest.get(key.id) ?? 0) <= key.epoch) continue;
       log.warn({ wolf_id: key.id, epoch: key.epoch }, "a live tunnel was overtaken, and is sent away");
       options.onOvertaken?.(key);
     }
+  }
+
+  /** Of tunnels that ended while it was written that they live. Their loss was written and counted before, or is so after this. */
+  async function unsay(said: readonly TunnelKey[]): Promise<void> {
+    const live = new Set(liveTunnels().map(({ id, epoch }) => `${id} ${epoch}`));
+    for (const { id, epoch } of said)
+      if (!live.has(`${id} ${epoch}`)) await tunnelLost(id, epoch, { sentAway: true });
   }
 
   return {

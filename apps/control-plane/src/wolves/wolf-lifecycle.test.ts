@@ -34,14 +34,18 @@ describe("connectivity", () => {
   it("never goes from suspect to lost by silence or a heartbeat, only by the end of its grace", () => {
     expect(connectivityTransitions.suspect).toEqual({
       tunnelOpened: "connected",
+      tunnelLives: "connected",
       graceOver: "lost",
       heartbeat: "suspect",
     });
   });
 
-  it("is restored from every state by a tunnel", () => {
+  it("is restored from every state by a tunnel, a new one or one that lives on", () => {
     for (const state of Connectivity.options)
-      expect(connectivityTransitions[state].tunnelOpened).toBe("connected");
+      expect(connectivityTransitions[state]).toMatchObject({
+        tunnelOpened: "connected",
+        tunnelLives: "connected",
+      });
   });
 
   it("of a connected wolf is not ended by a grace that runs out late", () => {

@@ -8,19 +8,32 @@ export const derivedStatus: Record<Connectivity, Record<Health, WolfStatus>> = {
   lost: { ok: "offline", degraded: "offline", failed: "offline" },
 };
 
-export type ConnectivityEvent = "tunnelOpened" | "tunnelLost" | "graceOver" | "heartbeat" | "stale";
+export type ConnectivityEvent =
+  | "tunnelOpened"
+  | "tunnelLives"
+  | "tunnelLost"
+  | "graceOver"
+  | "heartbeat"
+  | "stale";
 
 /**
  * What the store's statements do; a test holds them to this table. An absent cell changes nothing. `heartbeat` is one by HTTP or
- * a registration; `stale` concerns wolves without a live tunnel.
+ * a registration; `stale` concerns wolves without a live tunnel. `tunnelLives` is said of the newest tunnel by the replica that has it, which
+ * knows better than whoever took it for gone.
  */
 export const connectivityTransitions: Record<
   Connectivity,
   Partial<Record<ConnectivityEvent, Connectivity>>
 > = {
-  connected: { tunnelOpened: "connected", tunnelLost: "suspect", heartbeat: "connected", stale: "lost" },
-  suspect: { tunnelOpened: "connected", graceOver: "lost", heartbeat: "suspect" },
-  lost: { tunnelOpened: "connected", heartbeat: "connected" },
+  connected: {
+    tunnelOpened: "connected",
+    tunnelLives: "connected",
+    tunnelLost: "suspect",
+    heartbeat: "connected",
+    stale: "lost",
+  },
+  suspect: { tunnelOpened: "connected", tunnelLives: "connected", graceOver: "lost", heartbeat: "suspect" },
+  lost: { tunnelOpened: "connected", tunnelLives: "connected", heartbeat: "connected" },
 };
 
 export type IntentEvent = "cordon" | "uncordon" | "drain" | "drained" | "maintain" | "retire";

@@ -274,7 +274,14 @@ function silence(fleet: MemoryFleet): Silence {
         const row = fleet.wolves.get(id);
         return row?.epoch === epoch ? [row] : [];
       });
-      for (const row of rows) fleet.changeWolf(row, { lastHeartbeat: now });
+      for (const row of rows) {
+        const back = { connectivity: "connected", connectivitySince: now, updatedAt: now } as const;
+        fleet.changeWolf(row, {
+          lastHeartbeat: now,
+          tunnelSince: row.tunnelSince ?? now,
+          ...(row.connectivity === "connected" ? {} : back),
+        });
+      }
       return new Set(rows).size;
     },
 

@@ -69,7 +69,10 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
             ON wolf_instance.id = tunnel.id AND wolf_instance.epoch = tunnel.epoch
           ORDER BY wolf_instance.id FOR NO KEY UPDATE OF wolf_instance
         )
-        UPDATE wolf_instance SET last_heartbeat = ${now} FROM live WHERE wolf_instance.id = live.id`;
+        UPDATE wolf_instance SET last_heartbeat = ${now}, tunnel_since = COALESCE(tunnel_since, ${now}),
+          connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END,
+          updated_at = CASE WHEN connectivity = 'connected' THEN updated_at ELSE ${now} END, connectivity = 'connected'
+        FROM live WHERE wolf_instance.id = live.id`;
     },
 
     async get(id) {

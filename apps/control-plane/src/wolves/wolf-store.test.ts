@@ -348,6 +348,7 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
   describe("the store and the table of connectivity", () => {
     const events: Record<ConnectivityEvent, (wolf: Wolf) => Promise<unknown>> = {
       tunnelOpened: ({ id }) => store.openTunnel(id, at(200)),
+      tunnelLives: ({ id, epoch }) => store.heartbeats([{ id, epoch }], at(200)),
       tunnelLost: ({ id, epoch }) => store.loseTunnel(id, epoch, lenient, at(200)),
       graceOver: ({ id, epoch }) => store.markLost(id, epoch, at(200)),
       heartbeat: ({ id }) => store.heartbeat(id, {}, at(200)),

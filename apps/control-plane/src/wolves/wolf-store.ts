@@ -140,7 +140,10 @@ export interface WolfStore {
     report: { gpuType?: GpuType | undefined; maxSandboxes?: number | undefined },
     now: Date,
   ): Promise<boolean>;
-  /** Heartbeats of live tunnels, all in one statement; those of older epochs are left out. Returns how many counted. */
+  /**
+   * Heartbeats of live tunnels, all in one statement; those of older epochs are left out. A wolf that was taken for gone is connected
+   * again: another replica, that has just started, may have thought so. Returns how many counted.
+   */
   heartbeats(beats: readonly TunnelKey[], now: Date): Promise<number>;
   get(id: string): Promise<Wolf | undefined>;
   getByName(name: string): Promise<Wolf | undefined>;
