@@ -134,6 +134,7 @@ describe("answers of an earlier version", () => {
         ttl_seconds: null,
         idle_timeout_seconds: null,
         priority: 4,
+        queue: true,
         queue_deadline_seconds: 1800,
       },
       placement: {
