@@ -381,8 +381,9 @@ describe("a session that is cancelled", () => {
     expect(await cancel(id)).toBe(204);
     expect((await wolf("gpu-1")).connected_sandboxes).toBe(0);
     held.resolve();
+    const isStopped = (line: string) => line.includes('"action":"stopLobby"') && line.includes(id);
     await stack.until("the late lobby is there", async () =>
-      logOf("control-plane").includes(`"tag":"${id}"`),
+      logOf("control-plane").split("\n").some(isStopped),
     );
     await isGone(id, "gpu-1");
   }, 30_000);
