@@ -34,7 +34,7 @@ describe("what a user may do", () => {
   });
 
   it("is for a viewer to look at the fleet, and to keep keys of their own", () => {
-    const looking = ["wolf.read", "session.read"];
+    const looking = ["wolf.read", "wolf.inspect", "placement.preview", "event.read", "session.read"];
     expect(allowed(user("viewer"), "usr_other")).toEqual(looking);
     expect(allowed(user("viewer"), "usr_me").sort()).toEqual(
       [...looking, ...mine, "api-key.read", "api-key.create", "api-key.revoke"].sort(),
@@ -42,7 +42,7 @@ describe("what a user may do", () => {
   });
 
   it("ends for a user at what belongs to others, which reads as if it did not exist", () => {
-    expect(allowed(user("user"), "usr_other")).toEqual(["wolf.read"]);
+    expect(allowed(user("user"), "usr_other")).toEqual(["wolf.read", "placement.preview"]);
     expect(decide(user("user"), "session.stop", "usr_other")).toBe("hidden");
     expect(decide(user("user"), "session.stop", "usr_me")).toBe("allowed");
   });

@@ -7,6 +7,7 @@ import { operations, type ProblemCode, problems, problemsOf, type Session } from
 import express from "express";
 import type { OutgoingResponse, RevdialError, Tunnel } from "revdial";
 import request from "supertest";
+import { anExplanation, aSpec } from "../../test/a-session.ts";
 import { aWolf } from "../../test/a-wolf.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
 import { startHost, type TestHost } from "../../test/host.ts";
@@ -143,8 +144,8 @@ describe("POST /api/v1/revdial", () => {
         owner_id: owner.id,
         name: "s",
         status: "running",
-        spec: {},
-        placement: {},
+        spec: aSpec(),
+        placement: anExplanation(),
         slot_held: false,
         ...times,
       },

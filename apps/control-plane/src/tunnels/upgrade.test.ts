@@ -18,6 +18,7 @@ import {
 } from "@wolfpack/api-contract";
 import type { RevdialError, Tunnel } from "revdial";
 import request from "supertest";
+import { anExplanation, aSpec } from "../../test/a-session.ts";
 import { aDisk, aUsage, aWolf } from "../../test/a-wolf.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
 import {
@@ -87,8 +88,8 @@ describe("GET /api/v1/revdial", () => {
         owner_id: owner.id,
         name: "s",
         status,
-        spec: {},
-        placement: {},
+        spec: aSpec(),
+        placement: anExplanation(),
         slot_held: false,
         created_at: now,
         updated_at: now,

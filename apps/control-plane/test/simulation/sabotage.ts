@@ -248,7 +248,7 @@ export const sabotages: readonly Sabotage[] = [
   },
   {
     what: "marks a wolf lost that has come back",
-    noticedBy: ["connectivity"],
+    noticedBy: ["connectivity", "liveness"],
     alter: () =>
       inWolves((_, rows) => ({
         async markLost(id, _epoch, now) {
