@@ -42,6 +42,7 @@ function options(store: Partial<HealthMonitorOptions["store"]> = {}): HealthMoni
     store: {
       heartbeats: statement("heartbeats", () => live.length),
       candidates: statement("candidates", () => []),
+      get: statement("get", () => undefined),
       loseTunnel: statement("loseTunnel", (id: string, epoch: number) => suspects.push({ id, epoch }) > 0),
       markLost: statement("markLost", (id: string) => {
         suspects = suspects.filter((key) => key.id !== id);
@@ -216,16 +217,21 @@ describe("the health monitor", () => {
 
   it("tells of a live tunnel that a newer epoch has overtaken, and of no other", async () => {
     const overtaken: TunnelKey[] = [];
-    const keys = ["behind", "counted", "retired"].map((id) => ({ id, epoch: 3 }));
+    const keys = ["behind", "counted", "retired", "retired, and counted", "removed"].map((id) => ({
+      id,
+      epoch: 3,
+    }));
+    const retired: Record<string, number> = { retired: 4, "retired, and counted": 3 };
     const store = {
-      heartbeats: async () => 1,
+      heartbeats: async () => 2,
       candidates: async () => [aWolf({ id: "behind", epoch: 4 }), aWolf({ id: "counted", epoch: 3 })],
+      get: async (id: string) => (id in retired ? aWolf({ id, epoch: retired[id] ?? 0 }) : undefined),
     };
     monitor = createHealthMonitor({ ...options(store), onOvertaken: (key) => void overtaken.push(key) });
     await monitor.start();
     live = keys;
     await pass(10_000);
-    expect(overtaken).toEqual([{ id: "behind", epoch: 3 }]);
+    expect(overtaken.map(({ id }) => id)).toEqual(["behind", "retired"]);
   });
 
   it("goes on when the database failed in one tick, a look after a second", async () => {

@@ -16,6 +16,7 @@ export interface HealthMonitorOptions {
       | "candidates"
       | "countConnectivity"
       | "fleet"
+      | "get"
       | "heartbeats"
       | "loseTunnel"
       | "orphanTunnels"
@@ -185,7 +186,9 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
     }
     const newest = new Map((await store.candidates()).map(({ id, epoch }) => [id, epoch]));
     for (const key of live) {
-      if ((newest.get(key.id) ?? 0) <= key.epoch) continue;
+      // A retired one is no candidate, and may be wanted again.
+      const epoch = newest.get(key.id) ?? (await store.get(key.id))?.epoch ?? 0;
+      if (epoch <= key.epoch) continue;
       log.warn({ wolf_id: key.id, epoch: key.epoch }, "a live tunnel was overtaken, and is sent away");
       options.onOvertaken?.(key);
     }

@@ -209,7 +209,9 @@ export class SimAgent implements AgentSide {
   private again({ code, retryAfterMs = 0 }: { code?: string; retryAfterMs?: number } = {}): void {
     const { dice, world } = this.options;
     if (world.nowMs - this.upSinceMs >= LASTED_MS) this.attempt = 0;
-    const jitterMs = dice.random() * Math.min(BACKOFF.capMs, BACKOFF.baseMs * 2 ** this.attempt);
+    // Whoever is told when to come back does not count how often it has failed.
+    const attempt = retryAfterMs > 0 ? 0 : this.attempt;
+    const jitterMs = dice.random() * Math.min(BACKOFF.capMs, BACKOFF.baseMs * 2 ** attempt);
     // Another agent of this wolf has taken over, or so the control plane believes.
     const waitMs = code === "REPLACED" ? BACKOFF.capMs / 2 : retryAfterMs;
     this.attempt = Math.min(this.attempt + 1, 30);

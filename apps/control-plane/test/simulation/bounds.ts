@@ -17,8 +17,8 @@ const SLACK_MS = 60 * SECOND;
 export const SKEW_MS_MAX = 60 * SECOND;
 
 const lobbyWrongMsMax = settings.strayGraceMs + 3 * settings.reconcileIntervalMs + SLACK_MS;
-/** A tunnel that works is the wolf's heartbeat. */
-const connectivityWrongMsMax = 30 * SECOND;
+/** A tunnel that works is the wolf's heartbeat: the next one, or the one after, puts it right, or sends the agent for a new one. */
+const connectivityWrongMsMax = 45 * SECOND;
 const suspectMsMax =
   Math.max(settings.restartGraceMs, settings.tunnelLostAfterMs) + settings.monitorIntervalMs + SLACK_MS;
 /** Whose process died without a word: its silence is noticed, and forgiven once when the database was away. */

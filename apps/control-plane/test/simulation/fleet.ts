@@ -56,7 +56,7 @@ export class Fleet {
     const stores = { sessions: memorySessionStore(memory), wolves: memoryWolfStore(memory) };
     this.stores = alter.stores?.(stores, memory) ?? stores;
     this.rows = rowsOf(memory);
-    this.invariants = new Invariants(world, this.rows);
+    this.invariants = new Invariants(world, this.rows, (id) => this.reachableMs(id));
     this.database = new Database({
       world,
       dice: dice.fork(),
@@ -142,5 +142,12 @@ export class Fleet {
   reachableSinceMs(id: string): number | undefined {
     const reachable = this.byId.get(id)?.reachable;
     return reachable?.is === true ? reachable.sinceMs : undefined;
+  }
+
+  private reachableMs(id: string): number {
+    const { sinceMs } = this.replicas;
+    const reachableSinceMs = this.reachableSinceMs(id);
+    if (sinceMs === undefined || reachableSinceMs === undefined) return 0;
+    return this.world.nowMs - Math.max(sinceMs, reachableSinceMs);
   }
 }

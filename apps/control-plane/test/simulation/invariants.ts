@@ -13,6 +13,8 @@ const ALL_EVERY = 2000;
 const ALL_EVERY_PER_ROW = 20;
 /** Who is to be given up was decided before, and is being written one after the other. */
 const DECIDED_WITHIN_MS = 5000;
+/** A tunnel that works is known, and written; if not at once, with one of its heartbeats. */
+const SEEN_WITHIN_MS = 45_000;
 const ID = /^(ses|wlf)_[0-9A-Z]{26}$/;
 
 type Status = Session["status"];
@@ -45,15 +47,18 @@ export class Invariants implements Witness {
   >();
   private readonly world: World;
   private readonly rows: Rows;
+  private readonly reachableMs: (wolfId: string) => number;
   private readonly touched = new Set<string>();
   private everything = false;
   /** Since when evictions have been frozen. */
   private frozenAtMs: number | undefined;
   private stepsLeft = ALL_EVERY;
 
-  constructor(world: World, rows: Rows) {
+  /** `reachableMs`: for how long a wolf could have been asked by whoever serves, without a disturbance. */
+  constructor(world: World, rows: Rows, reachableMs: (wolfId: string) => number) {
     this.world = world;
     this.rows = rows;
+    this.reachableMs = reachableMs;
   }
 
   appeared(lobby: SimLobby): void {
@@ -226,14 +231,27 @@ export class Invariants implements Witness {
     this.checkLedger(wolf);
     if (seen !== undefined && wolf.epoch < seen.epoch)
       this.world.violate("epoch", `${id} had epoch ${seen.epoch} and has ${wolf.epoch}`);
-    const frozenMs = this.world.nowMs - (this.frozenAtMs ?? this.world.nowMs);
-    if (wolf.connectivity === "lost" && seen?.connectivity !== "lost" && frozenMs > DECIDED_WITHIN_MS)
+    if (wolf.connectivity === "lost" && seen !== undefined && seen.connectivity !== "lost")
+      this.checkLoss(id);
+    const { epoch, connectedSandboxes, otherLobbies, connectivity } = wolf;
+    this.wolves.set(id, { epoch, connectedSandboxes, otherLobbies, connectivity });
+  }
+
+  /** Nobody is given up who is there, nor while evictions are frozen. */
+  private checkLoss(id: string): void {
+    const { nowMs } = this.world;
+    const frozenMs = nowMs - (this.frozenAtMs ?? nowMs);
+    if (frozenMs > DECIDED_WITHIN_MS)
       this.world.violate(
         "frozen",
         `${id} was given up ${Math.round(frozenMs)} ms after evictions were frozen`,
       );
-    const { epoch, connectedSandboxes, otherLobbies, connectivity } = wolf;
-    this.wolves.set(id, { epoch, connectedSandboxes, otherLobbies, connectivity });
+    const reachableMs = this.reachableMs(id);
+    if (reachableMs > SEEN_WITHIN_MS)
+      this.world.violate(
+        "connectivity",
+        `${id} was given up, and could be asked for ${Math.round(reachableMs)} ms`,
+      );
   }
 
   private checkCapacity(
