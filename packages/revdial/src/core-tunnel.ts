@@ -51,7 +51,6 @@ export function createTunnel(transport: Transport, dialled: boolean, options: Tu
 class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   readonly transport: string;
   peer: PeerHello | undefined;
-  rttMs: number | undefined;
   private readonly milestones = new Milestones();
   readonly ready = this.milestones.ready.promise;
   readonly reached = this.milestones.reached.promise;
@@ -109,6 +108,10 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     this.wake.set(this.core.wakeAt);
   }
 
+  get rttMs(): number | undefined {
+    return this.wire.rttMs ?? this.observer.pingMs;
+  }
+
   get draining(): boolean {
     return this.core.draining || this.deafPeer || this.over !== undefined;
   }
@@ -122,9 +125,8 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   }
 
   toJSON() {
-    const { transport, load } = this;
     const state = this.over ? "ended" : this.draining ? "draining" : this.peer ? "ready" : "opening";
-    return { transport, state, load };
+    return { transport: this.transport, state, load: this.load };
   }
 
   async request(request: TunnelRequest): Promise<TunnelResponse> {
@@ -298,6 +300,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   /** Nothing once the tunnel is over: all its ends have been told, and a request that comes after that would never be. */
   private performOne(effect: Effect): void {
     if (this.over) return;
+    const end = "channel" in effect ? this.ends.get(effect.channel) : undefined;
     switch (effect.effect) {
       case "ready":
         this.peer = effect.peer;
@@ -306,17 +309,15 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
       case "incoming":
         return this.incoming(effect.channel, effect.head, effect.end);
       case "interim":
-        return this.ends.get(effect.channel)?.onInterim(effect.status, effect.headers);
+        return end?.onInterim(effect.status, effect.headers);
       case "head":
-        return this.ends
-          .get(effect.channel)
-          ?.onHead(effect.status, withLength(effect.headers, effect.length));
+        return end?.onHead(effect.status, withLength(effect.headers, effect.length));
       case "data":
-        return this.ends.get(effect.channel)?.onData(effect.bytes);
+        return end?.onData(effect.bytes);
       case "ended":
-        return this.ends.get(effect.channel)?.onEnded(effect.trailers);
+        return end?.onEnded(effect.trailers);
       case "drained":
-        return this.ends.get(effect.channel)?.onDrained();
+        return end?.onDrained();
       case "finished":
         return this.ends.finish(effect.channel, undefined);
       case "reset":
@@ -329,8 +330,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
       case "leaving":
         return this.milestones.goingAway.resolve({ code: "CLOSED", reason: effect.reason });
       case "rtt":
-        this.rttMs = effect.ms;
-        this.observer.answered();
+        this.observer.answered(effect.ms);
         return this.milestones.reached.resolve();
       case "close":
         return this.coreClosed(effect.code, effect.reason);

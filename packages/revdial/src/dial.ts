@@ -55,7 +55,8 @@ export async function dialTunnel(url: string | URL, options: DialOptions = {}): 
   }
 }
 
-async function attempt(
+/** One way to dial, in time, to its tunnel; whatever it was is undone where it fails. */
+export async function attempt(
   connect: Connect,
   target: URL,
   options: WayOptions,
@@ -129,11 +130,11 @@ function isWay(options: DialOptions): options is WayOptions {
   return typeof options.headers !== "function";
 }
 
-/** With headers made for one way. */
-async function wayOf(options: DialOptions): Promise<WayOptions> {
+/** With headers made for one way. Rejects as `dialTunnel` does. */
+export async function wayOf(options: DialOptions): Promise<WayOptions> {
   const { headers, ...others } = options;
   const { signal } = options;
-  if (typeof headers !== "function") return others;
+  if (typeof headers !== "function") return headers === undefined ? others : { ...others, headers };
   const cancelled = Promise.withResolvers<never>();
   const cancel = () =>
     cancelled.reject(new RevdialError("CANCELLED", "cancelled before dialling", { cause: signal?.reason }));

@@ -62,6 +62,8 @@ const tunnels = diagnosticsChannel("revdial:tunnel");
 const channels = diagnosticsChannel("revdial:channel");
 
 export class Observer {
+  /** Milliseconds that the last of the tunnel's own pings took. */
+  pingMs: number | undefined;
   private openedOutbound = 0;
   private openedInbound = 0;
   private pingsAnswered = 0;
@@ -102,7 +104,8 @@ export class Observer {
     );
   }
 
-  answered(): void {
+  answered(ms: number): void {
+    this.pingMs = ms;
     this.pingsAnswered += 1;
   }
 

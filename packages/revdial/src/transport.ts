@@ -20,8 +20,10 @@ export interface TransportEvents {
 }
 
 export interface Transport {
-  /** What carries the tunnel, for logs: "websocket", "http" or "memory". */
+  /** What carries the tunnel, for logs: "websocket", "http", "helix" or "memory". */
   readonly transport: string;
+  /** Milliseconds of the last round trip, of a transport that measures by itself; then the tunnel's own pings say less. */
+  readonly rttMs?: number | undefined;
   /** Starts delivery; called once, before anything is sent. */
   start(events: TransportEvents): void;
   /** Sends the parts as one message. They must not be changed afterwards. */

@@ -165,7 +165,7 @@ export interface CloseOptions {
 }
 
 export interface Tunnel {
-  /** What carries it: "websocket", "http", or "memory" in tests. */
+  /** What carries it: "websocket", "http", "helix" or "helix-stream", or "memory" in tests. */
   readonly transport: string;
   /** Known once `ready`. */
   readonly peer: PeerHello | undefined;

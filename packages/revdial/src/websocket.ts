@@ -1,5 +1,5 @@
 /**
- * The WebSocket transport, and the only file that knows `ws`. It hands whole binary messages up and down.
+ * The WebSocket transport, and, but for `helix/web-socket-stream.ts`, the only file that knows `ws`. It hands whole binary messages up and down.
  */
 import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
@@ -7,6 +7,7 @@ import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import { type Connecting, networkReason, refusal, type WayOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
+import { fragmentsOf } from "./fragments.ts";
 import { defaultLimits, limitsOf } from "./limits.ts";
 import { Summary } from "./summary.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
@@ -14,14 +15,12 @@ import type { Tunnel, TunnelOptions } from "./tunnel.ts";
 
 /** The WebSocket subprotocol both sides must name (SPEC §2). */
 export const REVDIAL_SUBPROTOCOL = "revdial.v3";
-/** From here on a fragment of its own costs less than copying its bytes. */
-const FRAGMENT_BYTES_MIN = 8 * 1024;
 
 /**
  * Reads nothing before somebody listens to its messages: `ws` drops a message that nobody hears, and one that is lost is the end
  * of a tunnel. Whoever decides first whether to accept a peer may take its time.
  */
-class PatientWebSocket extends WebSocket {
+export class PatientWebSocket extends WebSocket {
   constructor(...given: ConstructorParameters<typeof WebSocket>) {
     super(...given);
     // Told before any byte is read.
@@ -138,21 +137,6 @@ class WebSocketTransport extends Summary implements Transport {
   }
 }
 
-/** Small parts share a fragment; a large one is a fragment of its own, sent as it is. */
-function fragmentsOf(parts: readonly Uint8Array[]): Uint8Array[] {
-  if (parts.length === 1) return [parts[0] as Uint8Array];
-  const fragments: Uint8Array[] = [];
-  let begin = 0;
-  for (const [index, part] of parts.entries()) {
-    if (part.byteLength < FRAGMENT_BYTES_MIN) continue;
-    if (index > begin) fragments.push(Buffer.concat(parts.slice(begin, index)));
-    fragments.push(part);
-    begin = index + 1;
-  }
-  if (begin < parts.length) fragments.push(Buffer.concat(parts.slice(begin)));
-  return fragments;
-}
-
 /**
  * Serves as the accepting side of an open WebSocket, of a server with `webSocketServerOptions`. One of any other server must be
  * accepted in the turn in which it was upgraded, or what the peer says until then is lost. The caller has authenticated the peer and refused any `Origin`. Never
@@ -206,7 +190,7 @@ function openSocket(target: URL, options: WayOptions): WebSocket {
 }
 
 /** A mask protects old proxies from bytes a web page chose; inside TLS or on loopback there is no such proxy (SPEC §2.3). */
-function mayMaskWithZero(target: URL): boolean {
+export function mayMaskWithZero(target: URL): boolean {
   const host = target.hostname;
   return (
     target.protocol === "wss:" ||

@@ -160,7 +160,8 @@ export class UpgradeAnswer implements DispatchHandler {
     response.assignSocket(socket as Parameters<ServerResponse["assignSocket"]>[0]);
     response.once("finish", () => {
       socket.end();
-      response.socket?.setTimeout(LINGER_MS, () => socket.destroy());
+      // A stream that is no socket has no such time, and ends by itself.
+      response.socket?.setTimeout?.(LINGER_MS, () => socket.destroy());
     });
     dropRest(socket, socket);
     this.ordinary = new Answer(this.request, response, this.options);

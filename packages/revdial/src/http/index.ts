@@ -3,4 +3,4 @@
 export type { Dispatching, DispatchingOptions } from "./dispatching.ts";
 export { type ForwardOptions, forwardTo } from "./forward.ts";
 export { type HttpFront, type HttpFrontOptions, httpFront } from "./front.ts";
-export type { ForwardTarget } from "./origin-target.ts";
+export type { ForwardConnection, ForwardConnector, ForwardTarget } from "./origin-target.ts";

@@ -1,13 +1,14 @@
 /** One connection to an origin: its socket, its parser, and the one exchange at a time whose connection it is. */
-import { connect, type Socket } from "node:net";
 import type { Clock, Timer } from "../clock.ts";
 import { AnswerError } from "./origin-head.ts";
 import { AnswerParser, type AnswerSink } from "./origin-parser.ts";
-import { type ForwardTarget, pathOrPort } from "./origin-target.ts";
+import { connectTo, type ForwardConnection, type ForwardTarget } from "./origin-target.ts";
 
 export interface ConnectionUser extends AnswerSink {
   /** The origin has taken the connection. */
   onConnected(): void;
+  /** Another connection has become free before its own was there: it has this one from now on. */
+  onGiven(connection: OriginConnection): void;
   /** It is gone, or its answer cannot be used: it is nobody's any more. */
   onLost(error: Error): void;
   /** There is room for more of the request. */
@@ -23,8 +24,18 @@ export interface ConnectionOptions {
   halfOpen: boolean;
 }
 
+/** Whose connections they are. */
+export interface ConnectionOwner {
+  /** It has been taken, or it is lost before that. */
+  settled(connection: OriginConnection): void;
+  /** It has been taken, and the one who wanted it has got another. */
+  spare(connection: OriginConnection): void;
+  /** It died while it was nobody's. */
+  gone(connection: OriginConnection): void;
+}
+
 export class OriginConnection {
-  readonly socket: Socket;
+  readonly socket: ForwardConnection;
   readonly parser = new AnswerParser();
   /** The origin has taken it. */
   connected = false;
@@ -35,15 +46,14 @@ export class OriginConnection {
   private user: ConnectionUser | undefined;
   /** Its socket belongs to somebody else. */
   private given = false;
-  /** Told when it dies while it is nobody's. */
-  private readonly onGone: (connection: OriginConnection) => void;
+  private readonly owner: ConnectionOwner;
   private readonly timer: Timer;
 
-  constructor(options: ConnectionOptions, user: ConnectionUser, onGone: (gone: OriginConnection) => void) {
+  constructor(options: ConnectionOptions, user: ConnectionUser, owner: ConnectionOwner) {
     const { target, connectTimeoutMs, clock, halfOpen } = options;
     this.user = user;
-    this.onGone = onGone;
-    this.socket = connect({ ...pathOrPort(target), noDelay: true, allowHalfOpen: halfOpen });
+    this.owner = owner;
+    this.socket = connectTo(target, halfOpen);
     this.timer = clock.setTimer(connectTimeoutMs, () => this.lost(new Error("connect timeout")));
     this.socket
       .on("connect", () => this.opened())
@@ -57,20 +67,33 @@ export class OriginConnection {
   private opened(): void {
     this.timer.cancel();
     this.connected = true;
-    this.user?.onConnected();
+    this.owner.settled(this);
+    if (this.user !== undefined) this.user.onConnected();
+    else this.owner.spare(this);
+  }
+
+  /** Its user, who still waits for it, takes another one. */
+  exchange(other: OriginConnection): void {
+    const user = this.user as ConnectionUser;
+    this.user = undefined;
+    const { pending, connecting } = this.socket;
+    // Nobody has begun to bring it: nobody needs to.
+    if (pending && !connecting) this.lost(cut());
+    other.use(user);
+    user.onGiven(other);
   }
 
   /** It has a new user. */
   use(user: ConnectionUser): void {
     this.user = user;
     this.heard = false;
-    this.socket.ref();
+    this.socket.ref?.();
   }
 
   /** Its user is done with it, and another may have it. It keeps no process alive meanwhile. */
   release(): void {
     this.user = undefined;
-    this.socket.unref();
+    this.socket.unref?.();
   }
 
   /** Its user does not want it any more, nor should anybody. */
@@ -80,7 +103,7 @@ export class OriginConnection {
   }
 
   /** Gives the socket away, paused: nothing of what happens to it concerns us from now on. */
-  give(): Socket {
+  give(): ForwardConnection {
     this.user = undefined;
     this.given = true;
     return this.socket.off("data", this.onData).pause();
@@ -114,8 +137,9 @@ export class OriginConnection {
     this.timer.cancel();
     this.parser.stop();
     this.socket.destroy();
+    this.owner.settled(this);
     if (user !== undefined) user.onLost(error);
-    else this.onGone(this);
+    else this.owner.gone(this);
   }
 }
 

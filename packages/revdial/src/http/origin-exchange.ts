@@ -57,6 +57,12 @@ class OriginExchange implements ConnectionUser {
     if (this.connection) this.send(this.connection);
   }
 
+  onGiven(connection: OriginConnection): void {
+    this.connection = connection;
+    this.kept = true;
+    this.send(connection);
+  }
+
   private send(connection: OriginConnection): void {
     const { request, head } = this;
     connection.parser.begin(this, request.method, request.upgrade !== undefined);

@@ -1,7 +1,13 @@
-/** The connections to one origin: those that nobody uses are kept for a while, and the one used last is used first. */
+/**
+ * The connections to one origin: those that nobody uses are kept for a while, and the one used last is used first. Where
+ * connections are dear, one that becomes free goes to whoever waits for his own, which then is for the next.
+ */
 import { type Clock, systemClock, type Timer } from "../clock.ts";
-import { type ConnectionUser, OriginConnection } from "./origin-connection.ts";
+import { type ConnectionOwner, type ConnectionUser, OriginConnection } from "./origin-connection.ts";
 import { authority, type ForwardTarget } from "./origin-target.ts";
+
+/** Milliseconds for which a connection may be kept that nobody has used yet. */
+const KEEP_UNUSED_MS = 4000;
 
 export interface OriginPoolOptions {
   target: ForwardTarget;
@@ -12,7 +18,7 @@ export interface OriginPoolOptions {
   clock?: Clock;
 }
 
-export class OriginPool {
+export class OriginPool implements ConnectionOwner {
   /** What `Host` says to the origin. */
   readonly host: string;
   private readonly target: ForwardTarget;
@@ -24,7 +30,8 @@ export class OriginPool {
   /** Set while there is an idle connection, for the first of them to expire or earlier. */
   private sweep: Timer | undefined;
   private sweepAtMs = 0;
-  private readonly gone = (connection: OriginConnection) => this.forget(connection);
+  /** Those on their way that have a user who would take another; the first is whose wish is oldest. Of dear ones only. */
+  private readonly opening = new Set<OriginConnection>();
 
   constructor({ target, connectTimeoutMs, idleConnectionsMax, clock = systemClock }: OriginPoolOptions) {
     this.host = authority(target);
@@ -56,11 +63,27 @@ export class OriginPool {
   /** A new one. Its user hears when the origin has taken it. */
   open(user: ConnectionUser, halfOpen: boolean): OriginConnection {
     const { target, connectTimeoutMs, clock } = this;
-    return new OriginConnection({ target, connectTimeoutMs, clock, halfOpen }, user, this.gone);
+    const connection = new OriginConnection({ target, connectTimeoutMs, clock, halfOpen }, user, this);
+    if (!halfOpen && "connect" in target) this.opening.add(connection);
+    return connection;
+  }
+
+  settled(connection: OriginConnection): void {
+    this.opening.delete(connection);
+  }
+
+  spare(connection: OriginConnection): void {
+    this.keep(connection, KEEP_UNUSED_MS);
   }
 
   /** Takes a connection back that may be kept for so long. */
   keep(connection: OriginConnection, keepMs: number): void {
+    // None where none may be kept: then each request is to have one of its own.
+    const [waiting] = this.idleConnectionsMax > 0 ? this.opening : [];
+    if (waiting !== undefined) {
+      this.opening.delete(waiting);
+      return waiting.exchange(connection);
+    }
     if (this.idle.length >= this.idleConnectionsMax) return connection.destroy();
     connection.release();
     const now = this.clock.now();
@@ -69,7 +92,7 @@ export class OriginPool {
     this.sweepAt(connection.keptUntilMs, now);
   }
 
-  private forget(connection: OriginConnection): void {
+  gone(connection: OriginConnection): void {
     const at = this.idle.indexOf(connection);
     if (at >= 0) this.idle.splice(at, 1);
   }

@@ -1,5 +1,5 @@
 /** A request as it is written to an origin: its head in one text, its body with its length or in chunks (RFC 9112 §7.1). */
-import type { Socket } from "node:net";
+import type { Writable } from "node:stream";
 import { BodySource } from "../body-source.ts";
 import { RevdialError } from "../errors.ts";
 import { channelKinds } from "../frame.ts";
@@ -73,14 +73,14 @@ function lengthOf(before: number | undefined, value: string): number {
 export class Upload {
   /** All of it is written. */
   done: boolean;
-  private readonly socket: Socket;
+  private readonly socket: Writable;
   private readonly request: IncomingRequest;
   private readonly source: BodySource;
   /** Bytes that were announced and have not come; undefined in chunks. */
   private left: number | undefined;
   private stopped = false;
 
-  constructor(socket: Socket, request: IncomingRequest, length: number | undefined) {
+  constructor(socket: Writable, request: IncomingRequest, length: number | undefined) {
     this.socket = socket;
     this.request = request;
     this.left = length;

@@ -18,7 +18,7 @@ export const importRules: Record<string, Rule> = {
     ours: [],
     others: ["ws"],
     builtins:
-      /^src\/(websocket|checks|summary|dial(ling)?|http-(accept|dial)|observe|socket|request-end|serve-end|set-exchange|tunnel|core-tunnel|dispatching|dispatch-end|legacy-handler|http\/[a-z-]+|testing\/[a-z-]+)\.ts$/,
+      /^src\/(websocket|checks|summary|dial(ling)?|http-(accept|dial)|observe|socket|request-end|serve-end|set-exchange|tunnel|core-tunnel|dispatching|dispatch-end|legacy-handler|http\/[a-z-]+|helix\/[a-z-]+|testing\/[a-z-]+)\.ts$/,
   },
   "api-contract": { ours: [], others: ["zod", "zod-openapi"], builtins: false },
   "wolf-api": { ours: [], others: ["zod"], builtins: /^src\/emulator\// },
@@ -59,7 +59,12 @@ export const importRules: Record<string, Rule> = {
 
 /** A module that only some files of a workspace may name. */
 export const confined: readonly { workspace: string; module: RegExp; files: RegExp; why: string }[] = [
-  { workspace: "revdial", module: /^ws$/, files: /^src\/websocket\.ts$/, why: "ws lives in one file" },
+  {
+    workspace: "revdial",
+    module: /^ws$/,
+    files: /^src\/(websocket|helix\/web-socket-stream)\.ts$/,
+    why: "ws lives in two files",
+  },
   {
     workspace: "control-plane",
     module: /^(@prisma\/|.*\/generated\/)/,
