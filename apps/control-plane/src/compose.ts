@@ -35,6 +35,7 @@ import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
 import { createAdmission } from "./tunnels/admission.ts";
 import { createAgentControl } from "./tunnels/agent-control.ts";
 import { createDoctorTunnels } from "./tunnels/doctor-tunnels.ts";
+import { createHelixUpgrades } from "./tunnels/helix/helix-upgrade.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
@@ -100,6 +101,8 @@ export function compose(
     identity,
 
     async listen() {
+      if (config.legacyRunnerToken)
+        log.warn("LEGACY_RUNNER_TOKEN=allow: whoever holds the RUNNER_TOKEN may be any wolf without a key");
       // Before any agent can come back: whoever was connected to an earlier process is suspect until then.
       await monitor.start();
       await revocations.start();
@@ -192,7 +195,7 @@ function composeFleet(
     store: prismaSessionStore(prisma),
     wolves: wolfStore,
     tunnels: gateway,
-    lobbies: lobbiesThrough(gateway, config.sessionStartTimeoutMs),
+    lobbies: lobbiesThrough(gateway.links, config.sessionStartTimeoutMs),
     rttMsOf: gateway.rttMsOf,
     clock,
     log,
@@ -243,7 +246,7 @@ function composeFront(
     identity,
     audit,
     bridge,
-    wolves: wolfStore,
+    wolves: { ...wolfStore, registerOnConnect: wolves.registerOnConnect },
     ownerOf: (sessionId) => sessions.ownerOf(sessionId),
     gateway,
     doctors,
@@ -255,6 +258,7 @@ function composeFront(
     addressOf: addresses.of,
   });
   const overHttp = tunnelsOverHttp(admission);
+  const helix = createHelixUpgrades({ admission, clock, log, limits });
   const app = createApp({
     log,
     draining,
@@ -273,7 +277,7 @@ function composeFront(
           ...eventHandlers(prismaEventStore(prisma)),
           ...auditHandlers(auditStore),
           ...webSessionHandlers({ webSessions, identity, audit, limits }),
-          ...sessionHandlers({ sessions, screen: createScreen(gateway), requireWolf: wolves.get }),
+          ...sessionHandlers({ sessions, screen: createScreen(gateway.links), requireWolf: wolves.get }),
         },
         {
           identity,
@@ -295,12 +299,12 @@ function composeFront(
           ],
         },
       ),
-      upgradeRoutes(),
+      upgradeRoutes(helix),
       overHttp.routes,
     ],
   });
   const server = createHttpServer(app, serverLimits);
-  attachUpgrades(server, admission, log, limits.upgrade);
+  attachUpgrades(server, { admission, log, helix, onArrival: limits.upgrade });
   return { app, server, overHttp, idempotencyStore };
 }
 

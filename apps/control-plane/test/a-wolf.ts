@@ -1,6 +1,6 @@
 /** A wolf with everything in order, for tests of decisions. */
 import type { HostUsage } from "@wolfpack/api-contract";
-import type { Wolf } from "../src/wolves/wolf-store.ts";
+import { nativeTunnel, type Wolf } from "../src/wolves/wolf-store.ts";
 
 export function aWolf(overrides: Partial<Wolf> = {}): Wolf {
   const at = new Date("2026-11-23T12:00:00.000Z");
@@ -30,6 +30,7 @@ export function aWolf(overrides: Partial<Wolf> = {}): Wolf {
     lastHeartbeat: at,
     epoch: 1,
     tunnelSince: at,
+    tunnelBy: nativeTunnel,
     agentVersion: null,
     capabilities: null,
     labels: {},

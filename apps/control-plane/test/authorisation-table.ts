@@ -146,20 +146,29 @@ const { audited: _, ...doctorTunnel }: Row = {
 };
 const tunnels = [sandboxTunnel, wolfTunnel, doctorTunnel];
 
+const registration: Row = {
+  foreign: fleetKeepers,
+  machines: { runner: "ok" },
+  allowed: "200",
+  audited: "changes",
+  body: () => ({ name: fresh() }),
+};
+const heartbeat: Row = { ...wolf, foreign: fleetKeepers, machines: { runner: "ok" }, body: () => ({}) };
+const wolfList: Row = { ...wolf, list: true, query: () => "?limit=200" };
+const removal: Row = { ...wolf, foreign: fleetKeepers, audited: "changes" };
+
 /** By operationId. Every operation of the OpenAPI document has to be here, and no other. */
 export const table: Record<string, Row | Row[]> = {
-  registerWolf: {
-    foreign: fleetKeepers,
-    machines: { runner: "ok" },
-    allowed: "200",
-    audited: "changes",
-    body: () => ({ name: fresh() }),
-  },
-  heartbeatWolf: { ...wolf, foreign: fleetKeepers, machines: { runner: "ok" }, body: () => ({}) },
-  listWolves: { ...wolf, list: true, query: () => "?limit=200" },
+  registerWolf: registration,
+  heartbeatWolf: heartbeat,
+  listWolves: wolfList,
   getWolf: wolf,
   listDiskHistory: wolf,
-  deleteWolf: { ...wolf, foreign: fleetKeepers, audited: "changes" },
+  deleteWolf: removal,
+  registerSandboxHost: registration,
+  heartbeatSandboxHost: heartbeat,
+  listSandboxHosts: wolfList,
+  deleteSandboxHost: removal,
   cordonWolf: steering,
   /** Nobody has cordoned it: whoever may, gets as far as to be told so. */
   uncordonWolf: { ...steering, allowed: "409 intent-refused" },

@@ -146,6 +146,7 @@ describe("the schema", () => {
     "UPDATE wolf_instance SET quarantined_until = now()",
     "UPDATE wolf_instance SET quarantined_until = now(), quarantine_reason = 'ugly'",
     "UPDATE wolf_instance SET reconciled_epoch = 1",
+    "UPDATE wolf_instance SET tunnel_protocol = 'carrier pigeon'",
     "UPDATE session SET status = 'waiting'",
     "UPDATE session SET status = 'queued'",
     "UPDATE session SET status = 'queued', queued_at = now()",

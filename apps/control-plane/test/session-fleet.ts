@@ -108,6 +108,7 @@ export async function sessionFleet(
     wolf: (id) => (epochs.has(id) ? ({} as ReturnType<Tunnels["wolf"]>) : undefined),
     wolfEpoch: (id) => epochs.get(id),
     sandbox: () => undefined,
+    moonlight: () => undefined,
     dropSandbox: () => undefined,
     onWolfConnected: (listener) => void connected.push(listener),
     onWolfTunnelLost: (listener) => void lostTunnel.push(listener),

@@ -1,9 +1,9 @@
 /** The stores in PostgreSQL and in memory are one: the same calls are answered the same, and leave the same rows. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { type Health, Intent, SessionStatus } from "@wolfpack/api-contract";
+import { type GpuType, type Health, Intent, SessionStatus } from "@wolfpack/api-contract";
 import fc from "fast-check";
 import { statusesBefore } from "../src/sessions/session-lifecycle.ts";
-import type { QuarantineRules, Wolf } from "../src/wolves/wolf-store.ts";
+import type { QuarantineRules, TunnelOrigin, Wolf } from "../src/wolves/wolf-store.ts";
 import { aUsage } from "./a-wolf.ts";
 import {
   anExplanation,
@@ -330,11 +330,31 @@ const wolfCalls = [
         wolves.register({ id, name: id.toLowerCase(), address: "", ...aReport(report) }, at(now)),
   ),
   call(
+    "registerOnConnect",
+    pick(...wolfNames),
+    (id) =>
+      ({ wolves }, now) =>
+        wolves.registerOnConnect(id.toLowerCase(), "::1", at(now), id),
+  ),
+  call(
     "heartbeat",
     wolfId,
     (id) =>
       ({ wolves }, now) =>
         wolves.heartbeat(id, { maxSandboxes: 2 }, at(now)),
+  ),
+  call(
+    "heartbeat of a daemon",
+    fc.record({
+      id: wolfId,
+      gpuType: pick<GpuType | undefined>(undefined, "amd", "none"),
+      usage: pick(undefined, aUsage()),
+    }),
+    ({ id, gpuType, usage }) =>
+      ({ wolves }, now) => {
+        const disks = usage && { usage, sampleIds: [`dsk_${id}_${now}`] };
+        return wolves.heartbeat(id, { daemon: { gpuType, disks } }, at(now));
+      },
   ),
   call(
     "heartbeats",
@@ -352,10 +372,18 @@ const wolfCalls = [
   ),
   call(
     "openTunnel",
-    wolfId,
-    (id) =>
+    fc.record({
+      id: wolfId,
+      by: pick<TunnelOrigin | undefined>(
+        undefined,
+        { protocol: "revdial", legacyCredential: true },
+        { protocol: "helix", legacyCredential: true },
+        { protocol: "helix", legacyCredential: false },
+      ),
+    }),
+    ({ id, by }) =>
       ({ wolves }, now) =>
-        wolves.openTunnel(id, at(now)),
+        wolves.openTunnel(id, at(now), by),
   ),
   call(
     "loseTunnel",
@@ -407,7 +435,7 @@ const wolfCalls = [
     fc.record({ id: wolfId, epoch, usage: figures }),
     ({ id, epoch, usage }) =>
       ({ wolves }, now) =>
-        wolves.changeUsage(id, epoch, { usage, wolfRestarts: 1, sampleIds: [`dsk_${now}`] }, at(now)),
+        wolves.changeUsage(id, epoch, { usage, wolfRestarts: 1, sampleIds: [`dsk_${id}_${now}`] }, at(now)),
   ),
   call(
     "findStale",

@@ -92,7 +92,7 @@ export const HostUsage = z
       .max(100_000)
       .nullable()
       .meta({ description: "Runnable tasks, mean of one minute." }),
-    memory_available_bytes: bytes,
+    memory_available_bytes: bytes.nullable(),
     gpu_state: GpuState.nullable().meta({
       description: "`missing` and `unknown` degrade the wolf. Null: not read yet since the agent started.",
     }),

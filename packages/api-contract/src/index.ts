@@ -69,6 +69,7 @@ export {
   QueueEntry,
   WolfLobby,
 } from "./fleet.ts";
+export { HelixDiskHistory, type HelixDiskUsage, isOfHelix } from "./helix.ts";
 export {
   DiskLevel,
   DiskUsage,
@@ -133,15 +134,18 @@ export {
   ListApiKeysQuery,
   ListUsersQuery,
   ListWolvesQuery,
+  NewWolfName,
   Ok,
   Problem,
   Quarantine,
   QuarantineReason,
   RegisterWolfRequest,
+  TunnelProtocol,
   User,
   UserRole,
   WolfCapabilities,
   WolfCapacity,
+  WolfIdOrName,
   WolfInstance,
   WolfName,
   WolfStatus,

@@ -3,8 +3,9 @@ import { z } from "zod";
 import { type Action, actionKind } from "./access.ts";
 import { agentOperations } from "./agent-operations.ts";
 import { fleetOperations } from "./fleet-operations.ts";
+import { HelixDiskHistory } from "./helix.ts";
 import { identityOperations } from "./identity-operations.ts";
-import { SessionId, WolfId } from "./ids.ts";
+import { SessionId } from "./ids.ts";
 import type { ProblemCode } from "./problems.ts";
 import * as s from "./schemas.ts";
 import * as sessions from "./sessions.ts";
@@ -28,7 +29,8 @@ export interface Operation {
   problems: readonly ProblemCode[];
 }
 
-const wolf = z.object({ id: WolfId });
+/** By its id, or by its name: all that a daemon of Helix knows. */
+const wolf = z.object({ id: s.WolfIdOrName });
 const session = z.object({ id: SessionId });
 const externalAgent = z.object({ session_id: SessionId });
 const tunnel = {
@@ -73,37 +75,51 @@ const writeClipboard = {
   problems: screenProblems,
 } as const satisfies Partial<Operation>;
 
+const registerWolf = {
+  method: "POST",
+  action: "wolf.register",
+  body: s.RegisterWolfBody,
+  responses: { 200: s.WolfInstance },
+  problems: [],
+} as const satisfies Partial<Operation>;
+const heartbeatWolf = {
+  method: "POST",
+  action: "wolf.heartbeat",
+  params: wolf,
+  body: s.HeartbeatRequest,
+  bodyOptional: true,
+  responses: { 200: s.Ok },
+  problems: ["wolf-not-found"],
+} as const satisfies Partial<Operation>;
+const listWolves = {
+  method: "GET",
+  action: "wolf.read",
+  query: s.ListWolvesQuery,
+  responses: { 200: z.array(s.WolfInstance) },
+  headers: link,
+  problems: [],
+} as const satisfies Partial<Operation>;
+const deleteWolf = {
+  method: "DELETE",
+  action: "wolf.remove",
+  params: wolf,
+  query: s.ForceQuery,
+  responses: { 200: s.Ok },
+  problems: ["wolf-not-found", "wolf-has-sessions"],
+} as const satisfies Partial<Operation>;
+
 export const operations = {
   registerWolf: {
-    method: "POST",
+    ...registerWolf,
     path: "/api/v1/wolf-instances/register",
     summary: "Register a wolf; the same name again resumes the same instance",
-    action: "wolf.register",
-    body: s.RegisterWolfRequest,
-    responses: { 200: s.WolfInstance },
-    problems: [],
   },
   heartbeatWolf: {
-    method: "POST",
+    ...heartbeatWolf,
     path: "/api/v1/wolf-instances/{id}/heartbeat",
     summary: "Say that a wolf is alive (wolves with a tunnel need not)",
-    action: "wolf.heartbeat",
-    params: wolf,
-    body: s.HeartbeatRequest,
-    bodyOptional: true,
-    responses: { 200: s.Ok },
-    problems: ["wolf-not-found"],
   },
-  listWolves: {
-    method: "GET",
-    path: "/api/v1/wolf-instances",
-    summary: "List wolves",
-    action: "wolf.read",
-    query: s.ListWolvesQuery,
-    responses: { 200: z.array(s.WolfInstance) },
-    headers: link,
-    problems: [],
-  },
+  listWolves: { ...listWolves, path: "/api/v1/wolf-instances", summary: "List wolves" },
   getWolf: {
     method: "GET",
     path: "/api/v1/wolf-instances/{id}",
@@ -116,23 +132,38 @@ export const operations = {
   listDiskHistory: {
     method: "GET",
     path: "/api/v1/wolf-instances/{id}/disk-history",
-    summary: "How full a wolf's mounts were, over the last 7 days",
+    summary: "How full a wolf's mounts were, over the last 7 days; with `hours` in Helix's words",
     action: "wolf.read",
     params: wolf,
     query: s.DiskHistoryQuery,
-    responses: { 200: z.array(s.DiskSample) },
+    responses: { 200: z.union([z.array(s.DiskSample), HelixDiskHistory]) },
     headers: link,
     problems: ["wolf-not-found"],
   },
   deleteWolf: {
-    method: "DELETE",
+    ...deleteWolf,
     path: "/api/v1/wolf-instances/{id}",
     summary: "Remove a wolf; with force=true its sessions fail",
-    action: "wolf.remove",
-    params: wolf,
-    query: s.ForceQuery,
-    responses: { 200: s.Ok },
-    problems: ["wolf-not-found", "wolf-has-sessions"],
+  },
+  registerSandboxHost: {
+    ...registerWolf,
+    path: "/api/v1/sandboxes/register",
+    summary: "Register a wolf (Helix's later path)",
+  },
+  heartbeatSandboxHost: {
+    ...heartbeatWolf,
+    path: "/api/v1/sandboxes/{id}/heartbeat",
+    summary: "Say that a wolf is alive (Helix's later path)",
+  },
+  listSandboxHosts: {
+    ...listWolves,
+    path: "/api/v1/sandboxes",
+    summary: "List wolves (Helix's later path)",
+  },
+  deleteSandboxHost: {
+    ...deleteWolf,
+    path: "/api/v1/sandboxes/{id}",
+    summary: "Remove a wolf (Helix's later path)",
   },
   createSession: {
     method: "POST",
@@ -219,7 +250,8 @@ export const operations = {
   openTunnel: {
     ...tunnel,
     method: "GET",
-    summary: "WebSocket of an agent's or a sandbox's tunnel",
+    summary:
+      "WebSocket of an agent's or a sandbox's tunnel. Without a subprotocol it is a control connection as agents of Helix open it: `wolf-<name>` (a name that nobody has is registered) or `moonlight-<name>` with the RUNNER_TOKEN where that is allowed, or `sandbox-<session id>`; their data connections say `revdial.dialer` and `revdial.req` instead of `runnerid`, here or at `/revdial`",
     responses: { 101: null },
     problems: [
       "runner-id-invalid",

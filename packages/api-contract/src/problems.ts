@@ -28,12 +28,14 @@ export const problems = {
   "runner-id-invalid": {
     status: 400,
     title: "Invalid runnerid",
-    meaning: "`runnerid` is none of `wolf-<name>`, `doctor-<name>` and `sandbox-<session id>`.",
+    meaning:
+      "`runnerid` is none of `wolf-<name>`, `doctor-<name>` and `sandbox-<session id>`; of an agent of Helix none of `wolf-<name>`, `moonlight-<name>` and `sandbox-<session id>`.",
   },
   "tunnel-protocol-unsupported": {
     status: 400,
     title: "Unsupported tunnel protocol",
-    meaning: "The upgrade does not offer a WebSocket subprotocol served here (`revdial.v3`).",
+    meaning:
+      "The upgrade offers a WebSocket subprotocol, but none that is served here (`revdial.v3`); or it offers none and no bearer credential, as an agent of Helix would.",
   },
   unauthenticated: {
     status: 401,

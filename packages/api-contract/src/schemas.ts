@@ -1,6 +1,7 @@
 /** Schemas of every body, query and path parameter of the API. JSON is snake_case; what a client sends is strict, times are ISO 8601 in UTC. */
 import { z } from "zod";
 import { roles, scopes } from "./access.ts";
+import { Hours, heartbeatWith, LooseGpuType, looseSandboxes } from "./helix.ts";
 import { DiskUsage, HostFacts, HostUsage, Mount, WolfImages } from "./host.ts";
 import { ApiKeyId, DiskSampleId, UserId, WolfId } from "./ids.ts";
 import { Labels, Region } from "./placement.ts";
@@ -37,32 +38,46 @@ export type HealthReason = z.infer<typeof HealthReason>;
 export const Intent = z.enum(["pending", "active", "cordoned", "draining", "maintenance", "retired"]);
 export type Intent = z.infer<typeof Intent>;
 
+const wolfName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 export const WolfName = z
   .string()
-  .regex(
-    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
-    "1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit",
-  );
-const MaxSandboxes = z.int().min(1).max(1000);
+  .regex(wolfName, "1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit");
+/** No wolf to come has a name that looks like an id, so that a path may have either. */
+export const NewWolfName = WolfName.regex(
+  /^(?!wlf_[0-9A-HJKMNP-TV-Z]{26}$)/,
+  "a name that looks like a wolf's id",
+);
+/** How a path names a wolf where either will do: what looks like an id is one. */
+export const WolfIdOrName = z.string().regex(wolfName).meta({ description: "A wolf's id, or its name." });
+const SANDBOXES_MAX = 1000;
+const SANDBOXES_DEFAULT = 12;
+const MaxSandboxes = z.int().min(1).max(SANDBOXES_MAX);
 const CostPerHour = z.number().min(0).max(1_000_000);
 const AgentVersion = line(63).min(1);
 
-export const RegisterWolfRequest = z
+/** What an agent says of its host. */
+export const RegisterWolfRequest = z.strictObject({
+  name: NewWolfName,
+  address: line(255).default("").meta({ description: "For display only; nothing connects to it." }),
+  gpu_type: GpuType.default("none"),
+  max_sandboxes: MaxSandboxes.default(SANDBOXES_DEFAULT),
+  labels: Labels.default({}),
+  region: Region.optional(),
+  cost_per_hour: CostPerHour.optional(),
+  agent_version: AgentVersion.optional(),
+  encoder_sessions_max: z.int().min(1).max(1000).optional().meta({
+    description: "Video streams that its GPU can encode at once; left out: not limited.",
+  }),
+});
+export type RegisterWolfRequest = z.infer<typeof RegisterWolfRequest>;
+/** The same from whoever registers a wolf by HTTP: scripts for Helix do, which are less exact about two of its fields. */
+export const RegisterWolfBody = z
   .strictObject({
-    name: WolfName,
-    address: line(255).default("").meta({ description: "For display only; nothing connects to it." }),
-    gpu_type: GpuType.default("none"),
-    max_sandboxes: MaxSandboxes.default(12),
-    labels: Labels.default({}),
-    region: Region.optional(),
-    cost_per_hour: CostPerHour.optional(),
-    agent_version: AgentVersion.optional(),
-    encoder_sessions_max: z.int().min(1).max(1000).optional().meta({
-      description: "Video streams that its GPU can encode at once; left out: not limited.",
-    }),
+    ...RegisterWolfRequest.shape,
+    gpu_type: LooseGpuType.default("none"),
+    max_sandboxes: looseSandboxes(SANDBOXES_MAX, SANDBOXES_DEFAULT),
   })
   .meta({ id: "RegisterWolfRequest" });
-export type RegisterWolfRequest = z.infer<typeof RegisterWolfRequest>;
 
 export const WolfCapabilities = z
   .object({
@@ -108,6 +123,21 @@ export const Drain = z
   })
   .meta({ id: "Drain" });
 
+export const TunnelProtocol = z.enum(["revdial", "helix"]);
+export type TunnelProtocol = z.infer<typeof TunnelProtocol>;
+const WolfTunnel = z.object({
+  epoch: z.int(),
+  since: instant,
+  rtt_ms: z.number().nullable(),
+  // Absent in the answers of earlier versions.
+  protocol: TunnelProtocol.optional().meta({
+    description: "`helix`: its agent is one of Helix, which passes on bytes; the guard is here then.",
+  }),
+  legacy_credential: z.boolean().optional().meta({
+    description: "Opened with the RUNNER_TOKEN, which all hosts share, instead of a key of this host.",
+  }),
+});
+
 export const WolfInstance = z
   .object({
     id: WolfId,
@@ -139,7 +169,7 @@ export const WolfInstance = z
       .min(0)
       .optional()
       .meta({ description: "Restarts of the Wolf process that its agent has seen since it started." }),
-    tunnel: z.object({ epoch: z.int(), since: instant, rtt_ms: z.number().nullable() }).nullable(),
+    tunnel: WolfTunnel.nullable(),
     reconciled: z.boolean().optional().meta({
       description:
         "What its Wolf runs has been compared with its sessions since its tunnel came up; before that it gets none.",
@@ -160,17 +190,19 @@ export const DiskSample = z
   .meta({ id: "DiskSample", description: "How full a mount was; one for every five minutes at most." });
 export type DiskSample = z.infer<typeof DiskSample>;
 
-export const HeartbeatRequest = z
-  .strictObject({
-    gpu_type: GpuType.optional(),
-    max_sandboxes: MaxSandboxes.optional(),
-    connected_sandboxes: z
-      .int()
-      .min(0)
-      .optional()
-      .meta({ description: "Accepted and ignored: the control plane counts for itself." }),
-  })
-  .meta({ id: "HeartbeatRequest" });
+export const HeartbeatRequest = heartbeatWith({
+  gpu_type: GpuType.optional(),
+  max_sandboxes: MaxSandboxes.optional(),
+  connected_sandboxes: z
+    .int()
+    .min(0)
+    .optional()
+    .meta({ description: "Accepted and ignored: the control plane counts for itself." }),
+}).meta({
+  id: "HeartbeatRequest",
+  description:
+    "The first three fields are ours. The others are those of Helix's `sandbox-heartbeat`, of all its versions: beside one of them any further field is ignored, otherwise it is refused.",
+});
 export type HeartbeatRequest = z.infer<typeof HeartbeatRequest>;
 
 export const Ok = z.object({ status: z.literal("ok") }).meta({ id: "Ok" });
@@ -297,13 +329,22 @@ export const ListWolvesQuery = z.strictObject({
   name: WolfName.optional(),
 });
 export type ListWolvesQuery = z.infer<typeof ListWolvesQuery>;
-export const DiskHistoryQuery = z.strictObject({
-  limit: Limit,
-  cursor: DiskSampleId.optional(),
-  mount: Mount.optional(),
-  since: instant.optional(),
-  until: instant.optional(),
-});
+export const DiskHistoryQuery = z
+  .strictObject({
+    limit: Limit,
+    cursor: DiskSampleId.optional(),
+    mount: Mount.optional(),
+    since: instant.optional(),
+    until: instant.optional(),
+    hours: Hours.optional(),
+  })
+  .refine(
+    ({ hours, cursor, since, until }) => hours === undefined || (cursor ?? since ?? until) === undefined,
+    {
+      path: ["hours"],
+      message: "goes with neither cursor nor since nor until",
+    },
+  );
 export type DiskHistoryQuery = z.infer<typeof DiskHistoryQuery>;
 export const ForceQuery = z.strictObject({
   force: z

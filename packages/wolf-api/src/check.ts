@@ -38,7 +38,7 @@ export type WolfCheck =
       route: WolfRoute;
       target: string;
       bodyText: string;
-      /** The folder that a sandbox would get for its own. */
+      /** The folder that a sandbox would get for its own, once. */
       home?: string | undefined;
     }
   | { ok: false; refusal: WolfRefusal };
@@ -105,12 +105,14 @@ export function checkWolfBody(routed: RoutedRequest, bodyText: string, policy: W
   } catch {
     return refusal(400, "body-invalid", "Invalid body", "The body is not JSON of moderate depth.");
   }
-  const parsed = route.body.safeParse(json);
+  const shape = policy.helix_homes === null ? route.body : (route.helixBody ?? route.body);
+  const parsed = shape.safeParse(json);
   if (!parsed.success) return refusal(400, "body-invalid", "Invalid body", firstIssue(parsed.error));
   const body = parsed.data as GuardedBody;
-  return (
-    against(policy, body) ?? { ...routed, bodyText: JSON.stringify(body), home: body.runner_state_folder }
-  );
+  const { runner_state_folder: folder } = body;
+  // Helix gives a session's sandbox the home of before.
+  const home = folder !== undefined && isHelixHome(folder) ? undefined : folder;
+  return against(policy, body) ?? { ...routed, bodyText: JSON.stringify(body), home };
 }
 
 /** Bytes are counted only where three for each unit of UTF-16, the most there are, would be too many. */
@@ -183,9 +185,15 @@ function against(policy: WolfPolicy, body: GuardedBody): WolfCheck | undefined {
   const { runner_state_folder: mounted, app_state_folder: parent } = body;
   // Of a client's folder Wolf mounts what the app's title names in it.
   if (parent !== undefined && !policy.state_folders.includes(parent)) return stateFolderRefused();
-  if (mounted !== undefined && !policy.state_folders.includes(mounted.slice(0, mounted.lastIndexOf("/"))))
-    return stateFolderRefused();
+  if (mounted !== undefined && !homeAllowed(policy, mounted)) return stateFolderRefused();
   return body.image_name === undefined || imageAllowed(policy, body.image_name) ? undefined : imageRefused();
+}
+
+const isHelixHome = (home: string) => home.startsWith("/");
+
+function homeAllowed({ state_folders: folders, helix_homes: helixHomes }: WolfPolicy, home: string): boolean {
+  const parent = home.slice(0, home.lastIndexOf("/"));
+  return isHelixHome(home) ? parent === helixHomes : folders.includes(parent);
 }
 
 function runnerAgainst(policy: WolfPolicy, runner: Runner): WolfCheck | undefined {

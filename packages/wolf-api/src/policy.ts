@@ -20,6 +20,7 @@ const routesAmong = (names: ReadonlySet<string>, why: string) =>
     .array(z.string().refine((name) => names.has(name), why))
     .max(wolfRoutes.length)
     .default([]);
+const WOLF_FOLDER = "/etc/wolf";
 const folder = z
   .string()
   .max(1024)
@@ -32,6 +33,15 @@ const folder = z
 const stateFolder = StateFolder.refine(
   (path) => !/^(cfg|fake-udev)(\/|$)/.test(path),
   "holds what Wolf itself trusts",
+);
+
+/** No part of Wolf's own folder, and nothing above it: a home there would hold its key. */
+const homesFolder = folder.refine(
+  (path) =>
+    /^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$/.test(path) &&
+    !`${WOLF_FOLDER}/`.startsWith(`${path}/`) &&
+    !path.startsWith(`${WOLF_FOLDER}/`),
+  "is not a plain folder apart from Wolf's own",
 );
 
 export const WolfPolicy = z.strictObject({
@@ -54,6 +64,11 @@ export const WolfPolicy = z.strictObject({
       "has a folder below another",
     )
     .default(["wolfpack"]),
+  /**
+   * Where a Helix control plane has the homes of its sandboxes, as "/wolf-state": its creations, which have a shape of their own, may
+   * pass, with a home exactly one name below, also one of before. Null: they are refused.
+   */
+  helix_homes: homesFolder.nullable().default(null),
   /** How the names of images have to begin. Null: any image. */
   image_prefixes: z.array(z.string().min(1).max(255)).max(64).nullable().default(null),
   /** Commands as root in Wolf's container. */

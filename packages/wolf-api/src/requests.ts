@@ -16,6 +16,7 @@ import {
   RenderNode,
   StateFolder,
   text,
+  VideoSettings,
 } from "./schemas.ts";
 
 /** A caller may write ids as numbers; Wolf takes only text, and parseWolfJson has kept the digits of a long one. */
@@ -53,6 +54,23 @@ export const Runner = z.discriminatedUnion("type", [
 export type Runner = z.infer<typeof Runner>;
 
 export const CreateLobby = CreateLobbyRequest.extend({ runner: Runner });
+const orEmpty = <Schema extends z.ZodType<string>>(schema: Schema) => z.union([z.literal(""), schema]);
+/** As Helix asks its Wolf, which decides itself what is empty. */
+export const HelixCreateLobby = CreateLobby.extend({
+  video_settings: VideoSettings.extend({
+    wayland_render_node: orEmpty(RenderNode),
+    runner_render_node: orEmpty(RenderNode),
+    video_producer_buffer_caps: orEmpty(VideoSettings.shape.video_producer_buffer_caps),
+    video_source_mode: z.enum(["wayland", "pipewire"]).optional(),
+  }),
+  runner_state_folder: z.union([
+    StateFolder,
+    z
+      .string()
+      .max(255)
+      .regex(/^(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$/, "is not an absolute path"),
+  ]),
+});
 export const JoinLobby = z.strictObject({ lobby_id: LobbyId, moonlight_session_id: Id, pin: Pin.optional() });
 export const LeaveLobby = z.strictObject({ lobby_id: LobbyId, moonlight_session_id: Id });
 

@@ -14,6 +14,8 @@ export interface WolfRoute {
   path: string;
   class: RouteClass;
   body?: z.ZodType;
+  /** In place of `body` where the policy names Helix's homes. */
+  helixBody?: z.ZodType;
   /** The one parameter of its query. */
   query?: { name: string; value: z.ZodType<string> };
   /** How the reply looks. `lines`: JSON lines, the last of them success. `none`: on success Wolf closes without a word. */
@@ -56,7 +58,7 @@ export const classLimits: Readonly<Record<RouteClass, ClassLimits>> = {
   },
 };
 
-type More = Partial<Pick<WolfRoute, "body" | "query" | "reply" | "class" | "never">>;
+type More = Partial<Pick<WolfRoute, "body" | "helixBody" | "query" | "reply" | "class" | "never">>;
 const open = (method: WolfRoute["method"], path: string, more: More = {}): WolfRoute => ({
   method,
   path: `/api/v1${path}`,
@@ -76,7 +78,11 @@ const fatal = "malformed input ends the Wolf process";
 
 export const wolfRoutes: readonly WolfRoute[] = [
   open("GET", "/lobbies"),
-  open("POST", "/lobbies/create", { body: requests.CreateLobby, class: "create" }),
+  open("POST", "/lobbies/create", {
+    body: requests.CreateLobby,
+    helixBody: requests.HelixCreateLobby,
+    class: "create",
+  }),
   open("POST", "/lobbies/stop", { body: StopLobbyRequest }),
   open("GET", "/openapi-schema", { reply: "schema" }),
   // A second subscription that ends can end Wolf (hazard H5).

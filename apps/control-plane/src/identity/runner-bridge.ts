@@ -13,7 +13,10 @@ export function createRunnerBridge(allowed: boolean, keys: Pick<AgentKeyStore, "
     async check(principal, wolf) {
       if (principal.kind !== "runner") return;
       if (!allowed)
-        throw new ApiError("forbidden", "The RUNNER_TOKEN only enrols: an agent connects with its own key.");
+        throw new ApiError(
+          "forbidden",
+          "The RUNNER_TOKEN only enrols (LEGACY_RUNNER_TOKEN=refuse): an agent connects with its own key.",
+        );
       if (await keys.isKeyed(wolf))
         throw new ApiError("forbidden", "This wolf has a key of its own, and takes nothing else.");
     },

@@ -2,7 +2,7 @@
 import { WolfApiError, type WolfClient, wolfClient } from "@wolfpack/wolf-api";
 import { RevdialError, type RevdialErrorCode, tunnelFetch } from "revdial";
 import { ApiError } from "../http/problem.ts";
-import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
+import type { Links } from "../tunnels/tunnel-gateway.ts";
 import type { Failure } from "./session-store.ts";
 
 /** What sessions need of a Wolf. Everything rejects with a WolfApiError. */
@@ -11,10 +11,10 @@ export type LobbyApi = Pick<WolfClient, "listLobbies" | "createLobby" | "stopLob
 /** The wolf's lobbies, or undefined while no tunnel leads there. */
 export type Lobbies = (wolfId: string) => LobbyApi | undefined;
 
-export function lobbiesThrough(tunnels: Pick<Tunnels, "wolf">, createTimeoutMs: number): Lobbies {
+export function lobbiesThrough(links: Pick<Links, "wolf">, createTimeoutMs: number): Lobbies {
   return (wolfId) => {
-    const tunnel = tunnels.wolf(wolfId);
-    return tunnel && wolfClient({ fetch: tunnelFetch(tunnel, "wolf"), createTimeoutMs });
+    const link = links.wolf(wolfId);
+    return link && wolfClient({ fetch: tunnelFetch(link, "wolf"), createTimeoutMs });
   };
 }
 

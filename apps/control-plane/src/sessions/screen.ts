@@ -3,7 +3,7 @@ import { ClipboardContent } from "@wolfpack/api-contract";
 import { refusedHeader } from "@wolfpack/wolf-api";
 import { tunnelFetch } from "revdial";
 import { ApiError } from "../http/problem.ts";
-import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
+import type { Links } from "../tunnels/tunnel-gateway.ts";
 import { screenProblem } from "./lobbies.ts";
 import type { Session } from "./session-store.ts";
 
@@ -30,7 +30,7 @@ const signatures: readonly { type: Image["type"]; bytes: readonly number[] }[] =
 const screenFailed = (detail: string, cause?: unknown) =>
   new ApiError("screen-failed", detail, cause === undefined ? {} : { cause });
 
-export function createScreen(tunnels: Pick<Tunnels, "wolf" | "sandbox">, timeoutMs = TIMEOUT_MS): Screen {
+export function createScreen(links: Links, timeoutMs = TIMEOUT_MS): Screen {
   /** The bytes of a 200. Nothing of the user's request but this method, path and body goes down. */
   async function ask(
     session: Session,
@@ -41,13 +41,13 @@ export function createScreen(tunnels: Pick<Tunnels, "wolf" | "sandbox">, timeout
   ): Promise<Uint8Array> {
     if (session.status !== "running")
       throw new ApiError("session-not-running", `The session is ${session.status}.`);
-    const tunnel =
-      tunnels.sandbox(session.id) ?? (session.wolfId === null ? undefined : tunnels.wolf(session.wolfId));
-    if (tunnel === undefined)
+    const link =
+      links.sandbox(session.id) ?? (session.wolfId === null ? undefined : links.wolf(session.wolfId));
+    if (link === undefined)
       throw new ApiError("wolf-unreachable", "The session's wolf cannot be reached now.");
     const signal = AbortSignal.timeout(timeoutMs);
     try {
-      const reply = await tunnelFetch(tunnel, "screen")(`/${session.id}/${what}`, {
+      const reply = await tunnelFetch(link, "screen")(`/${session.id}/${what}`, {
         method,
         deadlineMs: timeoutMs,
         signal,

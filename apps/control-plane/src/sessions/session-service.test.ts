@@ -106,6 +106,7 @@ function gateway() {
     wolf: (id: string) => tunnels.get(id),
     wolfEpoch: (id: string) => (tunnels.has(id) ? 1 : undefined),
     sandbox: () => undefined,
+    moonlight: () => undefined,
     dropSandbox: () => undefined,
     onWolfConnected: () => undefined,
     onWolfTunnelLost: () => undefined,

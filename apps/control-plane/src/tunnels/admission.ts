@@ -3,7 +3,14 @@
  * exists.
  */
 import type { IncomingMessage } from "node:http";
-import { type Action, type ProofPurpose, problemKind, SessionId, WolfName } from "@wolfpack/api-contract";
+import {
+  type Action,
+  type ProofPurpose,
+  problemKind,
+  SessionId,
+  type TunnelProtocol,
+  WolfName,
+} from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
 import type { ClientAddresses } from "../http/client-address.ts";
 import type { Limits } from "../http/limits.ts";
@@ -18,6 +25,7 @@ import type { Log } from "../logger.ts";
 import { version } from "../version.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { type DoctorTunnels, doctorTunnelOptions } from "./doctor-tunnels.ts";
+import type { Opener } from "./opener.ts";
 import type { TunnelGateway } from "./tunnel-gateway.ts";
 
 export const TUNNEL_PATH = "/api/v1/revdial";
@@ -28,10 +36,13 @@ export interface AdmissionOptions {
   identity: Identity;
   audit: AuditLog;
   bridge: RunnerBridge;
-  wolves: Pick<WolfStore, "getByName">;
+  wolves: Pick<WolfStore, "getByName"> & {
+    /** The wolf of this name as it is; an unknown one is registered. */
+    registerOnConnect: (name: string, address: string) => Promise<Wolf>;
+  };
   /** The owner of a session that has not ended. */
   ownerOf: (sessionId: string) => Promise<string | undefined>;
-  gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox" | "takeoverWaitMs">;
+  gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox" | "acceptMoonlight" | "takeoverWaitMs">;
   doctors: Pick<DoctorTunnels, "full" | "accept">;
   /** Hosts of the URLs that agents are given. None: whatever a request names. */
   publicHosts: readonly string[];
@@ -48,15 +59,16 @@ export interface AdmissionOptions {
 }
 
 export interface Admission {
-  /**
-   * Resolves to what the tunnel is; rejects with the problem that refuses it. Either way the audit log has one event by then.
-   * `checkProtocol` is asked once the caller is known, and throws what is wrong with its way to open a tunnel.
-   */
-  admit(
-    request: TunnelRequest,
-    requestId: string,
-    checkProtocol?: (request: IncomingMessage) => void,
-  ): Promise<Admitted>;
+  /** Resolves to what the tunnel is; rejects with the problem that refuses it. Either way the audit log has one event by then. */
+  admit(request: TunnelRequest, requestId: string, way?: Way): Promise<Admitted>;
+}
+
+/** How a caller wants to open its tunnel. */
+export interface Way {
+  /** Default "revdial". */
+  protocol?: TunnelProtocol;
+  /** Asked once the caller is known; throws what is wrong with its way. */
+  check?: (request: IncomingMessage) => void;
 }
 
 /** Express keeps the whole target apart. */
@@ -65,8 +77,15 @@ type TunnelRequest = IncomingMessage & { originalUrl?: string };
 export interface Admitted {
   /** What the tunnel is made with. */
   tunnelOptions: TunnelOptions;
+  /** What it leads to. */
+  target: TunnelTarget;
   takeOver(tunnel: Tunnel): void;
 }
+
+export type TunnelTarget =
+  | { kind: "wolf" | "moonlight"; wolf: Wolf }
+  | { kind: "doctor"; name: string }
+  | { kind: "sandbox"; sessionId: string };
 
 export function createAdmission(options: AdmissionOptions): Admission {
   const { log, pendingMax = PENDING_MAX, addressOf = ({ socket }) => socket.remoteAddress ?? "" } = options;
@@ -81,7 +100,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     request: TunnelRequest,
     trail: TunnelTrail,
     caller: Caller,
-    checkProtocol: ((request: IncomingMessage) => void) | undefined,
+    { protocol = "revdial", check: checkWay }: Way,
   ): Promise<Admitted> {
     const url = URL.parse(request.originalUrl ?? request.url ?? "", "http://control-plane");
     if (url?.pathname !== TUNNEL_PATH) throw new ApiError("not-found", "There is no tunnel here.");
@@ -98,21 +117,28 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const principal = await callerOf(request, purpose, options);
     trail.principal = principal;
     options.limits?.byCredential(principal, request);
-    checkProtocol?.(request);
-    const { kind, id } = readRunnerId(url.searchParams);
-    const opener = { principal, mark, hosts: hostsOf(request.headers.host, options.publicHosts), ...caller };
+    checkWay?.(request);
+    const { kind, id } = readRunnerId(url.searchParams, protocol);
+    const hosts = hostsOf(request.headers.host, options.publicHosts);
+    const opener: Opener = { principal, mark, hosts, protocol, ...caller };
+    if (protocol === "helix") trail.detail = { protocol, ...(kind === "moonlight" && { service: kind }) };
     // The gateway's accept functions never reject.
-    if (kind === "wolf") {
-      const wolf = await wolfOf(id, principal, options);
+    const { gateway } = options;
+    if (kind === "wolf" || kind === "moonlight") {
+      const wolf = await wolfOf({ kind, name: id, protocol }, principal, caller, options);
       trail.object = wolf.id;
-      requireTurn(options.gateway.takeoverWaitMs(wolf.id));
-      return { tunnelOptions, takeOver: (tunnel) => void options.gateway.acceptWolf(wolf, tunnel, opener) };
+      const target = { kind, wolf };
+      if (kind === "moonlight")
+        return { tunnelOptions, target, takeOver: (one) => void gateway.acceptMoonlight(wolf, one, opener) };
+      requireTurn(gateway.takeoverWaitMs(wolf.id));
+      return { tunnelOptions, target, takeOver: (one) => void gateway.acceptWolf(wolf, one, opener) };
     }
     if (kind === "doctor") {
       await checkDoctor(id, principal, options);
       if (options.doctors.full) throw new ApiError("draining", "Too many doctors are at work.");
       return {
         tunnelOptions: { ...tunnelOptions, ...doctorTunnelOptions },
+        target: { kind, name: id },
         takeOver: (tunnel) => options.doctors.accept(id, tunnel),
       };
     }
@@ -120,17 +146,18 @@ export function createAdmission(options: AdmissionOptions): Admission {
     trail.object = sessionId;
     return {
       tunnelOptions,
-      takeOver: (tunnel) => void options.gateway.acceptSandbox(sessionId, tunnel, opener),
+      target: { kind, sessionId },
+      takeOver: (tunnel) => void gateway.acceptSandbox(sessionId, tunnel, opener),
     };
   }
 
   return {
-    async admit(request, requestId, checkProtocol) {
+    async admit(request, requestId, way = {}) {
       const trail: TunnelTrail = { action: undefined, principal: undefined, object: undefined, detail: {} };
       const caller = { requestId, address: addressOf(request) };
       pending += 1;
       try {
-        const admitted = await check(request, trail, caller, checkProtocol);
+        const admitted = await check(request, trail, caller, way);
         await recordOpened(options.audit, trail, caller);
         return admitted;
       } catch (cause) {
@@ -212,7 +239,15 @@ async function callerOf(
   }
 }
 
-function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sandbox"; id: string } {
+type Kind = "wolf" | "doctor" | "sandbox" | "moonlight";
+
+/** Which tunnels there are of each protocol. */
+const kinds: Record<TunnelProtocol, readonly Kind[]> = {
+  revdial: ["wolf", "doctor", "sandbox"],
+  helix: ["wolf", "moonlight", "sandbox"],
+};
+
+function readRunnerId(query: URLSearchParams, protocol: TunnelProtocol): { kind: Kind; id: string } {
   for (const name of query.keys()) {
     if (name === "runnerid") continue;
     throw new ApiError("invalid-request", "The only query parameter is runnerid.", {
@@ -220,13 +255,14 @@ function readRunnerId(query: URLSearchParams): { kind: "wolf" | "doctor" | "sand
     });
   }
   const ids = query.getAll("runnerid");
-  const [, kind, id = ""] =
-    /^(wolf|doctor|sandbox)-(.+)$/s.exec(ids.length === 1 ? (ids[0] ?? "") : "") ?? [];
-  if ((kind === "wolf" || kind === "doctor") && WolfName.safeParse(id).success) return { kind, id };
-  if (kind === "sandbox" && SessionId.safeParse(id).success) return { kind, id };
+  const [, asked, id = ""] = /^([a-z]+)-(.+)$/s.exec(ids.length === 1 ? (ids[0] ?? "") : "") ?? [];
+  const kind = kinds[protocol].find((known) => known === asked);
+  const form = kind === "sandbox" ? SessionId : WolfName;
+  if (kind !== undefined && form.safeParse(id).success) return { kind, id };
+  const other = protocol === "helix" ? "moonlight" : "doctor";
   throw new ApiError(
     "runner-id-invalid",
-    "runnerid has to be wolf-<name>, doctor-<name> or sandbox-<session id>.",
+    `runnerid has to be wolf-<name>, ${other}-<name> or sandbox-<session id>.`,
   );
 }
 
@@ -244,15 +280,23 @@ function requireMachine(principal: Principal, action: Action): void {
     throw new ApiError("forbidden", "This tunnel is opened with an agent's own key.");
 }
 
-/** An agent's key opens its own wolf's tunnel, whatever it asks for; what it asks for is only compared. */
+/**
+ * An agent's key opens its own wolf's tunnel, whatever it asks for; what it asks for is only compared. An agent of Helix registers by
+ * its first tunnel.
+ */
 async function wolfOf(
-  name: string,
+  { kind, name, protocol }: { kind: "wolf" | "moonlight"; name: string; protocol: TunnelProtocol },
   principal: Principal,
+  { address }: Caller,
   { wolves, bridge }: AdmissionOptions,
 ): Promise<Wolf> {
   requireMachine(principal, "agent.connect");
-  const wolf = await wolves.getByName(name);
-  if (principal.kind === "agent" && wolf?.id !== principal.wolfId) throw notItsName();
+  // Before anything is registered.
+  if (protocol === "helix") await bridge.check(principal, { name });
+  const known = await wolves.getByName(name);
+  if (principal.kind === "agent" && known?.id !== principal.wolfId) throw notItsName();
+  const registers = protocol === "helix" && kind === "wolf";
+  const wolf = known ?? (registers ? await wolves.registerOnConnect(name, address) : undefined);
   if (wolf === undefined) throw new ApiError("wolf-not-found", "No wolf of this name is registered.");
   await bridge.check(principal, wolf);
   return wolf;

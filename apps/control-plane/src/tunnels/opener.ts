@@ -1,5 +1,7 @@
 /** By whom a tunnel was opened, for as long as it lives: it ends with what it was opened with. */
+import type { TunnelProtocol } from "@wolfpack/api-contract";
 import type { Principal } from "../identity/principal.ts";
+import type { TunnelOrigin } from "../wolves/wolf-store.ts";
 
 export interface Opener {
   principal: Principal;
@@ -7,6 +9,7 @@ export interface Opener {
   mark: number;
   /** As whom the control plane was addressed: what a proof may name. */
   hosts: readonly string[];
+  protocol: TunnelProtocol;
   requestId: string;
   address: string | undefined;
 }
@@ -18,4 +21,9 @@ export function objectIdsOf(principal: Principal, wolfId?: string): string[] {
   // A join token that is revoked ends nothing that it was good for.
   if (principal.kind === "agent") return [...ids, principal.credentialId];
   return ids;
+}
+
+/** How a wolf's tunnel was opened, as it is shown. */
+export function originOf({ principal, protocol }: Opener): TunnelOrigin {
+  return { protocol, legacyCredential: principal.kind === "runner" };
 }

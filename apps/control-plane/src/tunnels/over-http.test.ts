@@ -296,11 +296,15 @@ describe("a tunnel over HTTP", () => {
       },
       audit: { record: async () => undefined },
       bridge: { check: async () => undefined },
-      wolves: { getByName: async (name) => aWolf({ name }) },
+      wolves: {
+        getByName: async (name) => aWolf({ name }),
+        registerOnConnect: async (name) => aWolf({ name }),
+      },
       ownerOf: async () => undefined,
       gateway: {
         acceptWolf: (_wolf, tunnel) => accept(tunnel),
         acceptSandbox: (_id, tunnel) => accept(tunnel),
+        acceptMoonlight: (_wolf, tunnel) => accept(tunnel),
         takeoverWaitMs: () => undefined,
       },
       doctors: { full: false, accept: (_name, tunnel) => void accept(tunnel) },
@@ -317,7 +321,7 @@ describe("a tunnel over HTTP", () => {
     const app = express();
     app.use(ways.posts).use("/api/v1", ways.routes).use(problemHandler(log));
     server = createHttpServer(app, { headersTimeoutMs: 100, requestTimeoutMs: 100 });
-    attachUpgrades(server, admission, log);
+    attachUpgrades(server, { admission, log });
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -38,8 +38,10 @@ export function tunnelsOverHttp(
         "A tunnel over HTTP is opened with Content-Type: application/vnd.revdial.v3.",
       );
     }
-    const { tunnelOptions, takeOver } = await admission.admit(request, requestIdOf(response), () => {
-      if (open >= tunnelsMax) throw new ApiError("draining", "Too many tunnels are open over HTTP.");
+    const { tunnelOptions, takeOver } = await admission.admit(request, requestIdOf(response), {
+      check() {
+        if (open >= tunnelsMax) throw new ApiError("draining", "Too many tunnels are open over HTTP.");
+      },
     });
     const tunnel = acceptor.open(request, response, tunnelOptions);
     if (tunnel === undefined) return; // Closed meanwhile, or full; it has been answered.

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { AgentWolfEvent } from "@wolfpack/api-contract";
-import type { Tunnel } from "revdial";
+import type { Tunnel, TunnelEnd } from "revdial";
 import type { Clock } from "../clock.ts";
 import type { AuditEntry, AuditLog } from "../identity/audit.ts";
 import type { Revocations } from "../identity/revocations.ts";
@@ -13,7 +13,8 @@ import type { HealthMonitor } from "../wolves/health-monitor.ts";
 import type { TunnelKey, Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import type { AgentControl } from "./agent-control.ts";
 import { agentNotices, type NoticeSink } from "./agent-notices.ts";
-import { type Opener, objectIdsOf } from "./opener.ts";
+import { createGrace, mayComeBack, type TunnelLink } from "./helix/grace.ts";
+import { type Opener, objectIdsOf, originOf } from "./opener.ts";
 import { takeoverLimit } from "./takeovers.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
 
@@ -33,6 +34,8 @@ export interface Tunnels {
   wolfEpoch(wolfId: string): number | undefined;
   /** The live tunnel of a session's own sandbox. */
   sandbox(sessionId: string): Tunnel | undefined;
+  /** The live tunnel of the moonlight-web beside a wolf, which an agent of Helix opens (service `moonlight`). */
+  moonlight(wolfId: string): Tunnel | undefined;
   /** Ends a sandbox's own tunnel: its session has ended. */
   dropSandbox(sessionId: string): void;
   onWolfConnected(listener: (wolfId: string) => void): void;
@@ -44,11 +47,20 @@ export interface Tunnels {
   onWolfRelist(listener: (wolfId: string) => void): void;
 }
 
+/** What requests go through: the live tunnel, or for a short time after the loss of an agent of Helix the wait for its next one. */
+export interface Links {
+  wolf(wolfId: string): TunnelLink | undefined;
+  sandbox(sessionId: string): TunnelLink | undefined;
+}
+
 export interface TunnelGateway extends Tunnels {
+  readonly links: Links;
   /** Never rejects. */
   acceptWolf(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
   /** Never rejects. */
   acceptSandbox(sessionId: string, tunnel: Tunnel, opener: Opener): Promise<void>;
+  /** Never rejects. */
+  acceptMoonlight(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
   /** Milliseconds until another agent may take over a wolf whose tunnel is live; undefined: now. */
   takeoverWaitMs(wolfId: string): number | undefined;
   liveWolves(): { id: string; epoch: number }[];
@@ -92,6 +104,9 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const { store, clock, log, random, tunnelLost, audit, control } = options;
   const wolves = new TunnelRegistry();
   const sandboxes = new TunnelRegistry();
+  const moonlights = new TunnelRegistry();
+  const wolfGrace = createGrace({ clock, live: (id) => wolves.dial(id) });
+  const sandboxGrace = createGrace({ clock, live: (id) => sandboxes.dial(id) });
   const connected: ((wolfId: string) => void)[] = [];
   const lost: ((wolfId: string) => void)[] = [];
   const events: Parameters<Tunnels["onWolfEvent"]>[0][] = [];
@@ -116,7 +131,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const revoked = new WeakSet<Tunnel>();
   /** Wolves whose next epoch is being issued. */
   const opening = new Map<string, number>();
-  let sandboxEpoch = 0;
+  let serviceEpoch = 0;
   let draining = false;
 
   /** A listener's mistake is its own. */
@@ -223,7 +238,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
    * The epoch; undefined when the tunnel cannot be used. None for a path that carries one way only: it would replace a
    * tunnel that works.
    */
-  async function open(wolf: Wolf, tunnel: Tunnel): Promise<Wolf | undefined> {
+  async function open(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<Wolf | undefined> {
     try {
       await tunnel.reached;
       const waitMs = isContested(wolf.id) ? takeovers.take(wolf.id) : undefined;
@@ -233,7 +248,9 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         return undefined;
       }
       opening.set(wolf.id, (opening.get(wolf.id) ?? 0) + 1);
-      const opened = await store.openTunnel(wolf.id, clock.now()).finally(() => isOpened(wolf.id));
+      const opened = await store
+        .openTunnel(wolf.id, clock.now(), originOf(opener))
+        .finally(() => isOpened(wolf.id));
       if (opened === undefined) tunnel.destroy(new Error("the wolf was removed"));
       return opened;
     } catch (err) {
@@ -243,12 +260,43 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     }
   }
 
+  /** Of a sandbox or a service beside a wolf: epochs are counted here. False when it is none (any more). */
+  async function acceptService(
+    registry: TunnelRegistry,
+    key: string,
+    tunnel: Tunnel,
+    { about, what, onEnd }: { about: object; what: string; onEnd?: (end: TunnelEnd) => void },
+  ): Promise<boolean> {
+    serviceEpoch += 1;
+    const epoch = serviceEpoch;
+    try {
+      await tunnel.reached;
+    } catch (err) {
+      log.info({ err, ...about }, `${what} tunnel not accepted`);
+      return false;
+    }
+    if (!enter(registry, key, { tunnel, epoch })) return false;
+    atEnd(tunnel, (end) => {
+      if (registry.remove(key, epoch)) onEnd?.(end);
+    });
+    log.info({ ...about, epoch, transport: tunnel.transport }, `${what} tunnel up`);
+    if (draining) void goAway(tunnel);
+    // One that ended meanwhile is removed again before the next line runs.
+    await Promise.resolve();
+    return registry.get(key)?.tunnel === tunnel;
+  }
+
   return {
+    links: { wolf: wolfGrace.link, sandbox: sandboxGrace.link },
     wolf: (wolfId) => wolves.dial(wolfId),
     wolfEpoch: (wolfId) => wolves.get(wolfId)?.epoch,
     sandbox: (sessionId) => sandboxes.dial(sessionId),
     takeoverWaitMs: (wolfId) => (isContested(wolfId) ? takeovers.waitMs(wolfId) : undefined),
-    dropSandbox: (sessionId) => sandboxes.get(sessionId)?.tunnel.destroy(new Error("the session has ended")),
+    moonlight: (wolfId) => moonlights.dial(wolfId),
+    dropSandbox(sessionId) {
+      sandboxGrace.end(sessionId);
+      sandboxes.get(sessionId)?.tunnel.destroy(new Error("the session has ended"));
+    },
     onWolfConnected: (listener) => void connected.push(listener),
     onWolfTunnelLost: (listener) => void lost.push(listener),
     onWolfEvent: (listener) => void events.push(listener),
@@ -261,7 +309,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       const notices = agentNotices({ wolfId: wolf.id, clock, log, renderNode: options.renderNode });
       tunnel.onNotice(notices.hear);
       atEnd(tunnel, notices.close);
-      const opened = await open(wolf, tunnel);
+      const opened = await open(wolf, tunnel, opener);
       if (opened === undefined) return;
       const { id, epoch, name } = opened;
       const before = wolves.get(id);
@@ -270,6 +318,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       if (isTakeover) tookOver(id, opener, { tunnel, epoch }, before);
       atEnd(tunnel, async (end) => {
         if (!wolves.remove(id, epoch)) return;
+        if (mayComeBack(end, opener)) wolfGrace.begin(id);
         log.info({ wolf_id: id, epoch, code: end.code, reason: end.reason }, "tunnel down");
         await tunnelLost(id, epoch, { sentAway: draining });
         tell(lost, id);
@@ -292,28 +341,33 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       };
       notices.open(sink, opened.healthReasons);
       if (opener.principal.kind === "agent") control.serve(tunnel, opener.principal, opener);
-      log.info({ wolf_id: id, name, epoch, transport, agent: peer?.agent }, "tunnel up");
+      const { protocol } = opener;
+      log.info({ wolf_id: id, name, epoch, protocol, transport, agent: peer?.agent }, "tunnel up");
+      wolfGrace.arrived(id, tunnel);
       tell(connected, id);
       if (draining) void goAway(tunnel);
     },
 
     async acceptSandbox(sessionId, tunnel, opener) {
       if (!keep(tunnel, opener)) return;
-      sandboxEpoch += 1;
-      const epoch = sandboxEpoch;
-      try {
-        await tunnel.reached;
-      } catch (err) {
-        log.info({ err, session_id: sessionId }, "sandbox tunnel not accepted");
-        return;
-      }
-      if (!enter(sandboxes, sessionId, { tunnel, epoch })) return;
-      atEnd(tunnel, () => sandboxes.remove(sessionId, epoch));
-      log.info({ session_id: sessionId, epoch, transport: tunnel.transport }, "sandbox tunnel up");
-      if (draining) void goAway(tunnel);
+      const isLive = await acceptService(sandboxes, sessionId, tunnel, {
+        about: { session_id: sessionId, protocol: opener.protocol },
+        what: "sandbox",
+        onEnd(end) {
+          if (mayComeBack(end, opener)) sandboxGrace.begin(sessionId);
+        },
+      });
+      if (isLive) sandboxGrace.arrived(sessionId, tunnel);
+    },
+
+    async acceptMoonlight({ id, name }, tunnel, opener) {
+      if (!keep(tunnel, opener, id)) return;
+      const about = { wolf_id: id, name, protocol: opener.protocol };
+      await acceptService(moonlights, id, tunnel, { about, what: "moonlight" });
     },
 
     revoke(objectId) {
+      wolfGrace.end(objectId);
       for (const [tunnel, objectIds] of all) {
         if (!objectIds.includes(objectId) || revoked.has(tunnel)) continue;
         revoked.add(tunnel);
@@ -328,6 +382,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
 
     async drain() {
       draining = true;
+      wolfGrace.close();
+      sandboxGrace.close();
       const late = clock.setTimer(DRAIN_MS, () => {
         for (const tunnel of all.keys()) tunnel.destroy(new Error("the replica shuts down"));
       });

@@ -270,9 +270,9 @@ describe("GET /api/v1/revdial", () => {
     ["no key", "malformed-http", wolfTarget, { ...runnerAuth, "sec-websocket-key": undefined }],
     ["a key that is none", "malformed-http", wolfTarget, { ...runnerAuth, "sec-websocket-key": "x" }],
     [
-      "no subprotocol",
-      "tunnel-protocol-unsupported",
-      wolfTarget,
+      "no subprotocol, as Helix's agents, for what those have not",
+      "runner-id-invalid",
+      `${TUNNEL_PATH}?runnerid=doctor-wolf-1`,
       { ...runnerAuth, "sec-websocket-protocol": undefined },
     ],
     [
@@ -378,11 +378,15 @@ describe("an upgrade", () => {
       },
       audit: { record: async () => undefined },
       bridge: { check: async () => undefined },
-      wolves: { getByName: async (name) => aWolf({ name }) },
+      wolves: {
+        getByName: async (name) => aWolf({ name }),
+        registerOnConnect: async (name) => aWolf({ name }),
+      },
       ownerOf: async () => undefined,
       gateway: {
         acceptWolf: ({ name }, tunnel) => accept(name, tunnel),
         acceptSandbox: (id, tunnel) => accept(id, tunnel),
+        acceptMoonlight: ({ name }, tunnel) => accept(name, tunnel),
         takeoverWaitMs: () => waitMs,
       },
       doctors: { full: false, accept: (name, tunnel) => void accept(`doctor ${name}`, tunnel) },
@@ -395,7 +399,7 @@ describe("an upgrade", () => {
     server = createServer();
     // What a test changes later counts.
     const changeable = new Proxy(options, { get: (_target, name) => Reflect.get(options, name) });
-    attachUpgrades(server, createAdmission(changeable), options.log);
+    attachUpgrades(server, { admission: createAdmission(changeable), log: options.log });
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;

@@ -18,7 +18,7 @@ export type ConnectivityEvent =
 
 /**
  * What the store's statements do; a test holds them to this table. An absent cell changes nothing. `heartbeat` is one by HTTP or
- * a registration; `stale` concerns wolves without a live tunnel. `tunnelLives` is said of the newest tunnel by the replica that has it, which
+ * a registration, or of a daemon of Helix as long as there was no tunnel; `stale` concerns wolves without a live tunnel. `tunnelLives` is said of the newest tunnel by the replica that has it, which
  * knows better than whoever took it for gone.
  */
 export const connectivityTransitions: Record<

@@ -1,7 +1,7 @@
 /** HTTP in, one service call, HTTP out: wolf instances, with the original's paths and shapes, and what operators do with them. */
-import type { WolfInstance } from "@wolfpack/api-contract";
+import { WolfId, type WolfInstance } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
-import type { Handlers } from "../http/call.ts";
+import type { Call, HandledId, Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
 import type { RunnerBridge } from "../identity/runner-bridge.ts";
 import type { DiskHistory } from "./disk-history.ts";
@@ -25,6 +25,10 @@ type Handled =
   | "getWolf"
   | "listDiskHistory"
   | "deleteWolf"
+  | "registerSandboxHost"
+  | "heartbeatSandboxHost"
+  | "listSandboxHosts"
+  | "deleteSandboxHost"
   | "cordonWolf"
   | "uncordonWolf"
   | "drainWolf"
@@ -33,37 +37,29 @@ type Handled =
   | "readmitWolf";
 
 export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handled> {
-  const { wolves, diskHistory, bridge, clock, rttMsOf } = options;
+  const { wolves, diskHistory, clock, rttMsOf } = options;
   const toResponse = (wolf: Wolf): WolfInstance => toWolfResponse(wolf, rttMsOf(wolf.id), clock.now());
   const steered = (wolf: Wolf) => ({ status: 200, body: toResponse(wolf) }) as const;
+  const { registerWolf, heartbeatWolf, listWolves, deleteWolf } = inAnyWords(options, toResponse);
   return {
-    async registerWolf({ principal, body }) {
-      await bridge.check(principal, { name: body.name });
-      const wolf = await wolves.register(body);
-      return { status: 200, body: toResponse(wolf), object: wolf.id };
-    },
-
-    async heartbeatWolf({ principal, params, body }) {
-      await bridge.check(principal, { id: params.id });
-      await wolves.heartbeat(params.id, body);
-      return { status: 200, body: { status: "ok" } };
-    },
-
-    async listWolves({ query, url }) {
-      return page(url, (await wolves.list(query)).map(toResponse), query.limit);
-    },
+    registerWolf,
+    heartbeatWolf,
+    listWolves,
+    deleteWolf,
+    registerSandboxHost: registerWolf,
+    heartbeatSandboxHost: heartbeatWolf,
+    listSandboxHosts: listWolves,
+    deleteSandboxHost: deleteWolf,
 
     async getWolf({ params }) {
       return { status: 200, body: toResponse(await wolves.get(params.id)) };
     },
 
     async listDiskHistory({ params, query, url }) {
+      const { hours, mount } = query;
+      if (hours !== undefined)
+        return { status: 200, body: await diskHistory.inHelixWords(params.id, { hours, mount }) };
       return page(url, await diskHistory.list(params.id, query), query.limit);
-    },
-
-    async deleteWolf({ params, query }) {
-      await wolves.remove(params.id, query.force);
-      return { status: 200, body: { status: "ok" } };
     },
 
     cordonWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "cordon", body)),
@@ -72,6 +68,41 @@ export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handl
     retireWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "retire", body)),
     drainWolf: async ({ params, body }) => steered(await wolves.drain(params.id, body)),
     readmitWolf: async ({ params }) => steered(await wolves.readmit(params.id)),
+  };
+}
+
+type Asked<Id extends HandledId, Key extends keyof Call> = Pick<Call<Id>, Key>;
+
+/** What Helix has two paths for. */
+function inAnyWords(
+  { wolves, bridge }: Pick<WolfHandlersOptions, "wolves" | "bridge">,
+  toResponse: (wolf: Wolf) => WolfInstance,
+) {
+  return {
+    async registerWolf({ principal, body }: Asked<"registerWolf", "principal" | "body">) {
+      await bridge.check(principal, { name: body.name });
+      const wolf = await wolves.register(body);
+      return { status: 200, body: toResponse(wolf), object: wolf.id } as const;
+    },
+
+    async heartbeatWolf({
+      principal,
+      params: { id },
+      body,
+    }: Asked<"heartbeatWolf", "principal" | "params" | "body">) {
+      await bridge.check(principal, WolfId.safeParse(id).success ? { id } : { name: id });
+      await wolves.heartbeat(id, body);
+      return { status: 200, body: { status: "ok" } } as const;
+    },
+
+    async listWolves({ query, url }: Asked<"listWolves", "query" | "url">) {
+      return page(url, (await wolves.list(query)).map(toResponse), query.limit);
+    },
+
+    async deleteWolf({ params, query }: Asked<"deleteWolf", "params" | "query">) {
+      const object = await wolves.remove(params.id, query.force);
+      return { status: 200, body: { status: "ok" }, object } as const;
+    },
   };
 }
 
@@ -102,7 +133,13 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined, now: Date)
     tunnel:
       wolf.tunnelSince === null
         ? null
-        : { epoch: wolf.epoch, since: wolf.tunnelSince.toISOString(), rtt_ms: rttMs ?? null },
+        : {
+            epoch: wolf.epoch,
+            since: wolf.tunnelSince.toISOString(),
+            rtt_ms: rttMs ?? null,
+            protocol: wolf.tunnelBy.protocol,
+            legacy_credential: wolf.tunnelBy.legacyCredential,
+          },
     reconciled: wolf.tunnelSince !== null && wolf.reconciledEpoch === wolf.epoch,
     gpu_model: wolf.gpuModel,
     capacity: {

@@ -64,6 +64,10 @@ export function toWolf(row: WolfRow): Wolf {
     lastHeartbeat: row.last_heartbeat,
     epoch: row.epoch,
     tunnelSince: row.tunnel_since,
+    tunnelBy: {
+      protocol: row.tunnel_protocol as Wolf["tunnelBy"]["protocol"],
+      legacyCredential: row.tunnel_legacy_credential,
+    },
     agentVersion: row.agent_version,
     capabilities: row.wolf_capabilities as Wolf["capabilities"],
     labels: row.labels as Record<string, string>,

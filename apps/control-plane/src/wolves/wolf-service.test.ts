@@ -142,3 +142,18 @@ describe("a registration", () => {
     expect(reportOf({ ...request, encoder_sessions_max: 8 }).encoderSessionsMax).toBe(8);
   });
 });
+
+describe("registration by a tunnel", () => {
+  it("makes a wolf of a name that is free, once", async () => {
+    const made = await wolves.registerOnConnect("gpu-1", "192.0.2.7");
+    expect(await wolves.registerOnConnect("gpu-1", "192.0.2.8")).toEqual(made);
+    expect(made).toMatchObject({ name: "gpu-1", address: "192.0.2.7", maxSandboxes: 20 });
+    expect(await wolves.registerOnConnect("wolf-1", "192.0.2.8")).toEqual(wolf);
+  });
+
+  it.each([newId("wlf"), "", "a/b", "a\n", "x".repeat(64)])("refuses %j as a name", async (name) => {
+    const { code } = await refusal(wolves.registerOnConnect(name, ""));
+    expect(code).toBe("runner-id-invalid");
+    expect(fleet.wolfNamed(name)).toBeUndefined();
+  });
+});

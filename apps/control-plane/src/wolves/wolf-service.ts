@@ -1,15 +1,18 @@
 /** Use cases of the registry: register, heartbeat, show, list, remove; and what operators want of a wolf. */
-import type {
-  DrainRequest,
-  HeartbeatRequest,
-  IntentRequest,
-  ListWolvesQuery,
-  RegisterWolfRequest,
+import {
+  type DrainRequest,
+  type HeartbeatRequest,
+  type IntentRequest,
+  type ListWolvesQuery,
+  NewWolfName,
+  type RegisterWolfRequest,
+  WolfId,
 } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
+import { daemonReportOf } from "./helix.ts";
 import { allowedWords, intentAfter, intentsBefore, type Steering, steering } from "./wolf-lifecycle.ts";
 import type { DrainPlan, Wolf, WolfReport, WolfStore } from "./wolf-store.ts";
 
@@ -41,6 +44,20 @@ export function reportOf(request: Omit<RegisterWolfRequest, "name" | "address">)
 }
 
 export const wolfNotFound = (): ApiError => new ApiError("wolf-not-found", "There is no such wolf instance.");
+
+type Found = Pick<WolfStore, "get" | "getByName">;
+
+/** No name looks like an id. Error: wolf-not-found. */
+export async function findWolf(store: Found, idOrName: string): Promise<Wolf> {
+  const isId = WolfId.safeParse(idOrName).success;
+  const wolf = await (isId ? store.get(idOrName) : store.getByName(idOrName));
+  if (wolf === undefined) throw wolfNotFound();
+  return wolf;
+}
+
+/** An id as it is, whether there is such a wolf or not. */
+const idOf = async (store: Found, idOrName: string): Promise<string> =>
+  WolfId.safeParse(idOrName).success ? idOrName : (await findWolf(store, idOrName)).id;
 
 const hasSessions = (advice: string): ApiError =>
   new ApiError("wolf-has-sessions", `This wolf has live sessions: ${advice}.`);
@@ -91,28 +108,45 @@ export function createWolfService(options: WolfServiceOptions) {
       return wolf;
     },
 
-    async heartbeat(id: string, request: HeartbeatRequest): Promise<void> {
-      const report = { gpuType: request.gpu_type, maxSandboxes: request.max_sandboxes };
+    /** The wolf of this name as it is; an unknown one is registered. Error: runner-id-invalid. */
+    async registerOnConnect(name: string, address: string): Promise<Wolf> {
+      if (!NewWolfName.safeParse(name).success)
+        throw new ApiError(
+          "runner-id-invalid",
+          "No new wolf may have a name like that, which looks like an id.",
+        );
+      const id = newId("wlf");
+      const wolf = await store.registerOnConnect(name, address, clock.now(), id);
+      if (wolf.id === id) log.info({ wolf_id: id, name }, "wolf registered by its first tunnel");
+      return wolf;
+    },
+
+    async heartbeat(idOrName: string, request: HeartbeatRequest): Promise<void> {
+      const report = {
+        gpuType: request.gpu_type,
+        maxSandboxes: request.max_sandboxes,
+        daemon: daemonReportOf(request),
+      };
+      const id = await idOf(store, idOrName);
       if (!(await store.heartbeat(id, report, clock.now()))) throw wolfNotFound();
     },
 
-    async get(id: string): Promise<Wolf> {
-      const wolf = await store.get(id);
-      if (wolf === undefined) throw wolfNotFound();
-      return wolf;
-    },
+    get: (idOrName: string): Promise<Wolf> => findWolf(store, idOrName),
 
     /** One more than asked for, so that the caller sees whether there is a next page. */
     list({ limit, cursor, status, gpu_type, name }: ListWolvesQuery): Promise<Wolf[]> {
       return store.list({ limit: limit + 1, after: cursor, status, gpuType: gpu_type, name });
     },
 
-    async remove(id: string, force: boolean): Promise<void> {
+    /** The id of what was removed. */
+    async remove(idOrName: string, force: boolean): Promise<string> {
+      const id = await idOf(store, idOrName);
       const outcome = await store.deregister(id, force, clock.now());
       if (outcome === "unknown") throw wolfNotFound();
       if (outcome === "has-sessions") throw hasSessions("stop them, or repeat with force=true");
       log.info({ wolf_id: id, force }, "wolf removed");
       onRemoved(id);
+      return id;
     },
 
     /** Cordon, uncordon, maintenance, retirement: the wolf as it is then, or a problem that says what is allowed. */

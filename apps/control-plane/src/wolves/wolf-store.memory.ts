@@ -3,10 +3,18 @@
  * samples, revocations, events and the labels of join tokens are not kept.
  */
 import { byId, type MemoryFleet, toWolf, type WolfRow } from "../database/memory-fleet.ts";
+import { newId } from "../ids.ts";
 import { renderGpuUsage } from "./gpu-choice.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import { memorySteering, quarantineIf } from "./wolf-steering.memory.ts";
-import type { TunnelKey, Wolf, WolfReport, WolfStore } from "./wolf-store.ts";
+import {
+  nativeTunnel,
+  type TunnelKey,
+  undescribed,
+  type Wolf,
+  type WolfReport,
+  type WolfStore,
+} from "./wolf-store.ts";
 
 export function memoryWolfStore(fleet: MemoryFleet): WolfStore {
   return { ...memorySteering(fleet), ...wolvesThemselves(fleet), ...reports(fleet), ...silence(fleet) };
@@ -14,7 +22,7 @@ export function memoryWolfStore(fleet: MemoryFleet): WolfStore {
 
 type Themselves = Pick<
   WolfStore,
-  "register" | "get" | "getByName" | "list" | "candidates" | "deregister" | "openTunnel"
+  "register" | "registerOnConnect" | "get" | "getByName" | "list" | "candidates" | "deregister" | "openTunnel"
 >;
 type Silence = Pick<
   WolfStore,
@@ -67,6 +75,7 @@ function newRow(wolf: { id: string; name: string; address: string } & WolfReport
     lastHeartbeat: now,
     epoch: 0,
     tunnelSince: null,
+    tunnelBy: nativeTunnel,
     capabilities: null,
     host: null,
     usage: null,
@@ -76,6 +85,24 @@ function newRow(wolf: { id: string; name: string; address: string } & WolfReport
     updatedAt: now,
     flaps: 0,
     flapsSince: null,
+  };
+}
+
+/** The newest tunnel, live or not, is one of an agent of ours. */
+const isSaidByOurs = ({ epoch, tunnelBy }: WolfRow) => epoch > 0 && tunnelBy.protocol === "revdial";
+
+/** What agents of ours say all the time; what the host consists of stays. */
+function forgotten({ vramMb, encoderSessions }: WolfRow): Partial<WolfRow> {
+  return {
+    health: "ok",
+    healthReasons: [],
+    capabilities: null,
+    images: null,
+    usage: null,
+    agentVersion: null,
+    wolfRestarts: 0,
+    vramMb: { ...vramMb, other: 0 },
+    encoderSessions: { ...encoderSessions, other: 0 },
   };
 }
 
@@ -101,6 +128,13 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
         ...heard(row, now),
       });
       return toWolf(row);
+    },
+
+    async registerOnConnect(name, address, now, id = newId("wlf")) {
+      const row = fleet.wolfNamed(name);
+      if (row !== undefined) return toWolf(row);
+      if (fleet.wolves.has(id)) throw new Error("a wolf of another name has this id");
+      return toWolf(fleet.addWolf(newRow({ id, name, address, ...undescribed }, now)));
     },
 
     async get(id) {
@@ -158,12 +192,14 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
       return "deleted";
     },
 
-    async openTunnel(id, now) {
+    async openTunnel(id, now, by = nativeTunnel) {
       const row = fleet.wolves.get(id);
       if (row === undefined) return undefined;
       fleet.changeWolf(row, {
         epoch: row.epoch + 1,
         tunnelSince: now,
+        tunnelBy: by,
+        ...(by.protocol === "helix" && isSaidByOurs(row) && forgotten(row)),
         lastHeartbeat: now,
         updatedAt: now,
         connectivity: "connected",
@@ -258,13 +294,17 @@ function silence(fleet: MemoryFleet): Silence {
   }
 
   return {
-    async heartbeat(id, { gpuType, maxSandboxes }, now) {
+    async heartbeat(id, { gpuType, maxSandboxes, daemon }, now) {
       const row = fleet.wolves.get(id);
       if (row === undefined) return false;
+      const { gpuType: daemonGpu, disks } = (!isSaidByOurs(row) && daemon) || {};
       fleet.changeWolf(row, {
+        ...(daemonGpu !== undefined && { gpuType: daemonGpu }),
+        ...(disks && { usage: { ...disks.usage, received_at: now.toISOString() } }),
         ...(gpuType !== undefined && { gpuType }),
         ...(maxSandboxes !== undefined && { maxSandboxes }),
-        ...heard(row, now),
+        // Whether a wolf is there that has had a tunnel, its tunnel says.
+        ...(daemon === undefined || row.epoch === 0 ? heard(row, now) : { updatedAt: now }),
       });
       return true;
     },

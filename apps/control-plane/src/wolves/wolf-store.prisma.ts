@@ -3,11 +3,12 @@ import type { Prisma } from "../database/prisma.prisma.ts";
 import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
 import { revoke } from "../identity/revocation-store.prisma.ts";
-import { DISK_SAMPLES_PER_SLOT_MAX, diskSlotOf } from "./disk-history.ts";
+import { newId } from "../ids.ts";
+import { diskSamples } from "./disk-history.prisma.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import { toWolf } from "./wolf-row.prisma.ts";
 import { isFree, quarantineIf, steering } from "./wolf-steering.prisma.ts";
-import type { TunnelKey, WolfStore } from "./wolf-store.ts";
+import { nativeTunnel, type TunnelKey, undescribed, type WolfStore } from "./wolf-store.ts";
 
 export function prismaWolfStore(prisma: Prisma): WolfStore {
   return { ...steering(prisma), ...reporting(prisma) };
@@ -15,6 +16,8 @@ export function prismaWolfStore(prisma: Prisma): WolfStore {
 
 const INT_MAX = 2 ** 31 - 1;
 const MIB = 2 ** 20;
+/** The second finds what another has made, unless it has been removed meanwhile. */
+const SAME_NAME_ATTEMPTS_MAX = 5;
 /** A host may say what no column holds. */
 const atMostInt = (count: number | null) => (count === null ? null : Math.min(count, INT_MAX));
 
@@ -51,14 +54,45 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
       return toWolf(rows[0] as WolfInstance);
     },
 
-    async heartbeat(id, { gpuType, maxSandboxes }, now) {
-      const count = await prisma.$executeRaw`
-        UPDATE wolf_instance SET last_heartbeat = ${now}, updated_at = ${now},
-          gpu_type = COALESCE(${gpuType ?? null}, gpu_type), max_sandboxes = COALESCE(${maxSandboxes ?? null}::int, max_sandboxes),
-          connectivity_since = CASE WHEN connectivity = 'lost' THEN ${now} ELSE connectivity_since END,
-          connectivity = CASE WHEN connectivity = 'lost' THEN 'connected' ELSE connectivity END
-        WHERE id = ${id}`;
-      return count === 1;
+    async registerOnConnect(name, address, now, id = newId("wlf")) {
+      const { gpuType, maxSandboxes } = undescribed;
+      // A statement does not see a row that was made since it began, only that there is one: the next one sees it.
+      for (let attempt = 0; attempt < SAME_NAME_ATTEMPTS_MAX; attempt += 1) {
+        const [row] = await prisma.$queryRaw<WolfInstance[]>`
+          WITH made AS (
+            INSERT INTO wolf_instance (id, name, address, gpu_type, max_sandboxes, connectivity, connectivity_since, intent_since,
+              last_heartbeat, created_at, updated_at)
+            VALUES (${id}, ${name}, ${address}, ${gpuType}, ${maxSandboxes}, 'connected', ${now}, ${now}, ${now}, ${now}, ${now})
+            ON CONFLICT (name) DO NOTHING RETURNING *
+          )
+          SELECT * FROM made UNION ALL SELECT * FROM wolf_instance WHERE name = ${name}`;
+        if (row !== undefined) return toWolf(row);
+      }
+      throw new Error("a wolf of this name is made and removed all the time");
+    },
+
+    async heartbeat(id, { gpuType, maxSandboxes, daemon }, now) {
+      // Of the row as it was. Whether a wolf is there that has had a tunnel, its tunnel says.
+      const counts = daemon ? Sql.sql`(epoch = 0)` : Sql.sql`true`;
+      const knows = Sql.sql`(NOT ${isSaidByOurs})`;
+      const { gpuType: daemonGpu = null, disks } = daemon ?? {};
+      const usage = disks
+        ? Sql.sql`
+          usage = CASE WHEN ${knows} THEN ${JSON.stringify(disks.usage)}::jsonb ELSE usage END,
+          usage_at = CASE WHEN ${knows} THEN ${now} ELSE usage_at END,`
+        : Sql.empty;
+      const sample = disks ? diskSamples(id, Sql.sql`wolf WHERE ${knows}`, disks, now) : Sql.sql`SELECT 1`;
+      const [done] = await prisma.$queryRaw<{ changed: boolean }[]>`
+        WITH wolf AS (
+          UPDATE wolf_instance SET last_heartbeat = CASE WHEN ${counts} THEN ${now} ELSE last_heartbeat END, updated_at = ${now},
+            gpu_type = COALESCE(${gpuType ?? null}, CASE WHEN ${knows} THEN ${daemonGpu} END, gpu_type), ${usage}
+            max_sandboxes = COALESCE(${maxSandboxes ?? null}::int, max_sandboxes),
+            connectivity_since = CASE WHEN connectivity = 'lost' AND ${counts} THEN ${now} ELSE connectivity_since END,
+            connectivity = CASE WHEN connectivity = 'lost' AND ${counts} THEN 'connected' ELSE connectivity END
+          WHERE id = ${id} RETURNING id, epoch, tunnel_protocol
+        ), sample AS (${sample})
+        SELECT EXISTS (SELECT 1 FROM wolf) AS changed`;
+      return done?.changed === true;
     },
 
     async heartbeats(beats, now) {
@@ -138,9 +172,10 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
       });
     },
 
-    async openTunnel(id, now) {
+    async openTunnel(id, now, { protocol, legacyCredential } = nativeTunnel) {
       const rows = await prisma.$queryRaw<WolfInstance[]>`
         UPDATE wolf_instance SET epoch = epoch + 1, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
+          tunnel_protocol = ${protocol}, tunnel_legacy_credential = ${legacyCredential}, ${protocol === "helix" ? forgotten : Sql.empty}
           connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END, connectivity = 'connected'
         WHERE id = ${id} RETURNING *`;
       return rows[0] ? toWolf(rows[0]) : undefined;
@@ -209,8 +244,6 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
     },
 
     async changeUsage(id, epoch, { usage, wolfRestarts, sampleIds }, now) {
-      const { disks } = usage;
-      const slot = diskSlotOf(now);
       const json = JSON.stringify(usage);
       // What could not be read says nothing about what is used.
       const isRead = usage.gpu_state === "ok" || usage.gpu_state === "missing";
@@ -233,24 +266,12 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
             Sql.sql`(${figures}->>'encoder_sessions')::int`,
           )},`
         : Sql.empty;
-      const column = (figure: "total_bytes" | "used_bytes" | "available_bytes") =>
-        disks.map((disk) => BigInt(disk[figure]));
-      // One sample per mount and slot, and a bounded number per wolf and slot: mounts are whatever the agent calls so.
       const [done] = await prisma.$queryRaw<{ changed: boolean }[]>`
         WITH wolf AS (
           UPDATE wolf_instance SET usage = ${json}::jsonb, usage_at = ${now}, wolf_restarts = ${wolfRestarts}, ${others}
             updated_at = ${now}
           WHERE id = ${id} AND epoch = ${epoch} RETURNING id
-        ), sample AS (
-          INSERT INTO disk_sample (id, wolf_instance_id, mount, slot, at, total_bytes, used_bytes, available_bytes, level)
-          SELECT disk.id, wolf.id, disk.mount, ${slot}::int, ${now}, disk.total_bytes, disk.used_bytes, disk.available_bytes, disk.level
-          FROM wolf, unnest(${[...sampleIds]}::text[], ${disks.map(({ mount }) => mount)}::text[], ${column("total_bytes")}::bigint[],
-            ${column("used_bytes")}::bigint[], ${column("available_bytes")}::bigint[], ${disks.map(({ level }) => level)}::text[])
-            AS disk(id, mount, total_bytes, used_bytes, available_bytes, level)
-          LIMIT GREATEST(0, ${DISK_SAMPLES_PER_SLOT_MAX}::int
-            - (SELECT count(*) FROM disk_sample WHERE wolf_instance_id = ${id} AND slot = ${slot}::int))
-          ON CONFLICT (wolf_instance_id, slot, mount) DO NOTHING
-        )
+        ), sample AS (${diskSamples(id, Sql.sql`wolf`, { usage, sampleIds }, now)})
         SELECT EXISTS (SELECT 1 FROM wolf) AS changed`;
       return done?.changed === true;
     },
@@ -285,6 +306,22 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
     },
   };
 }
+
+/** The newest tunnel, live or not, is one of an agent of ours. */
+const isSaidByOurs = Sql.sql`(epoch > 0 AND tunnel_protocol = 'revdial')`;
+
+/** What agents of ours say all the time; what the host consists of stays. */
+const forgotten = Sql.sql`
+  health = CASE WHEN ${isSaidByOurs} THEN 'ok' ELSE health END,
+  health_reasons = CASE WHEN ${isSaidByOurs} THEN '[]' ELSE health_reasons END,
+  wolf_capabilities = CASE WHEN ${isSaidByOurs} THEN NULL ELSE wolf_capabilities END,
+  images = CASE WHEN ${isSaidByOurs} THEN NULL ELSE images END,
+  usage = CASE WHEN ${isSaidByOurs} THEN NULL ELSE usage END,
+  usage_at = CASE WHEN ${isSaidByOurs} THEN NULL ELSE usage_at END,
+  agent_version = CASE WHEN ${isSaidByOurs} THEN NULL ELSE agent_version END,
+  wolf_restarts = CASE WHEN ${isSaidByOurs} THEN 0 ELSE wolf_restarts END,
+  vram_mb_other = CASE WHEN ${isSaidByOurs} THEN 0 ELSE vram_mb_other END,
+  encoder_sessions_other = CASE WHEN ${isSaidByOurs} THEN 0 ELSE encoder_sessions_other END,`;
 
 /** Those that have not ended; their wolf's claims go with it. */
 function failSessions(tx: Pick<Prisma, "$executeRaw">, wolfId: string, now: Date) {

@@ -82,6 +82,7 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
         lastHeartbeat: at(0),
         epoch: 0,
         tunnelSince: null,
+        tunnelBy: { protocol: "revdial", legacyCredential: false },
         host: null,
         usage: null,
         wolfRestarts: 0,

@@ -8,6 +8,7 @@ import type {
   HostUsage,
   Intent,
   QuarantineReason,
+  TunnelProtocol,
   WolfCapabilities,
   WolfImage,
   WolfStatus,
@@ -46,6 +47,8 @@ export interface Wolf {
   epoch: number;
   /** Null without a live tunnel. */
   tunnelSince: Date | null;
+  /** How the newest tunnel was opened. */
+  tunnelBy: TunnelOrigin;
   agentVersion: string | null;
   /** Null: not known. */
   capabilities: WolfCapabilities | null;
@@ -61,6 +64,15 @@ export interface Wolf {
   createdAt: Date;
   updatedAt: Date;
 }
+
+export interface TunnelOrigin {
+  protocol: TunnelProtocol;
+  /** With the RUNNER_TOKEN, which all hosts share, instead of a key of its own. */
+  legacyCredential: boolean;
+}
+
+/** By an agent of ours with its own key. */
+export const nativeTunnel: TunnelOrigin = { protocol: "revdial", legacyCredential: false };
 
 export interface Claimed {
   /** Null: not known, or not limited. */
@@ -116,6 +128,26 @@ export interface UsageReport {
   sampleIds: readonly string[];
 }
 
+/**
+ * What a daemon beside an agent of Helix says of its host. It is left out where the newest tunnel is one of ours: the agent there
+ * knows better. That the daemon lives says that its wolf is there only as long as the wolf has had no tunnel.
+ */
+export interface DaemonReport {
+  gpuType?: GpuType | undefined;
+  disks?: Pick<UsageReport, "usage" | "sampleIds"> | undefined;
+}
+
+/** As what a wolf begins that nobody has described: an agent of Helix says no more than its name. */
+export const undescribed: WolfReport = {
+  gpuType: "none",
+  maxSandboxes: 20,
+  labels: {},
+  region: null,
+  costPerHour: null,
+  agentVersion: null,
+  encoderSessionsMax: null,
+};
+
 export interface WolfFilter {
   limit: number;
   after: string | undefined;
@@ -134,10 +166,16 @@ export interface TunnelKey {
 export interface WolfStore {
   /** The same name resumes the same wolf: id, sessions, counts and epoch stay. */
   register(wolf: { id: string; name: string; address: string } & WolfReport, now: Date): Promise<Wolf>;
+  /** The wolf of this name as it is, also a retired one; if there is none, a new one is registered as `undescribed`, under `id`. */
+  registerOnConnect(name: string, address: string, now: Date, id?: string): Promise<Wolf>;
   /** A heartbeat by HTTP. A wolf without a tunnel that was lost is connected again. */
   heartbeat(
     id: string,
-    report: { gpuType?: GpuType | undefined; maxSandboxes?: number | undefined },
+    report: {
+      gpuType?: GpuType | undefined;
+      maxSandboxes?: number | undefined;
+      daemon?: DaemonReport | undefined;
+    },
     now: Date,
   ): Promise<boolean>;
   /**
@@ -152,8 +190,11 @@ export interface WolfStore {
   candidates(): Promise<Wolf[]>;
   /** `force` fails the wolf's live sessions (`wolf-removed`) in the same transaction. */
   deregister(id: string, force: boolean, now: Date): Promise<"deleted" | "unknown" | "has-sessions">;
-  /** A tunnel is up: the next epoch is issued and the wolf is connected. */
-  openTunnel(id: string, now: Date): Promise<Wolf | undefined>;
+  /**
+   * A tunnel is up: the next epoch is issued and the wolf is connected. `by`: default `nativeTunnel`. The first tunnel of an agent of
+   * Helix after one of ours forgets what ours said that changes all the time, since nobody corrects it any more.
+   */
+  openTunnel(id: string, now: Date, by?: TunnelOrigin): Promise<Wolf | undefined>;
   /** The tunnel of this epoch is gone: the wolf is suspect, unless a newer tunnel is there. Too often, and it is quarantined. */
   loseTunnel(id: string, epoch: number, rules: QuarantineRules, now: Date): Promise<boolean>;
   /** The grace is over: a wolf that is still suspect in this epoch is lost. */

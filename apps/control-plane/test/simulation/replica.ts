@@ -160,6 +160,7 @@ export class Replica {
       principal: { kind: "runner" },
       mark: 0,
       hosts: [],
+      protocol: "revdial",
       requestId: "",
       address: undefined,
     });
