@@ -1,6 +1,6 @@
 /** The agent's run: enrol, dial, serve, and again, until it is told to stop. Decisions come from life.ts; this is the edge. */
 import { availableParallelism } from "node:os";
-import type { AgentInventory } from "@wolfpack/api-contract";
+import { type AgentInventory, agentNoticeTypes } from "@wolfpack/api-contract";
 import { type RequestHandler, RevdialError, type Tunnel } from "revdial";
 import { type Clock, pause } from "./clock.ts";
 import type { Condition } from "./condition.ts";
@@ -12,8 +12,10 @@ import { type Credential, createCredential } from "./identity/credential.ts";
 import { hostMark } from "./identity/key-file.ts";
 import { adviceOf, clockSentence, endingOf } from "./identity/refusal.ts";
 import { keepRenewed } from "./identity/renewal.ts";
+import { tokenCredential } from "./identity/token-credential.ts";
 import { inventoryOf } from "./inventory/static.ts";
 import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions, nextTry } from "./life.ts";
+import { type LocalCheck, localCheck } from "./local-check.ts";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { printableWithout } from "./printable.ts";
@@ -58,7 +60,9 @@ class Agent {
   private readonly dialAs: Omit<DialAs, "headers" | "signal" | "transport" | "onFallback">;
   private readonly credential: Credential;
   private readonly serving: Serving;
-  /** Undefined inside a sandbox. */
+  /** Of a Helix control plane only. */
+  private readonly local: LocalCheck | undefined;
+  /** Undefined where nobody would hear of what they see: inside a sandbox, and of a Helix control plane. */
   private watches: Watches | undefined;
   private state: LifeState = "connecting";
   private everReady = false;
@@ -74,28 +78,16 @@ class Agent {
     this.edges = edges;
     this.inventory = inventoryOf(config, version);
     this.line = wolfLine(config.wolf);
+    this.local = config.protocol === "helix" ? this.checkedLine() : undefined;
     this.dialAs = {
       version,
       incarnation: host.incarnation,
       clock,
-      handler: handlerOf(config, edges, this.line),
+      handler: handlerOf(config, edges, this.local ?? this.line),
       onHandlerError: (err) => log.error({ err }, "a request could not be served"),
+      ...(this.local === undefined ? {} : { pickups: this.pickups(this.local) }),
     };
-    this.credential = createCredential({
-      config,
-      inventory: this.inventory,
-      place:
-        host.folder === undefined
-          ? undefined
-          : {
-              folder: host.folder,
-              controlPlane: config.apiUrl.origin,
-              wolfName: config.wolfId,
-              host: hostMark(),
-            },
-      log,
-      wallClock: edges.wallClock ?? Date.now,
-    });
+    this.credential = this.local ? tokenCredential(config.token) : this.keyCredential();
     this.serving = createServing({
       log,
       clock,
@@ -114,13 +106,51 @@ class Agent {
     });
   }
 
+  private keyCredential(): Credential {
+    const { config, inventory } = this;
+    const { host, log, wallClock = Date.now } = this.edges;
+    return createCredential({
+      config,
+      inventory,
+      place:
+        host.folder === undefined
+          ? undefined
+          : {
+              folder: host.folder,
+              controlPlane: config.apiUrl.origin,
+              wolfName: config.wolfId,
+              host: hostMark(),
+            },
+      log,
+      wallClock,
+    });
+  }
+
+  private checkedLine(): LocalCheck {
+    const { config, edges, line } = this;
+    const { clock, condition } = edges;
+    const onFound = (wolf: string) => condition.noticed(agentNoticeTypes.heartbeat, { wolf });
+    return localCheck({ wolf: config.wolf, ask: line.ask, clock, onFound });
+  }
+
+  private pickups({ check }: LocalCheck): NonNullable<DialAs["pickups"]> {
+    const { log, metrics } = this.edges;
+    return {
+      checkTarget: check,
+      onPickupFailed: (reason) => {
+        metrics.count("pickups_failed");
+        log.warn({ reason: this.printable(reason) }, "a pick-up failed");
+      },
+    };
+  }
+
   async run(): Promise<void> {
     const { config, edges, inventory, line, serving } = this;
-    if (config.sessionId === undefined) {
+    if (config.sessionId === undefined && this.local === undefined) {
       const { signal } = this.unwatch;
       this.watches = startWatches({ config, edges, inventory, line, notify: serving.notify, signal });
     }
-    const renewed = this.keepRenewed();
+    const renewed = this.local ? undefined : this.keepRenewed();
     try {
       await this.stayConnected();
     } finally {
@@ -281,7 +311,11 @@ class Agent {
   }
 }
 
-function handlerOf(config: AgentConfig, { log, metrics }: AgentEdges, line: WolfLine): RequestHandler {
+function handlerOf(
+  config: AgentConfig,
+  { log, metrics }: AgentEdges,
+  line: Pick<WolfLine, "ask">,
+): RequestHandler {
   return createForwarder({
     wolf: line.ask,
     screen: config.screen,

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
 import { describe, expect, it } from "@jest/globals";
+import { tunnelUrlOf } from "./api-url.ts";
 import { ConfigError, readConfig } from "./config.ts";
 import { wolfSettings } from "./sandbox.ts";
 import { type Flags, settingNames, settings } from "./settings.ts";
@@ -250,6 +251,56 @@ describe("the agent's configuration", () => {
     }
     const documented = [...table.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, variable]) => variable);
     expect(documented.toSorted()).toEqual(settingNames.flatMap((name) => [...settings[name].env]).toSorted());
+  });
+});
+
+describe("for a Helix control plane", () => {
+  const helix = (more: Flags = {}, moreEnv: NodeJS.ProcessEnv = {}) =>
+    read({ protocol: "helix", ...more }, moreEnv);
+
+  it("the protocol is named by flag or variable, and is our own else", () => {
+    expect(helix().protocol).toBe("helix");
+    expect(read({}, { WOLFPACK_PROTOCOL: "helix" }).protocol).toBe("helix");
+    expect(read().protocol).toBe("native");
+  });
+
+  it.each([
+    ["https://cp.test", "https://cp.test/"],
+    ["https://cp.test/", "https://cp.test/"],
+    ["https://cp.test/helix/", "https://cp.test/helix"],
+    ["https://cp.test/helix/api/v1/revdial", "https://cp.test/helix"],
+    ["http://localhost:1/api/v1/revdial/", "http://localhost:1/"],
+  ])("a path of %s stays in front, and the tunnel's own is not doubled", (apiUrl, expected) => {
+    const config = helix({ apiUrl });
+    expect(config.apiUrl.href).toBe(expected);
+    const { href } = tunnelUrlOf(config.apiUrl, "wolf-a b");
+    expect(href).toBe(
+      `${expected.replace(/^http/, "ws").replace(/\/$/, "")}/api/v1/revdial?runnerid=wolf-a+b`,
+    );
+  });
+
+  it.each<[Flags, NodeJS.ProcessEnv, string]>([
+    [{ sessionId: "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV", wolfId: undefined }, {}, "--session-id"],
+    [
+      {},
+      { WOLFPACK_SESSION_ID: "x" },
+      "--session-id (WOLFPACK_SESSION_ID) does not go together with --protocol",
+    ],
+    [{ joinTokenFile: "/t" }, {}, "--join-token-file (JOIN_TOKEN_FILE) or JOIN_TOKEN does not go together"],
+    [{}, { JOIN_TOKEN: "wjt_x" }, "--join-token-file (JOIN_TOKEN_FILE) or JOIN_TOKEN does not go together"],
+    [{ transport: "http" }, {}, "--transport (WOLFPACK_TRANSPORT) http does not go together with --protocol"],
+    [{}, { RUNNER_TOKEN: "" }, "--token-file (RUNNER_TOKEN_FILE) or RUNNER_TOKEN is missing."],
+    [{ tokenFile: "/empty" }, {}, "--token-file (RUNNER_TOKEN_FILE) names /empty, which is empty."],
+    [{ apiUrl: "https://cp.test/?a=1" }, {}, "--api-url"],
+    [{ protocol: "hydra" }, {}, "--protocol (WOLFPACK_PROTOCOL) has to be native or helix."],
+  ])("%j %j is refused by name", (more, moreEnv, named) => {
+    const message = refusal({ protocol: "helix", ...more }, moreEnv);
+    expect(message).toContain(named);
+    expect(message).not.toContain("secret-token");
+  });
+
+  it("the other transports are WebSockets there, and none is named by default", () => {
+    for (const transport of ["auto", "websocket"]) expect(helix({ transport }).transport).toBe(transport);
   });
 });
 

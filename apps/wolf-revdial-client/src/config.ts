@@ -4,6 +4,8 @@ import { closeSync, openSync, readSync } from "node:fs";
 import { GpuType, hostLimits, Mount, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
 import { defaultWolfPolicy, readWolfPolicy, requiredOfWolf, type WolfPolicy } from "@wolfpack/wolf-api";
 import { z } from "zod";
+import { type Protocol, readApiUrl } from "./api-url.ts";
+import { checkHelixSettings } from "./helix-settings.ts";
 import type { DiskThresholds } from "./inventory/disks.ts";
 import { checkSession } from "./sandbox.ts";
 import { describeSetting, type Flags, type SettingName, settingNames, settings } from "./settings.ts";
@@ -15,8 +17,9 @@ export class ConfigError extends Error {
 }
 
 export interface AgentConfig {
-  /** Origin only: the API is at its root. */
+  /** Origin only, since the API is at its root; that of a Helix control plane with the path before `/api`. */
   apiUrl: URL;
+  protocol: Protocol;
   /** "" inside a sandbox. */
   wolfId: string;
   /** The session whose sandbox this runs in; undefined beside a Wolf. */
@@ -144,14 +147,16 @@ export function readConfig({
   };
   const warnings: string[] = [];
 
-  const sessionId = checkSession(text("sessionId"), {
-    isGiven: (name) => flags[name] !== undefined || fromEnv(name) !== undefined,
-    wrong,
-  });
+  const isGiven = (name: SettingName) => flags[name] !== undefined || fromEnv(name) !== undefined;
+  const protocol = z.enum(["native", "helix"]).safeParse(text("protocol")).data;
+  if (protocol === undefined) throw wrong("protocol", "has to be native or helix");
+  if (protocol === "helix")
+    checkHelixSettings({ isGiven, wrong, transport: required("transport"), joinToken: env.JOIN_TOKEN });
+  const sessionId = checkSession(text("sessionId"), { isGiven, wrong });
   const wolfId = sessionId === undefined ? required("wolfId") : "";
   if (sessionId === undefined && !WolfName.safeParse(wolfId).success)
     throw wrong("wolfId", "has to be 1 to 63 of A-Z a-z 0-9 . _ -, starting with a letter or digit");
-  const apiUrl = readApiUrl(required("apiUrl"), (why) => wrong("apiUrl", why));
+  const apiUrl = readApiUrl(required("apiUrl"), protocol, (why) => wrong("apiUrl", why));
   const wolf = parseTarget(required("local"));
   if (wolf === undefined) throw wrong("local", "has to be unix:///path (at most 107 bytes) or host:port");
   const level = z
@@ -177,6 +182,7 @@ export function readConfig({
   }
   const config: AgentConfig = {
     apiUrl,
+    protocol,
     wolfId,
     sessionId,
     ...readTokens(),
@@ -199,7 +205,7 @@ export function readConfig({
     stateDir: {
       // systemd separates several by colons.
       path: required("stateDir").split(":")[0] as string,
-      given: flags.stateDir !== undefined || fromEnv("stateDir") !== undefined,
+      given: isGiven("stateDir"),
     },
     healthListen: readHealthListen(text("healthListen"), isOn("healthRemote"), (why) =>
       wrong("healthListen", why),
@@ -277,19 +283,19 @@ export function readConfig({
     const missing: TokenMissing[] = [];
     const given = typeof flags.token === "string" ? flags.token : undefined;
     const token = readToken("tokenFile", given, fromEnv("token"), missing);
-    const joinToken =
-      sessionId === undefined ? readToken("joinTokenFile", undefined, env.JOIN_TOKEN, missing) : "";
+    /** Whether it may have a key of its own. */
+    const keyed = sessionId === undefined && protocol === "native";
+    const joinToken = keyed ? readToken("joinTokenFile", undefined, env.JOIN_TOKEN, missing) : "";
     if (token !== "" || joinToken !== "") {
       // Of two files one may be absent or empty, as deployments name both.
       warnings.push(...missing.filter(({ odd }) => odd).map(({ error }) => error.message));
       return { token, joinToken, tokenMissing: undefined, tokenGiven: true };
     }
-    const neither =
-      sessionId === undefined
-        ? `${describeSetting("joinTokenFile")}, ${describeSetting("tokenFile")}, JOIN_TOKEN or RUNNER_TOKEN is missing.`
-        : `${describeSetting("tokenFile")} or RUNNER_TOKEN is missing.`;
+    const neither = keyed
+      ? `${describeSetting("joinTokenFile")}, ${describeSetting("tokenFile")}, JOIN_TOKEN or RUNNER_TOKEN is missing.`
+      : `${describeSetting("tokenFile")} or RUNNER_TOKEN is missing.`;
     const tokenMissing = new ConfigError(missing.map(({ error }) => error.message).join("\n") || neither);
-    if (sessionId !== undefined) throw tokenMissing;
+    if (!keyed) throw tokenMissing;
     return { token, joinToken, tokenMissing, tokenGiven: missing.length > 0 };
   }
 
@@ -342,18 +348,6 @@ export function readHealthListen(
   if (!remote && !/^(localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1)$/.test(host))
     throw wrong("has to be a loopback address; --health-remote allows others to read it");
   return { host, port };
-}
-
-function readApiUrl(text: string, wrong: (why: string) => ConfigError): URL {
-  if (!URL.canParse(text)) throw wrong("is not a URL");
-  const url = new URL(text);
-  if (url.protocol !== "http:" && url.protocol !== "https:")
-    throw wrong("has to begin with http:// or https://");
-  if (url.username !== "" || url.password !== "")
-    throw wrong("must not contain credentials: use --token-file");
-  if (url.search !== "" || url.hash !== "") throw wrong("must not have a query or fragment");
-  if (url.pathname !== "/") throw wrong("must not have a path: the API is at the root");
-  return url;
 }
 
 function readScreen(services: readonly string[], wrong: (why: string) => ConfigError): AgentConfig["screen"] {

@@ -3,7 +3,9 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { AgentChallenge, type AgentInventory, Enrollment, type EnrollRequest } from "@wolfpack/api-contract";
 import { type DialOptions, dialTunnel, type RequestHandler, type Tunnel } from "revdial";
+import { dialHelix, type HelixDialOptions } from "revdial/helix";
 import { z } from "zod";
+import { tunnelUrlOf } from "./api-url.ts";
 import type { Clock } from "./clock.ts";
 import type { AgentConfig } from "./config.ts";
 
@@ -138,20 +140,23 @@ export interface DialAs {
   transport: AgentConfig["transport"];
   /** Told why the tunnel goes on over plain HTTP. */
   onFallback?: NonNullable<DialOptions["onFallback"]>;
+  /** Of a Helix control plane only. */
+  pickups?: Pick<HelixDialOptions, "checkTarget" | "onPickupFailed">;
 }
 
 /** Rejects with a RevdialError, or with what making the headers failed with. */
-export function dial(config: AgentConfig, { version, ...how }: DialAs): Promise<Tunnel> {
-  const url = new URL("/api/v1/revdial", config.apiUrl);
-  url.protocol = config.apiUrl.protocol === "https:" ? "wss:" : "ws:";
-  const { sessionId, wolfId } = config;
-  url.searchParams.set("runnerid", sessionId === undefined ? `wolf-${wolfId}` : `sandbox-${sessionId}`);
-  return dialTunnel(url, {
+export function dial(config: AgentConfig, how: DialAs): Promise<Tunnel> {
+  const { version, transport, onFallback, pickups, ...both } = how;
+  const { protocol, apiUrl, sessionId, wolfId, insecure, ca } = config;
+  const url = tunnelUrlOf(apiUrl, sessionId === undefined ? `wolf-${wolfId}` : `sandbox-${sessionId}`);
+  const options = {
     agent: `wolf-revdial-client/${version}`,
-    insecure: config.insecure,
-    ...how,
-    ...(config.ca === undefined ? {} : { ca: config.ca }),
-  });
+    insecure,
+    ...(ca === undefined ? {} : { ca }),
+    ...both,
+  };
+  if (protocol === "helix") return dialHelix(url, { service: "wolf", ...options, ...pickups });
+  return dialTunnel(url, { ...options, transport, ...(onFallback === undefined ? {} : { onFallback }) });
 }
 
 /** fetch with our own certificates, which the built-in one cannot be given. Requests and replies are small JSON. */

@@ -129,6 +129,12 @@ export const settings = {
       "Longest wait between two tries, 1 to 3600; over HTTP also from one try of a WebSocket to the next",
     default: "30",
   },
+  protocol: {
+    flag: "--protocol <name>",
+    env: ["WOLFPACK_PROTOCOL"],
+    meaning: "What the control plane speaks: native, or helix as a Helix control plane does",
+    default: "native",
+  },
   transport: {
     flag: "--transport <kind>",
     env: ["WOLFPACK_TRANSPORT"],

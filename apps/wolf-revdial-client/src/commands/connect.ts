@@ -79,13 +79,13 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
 }
 
 async function hostStateOf(
-  { stateDir, wolfId, sessionId, wolf }: AgentConfig,
+  { stateDir, wolfId, sessionId, wolf, protocol }: AgentConfig,
   log: Log,
   signal: AbortSignal,
 ): Promise<HostState> {
   const nowMs = Date.now();
-  // Inside a sandbox there is no Wolf whose events two agents could want.
-  if (sessionId !== undefined) return { incarnation: nowMs, seat: undefined };
+  // Inside a sandbox there is no Wolf whose events two agents could want, and for a Helix control plane nobody wants them.
+  if (sessionId !== undefined || protocol === "helix") return { incarnation: nowMs, seat: undefined };
   try {
     return await openHostState({
       folder: stateDir.path,

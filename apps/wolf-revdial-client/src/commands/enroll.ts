@@ -64,6 +64,8 @@ async function enroll(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
+  if (config.protocol === "helix")
+    throw new ConfigError(`${describeSetting("protocol")} is helix: there are no keys to enrol there.`);
   for (const warning of config.warnings) warn(`warning: ${warning}`);
   if (config.tokenMissing !== undefined) throw config.tokenMissing;
   const place = placeOf(config);

@@ -8,6 +8,7 @@ import { readConfig } from "../config.ts";
 import { gpuTypeOf, readCards } from "../inventory/drm.ts";
 import { printableWithout } from "../printable.ts";
 import type { Flags, SettingName } from "../settings.ts";
+import { checksForHelix } from "./helix.ts";
 import { hostChecks } from "./host.ts";
 import { keyCheck, lookAtKey } from "./key.ts";
 import { networkChecks } from "./network.ts";
@@ -40,6 +41,7 @@ const names = [
   "diskWarningPercent",
   "diskCriticalPercent",
   "diskFreeMinGib",
+  "protocol",
   "transport",
   "caFile",
   "insecure",
@@ -94,7 +96,7 @@ async function examine(
   // A file that is missing is no wrong setting where the key is there already.
   if (key.credential === undefined && config.tokenMissing !== undefined && config.tokenGiven)
     throw config.tokenMissing;
-  const checks = [
+  const native = [
     keyCheck({ key, timeoutMs: CHECK_TIMEOUT_MS, wallClock: Date.now }),
     ...networkChecks({
       config,
@@ -121,7 +123,9 @@ async function examine(
       detectGpu: () => gpuTypeOf(readCards(config.gpuFolder).map(({ gpu }) => gpu)),
       dri: "/dev/dri",
     }),
-  ].sort((a, b) => (a.code < b.code ? -1 : 1));
+  ];
+  const theirs = config.protocol === "helix" ? checksForHelix(native, config, CHECK_TIMEOUT_MS) : native;
+  const checks = theirs.sort((a, b) => (a.code < b.code ? -1 : 1));
   const results = await runChecks(checks, {
     signal,
     now: () => performance.now(),
