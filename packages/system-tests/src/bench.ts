@@ -1,14 +1,15 @@
-/** `npm run bench -- tunnel|revdial-core|guard|auth|placement`; see `usage`. */
+/** `npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy`; see `usage`. */
 import { parseArgs } from "node:util";
 import { authTable, benchAuth } from "./bench/auth.ts";
 import { benchGuard, guardTable } from "./bench/guard.ts";
+import { benchLegacy, legacyTable } from "./bench/legacy.ts";
 import { benchPlacement, placementTable } from "./bench/placement.ts";
 import { benchCore, coreTable } from "./bench/revdial-core.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
 import { interrupted } from "./interrupt.ts";
 
-const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement
+const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy
                         [--json] [--rounds N] [--quick] [--tunnels N]
 
   --json       one JSON document instead of the table
@@ -48,7 +49,7 @@ function readOptions(): BenchOptions | undefined {
   const { json, quick, help } = values;
   if (help) return undefined;
   const [what = "", ...more] = positionals;
-  if (more.length > 0 || !["tunnel", "revdial-core", "guard", "auth", "placement"].includes(what))
+  if (more.length > 0 || !["tunnel", "revdial-core", "guard", "auth", "placement", "legacy"].includes(what))
     throw new TypeError(usage);
   const rounds = integer("rounds", values.rounds, quick ? 1 : 3, 100);
   const tunnels = integer("tunnels", values.tunnels, quick ? 500 : 5000, 50_000);
@@ -86,6 +87,10 @@ async function main(): Promise<void> {
   if (what === "placement") {
     const result = await benchPlacement({ rounds, quick }, stopped);
     return print(json ? undefined : placementTable(result), result);
+  }
+  if (what === "legacy") {
+    const result = await benchLegacy({ rounds, quick }, stopped);
+    return print(json ? undefined : legacyTable(result), result);
   }
   const options = {
     rounds,

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
 import { authTable } from "../src/bench/auth.ts";
 import { medianShares } from "../src/bench/lanes.ts";
+import { type LegacyResult, legacyTable } from "../src/bench/legacy.ts";
 import { type TunnelResult, tunnelTable } from "../src/bench/tunnel-table.ts";
 
 const program = fileURLToPath(new URL("../dist/bench.js", import.meta.url));
@@ -167,6 +168,28 @@ describe("the table of authentication", () => {
   });
 });
 
+describe("the table of legacy tunnels", () => {
+  const cpu = { plane: 123.4, client: 1234.5, origin: 12.3 };
+  const reached: LegacyResult = {
+    rounds: 3,
+    legacy: {
+      pooledRequestsPerSecond: 123_456,
+      perPickupRequestsPerSecond: 12_345,
+      ratio: 5,
+      cpu: { pooled: cpu, perPickup: cpu },
+    },
+  };
+
+  it("fits a terminal of 80 columns, and says nothing of what is just reached", () => {
+    expect(legacyTable(reached)).not.toContain("MISSED");
+    for (const line of legacyTable(reached).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it.each([4.999, Number.NaN])("names a ratio of %d as missed", (ratio) => {
+    expect(legacyTable({ ...reached, legacy: { ...reached.legacy, ratio } })).toContain("MISSED");
+  });
+});
+
 describe("npm run bench", () => {
   it("tells how it is used, and what it cannot be asked", async () => {
     const [help, nothing, unknown] = await Promise.all([bench("--help"), bench(), bench("rocket")]);
@@ -213,6 +236,13 @@ describe("npm run bench", () => {
     expect(code).toBe(0);
     const figures = ["apiCall.remembered", "apiCall.lookedUp", "connect.all", "connect.signature"];
     expect(figures.filter((key) => typeof at(JSON.parse(stdout), key) !== "number")).toEqual([]);
+  }, 60_000);
+
+  it("gives what legacy tunnels carry as one JSON document", async () => {
+    const { code, stdout } = await bench("legacy", "--quick", "--json");
+    expect(code).toBe(0);
+    const figures = ["pooledRequestsPerSecond", "perPickupRequestsPerSecond", "ratio", "cpu.pooled.plane"];
+    expect(figures.filter((key) => typeof at(JSON.parse(stdout), `legacy.${key}`) !== "number")).toEqual([]);
   }, 60_000);
 
   it("gives every line of the tunnel's table in one JSON document", async () => {

@@ -35,6 +35,7 @@ const tunnels: Tunnels = {
   wolf: () => ({}) as ReturnType<Tunnels["wolf"]>,
   wolfEpoch: () => 1,
   sandbox: () => undefined,
+  moonlight: () => undefined,
   dropSandbox: () => undefined,
   onWolfConnected: () => undefined,
   onWolfTunnelLost: () => undefined,
