@@ -10,7 +10,7 @@ import type { Tunnels, WolfVoice } from "../tunnels/tunnel-gateway.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { isUnknownLobby, type Lobbies, type LobbyApi } from "./lobbies.ts";
 import { LobbyEvents } from "./lobby-events.ts";
-import { type ReconcileAction, reconcile } from "./reconcile.ts";
+import { type ReconcileAction, type ReconcileInput, reconcile } from "./reconcile.ts";
 import type { SessionChanges } from "./session-changes.ts";
 import type { SessionStarts } from "./session-starts.ts";
 import type { Session, SessionStore } from "./session-store.ts";
@@ -41,6 +41,9 @@ const EVENT_LOOKS_EVERY_MS = 1000;
 /** Lobbies of one tunnel whose start waits to be written; for more, the reconciler is asked. */
 const STARTS_WAITING_MAX = 256;
 const LOOK_AGAIN_MS = 1000;
+/** A comparison that failed is made again: after so long, then after twice as long, and so on. */
+const RETRY_BASE_MS = 1000;
+const RETRY_CAP_MS = 30_000;
 
 export class SessionKeeper {
   private readonly options: SessionKeeperOptions;
@@ -56,6 +59,10 @@ export class SessionKeeper {
   private readonly again = new Map<string, Promise<void>>();
   /** What was last written of a wolf's comparison: one that says the same again is not written. */
   private readonly compared = new Map<string, string>();
+  /** Comparisons of a wolf that failed, or left a step undone, one after the other. */
+  private readonly failures = new Map<string, number>();
+  /** Wolves whose next comparison waits for that reason. */
+  private readonly retrying = new Set<string>();
   /** When a wolf's lobbies were last seen. */
   private readonly seen = new Map<string, Date>();
   private closed = false;
@@ -102,7 +109,10 @@ export class SessionKeeper {
     const current = this.running.get(wolfId);
     if (current === undefined) {
       const run = this.reconcileOnce(wolfId)
-        .catch((err: unknown) => this.options.log.warn({ err, wolf_id: wolfId }, "reconciliation failed"))
+        .catch((err: unknown) => {
+          this.options.log.warn({ err, wolf_id: wolfId }, "reconciliation failed");
+          this.retry(wolfId);
+        })
         .finally(() => this.running.delete(wolfId));
       this.running.set(wolfId, run);
       return run;
@@ -117,11 +127,24 @@ export class SessionKeeper {
     return next;
   }
 
+  /** Sessions that change meanwhile must not wait for the next round over all wolves. */
+  private retry(wolfId: string): void {
+    const failures = this.failures.get(wolfId) ?? 0;
+    this.failures.set(wolfId, failures + 1);
+    if (this.retrying.has(wolfId)) return;
+    this.retrying.add(wolfId);
+    this.later(Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** failures), () => {
+      this.retrying.delete(wolfId);
+      void this.reconcileWolf(wolfId);
+    });
+  }
+
   private async reconcileOnce(wolfId: string): Promise<void> {
     const { clock, store, tunnels, settleMs, starts, unseenMs } = this.options;
     const lobbies = this.options.lobbies(wolfId);
     const epoch = tunnels.wolfEpoch(wolfId);
-    if (lobbies === undefined || epoch === undefined) return; // A wolf that cannot be asked changes nothing.
+    // A wolf that cannot be asked changes nothing; it is asked when it is back.
+    if (lobbies === undefined || epoch === undefined) return void this.failures.delete(wolfId);
     const listedAt = clock.now();
     const listed = await lobbies.listLobbies();
     const seenBefore = this.seen.get(wolfId);
@@ -130,25 +153,25 @@ export class SessionKeeper {
     const input = { sessions, lobbies: listed, listedAt, now, settleMs, creating: starts.creating };
     const endOf = (lobbyId: string) => this.lobbyEvents.endOf(wolfId, lobbyId);
     const { actions, strays } = reconcile({ ...input, endOf });
-    this.lookAgain(wolfId, sessions, listed, listedAt);
+    this.lookAgain(wolfId, input);
     await this.touch(sessions, listed, seenBefore === undefined || +listedAt - +seenBefore > unseenMs);
     this.seen.set(wolfId, listedAt);
-    const gone = await this.act(wolfId, lobbies, [...actions, ...(await this.judge(wolfId, strays))]);
+    const { gone, undone } = await this.act(wolfId, lobbies, [
+      ...actions,
+      ...(await this.judge(wolfId, strays)),
+    ]);
     const others = listed.filter(({ id }) => !gone.has(id) && !isOwned(id, sessions, listed)).length;
     await this.compare(wolfId, epoch, others);
+    if (undone > 0) this.retry(wolfId);
+    else this.failures.delete(wolfId);
   }
 
-  /** What this list could not say, a later one does. */
-  private lookAgain(
-    wolfId: string,
-    sessions: readonly Session[],
-    listed: readonly Lobby[],
-    listedAt: Date,
-  ): void {
-    const { clock, settleMs } = this.options;
-    const now = clock.now().getTime();
+  /** What this list could not say, a later one does. As of the same moment: what settles between two is seen by neither. */
+  private lookAgain(wolfId: string, input: ReconcileInput): void {
+    const { sessions, lobbies: listed, listedAt, settleMs, creating } = input;
+    const now = input.now.getTime();
     const waits = sessions.flatMap(({ id, lobbyId, statusSince, lockExpiresAt, status }) => {
-      if (this.options.starts.creating.has(id)) return [];
+      if (creating.has(id)) return [];
       const lockedMs = (lockExpiresAt?.getTime() ?? 0) - now;
       // Somebody else works on it; if that one is gone, it is ours.
       if ((status === "placed" || status === "stopping") && lockedMs > 0) return [lockedMs + 1];
@@ -187,25 +210,27 @@ export class SessionKeeper {
     this.look(wolfId);
   }
 
-  /** Ids of the lobbies that are gone now. */
+  /** Ids of the lobbies that are gone now, and how many steps failed. */
   private async act(
     wolfId: string,
     lobbies: LobbyApi,
     actions: readonly ReconcileAction[],
-  ): Promise<ReadonlySet<string>> {
+  ): Promise<{ gone: ReadonlySet<string>; undone: number }> {
     const gone = new Set<string>();
+    let undone = 0;
     for (const action of actions) {
       this.options.log.info({ wolf_id: wolfId, action: action.action, ...idsOf(action) }, "reconciled");
       try {
         await this.perform(action, lobbies);
         if (action.action === "stopLobby") gone.add(action.lobbyId);
       } catch (err) {
-        // Tried again the next time. What Wolf refuses holds up nothing else; a Wolf that does not answer would, each time.
+        undone += 1;
+        // Tried again. What Wolf refuses holds up nothing else; a Wolf that does not answer would, each time.
         this.options.log.warn({ err, wolf_id: wolfId, action: action.action }, "reconciliation step failed");
         if (err instanceof WolfApiError && err.code !== "WOLF_REFUSED") throw err;
       }
     }
-    return gone;
+    return { gone, undone };
   }
 
   /** From here on placement may count on what is known of the wolf. */

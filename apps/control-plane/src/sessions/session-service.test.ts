@@ -363,6 +363,29 @@ describe("a control plane that starts again", () => {
     next.close();
   });
 
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    "lets no lobby wait that settles %d readings of the clock after it began to look",
+    async (readings) => {
+      const wolfId = await wolf("mid-look");
+      answers.set("/api/v1/lobbies/create", () => created());
+      const { id } = await create();
+      await statusBecomes(id, "starting");
+      service = successor();
+      answers.set("mid-look /api/v1/lobbies", () => reply({ success: true, lobbies: [tagged(id)] }));
+      clock.advance(SETTLE_MS - readings);
+      const { now } = clock;
+      let passed = 0;
+      clock.now = () => {
+        passed += 1;
+        return new Date(now().getTime() + passed - 1);
+      };
+      await service.reconcileAll([wolfId]);
+      clock.now = now;
+      clock.advance(SETTLE_MS);
+      await statusBecomes(id, "running");
+    },
+  );
+
   it("begins a start anew whose lobby never came, and fails it when that was so too often", async () => {
     const wolfId = await wolf("no-lobby");
     answers.set("/api/v1/lobbies/create", neverAnswered);
@@ -396,6 +419,71 @@ describe("a control plane that starts again", () => {
 });
 
 describe("reconciliation", () => {
+  it("is repeated after it failed: a second later, then later and later", async () => {
+    const wolfId = await wolf("hiccup");
+    let isWell = false;
+    answers.set("hiccup /api/v1/lobbies", () =>
+      isWell ? reply({ success: true, lobbies: [] }) : reply({ success: false }, 500),
+    );
+    const looks = () => asked.filter((line) => line.includes("hiccup GET /api/v1/lobbies")).length;
+    await service.reconcileAll([wolfId]);
+    expect(looks()).toBe(1);
+    for (const [ms, count] of [
+      [1000, 2],
+      [2000, 3],
+      [4000, 4],
+    ] as const) {
+      clock.advance(ms - 1);
+      expect(looks()).toBe(count - 1);
+      clock.advance(1);
+      await eventually(looks, (seen) => seen === count);
+      await eventually(
+        () => lines.filter((line) => line.includes("reconciliation failed")).length,
+        (failed) => failed === count,
+      );
+    }
+    isWell = true;
+    clock.advance(8000);
+    await eventually(looks, (seen) => seen === 5);
+    await service.reconcileAll([]);
+    const { pending } = clock;
+    clock.advance(60_000);
+    expect([looks(), clock.pending]).toEqual([5, pending]);
+  });
+
+  it("is not repeated for a wolf that has left meanwhile", async () => {
+    const wolfId = await wolf("gone");
+    answers.set("gone /api/v1/lobbies", () => reply({ success: false }, 500));
+    await service.reconcileAll([wolfId]);
+    tunnels.delete(wolfId);
+    clock.advance(60_000);
+    await service.reconcileAll([wolfId]);
+    expect(asked.filter((line) => line.includes("gone GET"))).toHaveLength(1);
+  });
+
+  it("does again what Wolf refused", async () => {
+    const wolfId = await wolf("refusing");
+    const stray = { id: LOBBY, name: newId("ses"), runner: { type: "docker", env: [] } };
+    answers.set("refusing /api/v1/lobbies", () => reply({ success: true, lobbies: [stray] }));
+    answers.set("/api/v1/lobbies/stop", () => reply({ success: false, error: "busy" }, 500));
+    const stops = () => asked.filter((line) => line.includes("/stop")).length;
+    await service.reconcileAll([wolfId]);
+    clock.advance(STRAY_GRACE_MS);
+    await eventually(stops, (count) => count === 1);
+    await eventually(
+      () => lines.some((line) => line.includes("reconciliation step failed")),
+      (failed) => failed,
+    );
+    await service.reconcileAll([]);
+    await eventually(
+      () => {
+        clock.advance(1000);
+        return stops();
+      },
+      (count) => count >= 2,
+    );
+  });
+
   it("gives up its round at the first step that Wolf does not answer", async () => {
     const wolfId = await wolf("stuck");
     const lobbies = [1, 2, 3].map((n) => ({
