@@ -107,7 +107,8 @@ describe("a wolf with an agent of Helix", () => {
       max_sandboxes: 20,
       gpu_type: "none",
       address: "127.0.0.1",
-      tunnel: { protocol: "helix", legacy_credential: true, rtt_ms: expect.any(Number) },
+      tunnel: { protocol: "helix", rtt_ms: expect.any(Number) },
+      legacy_credential: true,
       wolf_capabilities: { missing: [] },
     });
     const up = plane.lines.filter((line) => line.includes('"tunnel up"'));
@@ -198,7 +199,7 @@ describe("who may", () => {
     expect(await refusal(dial())).toBe("403 forbidden");
     expect(await refusal(dial({ runnerId: "moonlight-gpu-1" }))).toBe("403 forbidden");
     expect(tunnel.draining).toBe(false);
-    expect(await show()).toMatchObject({ tunnel: { protocol: "revdial", legacy_credential: false } });
+    expect(await show()).toMatchObject({ tunnel: { protocol: "revdial" }, legacy_credential: false });
   });
 
   it("not open what is no key of Helix, nor a wolf with a user's key", async () => {
@@ -266,7 +267,7 @@ describe("the tunnel of a sandbox of Helix", () => {
     });
   const shot = (session: Session) => call("GET", `sessions/${session.id}/screenshot`, undefined, owner.key);
 
-  it("brings its screen and its clipboard, pooled over one connection", async () => {
+  it("brings its screen and its clipboard: what is only read over one connection, what changes something over its own", async () => {
     const { body: session } = await create(owner.key);
     const agent = await dialSandbox(session);
     const first = await eventually(
@@ -278,7 +279,7 @@ describe("the tunnel of a sandbox of Helix", () => {
     expect((await call("GET", route, undefined, owner.key)).body).toEqual({ text: "before" });
     expect((await call("POST", route, { text: "after" }, owner.key)).status).toBeLessThan(300);
     expect(JSON.parse(clipboard)).toEqual({ type: "text", data: "after" });
-    expect([agent.pickUps, agent.connections]).toEqual([1, 1]);
+    expect(agent.pickUps).toBe(2);
   });
 
   it("is opened without the switch for the RUNNER_TOKEN, by its owner only", async () => {

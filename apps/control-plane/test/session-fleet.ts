@@ -10,7 +10,7 @@ import { SessionService } from "../src/sessions/session-service.ts";
 import { prismaSessionStore } from "../src/sessions/session-store.prisma.ts";
 import type { Session, SessionStore } from "../src/sessions/session-store.ts";
 import { sessionOf } from "../src/sessions/session-tag.ts";
-import type { Tunnels } from "../src/tunnels/tunnel-gateway.ts";
+import type { Tunnels } from "../src/tunnels/tunnels.ts";
 import { prismaWolfStore } from "../src/wolves/wolf-store.prisma.ts";
 import type { WolfReport, WolfStore } from "../src/wolves/wolf-store.ts";
 import { sessionSettings } from "./a-session.ts";

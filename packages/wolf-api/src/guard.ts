@@ -65,6 +65,8 @@ export interface GuardRequest {
   /** Undefined: none. */
   body: AsyncIterable<Uint8Array> | undefined;
   signal: Leaving;
+  /** How Wolf is reached for this request. Default: as for all of the guard, which outlives the ways to its Wolf. */
+  ask?: AskWolf;
 }
 
 export type GuardReply = ({ ok: true } & WolfReply) | { ok: false; refusal: WolfRefusal };
@@ -94,7 +96,7 @@ const upstreamStatus: Record<UpstreamErrorCode, number> = {
 
 /** Resolves to what the caller gets; rejects only for a fault of ours, or of the caller's body. */
 export function createWolfGuard({
-  ask,
+  ask: askAnyhow,
   policy,
   createsMax,
   limits = classLimits,
@@ -113,7 +115,7 @@ export function createWolfGuard({
 
   async function exchange(
     { route, target, bodyText }: Checked,
-    signal: Leaving,
+    { signal, ask = askAnyhow }: Pick<GuardRequest, "signal" | "ask">,
     calledAt: number,
   ): Promise<WolfReply> {
     const { timeoutMs, timeoutFrom } = limits[route.class];
@@ -121,7 +123,7 @@ export function createWolfGuard({
     const leftMs = () => Math.max(1, Math.ceil(deadline - now()));
     const request = { method: route.method, path: target };
     if (route.method === "POST") {
-      const reply = await askOnce(route, { ...request, body: bodyText, timeoutMs: leftMs() });
+      const reply = await askOnce(ask, route, { ...request, body: bodyText, timeoutMs: leftMs() });
       return checkReply(route, reply, policy);
     }
     for (let tries = 1; ; tries += 1) {
@@ -142,7 +144,11 @@ export function createWolfGuard({
     }
   }
 
-  async function askOnce(route: WolfRoute, request: Parameters<AskWolf>[0]): Promise<WolfReply> {
+  async function askOnce(
+    ask: AskWolf,
+    route: WolfRoute,
+    request: Parameters<AskWolf>[0],
+  ): Promise<WolfReply> {
     try {
       return await ask(request);
     } catch (error) {
@@ -152,7 +158,8 @@ export function createWolfGuard({
     }
   }
 
-  return async ({ method, path, contentLength, body, signal }) => {
+  return async (request) => {
+    const { method, path, contentLength, body, signal } = request;
     const routed = checkWolfRoute(method, path, policy);
     if (!routed.ok) return routed;
     const given =
@@ -172,7 +179,7 @@ export function createWolfGuard({
     try {
       return {
         ok: true,
-        ...(await unlessAborted(inPlace(exchange(check, signal, calledAt), giveBack), signal)),
+        ...(await unlessAborted(inPlace(exchange(check, request, calledAt), giveBack), signal)),
       };
     } catch (error) {
       if (home !== undefined && isUnsent(error)) homes.giveBack(home);

@@ -2,7 +2,7 @@
 import { WolfApiError, type WolfClient, wolfClient } from "@wolfpack/wolf-api";
 import { RevdialError, type RevdialErrorCode, tunnelFetch } from "revdial";
 import { ApiError } from "../http/problem.ts";
-import type { Links } from "../tunnels/tunnel-gateway.ts";
+import type { Links } from "../tunnels/tunnels.ts";
 import type { Failure } from "./session-store.ts";
 
 /** What sessions need of a Wolf. Everything rejects with a WolfApiError. */

@@ -4,7 +4,7 @@
  */
 import type { AgentWolfEvent } from "@wolfpack/api-contract";
 import { wolfEventPrefix } from "@wolfpack/wolf-api";
-import type { WolfVoice } from "../tunnels/tunnel-gateway.ts";
+import type { WolfVoice } from "../tunnels/tunnels.ts";
 import type { Failure } from "./session-store.ts";
 
 /** Container events may come before the answer that names their lobby; this many lobbies are remembered. */

@@ -3,7 +3,8 @@ import { ClipboardContent } from "@wolfpack/api-contract";
 import { refusedHeader } from "@wolfpack/wolf-api";
 import { tunnelFetch } from "revdial";
 import { ApiError } from "../http/problem.ts";
-import type { Links } from "../tunnels/tunnel-gateway.ts";
+import type { Links } from "../tunnels/tunnels.ts";
+import { WholeBody } from "../tunnels/whole-body.ts";
 import { screenProblem } from "./lobbies.ts";
 import type { Session } from "./session-store.ts";
 
@@ -102,12 +103,10 @@ export function createScreen(links: Links, timeoutMs = TIMEOUT_MS): Screen {
 }
 
 async function bounded(reply: Response, bytesMax: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
+  const whole = new WholeBody(bytesMax);
   for await (const chunk of (reply.body ?? []) as AsyncIterable<Uint8Array>) {
-    bytes += chunk.byteLength;
-    if (bytes > bytesMax) throw screenFailed(`The screen service sent more than ${bytesMax} bytes.`);
-    chunks.push(chunk);
+    if (!whole.add(chunk))
+      throw screenFailed(`The screen service sent more than ${bytesMax} bytes, or too many pieces.`);
   }
-  return Buffer.concat(chunks);
+  return whole.bytes();
 }

@@ -2,7 +2,7 @@
 import type { SessionStatus } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../logger.ts";
-import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
+import type { Tunnels } from "../tunnels/tunnels.ts";
 import type {
   EndOptions,
   Ran,

@@ -6,7 +6,7 @@ import type { AgentWolfEvent } from "@wolfpack/api-contract";
 import { type Lobby, WolfApiError } from "@wolfpack/wolf-api";
 import type { Clock, Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
-import type { Tunnels, WolfVoice } from "../tunnels/tunnel-gateway.ts";
+import type { Tunnels, WolfVoice } from "../tunnels/tunnels.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { isUnknownLobby, type Lobbies, type LobbyApi } from "./lobbies.ts";
 import { LobbyEvents } from "./lobby-events.ts";

@@ -12,7 +12,7 @@ import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
 import { newId } from "../ids.ts";
 import { createLogger } from "../logger.ts";
-import type { WolfVoice } from "../tunnels/tunnel-gateway.ts";
+import type { WolfVoice } from "../tunnels/tunnels.ts";
 import { prismaWolfStore } from "../wolves/wolf-store.prisma.ts";
 import { lobbiesThrough } from "./lobbies.ts";
 import { createScreen } from "./screen.ts";

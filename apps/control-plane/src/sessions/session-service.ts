@@ -16,7 +16,7 @@ import type { Log } from "../logger.ts";
 import { PlacementDesk } from "../placement/desk.ts";
 import { FleetView } from "../placement/fleet-view.ts";
 import type { Decision, PlacementSettings } from "../placement/placement.ts";
-import type { Tunnels } from "../tunnels/tunnel-gateway.ts";
+import type { Tunnels } from "../tunnels/tunnels.ts";
 import type { QuarantineRules, WolfStore } from "../wolves/wolf-store.ts";
 import type { Lobbies } from "./lobbies.ts";
 import { placeOfNext, queueEntry } from "./queue-places.ts";

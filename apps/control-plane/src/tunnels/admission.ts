@@ -12,6 +12,7 @@ import {
   WolfName,
 } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
+import { type Clock, systemClock } from "../clock.ts";
 import type { ClientAddresses } from "../http/client-address.ts";
 import type { Limits } from "../http/limits.ts";
 import { ApiError, toApiError } from "../http/problem.ts";
@@ -26,7 +27,8 @@ import { version } from "../version.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { type DoctorTunnels, doctorTunnelOptions } from "./doctor-tunnels.ts";
 import type { Opener } from "./opener.ts";
-import type { TunnelGateway } from "./tunnel-gateway.ts";
+import { repeatedRefusals } from "./repeated-refusals.ts";
+import { moonlightKey, type TunnelGateway } from "./tunnel-gateway.ts";
 
 export const TUNNEL_PATH = "/api/v1/revdial";
 /** Requests between arrival and answer; more are told to come back. */
@@ -44,6 +46,8 @@ export interface AdmissionOptions {
   ownerOf: (sessionId: string) => Promise<string | undefined>;
   gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox" | "acceptMoonlight" | "takeoverWaitMs">;
   doctors: Pick<DoctorTunnels, "full" | "accept">;
+  /** Default: the system's. */
+  clock?: Clock;
   /** Hosts of the URLs that agents are given. None: whatever a request names. */
   publicHosts: readonly string[];
   /** From before a credential is looked up. */
@@ -88,6 +92,7 @@ export type TunnelTarget =
   | { kind: "sandbox"; sessionId: string };
 
 export function createAdmission(options: AdmissionOptions): Admission {
+  const refusals = repeatedRefusals(options.clock ?? systemClock);
   const { log, pendingMax = PENDING_MAX, addressOf = ({ socket }) => socket.remoteAddress ?? "" } = options;
   const tunnelOptions: TunnelOptions = {
     agent: `wolfpack-control-plane/${version}`,
@@ -128,9 +133,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
       const wolf = await wolfOf({ kind, name: id, protocol }, principal, caller, options);
       trail.object = wolf.id;
       const target = { kind, wolf };
+      requireTurn(gateway.takeoverWaitMs(kind === "wolf" ? wolf.id : moonlightKey(wolf.id)));
       if (kind === "moonlight")
         return { tunnelOptions, target, takeOver: (one) => void gateway.acceptMoonlight(wolf, one, opener) };
-      requireTurn(gateway.takeoverWaitMs(wolf.id));
       return { tunnelOptions, target, takeOver: (one) => void gateway.acceptWolf(wolf, one, opener) };
     }
     if (kind === "doctor") {
@@ -144,6 +149,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
     const sessionId = await sandboxOf(id, principal, options);
     trail.object = sessionId;
+    requireTurn(gateway.takeoverWaitMs(sessionId));
     return {
       tunnelOptions,
       target: { kind, sessionId },
@@ -161,7 +167,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
         await recordOpened(options.audit, trail, caller);
         return admitted;
       } catch (cause) {
-        throw await recordRefused(options.audit, trail, caller, toApiError(cause));
+        const error = toApiError(cause);
+        const known = { ...caller, ...trail, code: error.code };
+        if (way.protocol === "helix" && refusals.isRepeated(known)) throw error;
+        throw await recordRefused(options.audit, trail, caller, error);
       } finally {
         pending -= 1;
       }
@@ -231,7 +240,12 @@ async function callerOf(
   try {
     const principal = await identity.authenticate(request.headers, purpose);
     if (principal !== undefined) return principal;
-    throw new ApiError("unauthenticated", "Send a proof of the agent's key, or a bearer credential.");
+    throw new ApiError(
+      "unauthenticated",
+      request.headers.authorization === undefined
+        ? "Send a proof of the agent's key, or a bearer credential."
+        : "The credential is not known here.",
+    );
   } catch (cause) {
     const error = toApiError(cause);
     if (problemKind(error.code).status === 401) limits?.unknown(request);
@@ -268,11 +282,9 @@ function readRunnerId(query: URLSearchParams, protocol: TunnelProtocol): { kind:
 
 function requireTurn(waitMs: number | undefined): void {
   if (waitMs === undefined) return;
-  throw new ApiError(
-    "rate-limited",
-    "Agents take over this wolf from each other: is its identity used twice?",
-    { headers: { "retry-after": String(Math.ceil(waitMs / 1000)) } },
-  );
+  throw new ApiError("rate-limited", "Agents take over from each other here: is one identity used twice?", {
+    headers: { "retry-after": String(Math.ceil(waitMs / 1000)) },
+  });
 }
 
 function requireMachine(principal: Principal, action: Action): void {

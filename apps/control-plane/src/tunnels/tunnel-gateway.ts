@@ -3,7 +3,6 @@
  * does leaves this file as an exception.
  */
 import { randomUUID } from "node:crypto";
-import type { AgentWolfEvent } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelEnd } from "revdial";
 import type { Clock } from "../clock.ts";
 import type { AuditEntry, AuditLog } from "../identity/audit.ts";
@@ -13,45 +12,11 @@ import type { HealthMonitor } from "../wolves/health-monitor.ts";
 import type { TunnelKey, Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import type { AgentControl } from "./agent-control.ts";
 import { agentNotices, type NoticeSink } from "./agent-notices.ts";
-import { createGrace, mayComeBack, type TunnelLink } from "./helix/grace.ts";
+import { createGrace, mayComeBack } from "./helix/grace.ts";
 import { type Opener, objectIdsOf, originOf } from "./opener.ts";
 import { takeoverLimit } from "./takeovers.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
-
-/** Who tells of an event. */
-export interface WolfVoice {
-  wolfId: string;
-  epoch: number;
-  /** Of the agent's boot: its events are numbered from 1 in each. */
-  incarnation: bigint;
-}
-
-/** What the rest of the program may do with tunnels. */
-export interface Tunnels {
-  /** The live tunnel of a wolf. */
-  wolf(wolfId: string): Tunnel | undefined;
-  /** Its epoch. */
-  wolfEpoch(wolfId: string): number | undefined;
-  /** The live tunnel of a session's own sandbox. */
-  sandbox(sessionId: string): Tunnel | undefined;
-  /** The live tunnel of the moonlight-web beside a wolf, which an agent of Helix opens (service `moonlight`). */
-  moonlight(wolfId: string): Tunnel | undefined;
-  /** Ends a sandbox's own tunnel: its session has ended. */
-  dropSandbox(sessionId: string): void;
-  onWolfConnected(listener: (wolfId: string) => void): void;
-  /** Told after the loss is written, or could not be written at the first try. */
-  onWolfTunnelLost(listener: (wolfId: string) => void): void;
-  /** Events of the wolf's newest tunnel. */
-  onWolfEvent(listener: (from: WolfVoice, event: AgentWolfEvent) => void): void;
-  /** The agent lost events: what its Wolf runs has to be asked for. */
-  onWolfRelist(listener: (wolfId: string) => void): void;
-}
-
-/** What requests go through: the live tunnel, or for a short time after the loss of an agent of Helix the wait for its next one. */
-export interface Links {
-  wolf(wolfId: string): TunnelLink | undefined;
-  sandbox(sessionId: string): TunnelLink | undefined;
-}
+import type { Links, Tunnels } from "./tunnels.ts";
 
 export interface TunnelGateway extends Tunnels {
   readonly links: Links;
@@ -61,8 +26,8 @@ export interface TunnelGateway extends Tunnels {
   acceptSandbox(sessionId: string, tunnel: Tunnel, opener: Opener): Promise<void>;
   /** Never rejects. */
   acceptMoonlight(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
-  /** Milliseconds until another agent may take over a wolf whose tunnel is live; undefined: now. */
-  takeoverWaitMs(wolfId: string): number | undefined;
+  /** Milliseconds until another agent may take over a wolf, a session or a `moonlightKey` whose tunnel is live; undefined: now. */
+  takeoverWaitMs(key: string): number | undefined;
   liveWolves(): { id: string; epoch: number }[];
   rttMsOf(wolfId: string): number | undefined;
   /** Ends at once whatever was opened with this credential, by this user or as this wolf; also what was replaced and is still busy. */
@@ -93,6 +58,9 @@ export interface TunnelGatewayOptions {
   takeoversMax?: number;
 }
 
+/** Of the moonlight-web beside a wolf, among everything that tunnels lead to. */
+export const moonlightKey = (wolfId: string): string => `moonlight ${wolfId}`;
+
 /** Agents told to go away come back spread over this time. */
 const RETRY_MIN_MS = 100;
 const RETRY_SPREAD_MS = 2000;
@@ -105,8 +73,9 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const wolves = new TunnelRegistry();
   const sandboxes = new TunnelRegistry();
   const moonlights = new TunnelRegistry();
-  const wolfGrace = createGrace({ clock, live: (id) => wolves.dial(id) });
-  const sandboxGrace = createGrace({ clock, live: (id) => sandboxes.dial(id) });
+  const isOfHelix = ({ transport }: Pick<Tunnel, "transport">) => transport.startsWith("helix");
+  const wolfGrace = createGrace({ clock, isOfHelix, live: (id) => wolves.dial(id) });
+  const sandboxGrace = createGrace({ clock, isOfHelix, live: (id) => sandboxes.dial(id) });
   const connected: ((wolfId: string) => void)[] = [];
   const lost: ((wolfId: string) => void)[] = [];
   const events: Parameters<Tunnels["onWolfEvent"]>[0][] = [];
@@ -121,10 +90,10 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const takeovers = takeoverLimit({
     clock,
     ...(options.takeoversMax === undefined ? {} : { takeoversMax: options.takeoversMax }),
-    onStorm(wolfId) {
-      log.error({ wolf_id: wolfId }, "agents take over from each other: is one identity used twice?");
+    onStorm(object) {
+      log.error({ object }, "agents take over from each other: is one identity used twice?");
       const alarm = { action: "agent.takeover", result: "denied", code: "rate-limited" } as const;
-      record({ principal: "system", ...alarm, object: wolfId, requestId: randomUUID() });
+      record({ principal: "system", ...alarm, object, requestId: randomUUID() });
     },
   });
   /** Told so already: on the replica that revokes, a revocation is heard of twice. */
@@ -224,7 +193,17 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     else opening.set(wolfId, others);
   }
 
-  const isContested = (wolfId: string) => wolves.dial(wolfId) !== undefined || opening.has(wolfId);
+  const isContested = (key: string) =>
+    opening.has(key) || [wolves, sandboxes, moonlights].some((live) => live.dial(key) !== undefined);
+
+  /** False, and the tunnel is over: it would take over too soon again. */
+  function takesOver(key: string, tunnel: Tunnel): boolean {
+    const waitMs = isContested(key) ? takeovers.take(key) : undefined;
+    if (waitMs === undefined) return true;
+    const reason = "agents take over from each other";
+    void tunnel.close({ retryAfterMs: waitMs, drainMs: 0, reason });
+    return false;
+  }
 
   function atEnd(tunnel: Tunnel, run: (end: Awaited<Tunnel["closed"]>) => unknown): void {
     const ending: Promise<void> = tunnel.closed
@@ -241,12 +220,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   async function open(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<Wolf | undefined> {
     try {
       await tunnel.reached;
-      const waitMs = isContested(wolf.id) ? takeovers.take(wolf.id) : undefined;
-      if (waitMs !== undefined) {
-        const reason = "agents take over this wolf from each other";
-        void tunnel.close({ retryAfterMs: waitMs, drainMs: 0, reason });
-        return undefined;
-      }
+      if (!takesOver(wolf.id, tunnel)) return undefined;
       opening.set(wolf.id, (opening.get(wolf.id) ?? 0) + 1);
       const opened = await store
         .openTunnel(wolf.id, clock.now(), originOf(opener))
@@ -275,7 +249,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       log.info({ err, ...about }, `${what} tunnel not accepted`);
       return false;
     }
-    if (!enter(registry, key, { tunnel, epoch })) return false;
+    if (!takesOver(key, tunnel) || !enter(registry, key, { tunnel, epoch })) return false;
     atEnd(tunnel, (end) => {
       if (registry.remove(key, epoch)) onEnd?.(end);
     });
@@ -291,11 +265,12 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     wolf: (wolfId) => wolves.dial(wolfId),
     wolfEpoch: (wolfId) => wolves.get(wolfId)?.epoch,
     sandbox: (sessionId) => sandboxes.dial(sessionId),
-    takeoverWaitMs: (wolfId) => (isContested(wolfId) ? takeovers.waitMs(wolfId) : undefined),
-    moonlight: (wolfId) => moonlights.dial(wolfId),
+    takeoverWaitMs: (key) => (isContested(key) ? takeovers.waitMs(key) : undefined),
+    moonlight: (wolfId) => moonlights.dial(moonlightKey(wolfId)),
     dropSandbox(sessionId) {
       sandboxGrace.end(sessionId);
-      sandboxes.get(sessionId)?.tunnel.destroy(new Error("the session has ended"));
+      const reason = "the session has ended";
+      void sandboxes.get(sessionId)?.tunnel.close({ code: "REVOKED", reason, drainMs: 0 });
     },
     onWolfConnected: (listener) => void connected.push(listener),
     onWolfTunnelLost: (listener) => void lost.push(listener),
@@ -363,7 +338,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     async acceptMoonlight({ id, name }, tunnel, opener) {
       if (!keep(tunnel, opener, id)) return;
       const about = { wolf_id: id, name, protocol: opener.protocol };
-      await acceptService(moonlights, id, tunnel, { about, what: "moonlight" });
+      await acceptService(moonlights, moonlightKey(id), tunnel, { about, what: "moonlight" });
     },
 
     revoke(objectId) {

@@ -11,6 +11,7 @@ import {
   RevdialError,
 } from "revdial";
 import type { Clock } from "../../clock.ts";
+import { WholeBody } from "../whole-body.ts";
 
 export interface Question {
   method: "GET" | "POST";
@@ -117,12 +118,12 @@ class WholeReply implements Reply {
   private readonly outcome: Outcome;
   private status: number | undefined;
   private contentType: string | undefined;
-  private readonly chunks: Uint8Array[] = [];
-  private bytes = 0;
+  private readonly body: WholeBody;
   private closeListener: ((error: RevdialError | undefined) => void) | undefined;
 
   constructor(bytesMax: number, outcome: Outcome) {
     this.bytesMax = bytesMax;
+    this.body = new WholeBody(bytesMax);
     this.outcome = outcome;
   }
 
@@ -135,8 +136,7 @@ class WholeReply implements Reply {
     if (this.over) return;
     this.over = true;
     // Of a reply whose body had begun: whoever sent it lives.
-    const status = this.bytes > 0 ? this.status : undefined;
-    this.chunks.length = 0;
+    const status = this.body.size > 0 ? this.status : undefined;
     this.outcome.failed(new UpstreamError(code, message, { cause, status }));
     this.closeListener?.(new RevdialError("CANCELLED", message, { sent: "may-have-run" }));
   }
@@ -156,10 +156,7 @@ class WholeReply implements Reply {
   }
 
   write(bytes: Uint8Array): boolean {
-    if (this.over) return true;
-    this.bytes += bytes.byteLength;
-    if (this.bytes > this.bytesMax) this.tooLarge();
-    else this.chunks.push(bytes);
+    if (!this.over && !this.body.add(bytes)) this.tooLarge();
     return true;
   }
 
@@ -167,8 +164,8 @@ class WholeReply implements Reply {
     if (bytes !== undefined) this.write(bytes);
     if (this.over) return;
     this.over = true;
-    const { status = 0, contentType, chunks } = this;
-    this.outcome.whole({ status, contentType, body: Buffer.concat(chunks) });
+    const { status = 0, contentType, body } = this;
+    this.outcome.whole({ status, contentType, body: body.bytes() });
     this.closeListener?.(undefined);
   }
 
@@ -186,6 +183,6 @@ class WholeReply implements Reply {
   }
 
   private tooLarge(): void {
-    this.fail("upstream-reply-broken", `a reply of more than ${this.bytesMax} bytes`);
+    this.fail("upstream-reply-broken", `a reply of more than ${this.bytesMax} bytes, or in too many pieces`);
   }
 }

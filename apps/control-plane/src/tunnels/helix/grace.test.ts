@@ -1,13 +1,14 @@
 import { beforeEach, describe, expect, it } from "@jest/globals";
-import type { RevdialError, TunnelRequest, TunnelResponse } from "revdial";
+import { refusedHeader } from "@wolfpack/wolf-api";
+import { RevdialError, type TunnelEnd, type TunnelRequest, type TunnelResponse } from "revdial";
 import { type ManualClock, manualClock } from "../../../test/manual-clock.ts";
-import { createGrace, type Grace, type TunnelLink } from "./grace.ts";
+import { createGrace, type Grace, type Live } from "./grace.ts";
 
 const request: TunnelRequest = { service: "wolf", method: "GET", path: "/" };
 
 let clock: ManualClock;
 let grace: Grace;
-let live: Map<string, TunnelLink>;
+let live: Map<string, Live>;
 /** What tunnels were asked. */
 let asked: (TunnelRequest & { name: string })[];
 
@@ -15,11 +16,15 @@ beforeEach(() => {
   clock = manualClock();
   live = new Map();
   asked = [];
-  grace = createGrace({ clock, live: (key) => live.get(key), graceMs: 30_000, waitingMax: 3 });
+  const isOfHelix = ({ transport }: Live) => transport === "helix";
+  grace = createGrace({ clock, isOfHelix, live: (key) => live.get(key), graceMs: 30_000, waitingMax: 3 });
 });
 
-function tunnel(name: string): TunnelLink {
+function tunnel(name: string): Live {
   return {
+    transport: "websocket",
+    draining: false,
+    closed: new Promise(() => undefined),
     async request(given) {
       asked.push({ ...given, name });
       return { status: 200 } as TunnelResponse;
@@ -33,6 +38,95 @@ const outcome = (key: string, given: Partial<TunnelRequest> = {}) =>
     ({ status }) => status,
     ({ code, sent }: RevdialError) => `${code} ${sent}`,
   );
+
+describe("a request whose tunnel is lost before any of it has left", () => {
+  const end: TunnelEnd = { code: "TRANSPORT_LOST", reason: "gone" };
+  /** It answers like that once it is lost, as the stand-in does; then it is gone, and its loss is known. */
+  function losing(answer: () => Promise<TunnelResponse>): Live & { lose: () => void; read: string[] } {
+    const closed = Promise.withResolvers<TunnelEnd>();
+    const lost = Promise.withResolvers<void>();
+    const one = {
+      transport: "helix",
+      draining: false,
+      closed: closed.promise,
+      read: [] as string[],
+      async request({ path }: TunnelRequest) {
+        one.read.push(path);
+        await lost.promise;
+        return answer();
+      },
+      lose() {
+        one.draining = true;
+        live.delete("a");
+        lost.resolve();
+        setImmediate(() => {
+          grace.begin("a");
+          closed.resolve(end);
+        });
+      },
+    };
+    live.set("a", one);
+    return one;
+  }
+  const refused = (code: string) => async (): Promise<TunnelResponse> => ({
+    status: 502,
+    headers: [[refusedHeader, code]],
+    body: (async function* () {})(),
+    trailers: Promise.resolve([]),
+  });
+  const failed = (sent: "not-sent" | "may-have-run") => () =>
+    Promise.reject(new RevdialError("TRANSPORT_LOST", "gone", { sent }));
+
+  it.each([
+    ["the stand-in found no way to the agent", refused("upstream-unreachable")],
+    ["it never left", failed("not-sent")],
+  ])("waits for the next one: %s", async (_, answer) => {
+    const one = losing(answer);
+    const found = outcome("a", { path: "/1", deadlineMs: 5000 });
+    clock.advance(1000);
+    one.lose();
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    clock.advance(1000);
+    grace.arrived("a", tunnel("next"));
+    expect(await found).toBe(200);
+    expect(asked).toMatchObject([{ name: "next", path: "/1", deadlineMs: 3000 }]);
+  });
+
+  it.each([
+    ["it may have been heard", failed("may-have-run"), {}, "TRANSPORT_LOST may-have-run"],
+    ["Wolf did not answer in time", refused("upstream-timeout"), {}, 502],
+    [
+      "its body cannot be sent twice",
+      failed("not-sent"),
+      { body: (async function* () {})() },
+      "TRANSPORT_LOST not-sent",
+    ],
+    ["its caller has gone", failed("not-sent"), { signal: AbortSignal.abort() }, "TRANSPORT_LOST not-sent"],
+  ])("is not repeated where %s", async (_, answer, given, expected) => {
+    const one = losing(answer);
+    const found = outcome("a", given);
+    one.lose();
+    expect(await found).toBe(expected);
+    expect(grace.waiting).toBe(0);
+  });
+
+  it("is not repeated while its tunnel stays", async () => {
+    const one = losing(refused("upstream-unreachable"));
+    const found = outcome("a");
+    one.lose();
+    (one as { draining: boolean }).draining = false;
+    expect(await found).toBe(502);
+  });
+
+  it("fails at the end of the grace where no other comes", async () => {
+    const one = losing(failed("not-sent"));
+    const found = outcome("a");
+    one.lose();
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    clock.advance(30_000);
+    expect(await found).toBe("CLOSED not-sent");
+  });
+});
 
 describe("a link", () => {
   it("is the live tunnel itself, waited for or not", () => {

@@ -2,12 +2,15 @@
  * Requests while an agent of Helix is away. It loses its tunnel with every hiccup of the network and comes back within seconds, so
  * that what is asked meanwhile waits for the next tunnel, in order and bounded, instead of failing at once.
  */
+
+import { refusedHeader } from "@wolfpack/wolf-api";
 import { RevdialError, type Tunnel, type TunnelEnd, type TunnelRequest, type TunnelResponse } from "revdial";
 import type { Clock, Timer } from "../../clock.ts";
 import type { Opener } from "../opener.ts";
 
 /** What requests go through: a tunnel, or the wait for one. */
 export type TunnelLink = Pick<Tunnel, "request">;
+export type Live = Pick<Tunnel, "request" | "draining" | "closed" | "transport">;
 
 export interface Grace {
   /** The live tunnel, or the wait for the next one; undefined when none is waited for. */
@@ -26,7 +29,9 @@ export interface Grace {
 
 export interface GraceOptions {
   clock: Clock;
-  live: (key: string) => TunnelLink | undefined;
+  live: (key: string) => Live | undefined;
+  /** Whether this one is of an agent that loses its tunnel often. Default: all are. */
+  isOfHelix?: (tunnel: Live) => boolean;
   /** Default 30,000. */
   graceMs?: number;
   /** Requests that wait, of each key; more are refused. Default 100. */
@@ -47,7 +52,7 @@ interface Away {
 }
 
 export function createGrace(options: GraceOptions): Grace {
-  const { clock, live, graceMs = GRACE_MS, waitingMax = WAITING_MAX } = options;
+  const { clock, live, isOfHelix = () => true, graceMs = GRACE_MS, waitingMax = WAITING_MAX } = options;
   const away = new Map<string, Away>();
   let closed = false;
 
@@ -61,12 +66,30 @@ export function createGrace(options: GraceOptions): Grace {
 
   function ask(key: string, request: TunnelRequest): Promise<TunnelResponse> {
     const tunnel = live(key);
-    if (tunnel !== undefined) return tunnel.request(request);
+    if (tunnel !== undefined) return through(key, tunnel, request);
     const entry = away.get(key);
     if (entry === undefined) return Promise.reject(gone());
     if (entry.waiters.size >= waitingMax)
       return Promise.reject(notSent("REFUSED", "too many requests wait for this tunnel"));
     return wait(entry, request);
+  }
+
+  /** What a tunnel was lost with before anything of it had left waits for the next one, as what is asked afterwards does. */
+  async function through(key: string, tunnel: Live, request: TunnelRequest): Promise<TunnelResponse> {
+    const since = clock.now().getTime();
+    const again = async () => {
+      await tunnel.closed;
+      return ask(key, { ...request, deadlineMs: left(request.deadlineMs, since) });
+    };
+    try {
+      const response = await tunnel.request(request);
+      if (!tunnel.draining || !wasUnheard(response) || !isRepeatable(request)) return response;
+      await response.body[Symbol.asyncIterator]().return?.();
+    } catch (error) {
+      const unsent = error instanceof RevdialError && error.sent === "not-sent";
+      if (!unsent || !tunnel.draining || !isRepeatable(request)) throw error;
+    }
+    return again();
   }
 
   function wait({ waiters }: Away, request: TunnelRequest): Promise<TunnelResponse> {
@@ -108,7 +131,10 @@ export function createGrace(options: GraceOptions): Grace {
 
   return {
     link(key) {
-      return live(key) ?? (away.has(key) ? { request: (request) => ask(key, request) } : undefined);
+      const tunnel = live(key);
+      if (tunnel !== undefined && !isOfHelix(tunnel)) return tunnel;
+      if (tunnel === undefined && !away.has(key)) return undefined;
+      return { request: (request) => ask(key, request) };
     },
 
     begin(key) {
@@ -137,6 +163,16 @@ export function createGrace(options: GraceOptions): Grace {
       return count;
     },
   };
+}
+
+/** The stand-in found no way to the agent. */
+function wasUnheard({ headers }: TunnelResponse): boolean {
+  return headers.some(([name, value]) => name === refusedHeader && value === "upstream-unreachable");
+}
+
+function isRepeatable({ body, signal }: TunnelRequest): boolean {
+  const isWhole = body === undefined || typeof body === "string" || body instanceof Uint8Array;
+  return isWhole && signal?.aborted !== true;
 }
 
 /** Its network failed, or it was started again; what was ended on purpose does not come back by itself. */

@@ -29,7 +29,7 @@ import { checkWebSocket } from "../handshake.ts";
 import { answerRaw, refuse } from "../refused-upgrade.ts";
 import { credentialOf, decidePickUp, type HelixRefusal, isPickUp, type PickUp } from "./pick-up.ts";
 import { sandboxStandIn } from "./sandbox-stand-in.ts";
-import { pipeStandIn, type StandIn, wolfStandIn } from "./stand-in.ts";
+import { pipeStandIn, type StandIn, WolfGuards, wolfStandIn } from "./stand-in.ts";
 
 export interface HelixUpgrades {
   /** Whether this upgrade opens a data connection. */
@@ -60,9 +60,14 @@ export interface HelixUpgradeOptions {
 /** Of one tunnel, logged at once; an agent whose target is gone has one for every request. */
 const FAULTS_BURST_MAX = 20;
 const FAULTS_PER_SECOND_MAX = 0.1;
+/** Pick-ups of one agent that come too late; as many as it may be told of at once, twice. */
+const LATE_BURST_MAX = 24;
+const LATE_PER_SECOND_MAX = 2;
 
 export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades {
   const { admission, clock, log, limits, exchange = createHelixExchange() } = options;
+  const guards = new WolfGuards();
+  const lateBudgets = new Map<string, () => boolean>();
   const webSockets = new WebSocketServer({ ...helixWebSocketServerOptions, noServer: true });
   webSockets.on("wsClientError", (cause, socket) => {
     refuse(socket, new ApiError("malformed-http", "The WebSocket handshake is not valid.", { cause }), log);
@@ -73,7 +78,7 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
     return {
       ...tunnelOptions,
       credential: credentialOf(bearerOf(request.headers.authorization) ?? ""),
-      standIn: standInOf(target, { clock, log: log.child(about) }),
+      standIn: standInOf(target, guards, { clock, log: log.child(about) }),
       onFault: faultLog(about, clock, log),
     };
   }
@@ -87,6 +92,14 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
     } catch (cause) {
       return toApiError(cause);
     }
+  }
+
+  /** Whoever knows its own dialer id may bring as many as it likes. */
+  function mayBeLate(dialer: string): boolean {
+    for (const id of lateBudgets.keys()) if (exchange.dialer(id) === undefined) lateBudgets.delete(id);
+    const budget = lateBudgets.get(dialer) ?? tokenBucket(clock, LATE_BURST_MAX, LATE_PER_SECOND_MAX);
+    lateBudgets.set(dialer, budget);
+    return budget();
   }
 
   /** The dial it is for, or why it is for none. */
@@ -111,8 +124,9 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
           exchange.pickUp(dialer, requestId, data),
         );
       }
-      // One that comes too late was asked for.
-      const error = found.code === "GONE" ? undefined : overLimit(request);
+      // One that comes too late was asked for, if there are few of them.
+      const wasAsked = "of" in found && found.of !== undefined && mayBeLate(found.of);
+      const error = wasAsked ? undefined : overLimit(request);
       const refusal = error ?? found;
       if (refusal instanceof ApiError) return refuse(socket, refusal, log);
       const requestId = randomUUID();
@@ -140,7 +154,7 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
       const way = { protocol: "helix", check: checkBearer } as const;
       const admitted = await admission.admit(request, requestIdOf(response), way);
       const { socket } = request;
-      if (socket.destroyed) return;
+      if (socket.destroyed || !socket.writable) return;
       admitted.takeOver(exchange.acceptStream(takenFrom(socket), acceptOptions(admitted, request)));
     },
   };
@@ -164,8 +178,8 @@ function pathOf({ url = "" }: IncomingMessage): string | undefined {
   return URL.parse(url, "http://control-plane")?.pathname;
 }
 
-function standInOf(target: TunnelTarget, options: { clock: Clock; log: Log }): StandIn {
-  if (target.kind === "wolf") return wolfStandIn(options);
+function standInOf(target: TunnelTarget, guards: WolfGuards, options: { clock: Clock; log: Log }): StandIn {
+  if (target.kind === "wolf") return wolfStandIn(guards.of(target.wolf.id), options);
   if (target.kind === "sandbox") return sandboxStandIn(target.sessionId, options);
   return pipeStandIn(target.kind, options);
 }

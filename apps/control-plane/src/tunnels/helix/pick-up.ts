@@ -26,6 +26,8 @@ export interface HelixRefusal {
   status: number;
   code: string;
   message: string;
+  /** The dialer whose credential was shown. */
+  of?: string;
 }
 
 const unknownDialer: HelixRefusal = { status: 500, code: "INTERNAL_SERVER_ERROR", message: "unknown dialer" };
@@ -52,7 +54,7 @@ export function decidePickUp(
   if (known === undefined) return unknownDialer;
   if (!isSame(credentialOf(shown), known.credential))
     throw new ApiError("forbidden", "This connection was asked of somebody else.");
-  return exchange.awaits(dialer, requestId) ? { dialer, requestId } : givenUp;
+  return exchange.awaits(dialer, requestId) ? { dialer, requestId } : { ...givenUp, of: dialer };
 }
 
 /** What is kept of a token, to compare with. */

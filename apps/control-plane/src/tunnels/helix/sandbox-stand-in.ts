@@ -22,7 +22,9 @@ type What = "screenshot" | "clipboard";
 
 export function sandboxStandIn(sessionId: string, { clock, log }: StandInOptions): StandIn {
   return (pipe) => {
-    const forward = forwardTo(pipe, pipeOptions);
+    const kept = forwardTo(pipe, pipeOptions);
+    // As for a wolf: what changes something has a connection of its own.
+    const fresh = forwardTo(pipe, { ...pipeOptions, idleConnectionsMax: 0 });
     const places = new Semaphore(AT_ONCE_MAX, WAITING_MAX);
 
     async function serve(request: IncomingRequest, reply: Reply): Promise<OutgoingResponse> {
@@ -43,7 +45,7 @@ export function sandboxStandIn(sessionId: string, { clock, log }: StandInOptions
         replyBytesMax: what === "screenshot" ? IMAGE_BYTES_MAX : CLIPBOARD_BYTES_MAX,
         signal: request.signal,
       };
-      return answerOf(routed, await askThrough(forward, question, clock));
+      return answerOf(routed, await askThrough(method === "GET" ? kept : fresh, question, clock));
     }
 
     const handler: RequestHandler = async (request, reply) => {

@@ -8,13 +8,15 @@ import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulato
 import { type Tunnel, type TunnelRequest, tunnelFetch } from "revdial";
 import type { ForwardTarget } from "revdial/http";
 import { type TunnelPair, tunnelPair } from "revdial/testing";
+import { aSession } from "../../../test/a-session.ts";
 import { type ManualClock, manualClock } from "../../../test/manual-clock.ts";
 import { newId } from "../../ids.ts";
 import { createLogger } from "../../logger.ts";
 import { createScreen } from "../../sessions/screen.ts";
 import type { Session } from "../../sessions/session-store.ts";
+import { lobbyRequest } from "../../sessions/session-tag.ts";
 import { sandboxStandIn } from "./sandbox-stand-in.ts";
-import { pipeStandIn, type StandIn, wolfStandIn } from "./stand-in.ts";
+import { pipeStandIn, type StandIn, WolfGuards, wolfStandIn } from "./stand-in.ts";
 
 let clock: ManualClock;
 let lines: string[];
@@ -59,10 +61,15 @@ async function noticeOf(type: string): Promise<unknown> {
 describe("in the place of a wolf's agent", () => {
   let wolf: WolfEmulator;
   let tunnel: Tunnel;
+  let guards: WolfGuards;
+  const target = () => {
+    const { hostname, port } = new URL(`http://${wolf.address}`);
+    return { host: hostname, port: Number(port) };
+  };
   beforeEach(async () => {
     wolf = await startWolfEmulator({ listen: { port: 0 } });
-    const { hostname, port } = new URL(`http://${wolf.address}`);
-    tunnel = await serve(wolfStandIn({ clock, log }), { host: hostname, port: Number(port) });
+    guards = new WolfGuards();
+    tunnel = await serve(wolfStandIn(guards.of("wlf_1"), { clock, log }), target());
   });
   afterEach(() => wolf.close());
 
@@ -78,6 +85,26 @@ describe("in the place of a wolf's agent", () => {
   it("passes on what the control plane needs", async () => {
     const reply = await ask({ path: "/api/v1/lobbies" });
     expect([reply.status, await reply.json()]).toEqual([200, { success: true, lobbies: [] }]);
+  });
+
+  it("gives no home out twice, over whatever connection of its agent", async () => {
+    const create = () =>
+      ask({
+        path: "/api/v1/lobbies/create",
+        method: "POST",
+        body: Buffer.from(JSON.stringify(lobbyRequest(aSession(), "software"))),
+      });
+    expect((await create()).status).toBe(200);
+    pair.right.destroy();
+    await pair.left.closed;
+    tunnel = await serve(wolfStandIn(guards.of("wlf_1"), { clock, log }), target());
+    const again = await create();
+    expect([again.status, again.headers.get(refusedHeader)]).toEqual([403, "state-folder-refused"]);
+    pair.right.destroy();
+    await pair.left.closed;
+    // Another wolf has homes of its own.
+    tunnel = await serve(wolfStandIn(guards.of("wlf_2"), { clock, log }), target());
+    expect((await create()).status).toBe(200);
   });
 
   it("asks Wolf nothing that its guard refuses, and says so as an agent does", async () => {

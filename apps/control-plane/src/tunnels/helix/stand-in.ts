@@ -28,8 +28,30 @@ const CREATES_MAX = 1;
 /** More than the 20 s of a pick-up, which may have to wait for others; each request has a limit of its own besides. */
 export const pipeOptions: ForwardOptions = { connectTimeoutMs: 30_000 };
 
+export type WolfGuard = ReturnType<typeof createWolfGuard>;
+
+/**
+ * The guards of wolves, by id. Each outlives the connections of its agent: the places that creations hold in Wolf, and the homes that
+ * were given out, are Wolf's and not theirs. Kept for good: hosts are few.
+ */
+export class WolfGuards {
+  private readonly guards = new Map<string, WolfGuard>();
+
+  of(wolfId: string): WolfGuard {
+    const known = this.guards.get(wolfId);
+    if (known !== undefined) return known;
+    const guard = createWolfGuard({ ask: unreachable, policy: defaultWolfPolicy, createsMax: CREATES_MAX });
+    this.guards.set(wolfId, guard);
+    return guard;
+  }
+}
+
+/** Each request says how. */
+const unreachable: AskWolf = () =>
+  Promise.reject(new UpstreamError("upstream-unreachable", "there is no way to it"));
+
 /** Of a wolf: its Wolf behind the guard, and notices of how it does. */
-export function wolfStandIn({ clock, log }: StandInOptions): StandIn {
+export function wolfStandIn(guard: WolfGuard, { clock, log }: StandInOptions): StandIn {
   return (pipe, end) => {
     const ask = wolfThrough(pipe, clock);
     let onOutcome: (answered: boolean) => void = () => undefined;
@@ -46,14 +68,10 @@ export function wolfStandIn({ clock, log }: StandInOptions): StandIn {
       },
       () => undefined,
     );
-    const guard = createWolfGuard({
-      ask: (question) => observed(ask(question), (answered) => onOutcome(answered)),
-      policy: defaultWolfPolicy,
-      createsMax: CREATES_MAX,
-    });
+    const observedAsk: AskWolf = (question) => observed(ask(question), (answered) => onOutcome(answered));
     return async (request, reply) => {
       if (request.service !== "wolf") return refuse(log, request, serviceUnknown);
-      return throughGuard(guard, request, reply, log);
+      return throughGuard(guard, observedAsk, { request, reply, log });
     };
   };
 }
@@ -94,10 +112,9 @@ async function observed<T>(asked: Promise<T>, saw: (answered: boolean) => void):
 }
 
 async function throughGuard(
-  guard: ReturnType<typeof createWolfGuard>,
-  request: IncomingRequest,
-  reply: Reply,
-  log: Log,
+  guard: WolfGuard,
+  ask: AskWolf,
+  { request, reply, log }: { request: IncomingRequest; reply: Reply; log: Log },
 ): Promise<OutgoingResponse> {
   const { method, path, hasBody } = request;
   const outcome = await guard({
@@ -106,6 +123,7 @@ async function throughGuard(
     body: hasBody ? request.body : undefined,
     contentLength: headerOf(request, "content-length"),
     signal: new Caller(reply),
+    ask,
   });
   if (!outcome.ok) return refuse(log, request, outcome.refusal);
   const { status, contentType = "application/json", body } = outcome;
