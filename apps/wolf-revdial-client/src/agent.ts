@@ -150,6 +150,7 @@ class Agent {
       const { signal } = this.unwatch;
       this.watches = startWatches({ config, edges, inventory, line, notify: serving.notify, signal });
     }
+    void this.lookAtWolf();
     const renewed = this.local ? undefined : this.keepRenewed();
     try {
       await this.stayConnected();
@@ -161,6 +162,14 @@ class Agent {
       await Promise.all([this.watches?.done, renewed]);
       edges.host.seat?.release();
     }
+  }
+
+  /** Where nobody watches it, a wrong address would be news only when the control plane asks for the first time. */
+  private async lookAtWolf(): Promise<void> {
+    const { log, signal } = this.edges;
+    await this.local?.check().catch((error: unknown) => {
+      if (!signal.aborted) log.warn({ err: this.printable(sentence(error)) }, "Wolf is not reached");
+    });
   }
 
   private async stayConnected(): Promise<void> {

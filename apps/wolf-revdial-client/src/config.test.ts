@@ -10,6 +10,7 @@ const flags = { apiUrl: "https://cp.test", wolfId: "wolf-1" };
 const env = { RUNNER_TOKEN: "secret-token" };
 const [root = ""] = rootCertificates;
 const files: Record<string, string> = {
+  "/helix-policy.json": '{"helix_homes":"/wolf-state","base_create_json":true}',
   "/policy.json": '{"open":["POST /api/v1/lobbies/join"],"mount_folders":["/srv"]}',
   "/wrong.json": '{"mount_folders":["srv"]}',
   "/homeless.json": '{"state_folders":["sandboxes","wolfpack-2"]}',
@@ -286,8 +287,7 @@ describe("for a Helix control plane", () => {
       { WOLFPACK_SESSION_ID: "x" },
       "--session-id (WOLFPACK_SESSION_ID) does not go together with --protocol",
     ],
-    [{ joinTokenFile: "/t" }, {}, "--join-token-file (JOIN_TOKEN_FILE) or JOIN_TOKEN does not go together"],
-    [{}, { JOIN_TOKEN: "wjt_x" }, "--join-token-file (JOIN_TOKEN_FILE) or JOIN_TOKEN does not go together"],
+    [{ joinTokenFile: "/t" }, {}, "--join-token-file (JOIN_TOKEN_FILE) does not go together"],
     [{ transport: "http" }, {}, "--transport (WOLFPACK_TRANSPORT) http does not go together with --protocol"],
     [{}, { RUNNER_TOKEN: "" }, "--token-file (RUNNER_TOKEN_FILE) or RUNNER_TOKEN is missing."],
     [{ tokenFile: "/empty" }, {}, "--token-file (RUNNER_TOKEN_FILE) names /empty, which is empty."],
@@ -297,6 +297,31 @@ describe("for a Helix control plane", () => {
     const message = refusal({ protocol: "helix", ...more }, moreEnv);
     expect(message).toContain(named);
     expect(message).not.toContain("secret-token");
+  });
+
+  it.each([
+    ["systemd", { JOIN_TOKEN_FILE: "/gone", RUNNER_TOKEN_FILE: "/t", RUNNER_TOKEN: undefined }],
+    [
+      "containers",
+      { JOIN_TOKEN_FILE: "/t", RUNNER_TOKEN: "runner", WOLFPACK_MAX_SANDBOXES: "12", GPU_TYPE: "nvidia" },
+    ],
+    ["whoever joined by variable", { JOIN_TOKEN: "wjt_x" }],
+  ])("a join token in the environment, as %s set it, is left alone", (_, moreEnv) => {
+    const { joinToken, token, warnings } = helix({}, moreEnv);
+    expect(joinToken).toBe("");
+    expect(token).not.toBe("");
+    expect(warnings.join()).not.toMatch(/join-token|nothing of it/);
+  });
+
+  it("flags that mean nothing there are named in a warning", () => {
+    const { warnings } = helix({ label: ["a=b"], region: "eu" });
+    expect(warnings.join()).toContain("--label (WOLFPACK_LABELS), --region (WOLFPACK_REGION): nothing of it");
+  });
+
+  it("a policy under which Helix can create nothing is named in a warning, and one that lets it is not", () => {
+    expect(helix().warnings.join()).toContain("helix_homes");
+    expect(helix({ policyFile: "/helix-policy.json" }).warnings.join()).not.toContain("helix_homes");
+    expect(read().warnings.join()).not.toContain("helix_homes");
   });
 
   it("the other transports are WebSockets there, and none is named by default", () => {

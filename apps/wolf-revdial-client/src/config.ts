@@ -5,7 +5,7 @@ import { GpuType, hostLimits, Mount, RegisterWolfRequest, WolfName } from "@wolf
 import { defaultWolfPolicy, readWolfPolicy, requiredOfWolf, type WolfPolicy } from "@wolfpack/wolf-api";
 import { z } from "zod";
 import { type Protocol, readApiUrl } from "./api-url.ts";
-import { checkHelixSettings } from "./helix-settings.ts";
+import { checkHelixSettings, closedToHelix } from "./helix-settings.ts";
 import type { DiskThresholds } from "./inventory/disks.ts";
 import { checkSession } from "./sandbox.ts";
 import { describeSetting, type Flags, type SettingName, settingNames, settings } from "./settings.ts";
@@ -150,8 +150,10 @@ export function readConfig({
   const isGiven = (name: SettingName) => flags[name] !== undefined || fromEnv(name) !== undefined;
   const protocol = z.enum(["native", "helix"]).safeParse(text("protocol")).data;
   if (protocol === undefined) throw wrong("protocol", "has to be native or helix");
-  if (protocol === "helix")
-    checkHelixSettings({ isGiven, wrong, transport: required("transport"), joinToken: env.JOIN_TOKEN });
+  if (protocol === "helix") {
+    const isFlag = (name: SettingName) => flags[name] !== undefined && String(flags[name]) !== "";
+    warnings.push(...checkHelixSettings({ isGiven, isFlag, wrong, transport: required("transport") }));
+  }
   const sessionId = checkSession(text("sessionId"), { isGiven, wrong });
   const wolfId = sessionId === undefined ? required("wolfId") : "";
   if (sessionId === undefined && !WolfName.safeParse(wolfId).success)
@@ -213,6 +215,8 @@ export function readConfig({
     logLevel: level.data,
     warnings,
   };
+  const closed = protocol === "helix" ? closedToHelix(config.policy) : undefined;
+  if (closed !== undefined) warnings.push(closed);
   if (sessionId !== undefined) return config;
   const check = RegisterWolfRequest.safeParse({
     name: wolfId,

@@ -1,25 +1,49 @@
 /** What does not go together with `--protocol helix`: a Helix control plane knows neither keys nor anything but WebSockets. */
+import type { WolfPolicy } from "@wolfpack/wolf-api";
 import { describeSetting, type SettingName } from "./settings.ts";
 
 interface Given {
   /** By flag or variable, not by default. */
   isGiven: (name: SettingName) => boolean;
+  /** By flag. */
+  isFlag: (name: SettingName) => boolean;
   wrong: (name: SettingName, why: string) => Error;
   transport: string;
-  /** JOIN_TOKEN. */
-  joinToken: string | undefined;
 }
 
-/** Throws what is wrong with what was given besides. */
-export function checkHelixSettings({ isGiven, wrong, transport, joinToken }: Given): void {
+/** What such a control plane never hears of, or never asks for. */
+const meaningless: readonly SettingName[] = [
+  "service",
+  "label",
+  "region",
+  "costPerHour",
+  "address",
+  "maxSandboxes",
+  "encoderSessionsMax",
+  "gpuType",
+  "disk",
+  "stateDir",
+];
+
+/** Throws what is wrong with what was given besides; returns a warning about what changes nothing. */
+export function checkHelixSettings({ isGiven, isFlag, wrong, transport }: Given): string[] {
   const helix = `${describeSetting("protocol")} helix`;
   if (isGiven("sessionId"))
     throw wrong("sessionId", `does not go together with ${helix}: screens are not served there`);
-  if (isGiven("joinTokenFile") || joinToken)
+  // By variable it is left alone: the units and images that are shipped always set it, also for hosts whose key is older.
+  if (isFlag("joinTokenFile"))
     throw wrong(
       "joinTokenFile",
-      `or JOIN_TOKEN does not go together with ${helix}: there are no keys to enrol there, give the RUNNER_TOKEN`,
+      `does not go together with ${helix}: there are no keys to enrol there, give the RUNNER_TOKEN`,
     );
   if (transport === "http")
     throw wrong("transport", `http does not go together with ${helix}, which has WebSockets only`);
+  const flags = meaningless.filter(isFlag).map(describeSetting);
+  return flags.length === 0 ? [] : [`${flags.join(", ")}: nothing of it reaches a Helix control plane`];
+}
+
+/** What keeps a Helix control plane from starting anything here; undefined: nothing of the policy. */
+export function closedToHelix({ helix_homes: homes }: Pick<WolfPolicy, "helix_homes">): string | undefined {
+  if (homes !== null) return undefined;
+  return "the policy has no helix_homes: the guard refuses every sandbox that Helix would create here (docs/operations/policy.md)";
 }

@@ -325,7 +325,7 @@ describe("an agent of a Helix control plane", () => {
     ],
     [["--transport", "http"], {}, /--transport .* http does not go together with --protocol/],
     [[], { RUNNER_TOKEN: "" }, /--token-file .* or RUNNER_TOKEN is missing/],
-    [[], { JOIN_TOKEN: "wjt_secret" }, /--join-token-file .* does not go together with --protocol/],
+    [["--join-token-file", "/gone"], {}, /--join-token-file .* does not go together with --protocol/],
   ])("is not started with %j %j: exit code 2 names what is wrong", async (flags, env, words) => {
     const { exit, output } = agent(flags, env);
     expect(await exit).toBe(2);

@@ -69,9 +69,15 @@ describe("the compose files", () => {
     };
     expect(volumes).toHaveProperty("agent-state");
     expect(host.agent).not.toHaveProperty("tmpfs");
-    const files = Object.values(secrets).map(({ file }) => file);
-    expect(files).toHaveLength(2);
+    const files = ["join-token", "runner-token"].map((name) => secrets[name]?.file);
     for (const file of files) expect(file).toMatch(/^\$\{(JOIN|RUNNER)_TOKEN_FILE:-\/dev\/null\}$/);
+  });
+
+  it("speak Helix's protocol where that is wanted, with a policy for it", () => {
+    expect(host.agent?.environment).toMatchObject({
+      WOLFPACK_PROTOCOL: `\${WOLFPACK_PROTOCOL:-native}`,
+      WOLFPACK_POLICY_FILE: `\${WOLFPACK_POLICY_FILE:+/run/secrets/policy}`,
+    });
   });
 
   it("share the directory of Wolf's socket, which Wolf makes anew at every start", () => {

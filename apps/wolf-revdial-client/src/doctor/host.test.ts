@@ -20,6 +20,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const aConfig = (change: Partial<HostOptions["config"]> = {}): HostOptions["config"] => ({
   wolf: { socketPath },
+  protocol: "native",
   policy: defaultWolfPolicy,
   gpuType: undefined,
   disks: undefined,
@@ -95,6 +96,16 @@ describe("the doctor's look at Wolf", () => {
       /^failed: \/api\/v1\/lobbies was answered with status 500 \(schema_hash /,
     );
     await new Promise((resolve) => server.close(resolve));
+  });
+
+  it("warns of a policy under which a Helix control plane can create nothing", async () => {
+    const wolf = await startWolfEmulator({ listen: { unixSocket: socketPath } });
+    expect(await find("D16", { config: aConfig({ protocol: "helix" }) })).toMatch(/^warning: .*helix_homes/);
+    const policy = { ...defaultWolfPolicy, helix_homes: "/wolf-state" };
+    expect(await find("D16", { config: aConfig({ protocol: "helix", policy }) })).not.toContain(
+      "helix_homes",
+    );
+    await wolf.close();
   });
 
   it("warns of a Wolf that does not describe itself, and gets sessions all the same", async () => {

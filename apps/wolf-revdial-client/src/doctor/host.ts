@@ -5,6 +5,7 @@ import type { AgentCapabilities, DiskLevel, GpuType } from "@wolfpack/api-contra
 import { parseWolfJson } from "@wolfpack/wolf-api";
 import { systemClock } from "../clock.ts";
 import { type AgentConfig, closedToSessions } from "../config.ts";
+import { closedToHelix } from "../helix-settings.ts";
 import { type DiskWatchOptions, diskWatch, usedPercent } from "../inventory/disks.ts";
 import { askUpstream, UpstreamError, type UpstreamReply } from "../upstream.ts";
 import { CAPABILITIES_MS_MAX, probeCapabilities } from "../wolf-capabilities.ts";
@@ -12,7 +13,7 @@ import { isAnswer } from "../wolf-probe.ts";
 import { type Check, type Finding, failed, ok, warning } from "./run.ts";
 
 export interface HostOptions {
-  config: Pick<AgentConfig, "wolf" | "policy" | "gpuType" | "disks" | "diskThresholds">;
+  config: Pick<AgentConfig, "wolf" | "protocol" | "policy" | "gpuType" | "disks" | "diskThresholds">;
   timeoutMs: number;
   detectGpu: () => GpuType;
   /** Folder of render nodes. */
@@ -62,7 +63,9 @@ export function hostChecks(options: HostOptions): Check[] {
           known.schema_hash === null
             ? undescribed(await ask(LOBBIES, signal))
             : await listing(described(known), () => ask(LOBBIES, signal));
-        const closed = closedToSessions(config.policy);
+        const closed =
+          closedToSessions(config.policy) ??
+          (config.protocol === "helix" ? closedToHelix(config.policy) : undefined);
         return closed === undefined || found.status === "failed"
           ? found
           : warning(`${found.detail}; ${closed}`);
