@@ -164,6 +164,7 @@ export const table: Record<string, Row | Row[]> = {
   listWolves: wolfList,
   getWolf: wolf,
   listDiskHistory: wolf,
+  listSandboxHostDiskHistory: wolf,
   deleteWolf: removal,
   registerSandboxHost: registration,
   heartbeatSandboxHost: heartbeat,

@@ -39,7 +39,7 @@ const tunnel = {
   query: z.strictObject({
     runnerid: z.string().meta({
       description:
-        "`wolf-<name>` with a proof by that wolf's key; `sandbox-<session id>` with the owner's API key; `doctor-<name>` with a proof or the RUNNER_TOKEN, for the agent's doctor: it serves `echo` and belongs to no wolf",
+        "`wolf-<name>` with a proof by that wolf's key, or the RUNNER_TOKEN where that is allowed; `moonlight-<name>` of an agent of Helix, with the same token; `sandbox-<session id>` with the owner's API key; `doctor-<name>` with a proof or the RUNNER_TOKEN, for the agent's doctor: it serves `echo` and belongs to no wolf",
     }),
   }),
 } as const satisfies Partial<Operation>;
@@ -99,6 +99,15 @@ const listWolves = {
   headers: link,
   problems: [],
 } as const satisfies Partial<Operation>;
+const listDiskHistory = {
+  method: "GET",
+  action: "wolf.read",
+  params: wolf,
+  query: s.DiskHistoryQuery,
+  responses: { 200: z.union([z.array(s.DiskSample), HelixDiskHistory]) },
+  headers: link,
+  problems: ["wolf-not-found"],
+} as const satisfies Partial<Operation>;
 const deleteWolf = {
   method: "DELETE",
   action: "wolf.remove",
@@ -130,15 +139,9 @@ export const operations = {
     problems: ["wolf-not-found"],
   },
   listDiskHistory: {
-    method: "GET",
+    ...listDiskHistory,
     path: "/api/v1/wolf-instances/{id}/disk-history",
     summary: "How full a wolf's mounts were, over the last 7 days; with `hours` in Helix's words",
-    action: "wolf.read",
-    params: wolf,
-    query: s.DiskHistoryQuery,
-    responses: { 200: z.union([z.array(s.DiskSample), HelixDiskHistory]) },
-    headers: link,
-    problems: ["wolf-not-found"],
   },
   deleteWolf: {
     ...deleteWolf,
@@ -159,6 +162,11 @@ export const operations = {
     ...listWolves,
     path: "/api/v1/sandboxes",
     summary: "List wolves (Helix's later path)",
+  },
+  listSandboxHostDiskHistory: {
+    ...listDiskHistory,
+    path: "/api/v1/sandboxes/{id}/disk-history",
+    summary: "How full a wolf's mounts were (Helix's later path)",
   },
   deleteSandboxHost: {
     ...deleteWolf,

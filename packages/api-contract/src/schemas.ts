@@ -133,9 +133,6 @@ const WolfTunnel = z.object({
   protocol: TunnelProtocol.optional().meta({
     description: "`helix`: its agent is one of Helix, which passes on bytes; the guard is here then.",
   }),
-  legacy_credential: z.boolean().optional().meta({
-    description: "Opened with the RUNNER_TOKEN, which all hosts share, instead of a key of this host.",
-  }),
 });
 
 export const WolfInstance = z
@@ -170,6 +167,10 @@ export const WolfInstance = z
       .optional()
       .meta({ description: "Restarts of the Wolf process that its agent has seen since it started." }),
     tunnel: WolfTunnel.nullable(),
+    legacy_credential: z.boolean().optional().meta({
+      description:
+        "Its newest tunnel, live or not, was opened with the RUNNER_TOKEN, which all hosts share, instead of a key of this host.",
+    }),
     reconciled: z.boolean().optional().meta({
       description:
         "What its Wolf runs has been compared with its sessions since its tunnel came up; before that it gets none.",

@@ -123,7 +123,8 @@ describe.each(goGenerations)("a host whose agent is of generation %s", (generati
       name,
       status: "online",
       max_sandboxes: 20,
-      tunnel: { protocol: "helix", legacy_credential: true },
+      tunnel: { protocol: "helix" },
+      legacy_credential: true,
     });
     const api = stack.client();
     const { body: session } = await api.createSession({ body: {} });

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { HelixDiskHistory, WolfInstance } from "@wolfpack/api-contract";
 import request from "supertest";
+import { sessionSettings } from "../../test/a-session.ts";
 import { aDisk, aUsage } from "../../test/a-wolf.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
 import { newId } from "../ids.ts";
@@ -63,17 +64,15 @@ const daemonsBody = {
 describe("a wolf instance", () => {
   it("shows what its tunnel speaks, and whether it was opened with the token that all hosts share", async () => {
     const { id } = await connected("gpu-1");
-    const { tunnel } = await wolfNamed("gpu-1");
-    expect(tunnel).toEqual({
-      epoch: 1,
-      since: expect.any(String),
-      rtt_ms: null,
-      protocol: "helix",
-      legacy_credential: true,
-    });
+    const { tunnel, legacy_credential } = await wolfNamed("gpu-1");
+    expect(legacy_credential).toBe(true);
+    expect(tunnel).toEqual({ epoch: 1, since: expect.any(String), rtt_ms: null, protocol: "helix" });
+    await store.loseTunnel(id, 1, sessionSettings().quarantine, new Date());
+    // Away or not: switching the shared token off would lock it out.
+    expect(await wolfNamed("gpu-1")).toMatchObject({ tunnel: null, legacy_credential: true });
     await store.openTunnel(id, new Date());
-    expect((await wolfNamed("gpu-1")).tunnel).toMatchObject({
-      protocol: "revdial",
+    expect(await wolfNamed("gpu-1")).toMatchObject({
+      tunnel: { protocol: "revdial" },
       legacy_credential: false,
     });
     expect((await get("wolf-instances")).body[0].tunnel).toMatchObject({ protocol: "revdial" });
@@ -361,7 +360,7 @@ describe("GET /wolf-instances/{id}/disk-history?hours=", () => {
 
   it("left out answers the list as ever", async () => {
     await fill(await connected("gpu-1"), 2);
-    const { body } = await get("wolf-instances/gpu-1/disk-history?limit=1").expect(200);
+    const { body } = await get("sandboxes/gpu-1/disk-history?limit=1").expect(200);
     expect(body).toMatchObject([{ id: expect.stringMatching(/^dsk_/), mount: "/" }]);
   });
 

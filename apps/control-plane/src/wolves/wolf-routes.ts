@@ -1,7 +1,7 @@
 /** HTTP in, one service call, HTTP out: wolf instances, with the original's paths and shapes, and what operators do with them. */
 import { WolfId, type WolfInstance } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
-import type { Call, HandledId, Handlers } from "../http/call.ts";
+import type { Call, HandledId, Handlers, Reply } from "../http/call.ts";
 import { page } from "../http/page.ts";
 import type { RunnerBridge } from "../identity/runner-bridge.ts";
 import type { DiskHistory } from "./disk-history.ts";
@@ -29,6 +29,7 @@ type Handled =
   | "heartbeatSandboxHost"
   | "listSandboxHosts"
   | "deleteSandboxHost"
+  | "listSandboxHostDiskHistory"
   | "cordonWolf"
   | "uncordonWolf"
   | "drainWolf"
@@ -41,6 +42,16 @@ export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handl
   const toResponse = (wolf: Wolf): WolfInstance => toWolfResponse(wolf, rttMsOf(wolf.id), clock.now());
   const steered = (wolf: Wolf) => ({ status: 200, body: toResponse(wolf) }) as const;
   const { registerWolf, heartbeatWolf, listWolves, deleteWolf } = inAnyWords(options, toResponse);
+  async function listDiskHistory({
+    params,
+    query,
+    url,
+  }: Pick<Call<"listDiskHistory">, "params" | "query" | "url">): Promise<Reply<"listDiskHistory">> {
+    const { hours, mount } = query;
+    if (hours !== undefined)
+      return { status: 200, body: await diskHistory.inHelixWords(params.id, { hours, mount }) };
+    return page(url, await diskHistory.list(params.id, query), query.limit);
+  }
   return {
     registerWolf,
     heartbeatWolf,
@@ -50,16 +61,11 @@ export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handl
     heartbeatSandboxHost: heartbeatWolf,
     listSandboxHosts: listWolves,
     deleteSandboxHost: deleteWolf,
+    listDiskHistory,
+    listSandboxHostDiskHistory: listDiskHistory,
 
     async getWolf({ params }) {
       return { status: 200, body: toResponse(await wolves.get(params.id)) };
-    },
-
-    async listDiskHistory({ params, query, url }) {
-      const { hours, mount } = query;
-      if (hours !== undefined)
-        return { status: 200, body: await diskHistory.inHelixWords(params.id, { hours, mount }) };
-      return page(url, await diskHistory.list(params.id, query), query.limit);
     },
 
     cordonWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "cordon", body)),
@@ -138,8 +144,8 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined, now: Date)
             since: wolf.tunnelSince.toISOString(),
             rtt_ms: rttMs ?? null,
             protocol: wolf.tunnelBy.protocol,
-            legacy_credential: wolf.tunnelBy.legacyCredential,
           },
+    legacy_credential: wolf.tunnelBy.legacyCredential,
     reconciled: wolf.tunnelSince !== null && wolf.reconciledEpoch === wolf.epoch,
     gpu_model: wolf.gpuModel,
     capacity: {
