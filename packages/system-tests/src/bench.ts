@@ -94,8 +94,8 @@ async function main(): Promise<void> {
   }
   const options = {
     rounds,
-    seconds: quick ? 1 : 4,
-    downloadMib: quick ? 64 : 256,
+    seconds: quick ? 0.3 : 4,
+    downloadMib: quick ? 16 : 256,
     idleTunnels: tunnels,
     say: (text: string) => process.stderr.write(`• ${text}\n`),
   };
