@@ -2,7 +2,15 @@
 import { describe, expect, it } from "@jest/globals";
 import type { Clock } from "../src/index.ts";
 import { ManualClock } from "../src/testing/index.ts";
-import { CONTROL_PATH, helixGateway, pickUp, type RawFrame, RawPeer, rawControl } from "./helix-support.ts";
+import {
+  CONTROL_PATH,
+  helixGateway,
+  pickUp,
+  type RawFrame,
+  RawPeer,
+  rawControl,
+  settled,
+} from "./helix-support.ts";
 import { failure, get, until } from "./support.ts";
 
 const KEEP_ALIVE = '{"command":"keep-alive"}\n';
@@ -132,6 +140,26 @@ describe("an agent that is silent", () => {
     await clock.advance(1);
     expect(await failure(tunnel.reached)).toMatchObject({ code: "TRANSPORT_LOST" });
     expect(await tunnel.closed).toMatchObject({ code: "TRANSPORT_LOST" });
+    await until(() => control.closed);
+    expect(exchange.dialers).toBe(0);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("but for pings and lines, and answers no ping, is cut after the read timeout all the same", async () => {
+    const { url, tunnels, clock, exchange } = await helixGateway();
+    const control = await RawPeer.open(url, CONTROL_PATH);
+    for (let passed = 0; passed < 24_000; passed += 4000) {
+      control.send(0x89, "still here");
+      control.send(BINARY, KEEP_ALIVE);
+      control.send(0x8a, "99");
+      await settled(control);
+      await clock.advance(4000);
+    }
+    await settled(control);
+    await clock.advance(999);
+    expect(exchange.dialers).toBe(1);
+    await clock.advance(1);
+    expect(await tunnels[0]?.closed).toMatchObject({ code: "TRANSPORT_LOST", reason: /no ping.*25000 ms/ });
     await until(() => control.closed);
     expect(exchange.dialers).toBe(0);
     expect(clock.pending).toBe(0);

@@ -247,6 +247,7 @@ describe("a dial", () => {
     ["ws://x/api/v1/revdial", { connectionsMax: 0 }],
     ["ws://x/api/v1/revdial", { readTimeoutMs: 1 }],
     ["ws://x/api/v1/revdial", { pingMs: Number.NaN }],
+    ["ws://x/api/v1/revdial", { unusedTimeoutMs: 9 }],
     ["ws://x/api/v1/revdial", { checkTarget: 1 as never }],
     ["ws://x/api/v1/revdial", { ca: "no certificate" }],
     ["ws://x/api/v1/revdial", { headers: { "a b": "c" } }],

@@ -4,7 +4,7 @@ import { createServer, type Socket } from "node:net";
 import { inspect } from "node:util";
 import { describe, expect, it } from "@jest/globals";
 import { WebSocket, WebSocketServer } from "ws";
-import { createHelixExchange, helixWebSocketServerOptions } from "../src/helix/index.ts";
+import { createHelixExchange, type HelixExchange, helixWebSocketServerOptions } from "../src/helix/index.ts";
 import type { Tunnel } from "../src/index.ts";
 import { ManualClock, memoryTransportPair } from "../src/testing/index.ts";
 import { afterwards, ask, pickUp, type RawPeer, rawControl } from "./helix-support.ts";
@@ -21,6 +21,22 @@ const thrown = (run: () => unknown): unknown => {
 };
 const ARGUMENT = { code: "ARGUMENT" };
 
+/** One WebSocket that a server with its options has accepted. */
+async function accepted(): Promise<WebSocket> {
+  const server = new WebSocketServer({ ...helixWebSocketServerOptions, port: 0, host: "127.0.0.1" });
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  const client = new WebSocket(`ws://127.0.0.1:${port}`, ["revdial.v3", "other"]);
+  client.on("error", () => undefined);
+  const [socket] = (await once(server, "connection")) as [WebSocket];
+  afterwards(() => {
+    client.terminate();
+    socket.terminate();
+    server.close();
+  });
+  return socket;
+}
+
 describe("an exchange", () => {
   it.each([
     ["no object", null],
@@ -35,22 +51,6 @@ describe("an exchange", () => {
   ])("does not take %s", (_what, options) => {
     expect(thrown(() => createHelixExchange(options as never))).toMatchObject(ARGUMENT);
   });
-
-  /** One WebSocket that a server with its options has accepted. */
-  async function accepted(): Promise<WebSocket> {
-    const server = new WebSocketServer({ ...helixWebSocketServerOptions, port: 0, host: "127.0.0.1" });
-    await once(server, "listening");
-    const { port } = server.address() as { port: number };
-    const client = new WebSocket(`ws://127.0.0.1:${port}`, ["revdial.v3", "other"]);
-    client.on("error", () => undefined);
-    const [socket] = (await once(server, "connection")) as [WebSocket];
-    afterwards(() => {
-      client.terminate();
-      socket.terminate();
-      server.close();
-    });
-    return socket;
-  }
 
   it.each([
     ["no options", undefined],
@@ -153,6 +153,14 @@ describe("an exchange", () => {
   });
 });
 
+/** Hands over a WebSocket for the dial that this client was told of first. */
+async function pickUpOf(exchange: HelixExchange, client: RawClient): Promise<void> {
+  const { connPath } = JSON.parse(client.heard.split("\n").find((line) => line.includes("req")) ?? "");
+  const query = new URLSearchParams(connPath.split("?")[1]);
+  const socket = await accepted();
+  exchange.pickUp(query.get("revdial.dialer") ?? "", query.get("revdial.req") ?? "", socket);
+}
+
 describe("control over a byte stream", () => {
   async function streamed() {
     const clock = new ManualClock();
@@ -222,6 +230,62 @@ describe("control over a byte stream", () => {
     await clock.advance(17_000);
     expect(await tunnel.closed).toMatchObject({ code: "TRANSPORT_LOST", reason: /takes nothing/ });
     expect(clock.pending).toBe(0);
+  });
+
+  it("is dead when it has answered neither of two dials, one after the other, though it seems to take all", async () => {
+    const { tunnel, clock, faults, exchange } = await streamed();
+    const first = Array.from({ length: 5 }, () => failure(tunnel.request(get("/"))));
+    await until(() => exchange.pending === 5);
+    await clock.advance(20_000);
+    await Promise.all(first);
+    // However many at once: they may have been one standstill of the network.
+    expect(tunnel.draining).toBe(false);
+    const second = failure(tunnel.request(get("/")));
+    await until(() => exchange.pending === 1);
+    await clock.advance(19_999);
+    expect(tunnel.draining).toBe(false);
+    await clock.advance(1);
+    expect(await second).toMatchObject({ sent: "not-sent" });
+    expect(await tunnel.closed).toMatchObject({ code: "TRANSPORT_LOST", reason: /answers no dial/ });
+    expect(faults).toEqual(Array(6).fill("pickup-timeout"));
+    expect(exchange.dialers).toBe(0);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("is dead then also when those who asked did not wait for so long", async () => {
+    const { tunnel, clock, exchange } = await streamed();
+    for (let round = 0; round < 2; round += 1) {
+      const abort = new AbortController();
+      const asked = failure(tunnel.request({ ...get("/"), signal: abort.signal }));
+      await until(() => exchange.pending === 1);
+      await clock.advance(1000);
+      abort.abort();
+      await asked;
+      await clock.advance(19_000);
+    }
+    expect(await tunnel.closed).toMatchObject({ code: "TRANSPORT_LOST", reason: /answers no dial/ });
+  });
+
+  it.each<[string, (made: Awaited<ReturnType<typeof streamed>>) => Promise<unknown>]>([
+    [
+      "a line",
+      async ({ client, socket }) => {
+        const read = socket.bytesRead;
+        client.say('{"command":"anything"}\n');
+        await until(() => socket.bytesRead > read);
+      },
+    ],
+    ["a pick-up, though it comes late", async ({ exchange, client }) => pickUpOf(exchange, client)],
+  ])("is not dead when %s has come between two dials without an answer", async (_what, speak) => {
+    const made = await streamed();
+    for (let round = 0; round < 4; round += 1) {
+      const asked = failure(made.tunnel.request(get("/")));
+      await until(() => made.exchange.pending === 1);
+      await made.clock.advance(20_000);
+      expect(await asked).toMatchObject({ sent: "not-sent" });
+      await speak(made);
+    }
+    expect(made.tunnel.draining).toBe(false);
   });
 
   it("with a wrong line ends, and is one fault", async () => {

@@ -119,7 +119,8 @@ export class RawPeer {
   private head: Buffer | undefined = Buffer.alloc(0);
   private rest = Buffer.alloc(0);
 
-  constructor(url: string, path: string, fields: readonly string[] = []) {
+  /** `early`: what it says right behind its handshake, in one piece with it. */
+  constructor(url: string, path: string, fields: readonly string[] = [], early: Buffer = Buffer.alloc(0)) {
     const { hostname, port } = new URL(url);
     this.socket = connect({ host: hostname, port: Number(port), noDelay: true });
     this.socket.on("error", () => undefined).on("data", (chunk: Buffer) => this.heard(chunk));
@@ -137,7 +138,7 @@ export class RawPeer {
       "Authorization: Bearer secret",
       ...fields,
     ];
-    this.socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+    this.socket.write(Buffer.concat([Buffer.from(`${lines.join("\r\n")}\r\n\r\n`), early]));
     afterwards(() => this.socket.destroy());
   }
 

@@ -42,13 +42,19 @@ export interface HelixExchangeOptions {
   keepAliveMs?: number;
   /** Between WebSocket pings on control, the first at once. Default 10,000 ms, from 10 to 2,147,483,647. */
   pingMs?: number;
-  /** A control connection of which nothing was heard for so long is dead. Default 25,000 ms, from 10 to 2,147,483,647. */
+  /**
+   * A control connection of which nothing was heard for so long is dead, and so is one that has answered no ping in that time from its
+   * beginning; over a byte stream there are no pings, and silence is no sign. Default 25,000 ms, from 10 to 2,147,483,647.
+   */
   readTimeoutMs?: number;
   /** Dials that an agent is told of and has not answered; more wait for their turn. Default 12, from 1 to 1,024. */
   pickupsInFlightMax?: number;
   /** Data connections of one tunnel at once; more wait. Default 128, from 1 to 65,536. */
   connectionsMax?: number;
-  /** Until an agent that was told of a dial has brought the connection. Default 20,000 ms, from 10 to 2,147,483,647. */
+  /**
+   * Until an agent that was told of a dial has brought the connection. A byte stream is dead when two dials, the second told after the
+   * first's time was over, were not answered and nothing was heard between. Default 20,000 ms, from 10 to 2,147,483,647.
+   */
   pickupTimeoutMs?: number;
 }
 
@@ -77,7 +83,10 @@ export interface HelixExchange {
    * is in order), and cut by `destroy`. Error: ARGUMENT.
    */
   accept(control: WebSocket, options: HelixAcceptOptions): Tunnel;
-  /** The same over a byte stream that carries nothing but lines. There are no pings: it is `reached` at once. Error: ARGUMENT. */
+  /**
+   * The same over a byte stream that carries nothing but lines. There are no pings: it is `reached` at once, and one that is idle stays,
+   * whatever has become of its host, until it is asked for something (`pickupTimeoutMs`). Error: ARGUMENT.
+   */
   acceptStream(control: Duplex, options: HelixAcceptOptions): Tunnel;
   /** The live control connection with this dialer id. */
   dialer(id: string): { credential: string } | undefined;
@@ -212,7 +221,7 @@ class Exchange extends Summary implements HelixExchange {
   }
 
   pickUp(dialerId: string, requestId: string | undefined, data: WebSocket): void {
-    if (this.#agents.get(dialerId)?.pickups.pickUp(requestId, data)) return;
+    if (this.#agents.get(dialerId)?.pickUp(requestId, data)) return;
     data.on("error", () => undefined); // `close` follows.
     data.close(GIVEN_UP, "given up");
   }
@@ -263,6 +272,7 @@ class Agent implements LinkOwner, ControlEvents {
     this.pickups = new Pickups({
       ...settings,
       announce: (requestId) => this.control?.send(connReadyLine(id, requestId)),
+      onUnanswered: (toldAt) => this.control?.unanswered(toldAt),
       onFault: this.onFault,
     });
     const pipe: ForwardTarget = { authority: "localhost", connect: () => this.pickups.connect() };
@@ -303,6 +313,12 @@ class Agent implements LinkOwner, ControlEvents {
 
   get rttMs(): number | undefined {
     return this.control?.rttMs;
+  }
+
+  /** False when nobody waits for it. */
+  pickUp(requestId: string | undefined, data: WebSocket): boolean {
+    this.control?.brought();
+    return this.pickups.pickUp(requestId, data);
   }
 
   /** Of the link: the tunnel has ended in order. */

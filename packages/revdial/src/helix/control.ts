@@ -43,7 +43,7 @@ export interface ControlTimes {
 interface Wire {
   /** In one write. */
   send(line: string): void;
-  /** Absent where there are no pings: then nobody is taken for dead because of silence. */
+  /** Absent where there are no pings: then silence alone is no sign, and only dials that nobody answers are. */
   ping?: (payload: string) => void;
   /** What was sent has not left this process. */
   readonly stuck: boolean;
@@ -61,7 +61,10 @@ export class Control {
   /** When each was sent. */
   private readonly pings = new Map<string, number>();
   private pingsSent = 0;
+  private startedAt = 0;
   private heardAt = 0;
+  /** Since when a dial is not answered, and nothing was heard. */
+  private unansweredAt: number | undefined;
   private stuck = false;
   private over = false;
   private keepAliveTimer: Timer | undefined;
@@ -77,7 +80,8 @@ export class Control {
 
   /** Says the first line. */
   start(): void {
-    this.heardAt = this.times.clock.now();
+    this.startedAt = this.times.clock.now();
+    this.heardAt = this.startedAt;
     this.keepAlive();
     if (this.wire.ping === undefined) return this.events.reached();
     this.ping();
@@ -99,9 +103,25 @@ export class Control {
     queueMicrotask(() => this.gone("terminated here"));
   }
 
+  /** It has brought a connection, be it late. */
+  brought(): void {
+    this.unansweredAt = undefined;
+  }
+
   /** Something of the peer has come. */
   heard(): void {
     this.heardAt = this.times.clock.now();
+    this.unansweredAt = undefined;
+  }
+
+  /**
+   * The time of a dial, of which the peer was told then, is over. Where there are no pings, two of them, one after the other, are the
+   * end, when nothing was heard since the first: what is sent to a host that has vanished is too little to get stuck.
+   */
+  unanswered(toldAt: number): void {
+    if (this.over || this.wire.ping !== undefined) return;
+    if (this.unansweredAt === undefined) this.unansweredAt = this.times.clock.now();
+    else if (toldAt >= this.unansweredAt) this.dead("the agent answers no dial any more");
   }
 
   read(bytes: Uint8Array): void {
@@ -166,16 +186,24 @@ export class Control {
     this.pingTimer = clock.setTimer(pingMs, () => this.ping());
   }
 
-  /** Dead is who has not been heard for so long, though he was asked: of a time in which this process stood still nothing follows. */
+  /**
+   * Dead is who has not been heard for so long, though he was asked: of a time in which this process stood still nothing follows. Until
+   * a ping was answered nothing else counts: who says much and answers none would never be of use, nor go.
+   */
   private watch(ms: number): void {
     const { clock, pingMs, readTimeoutMs } = this.times;
     this.silenceTimer = clock.setTimer(ms, () => {
       const now = clock.now();
       const [askedAt = now] = this.pings.values();
       const answerMs = Math.min(pingMs, readTimeoutMs - pingMs);
-      const leftMs = Math.max(this.heardAt + readTimeoutMs - now, askedAt + answerMs - now);
+      const isReached = this.rttMs !== undefined;
+      const heardAt = isReached ? this.heardAt : this.startedAt;
+      const leftMs = Math.max(heardAt + readTimeoutMs - now, askedAt + answerMs - now);
       if (leftMs > 0) this.watch(leftMs);
-      else this.dead(`nothing heard of the agent for ${readTimeoutMs} ms`);
+      else
+        this.dead(
+          `${isReached ? "nothing heard of" : "no ping answered by"} the agent for ${readTimeoutMs} ms`,
+        );
     });
   }
 

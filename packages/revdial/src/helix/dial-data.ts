@@ -1,6 +1,7 @@
 /**
  * The client's data connections: each is picked up when a line asks for it, and is a connection of an HTTP server that listens nowhere.
- * The original's servers open one for each request and leave it to the other end to close it, so that an idle one is closed here.
+ * The original's servers open one for each request and leave it to the other end to close it, so that an idle one is closed here, and
+ * so is one that is never used.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
@@ -20,6 +21,8 @@ export interface DataConnectionsOptions {
   clock: Clock;
   pickupTimeoutMs: number;
   connectionsMax: number;
+  /** Until the first request of each. */
+  unusedTimeoutMs: number;
   front: HttpFront;
   /** Sends a line; false when it is too long. */
   say: (line: ControlLine) => boolean;
@@ -28,9 +31,11 @@ export interface DataConnectionsOptions {
 }
 
 /** Of what is sent, as in the original. */
-const MESSAGE_BYTES_MAX = 32 * 1024;
+const MESSAGES = { bytesMax: 32 * 1024 };
 /** Without a request for so long a connection is closed, once it has had one. */
 const IDLE_MS = 5000;
+/** A new one may have its request on its way: only then it is too old to be spared when another is asked for. */
+const SPARED_MS = 5000;
 /** For the last answers to leave, and for the server to answer a close. */
 const FINISH_MS = 5000;
 const ERR_CHARACTERS_MAX = 200;
@@ -52,7 +57,9 @@ interface Connection {
   stream: WebSocketStream;
   /** Answers that are not complete. */
   answers: Set<ServerResponse | Duplex>;
-  /** Since when it has had a request and none is open; undefined: it is in use, or new. */
+  /** It has had a request. */
+  used: boolean;
+  /** Since when no request is open; undefined: one is. */
   idleAt: number | undefined;
   idleTimer: Timer | undefined;
 }
@@ -99,8 +106,9 @@ export class DataConnections {
     if (this.draining) return;
     this.draining = true;
     for (const dial of this.dialling) dial.abort(new Error(DRAINING));
-    for (const { stream, answers, idleAt } of this.open.values()) {
-      if (idleAt !== undefined) stream.end();
+    for (const { stream, answers, used, idleAt } of this.open.values()) {
+      // What has just been asked for is told that we leave.
+      if (used && idleAt !== undefined) stream.end();
       for (const answer of answers) endsWith(answer);
     }
   }
@@ -171,9 +179,16 @@ export class DataConnections {
   }
 
   private carry(socket: WebSocket): void {
-    const stream = new WebSocketStream(MESSAGE_BYTES_MAX);
-    const connection: Connection = { stream, answers: new Set(), idleAt: undefined, idleTimer: undefined };
+    const stream = new WebSocketStream(MESSAGES);
+    const connection: Connection = {
+      stream,
+      answers: new Set(),
+      used: false,
+      idleAt: undefined,
+      idleTimer: undefined,
+    };
     this.open.set(stream, connection);
+    this.idle(connection, this.options.unusedTimeoutMs);
     stream.on("error", () => undefined);
     stream.once("close", () => {
       connection.idleTimer?.cancel();
@@ -188,29 +203,33 @@ export class DataConnections {
   private begun(socket: Duplex, answer: ServerResponse | Duplex): void {
     const connection = this.open.get(socket);
     if (connection === undefined) return;
+    const { stream } = connection;
+    connection.used = true;
     connection.idleAt = undefined;
     connection.idleTimer?.cancel();
     connection.answers.add(answer);
     if (this.draining) endsWith(answer);
     answer.once("close", () => {
       connection.answers.delete(answer);
-      if (connection.answers.size === 0) this.idle(connection);
+      if (connection.answers.size > 0) return;
+      if (this.draining) stream.end();
+      else this.idle(connection, IDLE_MS);
     });
   }
 
-  private idle(connection: Connection): void {
+  private idle(connection: Connection, ms: number): void {
     const { clock } = this.options;
-    const { stream } = connection;
-    if (this.draining) return void stream.end();
     connection.idleAt = clock.now();
-    connection.idleTimer = clock.setTimer(IDLE_MS, () => stream.end());
+    connection.idleTimer = clock.setTimer(ms, () => connection.stream.end());
   }
 
-  /** Ends the one that has been idle for longest, if any is. */
+  /** Ends the one that has been idle, or without its first request, for longest, if any is. */
   private makeRoom(): boolean {
+    const sparedFrom = this.options.clock.now() - SPARED_MS;
     let oldest: Connection | undefined;
     for (const connection of this.open.values()) {
-      const { idleAt = Number.POSITIVE_INFINITY } = connection;
+      const { used, idleAt = Number.POSITIVE_INFINITY } = connection;
+      if (!used && idleAt > sparedFrom) continue;
       if (idleAt < (oldest?.idleAt ?? Number.POSITIVE_INFINITY)) oldest = connection;
     }
     if (oldest === undefined) return false;

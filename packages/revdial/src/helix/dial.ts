@@ -36,8 +36,13 @@ export interface HelixDialOptions
   pingMs?: number;
   /** From the line that asks for a pick-up until it is there. Default 20,000 ms, from 1 to 2,147,483,647. */
   pickupTimeoutMs?: number;
-  /** Data connections at once; further pick-ups fail. Default 128, from 1 to 65,536. */
+  /**
+   * Data connections at once; further pick-ups fail, unless one that is idle, or has waited 5 s for its first request, can make room.
+   * Default 128, from 1 to 65,536.
+   */
   connectionsMax?: number;
+  /** A data connection whose first request has not come by then is closed. Default 30,000 ms, from 10 to 2,147,483,647. */
+  unusedTimeoutMs?: number;
 }
 
 export const helixDialBounds = {
@@ -45,6 +50,7 @@ export const helixDialBounds = {
   pingMs: [10, TIMER_MS_MAX],
   pickupTimeoutMs: [1, TIMER_MS_MAX],
   connectionsMax: [1, 65_536],
+  unusedTimeoutMs: [10, TIMER_MS_MAX],
 } as const satisfies Readonly<Partial<Record<keyof HelixDialOptions, Bounds>>>;
 
 /** The API's mount of the original. */
@@ -97,6 +103,7 @@ class Dialled implements LinkOwner {
       pingMs = 15_000,
       pickupTimeoutMs = 20_000,
       connectionsMax = 128,
+      unusedTimeoutMs = 30_000,
     } = options;
     this.link = new Link(this);
     this.far = createTunnel(this.link.far, false, {
@@ -117,6 +124,7 @@ class Dialled implements LinkOwner {
       clock,
       pickupTimeoutMs,
       connectionsMax,
+      unusedTimeoutMs,
       front: httpFront(this.far.dispatcher(options.service)),
       say: (line) => this.control.send(line),
       onPickupFailed: options.onPickupFailed ?? (() => undefined),

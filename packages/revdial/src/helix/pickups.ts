@@ -9,10 +9,12 @@ import type { HelixFault } from "./accept.ts";
 import { DataError, type WebSocket, WebSocketStream } from "./web-socket-stream.ts";
 
 /**
- * Payload bytes of one message to an agent: with its header it fills the 4,096 bytes that the oldest client reads at a time. What of
- * a message is not among them, that client loses.
+ * Payload bytes of one message to an agent. What of a message is not among the bytes that one read of the oldest client brings, that
+ * client loses: at most 4,096, and less where the network has cut them. So a request begins with messages that are a quarter of that
+ * with their header, and fit into one segment of any network; each leaves alone, as long as the network takes them as they come, 16 KiB.
+ * What comes behind that fills a whole read, for the sake of large bodies, and is cut as the network likes.
  */
-const MESSAGE_BYTES_MAX = 4092;
+const MESSAGES = { bytesMax: 4092, first: { bytesMax: 1020, count: 16 } } as const;
 const REQUEST_ID_BYTES = 8;
 const FAULT_TEXT_MAX = 200;
 
@@ -27,6 +29,8 @@ export interface PickupsOptions extends PickupLimits {
   randomBytes: (size: number) => Buffer;
   /** Tells the agent to bring a data connection for this dial. */
   announce: (requestId: string) => void;
+  /** The time of a dial that it was told of then is over, whether somebody still wanted it or not. */
+  onUnanswered: (toldAt: number) => void;
   onFault: (fault: HelixFault) => void;
 }
 
@@ -45,6 +49,7 @@ export class PickupError extends Error {
 interface Dial {
   /** Undefined once nobody wants it any more. */
   stream: DataStream | undefined;
+  toldAt: number;
   timer: Timer;
 }
 
@@ -152,15 +157,15 @@ export class Pickups {
   private tell(stream: DataStream): void {
     const { clock, randomBytes, announce, pickupTimeoutMs } = this.options;
     const requestId = randomBytes(REQUEST_ID_BYTES).toString("hex");
-    const timer = clock.setTimer(pickupTimeoutMs, () => this.timedOut(requestId));
-    const dial: Dial = { stream, timer };
+    const timer = clock.setTimer(pickupTimeoutMs, () => this.timedOut(requestId, dial.toldAt));
+    const dial: Dial = { stream, toldAt: clock.now(), timer };
     stream.dial = dial;
     stream.connecting = true;
     this.told.set(requestId, dial);
     announce(requestId);
   }
 
-  private timedOut(requestId: string): void {
+  private timedOut(requestId: string, toldAt: number): void {
     const stream = this.answered(requestId);
     if (stream !== undefined) {
       const { pickupTimeoutMs, onFault } = this.options;
@@ -168,6 +173,7 @@ export class Pickups {
       onFault({ code: "pickup-timeout", detail });
       stream.destroy(new PickupError("PICKUP_TIMEOUT", detail));
     }
+    this.options.onUnanswered(toldAt);
     this.pump();
   }
 
@@ -186,7 +192,7 @@ class DataStream extends WebSocketStream {
   private readonly onDestroy: (error: Error | null) => void;
 
   constructor(onDestroy: (error: Error | null) => void) {
-    super(MESSAGE_BYTES_MAX);
+    super(MESSAGES);
     this.onDestroy = onDestroy;
   }
 

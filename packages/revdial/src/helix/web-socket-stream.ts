@@ -66,6 +66,17 @@ export class DataError extends Error {
   }
 }
 
+/** How what is written becomes messages; how much of one. */
+export interface MessageSizes {
+  /** Payload bytes of one. Longer writes become several, which leave together. */
+  bytesMax: number;
+  /**
+   * Of the first so many behind what the peer said last, such as those of a request: smaller ones, each in a turn and a socket write of
+   * its own, for peers that lose what of a message does not come in one read. Several writes share them where they wait for one another.
+   */
+  first?: { bytesMax: number; count: number };
+}
+
 /**
  * It may exist before its WebSocket does, as a `net.Socket` may before it is connected: `pending` and `connecting` say how far it is,
  * and "connect" that it can be used. What is written before that waits.
@@ -75,7 +86,9 @@ export class WebSocketStream extends Duplex {
   pending = true;
   /** Somebody has been asked for it; false before, when it can be given up without anybody knowing. */
   connecting = false;
-  private readonly messageBytesMax: number;
+  private readonly sizes: MessageSizes;
+  /** First messages that are left. */
+  private firstLeft: number;
   private webSocket: WebSocket | undefined;
   /** What waits for the WebSocket: the one write that a stream does at a time. */
   private early: (() => void) | undefined;
@@ -83,10 +96,10 @@ export class WebSocketStream extends Duplex {
   private paused = false;
   private gone = false;
 
-  /** `messageBytesMax`: of what is sent; longer writes become several messages. */
-  constructor(messageBytesMax: number) {
+  constructor(sizes: MessageSizes) {
     super({ allowHalfOpen: false });
-    this.messageBytesMax = messageBytesMax;
+    this.sizes = sizes;
+    this.firstLeft = sizes.first?.count ?? 0;
   }
 
   /** Its WebSocket, which is open unless the peer has left already. Called once, in the turn in which that was upgraded, unless it is patient. */
@@ -116,6 +129,7 @@ export class WebSocketStream extends Duplex {
   private readonly onMessage = (data: unknown, isBinary: boolean): void => {
     if (this.destroyed) return;
     if (!isBinary) return this.broken("TEXT_FRAME", "a text frame on a data connection");
+    this.firstLeft = this.sizes.first?.count ?? 0;
     let room = true;
     for (const fragment of data as Buffer[]) room = this.push(fragment);
     if (room || this.gone) return;
@@ -149,7 +163,9 @@ export class WebSocketStream extends Duplex {
     const chunks = writes.map(({ chunk }) => chunk);
     let bytes = 0;
     for (const { byteLength } of chunks) bytes += byteLength;
-    this.sendAll(bytes <= this.messageBytesMax ? [Buffer.concat(chunks, bytes)] : chunks, done);
+    const { bytesMax, first } = this.sizes;
+    const together = Math.max(bytesMax, this.firstLeft * (first?.bytesMax ?? 0));
+    this.sendAll(bytes <= together ? [Buffer.concat(chunks, bytes)] : chunks, done);
   }
 
   private sendAll(chunks: readonly Buffer[], done: Done): void {
@@ -161,18 +177,48 @@ export class WebSocketStream extends Duplex {
     this.sendNow(chunks);
   }
 
-  /** All that is left of a WebSocket that has closed is what it said: what is written is lost, as it would be on its way. */
   private sendNow(chunks: readonly Buffer[]): void {
-    const { webSocket, messageBytesMax } = this;
-    if (webSocket?.readyState !== WebSocket.OPEN) return void process.nextTick(this.flushed);
-    const only = chunks.length === 1 ? (chunks[0] as Buffer) : undefined;
-    if (only !== undefined && only.byteLength <= messageBytesMax) return webSocket.send(only, this.flushed);
-    const pieces = chunks.flatMap((chunk) => cut(chunk, messageBytesMax));
+    const alone = this.firstLeft;
+    this.sendPieces(
+      chunks.flatMap((chunk) => this.cut(chunk)),
+      alone,
+    );
+  }
+
+  /**
+   * So many alone, each in a turn of its own, so that what stands between may read it alone too; the rest together. All that is left of a
+   * WebSocket that has closed is what it said: what is written is lost, as it would be on its way.
+   */
+  private sendPieces(pieces: readonly Buffer[], alone: number): void {
+    const { webSocket } = this;
+    const [piece] = pieces;
+    // Nor is an empty message sent, which would be the end to some.
+    if (webSocket?.readyState !== WebSocket.OPEN || piece === undefined)
+      return void process.nextTick(this.flushed);
+    if (pieces.length === 1) return webSocket.send(piece, this.flushed);
+    if (alone > 0) {
+      webSocket.send(piece);
+      setImmediate(() => this.sendPieces(pieces.slice(1), alone - 1));
+      return;
+    }
     const raw = rawOf(webSocket);
     raw?.cork();
-    for (const [index, piece] of pieces.entries())
-      webSocket.send(piece, index === pieces.length - 1 ? this.flushed : undefined);
+    for (const [index, one] of pieces.entries())
+      webSocket.send(one, index === pieces.length - 1 ? this.flushed : undefined);
     raw?.uncork();
+  }
+
+  /** Into messages, of which the first may be smaller than the rest. */
+  private cut(chunk: Buffer): Buffer[] {
+    const { bytesMax, first } = this.sizes;
+    const pieces: Buffer[] = [];
+    for (let at = 0; at < chunk.byteLength; ) {
+      const end = at + (first !== undefined && this.firstLeft > 0 ? first.bytesMax : bytesMax);
+      if (this.firstLeft > 0) this.firstLeft -= 1;
+      pieces.push(chunk.subarray(at, end));
+      at = end;
+    }
+    return pieces;
   }
 
   private readonly flushed = (): void => {
@@ -208,12 +254,6 @@ export class WebSocketStream extends Duplex {
     if (this.webSocket !== undefined) rawOf(this.webSocket)?.[how]?.();
     return this;
   }
-}
-
-function cut(chunk: Buffer, bytesMax: number): Buffer[] {
-  const pieces: Buffer[] = [];
-  for (let at = 0; at < chunk.byteLength; at += bytesMax) pieces.push(chunk.subarray(at, at + bytesMax));
-  return pieces;
 }
 
 type RawSocket = Duplex & { ref?(): unknown; unref?(): unknown };

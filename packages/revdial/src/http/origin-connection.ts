@@ -1,13 +1,13 @@
 /** One connection to an origin: its socket, its parser, and the one exchange at a time whose connection it is. */
 import type { Clock, Timer } from "../clock.ts";
-import { AnswerError } from "./origin-head.ts";
+import { AnswerError, malformed } from "./origin-head.ts";
 import { AnswerParser, type AnswerSink } from "./origin-parser.ts";
 import { connectTo, type ForwardConnection, type ForwardTarget } from "./origin-target.ts";
 
 export interface ConnectionUser extends AnswerSink {
-  /** The origin has taken the connection. */
+  /** It may ask on its connection now. */
   onConnected(): void;
-  /** Another connection has become free before its own was there: it has this one from now on. */
+  /** Another connection has become free before its own was there: it has this one from now on. While it rests, `onConnected` follows. */
   onGiven(connection: OriginConnection): void;
   /** It is gone, or its answer cannot be used: it is nobody's any more. */
   onLost(error: Error): void;
@@ -34,11 +34,21 @@ export interface ConnectionOwner {
   gone(connection: OriginConnection): void;
 }
 
+/**
+ * Turns of the event loop in which nothing may come before somebody asks, on a new connection and on one that has become free: what
+ * comes with the handshake or with an answer, in the same segment, is read by then, and would else be the answer to what was not asked.
+ * A new one has not been read at all.
+ */
+const NEW_TURNS = 2;
+const FREE_TURNS = 1;
+
 export class OriginConnection {
   readonly socket: ForwardConnection;
   readonly parser = new AnswerParser();
-  /** The origin has taken it. */
-  connected = false;
+  /** Its user of now has asked: not before that anything may come. */
+  asked = false;
+  /** Nobody may ask on it yet. */
+  resting = false;
   /** Something has come for its user of now. */
   heard = false;
   /** Until when it may be kept unused. */
@@ -46,6 +56,8 @@ export class OriginConnection {
   private user: ConnectionUser | undefined;
   /** Its socket belongs to somebody else. */
   private given = false;
+  /** The program has made it: what its peer says in one segment may come in pieces, one after the other in one turn. */
+  private readonly rests: boolean;
   private readonly owner: ConnectionOwner;
   private readonly timer: Timer;
 
@@ -53,6 +65,7 @@ export class OriginConnection {
     const { target, connectTimeoutMs, clock, halfOpen } = options;
     this.user = user;
     this.owner = owner;
+    this.rests = "connect" in target;
     this.socket = connectTo(target, halfOpen);
     this.timer = clock.setTimer(connectTimeoutMs, () => this.lost(new Error("connect timeout")));
     this.socket
@@ -66,10 +79,33 @@ export class OriginConnection {
 
   private opened(): void {
     this.timer.cancel();
-    this.connected = true;
+    this.rest(NEW_TURNS);
     this.owner.settled(this);
-    if (this.user !== undefined) this.user.onConnected();
-    else this.owner.spare(this);
+    if (this.user === undefined) this.owner.spare(this);
+    else if (!this.resting) this.user.onConnected();
+  }
+
+  private rest(turns: number): void {
+    if (!this.rests) return;
+    this.resting = true;
+    setImmediate(() => {
+      if (turns > 1) return this.rest(turns - 1);
+      this.resting = false;
+      this.user?.onConnected();
+    });
+  }
+
+  /** Begins the exchange of its user. `more`: there is a body. */
+  ask(head: string, method: string, toUpgrade: boolean, more = false): void {
+    const { socket } = this;
+    this.asked = true;
+    this.parser.begin(this.user as ConnectionUser, method, toUpgrade);
+    // What is there of the body shares messages with the head.
+    if (this.rests && more) {
+      socket.cork();
+      setImmediate(() => socket.uncork());
+    }
+    socket.write(head, "latin1");
   }
 
   /** Its user, who still waits for it, takes another one. */
@@ -86,6 +122,7 @@ export class OriginConnection {
   /** It has a new user. */
   use(user: ConnectionUser): void {
     this.user = user;
+    this.asked = false;
     this.heard = false;
     this.socket.ref?.();
   }
@@ -93,6 +130,7 @@ export class OriginConnection {
   /** Its user is done with it, and another may have it. It keeps no process alive meanwhile. */
   release(): void {
     this.user = undefined;
+    if (!this.resting) this.rest(FREE_TURNS);
     this.socket.unref?.();
   }
 
@@ -111,7 +149,7 @@ export class OriginConnection {
 
   private readonly onData = (bytes: Buffer): void => {
     // Nobody has asked: whatever it says, and to whom, nobody will know.
-    if (this.user === undefined) return this.lost(cut());
+    if (this.user === undefined || !this.asked) return this.lost(early());
     this.heard = true;
     try {
       this.parser.feed(bytes);
@@ -143,4 +181,5 @@ export class OriginConnection {
   }
 }
 
+const early = () => malformed("spoke before it was asked");
 const cut = () => new AnswerError("ANSWER_CUT", "broke off its answer");

@@ -47,7 +47,7 @@ class OriginExchange implements ConnectionUser {
     this.connection = upgrade ? undefined : pool.take(this);
     this.kept = this.connection !== undefined;
     this.connection ??= pool.open(this, upgrade);
-    if (this.kept) this.send(this.connection);
+    if (this.kept && !this.connection.resting) this.send(this.connection);
     reply.onClose((error) => {
       if (error) this.fail(error);
     });
@@ -60,13 +60,12 @@ class OriginExchange implements ConnectionUser {
   onGiven(connection: OriginConnection): void {
     this.connection = connection;
     this.kept = true;
-    this.send(connection);
+    if (!connection.resting) this.send(connection);
   }
 
   private send(connection: OriginConnection): void {
     const { request, head } = this;
-    connection.parser.begin(this, request.method, request.upgrade !== undefined);
-    connection.socket.write(head.text, "latin1");
+    connection.ask(head.text, request.method, request.upgrade !== undefined, request.hasBody);
     if (!request.hasBody) return;
     const upload = new Upload(connection.socket, request, head.length);
     this.upload = upload;
@@ -135,13 +134,14 @@ class OriginExchange implements ConnectionUser {
 
   onLost(error: Error): void {
     const { connection, reply, request } = this;
-    const unheard = this.kept && connection?.heard === false;
+    const asked = connection?.asked === true;
+    const unheard = this.kept && connection?.heard === false && (!asked || isRepeatable(request));
     this.leave();
-    if (unheard && !reply.over && isRepeatable(request)) {
+    if (unheard && !reply.over) {
       this.kept = false;
-      this.again = true;
+      this.again ||= asked;
       this.connection = this.pool.open(this, false);
-    } else if (connection?.connected || this.again) this.reject(error);
+    } else if (asked || this.again) this.reject(error);
     // Of a connection that fails at once nobody has heard yet.
     else this.reject(unreachable(error));
   }

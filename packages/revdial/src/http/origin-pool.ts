@@ -46,7 +46,7 @@ export class OriginPool implements ConnectionOwner {
     return this.idle.length;
   }
 
-  /** A kept connection, or undefined. */
+  /** A kept connection, or undefined. While it rests, its user is told when it may ask. */
   take(user: ConnectionUser): OriginConnection | undefined {
     if (this.idle.length === 0) return undefined;
     const now = this.clock.now();
@@ -78,14 +78,16 @@ export class OriginPool implements ConnectionOwner {
 
   /** Takes a connection back that may be kept for so long. */
   keep(connection: OriginConnection, keepMs: number): void {
+    // More than the answer, and nobody has asked for it.
+    if (connection.socket.readableLength > 0) return connection.destroy();
     // None where none may be kept: then each request is to have one of its own.
     const [waiting] = this.idleConnectionsMax > 0 ? this.opening : [];
+    if (waiting === undefined && this.idle.length >= this.idleConnectionsMax) return connection.destroy();
+    connection.release();
     if (waiting !== undefined) {
       this.opening.delete(waiting);
       return waiting.exchange(connection);
     }
-    if (this.idle.length >= this.idleConnectionsMax) return connection.destroy();
-    connection.release();
     const now = this.clock.now();
     connection.keptUntilMs = now + keepMs;
     this.idle.push(connection);
