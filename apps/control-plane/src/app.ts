@@ -1,9 +1,11 @@
 /** The Express application on one screen: what a request passes, in order, and what is mounted where. */
 import express, { type Express, type RequestHandler, type Router } from "express";
 import { cors } from "./http/cors.ts";
+import { dashboardFiles } from "./http/dashboard-files.ts";
 import { methodCheck } from "./http/method-check.ts";
 import { ApiError, notFound, problemHandler } from "./http/problem.ts";
 import { requestLog } from "./http/request-log.ts";
+import { type RequestWatch, requestWatch } from "./http/request-watch.ts";
 import { apiHeaders } from "./http/security-headers.ts";
 import { systemRoutes } from "./http/system-routes.ts";
 import type { Log } from "./logger.ts";
@@ -18,6 +20,10 @@ export interface AppOptions {
   /** Of a proxy: whether its forwarded fields are to be believed. */
   trustsProxy: (address: string) => boolean;
   limitByAddress: RequestHandler;
+  /** Who counts and traces. */
+  requests: RequestWatch;
+  /** GET /metrics. */
+  metrics: Router;
   /** Other origins whose pages may call. */
   corsOrigins: readonly string[];
   /** Mounted at /api/v1. */
@@ -25,8 +31,7 @@ export interface AppOptions {
 }
 
 export function createApp(options: AppOptions): Express {
-  const { log, draining, pingDatabase, tunnelPosts, trustsProxy, limitByAddress, corsOrigins, routers } =
-    options;
+  const { log, draining, pingDatabase, tunnelPosts, trustsProxy, limitByAddress, corsOrigins } = options;
   const app = express();
   app.disable("x-powered-by");
   // The API makes its own, of what has one.
@@ -37,12 +42,15 @@ export function createApp(options: AppOptions): Express {
 
   app.use(tunnelPosts);
   app.use(requestLog(log));
+  app.use(requestWatch(options.requests));
   app.use(apiHeaders);
   app.use(cors(corsOrigins));
   app.use(limitByAddress);
   app.use(methodCheck());
   app.use(systemRoutes({ draining, pingDatabase }));
-  app.use("/api/v1", refuseWhen(draining), neverStored, ...routers);
+  app.use(options.metrics);
+  app.use("/api/v1", refuseWhen(draining), neverStored, ...options.routers);
+  app.use(dashboardFiles());
   app.use(notFound);
   app.use(problemHandler(log));
   return app;

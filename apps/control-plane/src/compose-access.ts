@@ -26,6 +26,7 @@ import { prismaWebSessionStore } from "./identity/web-session-store.prisma.ts";
 import { createWebSessions } from "./identity/web-sessions.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
+import type { Metrics } from "./metrics/metrics.ts";
 
 /** What every part is made with. */
 export interface Base {
@@ -35,6 +36,7 @@ export interface Base {
   log: Log;
   clock: Clock;
   draining: () => boolean;
+  metrics: Metrics;
 }
 
 export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base) {
@@ -76,7 +78,8 @@ export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base)
   });
 
   const auditStore = prismaAuditStore(prisma);
-  const audit = createAuditLog(auditStore, clock, newId("rep"));
+  const replica = newId("rep");
+  const audit = createAuditLog(auditStore, clock, replica);
   const webSessionStore = prismaWebSessionStore(prisma);
   const webSessions = createWebSessions({
     store: webSessionStore,
@@ -98,6 +101,7 @@ export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base)
     renewals,
     webSessions,
     webSessionStore,
+    replica,
     audit,
     auditStore,
     revocations,

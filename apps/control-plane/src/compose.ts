@@ -3,15 +3,16 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import type { Express } from "express";
 import { createApp } from "./app.ts";
 import { type Clock, repeat, systemClock, type Timer } from "./clock.ts";
 import { type Base, composeAccess } from "./compose-access.ts";
+import { composeEvents } from "./compose-events.ts";
+import { composeSeeing } from "./compose-seeing.ts";
 import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
-import { createEventLog } from "./events/event-log.ts";
-import { eventHandlers } from "./events/event-routes.ts";
-import { prismaEventStore } from "./events/event-store.prisma.ts";
+import { because } from "./events/author.ts";
 import { apiRouter } from "./http/api.ts";
 import { clientAddresses } from "./http/client-address.ts";
 import { conditionalReads } from "./http/etag.ts";
@@ -26,6 +27,8 @@ import type { IdentityService } from "./identity/identity-service.ts";
 import { webSessionHandlers } from "./identity/web-session-routes.ts";
 import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
+import { createMetrics } from "./metrics/metrics.ts";
+import { metricsRoutes } from "./metrics/metrics-routes.ts";
 import { lobbiesThrough } from "./sessions/lobbies.ts";
 import { createScreen } from "./sessions/screen.ts";
 import { sessionHandlers } from "./sessions/session-routes.ts";
@@ -39,11 +42,14 @@ import { createHelixUpgrades } from "./tunnels/helix/helix-upgrade.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
+import { watchedLinks } from "./tunnels/watched-links.ts";
+import { reportedBy } from "./wolves/agents-reports.ts";
 import { prismaDiskHistoryStore } from "./wolves/disk-history.prisma.ts";
 import { createDiskHistory } from "./wolves/disk-history.ts";
 import { createDrains } from "./wolves/drains.ts";
 import { fleetHandlers } from "./wolves/fleet-routes.ts";
 import { createHealthMonitor } from "./wolves/health-monitor.ts";
+import { createUsageHistory, tellingUsage } from "./wolves/usage-history.ts";
 import { wolfHandlers } from "./wolves/wolf-routes.ts";
 import { createWolfService } from "./wolves/wolf-service.ts";
 import { prismaWolfStore } from "./wolves/wolf-store.prisma.ts";
@@ -60,6 +66,13 @@ export interface ControlPlane {
   stop(): Promise<void>;
 }
 
+export interface ComposeParts {
+  clock?: Clock;
+  serverLimits?: Partial<ServerLimits>;
+  /** Ended with the control plane. */
+  tracing?: Tracing;
+}
+
 /** How long requests in flight may take after the last tunnel has ended. */
 const REQUESTS_DRAIN_MS = 5000;
 const PRUNE_INTERVAL_MS = 10 * 60_000;
@@ -71,14 +84,18 @@ export function compose(
   config: Config,
   databaseUrl: string,
   log: Log,
-  { clock = systemClock, serverLimits = {} }: { clock?: Clock; serverLimits?: Partial<ServerLimits> } = {},
+  { clock = systemClock, serverLimits = {}, tracing = noTracing }: ComposeParts = {},
 ): ControlPlane {
   let isDraining = false;
-  const prisma = createPrisma(databaseUrl);
-  const base: Base = { config, databaseUrl, prisma, log, clock, draining: () => isDraining };
+  const draining = () => isDraining;
+  const metrics = createMetrics({ clock, log, tracing, draining });
+  const prisma = createPrisma(databaseUrl, metrics.pool);
+  const base: Base = { config, databaseUrl, prisma, log, clock, draining, metrics };
   const access = composeAccess(base);
-  const fleet = composeFleet(base, access);
-  const front = composeFront(base, access, fleet, serverLimits);
+  const happening = composeEvents(base, access);
+  const fleet = composeFleet(base, access, happening.log);
+  const seeing = composeSeeing(base, { ...fleet, requireWolf: fleet.wolves.get, replica: access.replica });
+  const front = composeFront(base, access, { ...fleet, seeing, happening }, serverLimits);
   const { identity, agents, notifications, revocations, webSessionStore } = access;
   const { monitor, gateway, sessions, drains, events, doctors, diskHistory } = fleet;
   const { app, server, overHttp, idempotencyStore } = front;
@@ -107,16 +124,24 @@ export function compose(
       await monitor.start();
       await revocations.start();
       notifications.start();
+      happening.start();
       server.listen(config.port, config.host);
       await once(server, "listening");
       ticking = repeat(clock, TICK_MS, async () => {
         await sessions.tick();
-        await drains.tick();
+        await because("drain", drains.tick);
       });
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
-        sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id)),
+        because("reconciled", () => sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id))),
       );
       pruning = repeat(clock, PRUNE_INTERVAL_MS, prune);
+      metrics.start({
+        ...gateway,
+        countStreams: happening.streams.count,
+        countLive: () => sessions.countLive(),
+        fleetState: monitor.state,
+      });
+      seeing.start();
       return (server.address() as AddressInfo).port;
     },
 
@@ -126,8 +151,10 @@ export function compose(
       reconciling?.cancel();
       pruning?.cancel();
       sessions.close();
+      happening.streams.close();
       // Still listening: over HTTP, what is in flight needs new connections to arrive.
       doctors.close();
+      seeing.stop();
       await gateway.drain();
       overHttp.close();
       const closed = closeServer(server);
@@ -136,21 +163,26 @@ export function compose(
       clearTimeout(timer);
       monitor.stop();
       sessions.end();
+      await happening.stop();
       await notifications.stop();
       await revocations.stop();
       await prisma.$disconnect();
+      metrics.stop();
+      await tracing.stop();
     },
   };
 }
 
 /** Wolves, their tunnels and what runs on them. */
 function composeFleet(
-  { config, prisma, log, clock }: Base,
+  { config, prisma, log, clock, metrics }: Base,
   { audit, renewals, revocations }: ReturnType<typeof composeAccess>,
+  events: ReturnType<typeof composeEvents>["log"],
 ) {
   const wolfStore = prismaWolfStore(prisma);
+  const usageHistory = createUsageHistory({ clock });
   const gateway = createTunnelGateway({
-    store: wolfStore,
+    store: reportedBy(tellingUsage(wolfStore, usageHistory)),
     clock,
     log,
     random: Math.random,
@@ -159,7 +191,9 @@ function composeFleet(
     revocations,
     control: createAgentControl({ renewals, audit, clock, log }),
     renderNode: config.renderNode,
+    onTunnelEnd: metrics.tunnelEnded,
   });
+  const links = watchedLinks(gateway.links, metrics.links);
   const monitor = createHealthMonitor({
     store: wolfStore,
     clock,
@@ -174,7 +208,6 @@ function composeFleet(
     overrideMs: OVERRIDE_MS,
     quarantine: config.quarantine,
   });
-  const events = createEventLog({ store: prismaEventStore(prisma), clock, log, newId });
   const onRemoved = (wolfId: string) => revocations.tell("wolf", wolfId);
   const onChanged = (wolfId: string) => sessions.wolfChanged(wolfId);
   const wolves = createWolfService({
@@ -195,7 +228,7 @@ function composeFleet(
     store: prismaSessionStore(prisma),
     wolves: wolfStore,
     tunnels: gateway,
-    lobbies: lobbiesThrough(gateway.links, config.sessionStartTimeoutMs),
+    lobbies: lobbiesThrough(links, config.sessionStartTimeoutMs),
     rttMsOf: gateway.rttMsOf,
     clock,
     log,
@@ -204,6 +237,7 @@ function composeFleet(
     newToken: randomUUID,
     onExpiring: (session, reason, at) =>
       events.record({ kind: "session.expiring", session, wolfId: session.wolfId, detail: { reason, at } }),
+    watch: metrics.sessions,
     ...sessionSettings(config),
   });
   monitor.onWolvesLost(() => void sessions.wolvesLost());
@@ -221,18 +255,33 @@ function composeFleet(
   });
 
   const doctors = createDoctorTunnels({ clock, log });
-  return { wolfStore, wolves, diskHistory, gateway, monitor, sessions, drains, events, doctors };
+  return {
+    wolfStore,
+    wolves,
+    diskHistory,
+    usageHistory,
+    gateway,
+    links,
+    monitor,
+    sessions,
+    drains,
+    events,
+    doctors,
+  };
 }
 
 /** Every way in: the API, and tunnels by WebSocket and over HTTP. */
 function composeFront(
-  { config, prisma, log, clock, draining }: Base,
+  { config, prisma, log, clock, draining, metrics }: Base,
   access: ReturnType<typeof composeAccess>,
-  fleet: ReturnType<typeof composeFleet>,
+  fleet: ReturnType<typeof composeFleet> & {
+    seeing: ReturnType<typeof composeSeeing>;
+    happening: ReturnType<typeof composeEvents>;
+  },
   serverLimits: Partial<ServerLimits>,
 ) {
   const { identity, agents, bridge, webSessions, audit, auditStore, revocations } = access;
-  const { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors } = fleet;
+  const { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors, seeing } = fleet;
   const idempotencyStore = prismaIdempotencyStore(prisma);
   const addresses = clientAddresses(config.trustedProxies);
   const limits = createLimits({
@@ -266,6 +315,14 @@ function composeFront(
     tunnelPosts: overHttp.posts,
     trustsProxy: addresses.trusts,
     limitByAddress: limits.byAddress,
+    requests: metrics.requests,
+    metrics: metricsRoutes({
+      metrics,
+      identity,
+      audit,
+      token: config.metricsToken,
+      onUnknown: limits.unknown,
+    }),
     corsOrigins: config.corsOrigins,
     routers: [
       apiRouter(
@@ -274,10 +331,11 @@ function composeFront(
           ...agentHandlers(agents),
           ...wolfHandlers({ wolves, diskHistory, bridge, clock, rttMsOf: gateway.rttMsOf }),
           ...fleetHandlers({ monitor, countLive: () => sessions.countLive() }),
-          ...eventHandlers(prismaEventStore(prisma)),
+          ...fleet.happening.handlers,
           ...auditHandlers(auditStore),
+          ...seeing.handlers,
           ...webSessionHandlers({ webSessions, identity, audit, limits }),
-          ...sessionHandlers({ sessions, screen: createScreen(gateway.links), requireWolf: wolves.get }),
+          ...sessionHandlers({ sessions, screen: createScreen(fleet.links), requireWolf: wolves.get }),
         },
         {
           identity,
@@ -304,7 +362,7 @@ function composeFront(
     ],
   });
   const server = createHttpServer(app, serverLimits);
-  attachUpgrades(server, { admission, log, helix, onArrival: limits.upgrade });
+  attachUpgrades(server, { admission, log, helix, echo: seeing.echo, onArrival: limits.upgrade });
   return { app, server, overHttp, idempotencyStore };
 }
 

@@ -59,6 +59,11 @@ describe("readConfig", () => {
     expect(read({}).publicHosts).toEqual([]);
     const urls = "https://Wolfpack.Example:443/x, http://10.0.0.1:8080";
     expect(read({ WOLFPACK_PUBLIC_URL: urls }).publicHosts).toEqual(["wolfpack.example", "10.0.0.1:8080"]);
+    expect(read({}).publicUrls).toEqual([]);
+    expect(read({ WOLFPACK_PUBLIC_URL: urls }).publicUrls).toEqual([
+      "https://wolfpack.example/x",
+      "http://10.0.0.1:8080/",
+    ]);
   });
 
   it("reads lists between commas", () => {

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { ImageReference, PlacementPolicy, PlacementWeights } from "@wolfpack/api-contract";
+import { readTracing, type TracingSettings } from "@wolfpack/telemetry";
 import { z } from "zod";
 import { isNetwork } from "./http/client-address.ts";
 import type { PlacementSettings } from "./placement/placement.ts";
@@ -117,6 +118,7 @@ export const environment = z.object({
   WOLFPACK_REQUESTS_PER_MINUTE_PER_CREDENTIAL: perMinute(3000),
   WOLFPACK_UNAUTHENTICATED_PER_MINUTE_PER_ADDRESS: perMinute(120),
   WOLFPACK_TRUSTED_PROXIES: list(isNetwork, "IP addresses and networks (10.0.0.0/8)"),
+  WOLFPACK_METRICS_TOKEN_FILE: z.string().min(1).optional(),
   WOLFPACK_CORS_ORIGINS: list(isOrigin, "origins (https://example.com)"),
 });
 
@@ -134,6 +136,8 @@ export interface Config {
   legacyRunnerToken: boolean;
   /** Hosts of the URLs that agents are given. None: whatever a request names. */
   publicHosts: string[];
+  /** The same URLs whole. */
+  publicUrls: string[];
   agentKeyLifeMs: number;
   apiKeySecret: string;
   defaultSandboxImage: string;
@@ -172,6 +176,10 @@ export interface Config {
   /** IP addresses and networks. */
   trustedProxies: readonly string[];
   corsOrigins: readonly string[];
+  /** With which /metrics may be read, and nothing else. A secret: never logged. */
+  metricsToken: string | undefined;
+  /** Undefined: nothing is traced. */
+  tracing: TracingSettings | undefined;
 }
 
 /** Throws ConfigError. Secrets that may be missing (no production, own PostgreSQL) are made once and kept in the data directory. */
@@ -203,6 +211,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     runnerToken: e.RUNNER_TOKEN ?? (production ? undefined : keptSecret(e.DATA_DIR, "runner-token")),
     legacyRunnerToken: e.LEGACY_RUNNER_TOKEN === "allow",
     publicHosts: (e.WOLFPACK_PUBLIC_URL ?? []).flatMap((url) => url?.host ?? []),
+    publicUrls: (e.WOLFPACK_PUBLIC_URL ?? []).flatMap((url) => url?.href ?? []),
     agentKeyLifeMs: e.WOLFPACK_AGENT_KEY_DAYS * 86_400_000,
     apiKeySecret: e.API_KEY_SECRET ?? keptSecret(e.DATA_DIR, "api-key-secret"),
     defaultSandboxImage: e.DEFAULT_SANDBOX_IMAGE,
@@ -223,6 +232,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     rateUnauthenticated: e.WOLFPACK_UNAUTHENTICATED_PER_MINUTE_PER_ADDRESS,
     trustedProxies: e.WOLFPACK_TRUSTED_PROXIES,
     corsOrigins: e.WOLFPACK_CORS_ORIGINS,
+    metricsToken: metricsTokenIn(e.WOLFPACK_METRICS_TOKEN_FILE),
+    tracing: tracingIn(env),
   };
 }
 
@@ -268,6 +279,29 @@ function sessionConfig(e: Environment) {
     lobbySettleMs: ms(e.WOLFPACK_LOBBY_SETTLE_SECONDS),
     lobbyGraceMs: ms(e.WOLFPACK_LOBBY_GRACE_SECONDS),
   };
+}
+
+function tracingIn(env: NodeJS.ProcessEnv): TracingSettings | undefined {
+  try {
+    return readTracing(env);
+  } catch (cause) {
+    throw new ConfigError((cause as Error).message, { cause });
+  }
+}
+
+function metricsTokenIn(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  const wrong = (why: string, cause?: unknown) =>
+    new ConfigError(`WOLFPACK_METRICS_TOKEN_FILE names ${file}, which ${why}.`, { cause });
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw wrong("cannot be read", cause);
+  }
+  const token = secret.safeParse(text.trim());
+  if (!token.success) throw wrong("has to hold 16 to 512 printable characters without spaces");
+  return token.data;
 }
 
 function keptSecret(dataDir: string, name: string): string {

@@ -5,6 +5,7 @@
  */
 import { chmodSync, existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { startTracing } from "@wolfpack/telemetry";
 import { type ControlPlane, compose } from "./compose.ts";
 import { type Config, ConfigError, readConfig } from "./config.ts";
 import {
@@ -14,6 +15,7 @@ import {
 } from "./database/embedded-postgres.ts";
 import { migrate } from "./database/migrate.prisma.ts";
 import { createLogger, type Log } from "./logger.ts";
+import { version } from "./version.ts";
 
 const USAGE = `usage: wolfpack-control-plane [--reset-admin-key]
 
@@ -83,7 +85,13 @@ async function serve(
     });
   });
   if (applied.length > 0) log.info({ migrations: applied }, "database migrated");
-  const plane = compose(config, url, log);
+  const tracing = await startTracing(config.tracing, {
+    service: "wolfpack-control-plane",
+    version,
+    onFailure: (err) =>
+      log.warn({ err }, "traces are not taken: OTEL_EXPORTER_OTLP_ENDPOINT is to be looked at"),
+  });
+  const plane = compose(config, url, log, { tracing });
   try {
     if (run.resetAdminKey) return await plane.identity.resetAdminKey((key) => keepAdminKey(config, key));
     await bootstrap(plane, config, log);

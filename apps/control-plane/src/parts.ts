@@ -1,5 +1,7 @@
 /** Parts of the control plane for the benches that say what they cost. The control plane itself is main.ts. */
 export { systemClock } from "./clock.ts";
+export { type ControlPlane, compose } from "./compose.ts";
+export { readConfig } from "./config.ts";
 export { migrate } from "./database/migrate.prisma.ts";
 export { createPrisma } from "./database/prisma.prisma.ts";
 export { prismaAgentKeyStore } from "./identity/agent-key-store.prisma.ts";
@@ -15,6 +17,7 @@ export { prismaRevocationStore } from "./identity/revocation-store.prisma.ts";
 export { createRevocations } from "./identity/revocations.ts";
 export { newId } from "./ids.ts";
 export { createLogger } from "./logger.ts";
+export { definitions } from "./metrics/definitions.ts";
 export type { Candidate } from "./placement/candidate.ts";
 export { Fleet } from "./placement/fleet.ts";
 export { type Decision, type PlacementSettings, place } from "./placement/placement.ts";

@@ -141,6 +141,8 @@ export function missingTarget(kind: ObjectKind): Target {
     session: "ses",
     "queued-session": "ses",
     event: "evt",
+    "user-event": "evt",
+    "api-key-event": "evt",
     wolf: "wlf",
     user: "usr",
     "api-key": "key",
@@ -208,18 +210,29 @@ export async function aTarget(
       },
     };
   }
-  if (kind === "event") return anEvent(database, userId, removeUser);
+  if (kind === "event") return anEvent(database, "session.lost", userId, removeUser);
+  if (kind === "user-event") return anEvent(database, "user.changed", userId, removeUser);
+  if (kind === "api-key-event") return anEvent(database, "api-key.revoked", userId, removeUser);
   return aSession(database, userId, kind === "queued-session", removeUser);
 }
 
-/** Of a session that is no more: events outlive what they tell of. */
-async function anEvent(database: Database, userId: string, removeUser: () => Promise<void>): Promise<Target> {
+/** Of what is no more: events outlive what they tell of. */
+async function anEvent(
+  database: Database,
+  kind: string,
+  userId: string,
+  removeUser: () => Promise<void>,
+): Promise<Target> {
   const id = newId("evt");
-  const about = { session_id: newId("ses"), owner_id: userId };
-  await database.fleetEvent.create({ data: { id, at: now(), kind: "session.test", ...about } });
+  const about = { session_id: kind === "session.lost" ? newId("ses") : null, owner_id: userId };
+  await database.fleetEvent.create({ data: { id, at: now(), kind, ...about } });
   return {
     id,
-    state: async () => JSON.stringify(await database.fleetEvent.findUnique({ where: { id } })),
+    // Without the number of its transaction, which JSON has no word for.
+    state: async () =>
+      JSON.stringify(await database.fleetEvent.findUnique({ where: { id } }), (_name, value) =>
+        typeof value === "bigint" ? String(value) : value,
+      ),
     async remove() {
       await database.fleetEvent.deleteMany({ where: { id } });
       await removeUser();

@@ -111,7 +111,7 @@ export async function runMatrix(
 const finding = ({ route, caller, whose }: Cell, what: string): string =>
   `${route.id} as ${caller.name}, ${whose}: ${what}`;
 const nameOf = ({ route, row, caller, whose }: Cell): string =>
-  [route.id, row.action, caller.name, whose].join("|");
+  [route.id, row.action, row.object, caller.name, whose].join("|");
 
 function cellsOf(route: Route, row: Row, caller: Caller): Cell[] {
   const ways: Whose[] = ["foreign"];
@@ -139,7 +139,8 @@ function outcomeOf({ row, caller, whose }: Cell): Outcome {
   }
   const line = whose === "foreign" ? row.foreign : (row.own ?? row.foreign);
   const outcome = read(line, caller.column);
-  return caller.scope !== undefined && read(line, caller.scope) === "403" ? "403" : outcome;
+  const ofScope = caller.scope === undefined ? "ok" : read(line, caller.scope);
+  return ofScope === "ok" ? outcome : ofScope;
 }
 
 const expectedAnswer = (cell: Cell): string => {

@@ -9,6 +9,8 @@ export type ObjectKind =
   | "session"
   | "queued-session"
   | "event"
+  | "user-event"
+  | "api-key-event"
   | "wolf"
   | "user"
   | "api-key"
@@ -71,12 +73,16 @@ const anyone = "         401 ok     ok   ok       ok    | ok   403      403   40
 const fleetKeepers = "   401 403    403  ok       ok    | 403  403      ok    403";
 const admins = "         401 403    403  403      ok    | 403  403      403   ok";
 const agentKeyReaders = "401 403    403  ok       ok    | 403  403      403   ok";
+const metricsReaders = "  401 403    403  ok       ok    | ok   403      403   403";
 const nobody = "         401 403    403  403      403   | 403  403      403   403";
 const sessionsOfOwn = "  401 403    ok   ok       ok    | 403  ok       403   403";
 const screensOfOthers = "401 403    404  404      ok    | 403  ok       403   403";
 const stopsOfOthers = "  401 403    404  ok       ok    | 403  ok       403   403";
 const looksAtOthers = "  401 ok     404  ok       ok    | ok   403      403   403";
 const inspectors = "     401 ok     403  ok       ok    | ok   403      403   403";
+const healthReaders = "  401 403    403  ok       ok    | ok   403      403   403";
+const eventsOfUsers = "  401 404    404  404      ok    | 404  403      403   403";
+const eventsOfOwnKeys = "401 ok     ok   ok       ok    | 404  403      403   403";
 const keysOfOwn = "      401 ok     ok   ok       ok    | 403  403      403   ok";
 const keysOfOthers = "   401 404    404  404      ok    | 403  403      403   ok";
 const everybody = "      ok  ok     ok   ok       ok    | ok   ok       ok    ok";
@@ -155,6 +161,8 @@ const registration: Row = {
 };
 const heartbeat: Row = { ...wolf, foreign: fleetKeepers, machines: { runner: "ok" }, body: () => ({}) };
 const wolfList: Row = { ...wolf, list: true, query: () => "?limit=200" };
+/** The newest first: others write at the same time, and oldest first waits for them. */
+const eventList: Row = { object: "event", list: true, foreign: nobody, allowed: "200" };
 const removal: Row = { ...wolf, foreign: fleetKeepers, audited: "changes" };
 
 /** By operationId. Every operation of the OpenAPI document has to be here, and no other. */
@@ -179,6 +187,11 @@ export const table: Record<string, Row | Row[]> = {
   readmitWolf: steering,
   /** It has no tunnel: whoever may, gets as far as to be told so. */
   listWolfLobbies: { ...wolf, foreign: inspectors, allowed: "503 wolf-unreachable" },
+  getWolfTunnel: { ...wolf, allowed: "503 wolf-unreachable" },
+  listUsageHistory: wolf,
+  getWolfPolicy: { ...wolf, foreign: inspectors, allowed: "503 wolf-unreachable" },
+  getHealth: { foreign: healthReaders, allowed: "200" },
+  listReplicas: { foreign: anyone, allowed: "200" },
   getFleet: { foreign: anyone, allowed: "200" },
   unfreezeFleet: { foreign: fleetKeepers, allowed: "200", audited: "changes" },
   previewPlacement: { foreign: anyone, allowed: "200", body: () => ({}) },
@@ -190,14 +203,28 @@ export const table: Record<string, Row | Row[]> = {
     allowed: "200",
     query: () => "?limit=200",
   },
-  listEvents: {
-    object: "event",
-    list: true,
-    own: anyone,
-    foreign: looksAtOthers,
-    allowed: "200",
-    query: () => "?limit=200&kind=session.test",
-  },
+  listEvents: [
+    {
+      ...eventList,
+      own: anyone,
+      foreign: looksAtOthers,
+      query: () => "?newest_first=true&kind=session.lost",
+    },
+    {
+      ...eventList,
+      object: "user-event",
+      own: eventsOfUsers,
+      foreign: eventsOfUsers,
+      query: () => "?newest_first=true&kind=user.changed",
+    },
+    {
+      ...eventList,
+      object: "api-key-event",
+      own: eventsOfOwnKeys,
+      foreign: eventsOfUsers,
+      query: () => "?newest_first=true&kind=api-key.revoked",
+    },
+  ],
   createSession: {
     foreign: sessionsOfOwn,
     allowed: "503 no-capacity",
@@ -297,6 +324,7 @@ export const table: Record<string, Row | Row[]> = {
   deleteWebSession: { ...publicRoute, allowed: "204" },
   getLiveness: publicRoute,
   getReadiness: publicRoute,
+  getMetrics: { foreign: metricsReaders, allowed: "200" },
   getOpenApi: publicRoute,
   getSwagger: publicRoute,
 };

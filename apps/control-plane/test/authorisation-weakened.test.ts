@@ -15,6 +15,7 @@ let record: (entry: AuditEntry, real: (entry: AuditEntry) => Promise<void>) => P
 const honest: typeof record = (entry, real) => real(entry);
 
 jest.unstable_mockModule("../src/identity/policy.ts", () => ({
+  ...policy,
   decide: (...given: Parameters<typeof policy.decide>) => (weak.decide ?? policy.decide)(...given),
   requireMay: (...given: Parameters<typeof policy.requireMay>) =>
     (weak.requireMay ?? policy.requireMay)(...given),

@@ -1,9 +1,7 @@
 /** The whole control plane on a database and a port of its own, with its log in memory. */
 import type { Role } from "@wolfpack/api-contract";
-import type { Clock } from "../src/clock.ts";
-import { type ControlPlane, compose, UNLISTED } from "../src/compose.ts";
+import { type ComposeParts, type ControlPlane, compose, UNLISTED } from "../src/compose.ts";
 import type { Config } from "../src/config.ts";
-import type { ServerLimits } from "../src/http/server.ts";
 import { createLogger } from "../src/logger.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
 
@@ -25,7 +23,7 @@ export interface TestControlPlane {
 export async function startControlPlane(
   overrides: Partial<Config> = {},
   database?: TestDatabase,
-  parts: { clock?: Clock; serverLimits?: Partial<ServerLimits> } = {},
+  parts: ComposeParts = {},
 ): Promise<TestControlPlane> {
   database ??= await testDatabase();
   const lines: string[] = [];
@@ -39,6 +37,7 @@ export async function startControlPlane(
     runnerToken: RUNNER_TOKEN,
     legacyRunnerToken: true,
     publicHosts: [],
+    publicUrls: [],
     agentKeyLifeMs: 7 * 86_400_000,
     apiKeySecret: API_KEY_SECRET,
     defaultSandboxImage: "ghcr.io/games-on-whales/xfce:edge",
@@ -82,6 +81,8 @@ export async function startControlPlane(
     rateUnauthenticated: 1_000_000,
     trustedProxies: [],
     corsOrigins: [],
+    metricsToken: undefined,
+    tracing: undefined,
     ...overrides,
   };
   const log = createLogger(config.logLevel, { write: (line) => void lines.push(line) });

@@ -36,16 +36,38 @@ describe("migrations", () => {
     );
   });
 
-  it("keep the wolves and sessions of the version before there was a queue, with their slots", async () => {
+  /** As a version before this migration left it. */
+  async function migrateUpTo(migration: string): Promise<void> {
     const folder = mkdtempSync(path.join(os.tmpdir(), "wolfpack-migrations-"));
     try {
       cpSync(migrationsFolder, folder, { recursive: true });
       for (const name of readdirSync(folder))
-        if (name >= "20261126172019") rmSync(path.join(folder, name), { recursive: true });
+        if (name >= migration) rmSync(path.join(folder, name), { recursive: true });
       await migrate(database.url, folder);
     } finally {
       rmSync(folder, { recursive: true });
     }
+  }
+
+  it("give the events that there are an order, before all that come", async () => {
+    await migrateUpTo("20261126214500");
+    const { prisma } = database;
+    for (const id of ["evt_2", "evt_1", "evt_3"])
+      await prisma.$executeRaw`INSERT INTO fleet_event (id, at, kind) VALUES (${id}, now(), 'fleet.frozen')`;
+    await migrate(database.url);
+    await prisma.$executeRaw`INSERT INTO fleet_event (id, at, kind) VALUES ('evt_0', now(), 'fleet.thawed')`;
+    expect(
+      await prisma.fleetEvent.findMany({ orderBy: { seq: "asc" }, select: { id: true, seq: true } }),
+    ).toEqual([
+      { id: "evt_1", seq: 1n },
+      { id: "evt_2", seq: 2n },
+      { id: "evt_3", seq: 3n },
+      { id: "evt_0", seq: 4n },
+    ]);
+  });
+
+  it("keep the wolves and sessions of the version before there was a queue, with their slots", async () => {
+    await migrateUpTo("20261126172019");
     const { prisma } = database;
     await prisma.$executeRaw`INSERT INTO user_account (id, name, role, created_at) VALUES ('u', 'u', 'user', now())`;
     await prisma.$executeRaw`
@@ -87,7 +109,10 @@ describe("migrations", () => {
     expect(await prisma.fleet.findMany()).toEqual([{ id: 1, frozen_since: null, override_until: null }]);
     expect(await prisma.fleetEvent.count()).toBe(0);
     await prisma.$executeRaw`UPDATE session SET status = 'failed', slot_held = false, ended_at = now() WHERE id = 's'`;
-    expect(await prisma.fleetEvent.count()).toBe(1);
+    expect(await prisma.fleetEvent.findMany({ orderBy: { seq: "asc" } })).toMatchObject([
+      { kind: "session.failed" },
+      { kind: "placement.released" },
+    ]);
   });
 
   it("reject when the database does not exist", async () => {

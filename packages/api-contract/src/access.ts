@@ -49,6 +49,10 @@ export const actions = {
   "wolf.steer": { scope: "fleet", changes: true, users: fleetKeepers },
   /** What runs on it, of whomever. */
   "wolf.inspect": { scope: "read", changes: false, users: { admin: "any", operator: "any", viewer: "any" } },
+  /** Numbered checks of the control plane itself. */
+  "health.read": { scope: "read", changes: false, users: fleetKeepers },
+  /** Numbers for Prometheus, at /metrics. */
+  "metrics.read": { scope: "read", changes: false, users: fleetKeepers },
   "placement.preview": { scope: "read", changes: false, users: fleetReaders },
   "event.read": { scope: "read", changes: false, users: sessionReaders },
   "session.create": { scope: "sessions", changes: true, users: sessionUsers },

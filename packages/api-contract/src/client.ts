@@ -185,7 +185,7 @@ function readReply(
   if (expected === "image") return bytes;
   if (expected === "ndjson") throw new WolfpackApiError("unexpected-reply", "no body", { status });
   try {
-    if (expected === "html") return text();
+    if (expected === "html" || expected === "text") return text();
     const json: unknown = JSON.parse(text());
     return expected === "json" ? json : expected.parse(json);
   } catch (cause) {

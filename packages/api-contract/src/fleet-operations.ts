@@ -106,11 +106,13 @@ export const fleetOperations = {
   listEvents: {
     method: "GET",
     path: "/api/v1/events",
-    summary: "What happened to sessions, wolves and the fleet (users: to their sessions and to wolves)",
+    summary:
+      "What happened to sessions, wolves and the fleet (users: to their sessions and to wolves), by pages; with `Accept: text/event-stream` what happens from now on, as it happens",
     action: "event.read",
     query: f.ListFleetEventsQuery,
     responses: { 200: z.array(f.FleetEvent) },
-    headers: { Link: '`rel="next"` leads to the next page; absent on the last.' },
-    problems: [],
+    streams: true,
+    headers: { Link: '`rel="next"` leads to the next page; absent on the last, and of a stream.' },
+    problems: ["too-many-streams"],
   },
 } as const satisfies Record<string, Operation>;

@@ -1,5 +1,6 @@
 /** How operators steer the fleet: intents of wolves, drains, the valve against mass loss; and what happened, as events. */
 import { z } from "zod";
+import { isKindFilter } from "./fleet-event-kinds.ts";
 import { SessionId, UserId, WolfId } from "./ids.ts";
 import { flag, instant, Limit, line, prefixedId } from "./schema-parts.ts";
 
@@ -72,26 +73,87 @@ export type QueueEntry = z.infer<typeof QueueEntry>;
 export const ListQueueQuery = z.strictObject({ limit: Limit });
 
 export const FleetEventId = prefixedId("evt");
+
+/** Who made a change, in the words of the audit log. */
+export const FleetEventActor = z
+  .object({
+    kind: z.string().meta({ description: "`user`, `agent`, `join-token`, `runner-token` or `system`." }),
+    id: z.string().nullable().meta({
+      description: "Of the user, the agent's wolf or the join token; to users and viewers only their own.",
+    }),
+  })
+  .meta({ id: "FleetEventActor" });
+export type FleetEventActor = z.infer<typeof FleetEventActor>;
+
+/** What is new in an event is optional: clients read what earlier control planes answer, too. */
 export const FleetEvent = z
   .object({
     id: FleetEventId,
     at: instant,
-    kind: z
-      .string()
-      .meta({ description: "`session.running`, `wolf.connectivity`, …", example: "session.expiring" }),
+    kind: z.string().meta({
+      description: "`<what>.<happened>`: `session.running`, `wolf.connectivity`, …",
+      example: "session.expiring",
+    }),
     session_id: z.string().nullable(),
     wolf_instance_id: z.string().nullable(),
-    owner_id: z.string().nullable().meta({ description: "The session's owner." }),
+    owner_id: z.string().nullable().meta({ description: "The session's owner, or the API key's user." }),
+    object_id: z.string().nullable().optional().meta({
+      description: "What it is about where that is neither session nor wolf: a user, a key, a join token.",
+    }),
+    actor: FleetEventActor.nullable().optional().meta({ description: "Null: not known." }),
+    cause: z.string().nullable().optional().meta({
+      description: "Why, as a stable word: `requested`, `reconciled`, `drain`, `wolf-lost`, …",
+      example: "requested",
+    }),
+    request_id: z.string().nullable().optional().meta({
+      description:
+        "Of the request that made the change, as its answer and the audit log name it; to users and viewers only of their own.",
+    }),
     detail: z.record(z.string(), z.unknown()),
   })
-  .meta({ id: "FleetEvent", description: "A change of a session, a wolf or the fleet." });
+  .meta({ id: "FleetEvent", description: "A change of a session, a wolf, the fleet or who may use it." });
 export type FleetEvent = z.infer<typeof FleetEvent>;
+
+const eventFilters = {
+  kind: line(63)
+    .refine(isKindFilter, "is no kind of event, nor the beginning of some before a *")
+    .optional()
+    .meta({ description: "A kind, or all that begin alike: `session.*`.", example: "session.*" }),
+  session_id: SessionId.optional(),
+  wolf_instance_id: WolfId.optional(),
+  actor_id: line(64)
+    .min(1)
+    .optional()
+    .meta({ description: "Of whoever made the change: for users and viewers, themselves." }),
+};
 export const ListFleetEventsQuery = z.strictObject({
   limit: Limit,
   cursor: FleetEventId.optional(),
-  kind: line(63).optional(),
-  session_id: SessionId.optional(),
-  wolf_instance_id: WolfId.optional(),
   newest_first: flag.optional(),
+  ...eventFilters,
+  last_event_id: FleetEventId.optional().meta({
+    description: "For a stream, where the client cannot send `Last-Event-ID`: what came after this event.",
+  }),
 });
 export type ListFleetEventsQuery = z.infer<typeof ListFleetEventsQuery>;
+
+/** The first thing a stream says, as `event: hello`. */
+export const EventStreamHello = z
+  .object({
+    replica: z.string(),
+    version: z.string().meta({ description: "Of the control plane." }),
+    cursor: FleetEventId.meta({ description: "The stream tells what came after it." }),
+  })
+  .meta({ id: "EventStreamHello" });
+export type EventStreamHello = z.infer<typeof EventStreamHello>;
+
+/** Events are missing here: what was made of them has to be read anew. As `event: missed`. */
+export const EventStreamMissed = z
+  .object({
+    after: FleetEventId.nullable().meta({ description: "The last event that was sent; null: none was." }),
+    reason: z
+      .string()
+      .meta({ description: "`slow`: they were not read. `too-late`: they are too many, or gone." }),
+  })
+  .meta({ id: "EventStreamMissed" });
+export type EventStreamMissed = z.infer<typeof EventStreamMissed>;

@@ -4,6 +4,7 @@ import { ExportAuditEventsQuery, ListAuditEventsQuery } from "./audit-events.ts"
 import { ApiKeyId, UserId } from "./ids.ts";
 import type { Operation } from "./operations.ts";
 import * as s from "./schemas.ts";
+import { Me } from "./seeing.ts";
 import { UpdateUserRequest } from "./users.ts";
 import { CreateWebSessionRequest, WebSession } from "./web-session.ts";
 
@@ -15,9 +16,9 @@ export const identityOperations = {
   getMe: {
     method: "GET",
     path: "/api/v1/me",
-    summary: "The user this key belongs to",
+    summary: "The user this key belongs to, and what the key may do",
     action: "me.read",
-    responses: { 200: s.User },
+    responses: { 200: Me },
     problems: [],
   },
   createUser: {

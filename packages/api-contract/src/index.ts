@@ -60,7 +60,10 @@ export {
 } from "./client.ts";
 export {
   DrainRequest,
+  EventStreamHello,
+  EventStreamMissed,
   FleetEvent,
+  FleetEventActor,
   FleetEventId,
   FleetState,
   IntentRequest,
@@ -69,6 +72,13 @@ export {
   QueueEntry,
   WolfLobby,
 } from "./fleet.ts";
+export {
+  type FleetEventCause,
+  type FleetEventKind,
+  fleetEventCauses,
+  fleetEventKinds,
+  isKindFilter,
+} from "./fleet-event-kinds.ts";
 export { HelixDiskHistory, type HelixDiskUsage, isOfHelix } from "./helix.ts";
 export {
   DiskLevel,
@@ -150,6 +160,21 @@ export {
   WolfName,
   WolfStatus,
 } from "./schemas.ts";
+export {
+  AGENT_SERVICE,
+  CheckStatus,
+  GuardPolicy,
+  HealthCheck,
+  HealthReport,
+  historyLimits,
+  Me,
+  POLICY_PATH,
+  Replica,
+  UsageHistory,
+  UsageSample,
+  WolfPolicyView,
+  WolfTunnelView,
+} from "./seeing.ts";
 export {
   CreateSessionRequest,
   DisconnectPolicy,

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from "zod-openapi";
 import { actionKind, roles } from "./access.ts";
+import { FleetEventId } from "./fleet.ts";
 import {
   hasEtag,
   type Operation,
@@ -70,6 +71,13 @@ function requestHeadersOf(operation: Operation): z.ZodObject | undefined {
     ...(takesIfMatch(operation)
       ? { "If-Match": tags.meta({ description: "The ETag of what is to be changed." }) }
       : {}),
+    ...(operation.streams
+      ? {
+          "Last-Event-ID": FleetEventId.optional().meta({
+            description: "Of a stream: what came after this event, as far as it is not too much.",
+          }),
+        }
+      : {}),
   };
   return Object.keys(shape).length > 0 ? z.object(shape) : undefined;
 }
@@ -95,12 +103,25 @@ function success(operation: Operation, body: Operation["responses"][number]) {
   if (body === null) return { description: "Done", ...withHeaders };
   if (body === "image")
     return { description: "An image", ...withHeaders, content: { "image/png": {}, "image/jpeg": {} } };
+  if (body === "text") return { description: "Plain text", content: { "text/plain": {} } };
   if (body === "html") return { description: "A page", content: { "text/html": {} } };
   if (body === "ndjson")
     return { description: "One JSON object a line", ...withHeaders, content: { "application/x-ndjson": {} } };
   if (body === "json") return { description: "JSON", content: { "application/json": {} } };
-  return { description: "Done", ...withHeaders, content: { "application/json": { schema: body } } };
+  const content = { "application/json": { schema: body }, ...(operation.streams ? eventStream : {}) };
+  return { description: "Done", ...withHeaders, content };
 }
+
+/** Server-sent events as the HTML standard has them. */
+const eventStream = {
+  "text/event-stream": {
+    schema: {
+      type: "string" as const,
+      description:
+        "First `event: hello` (EventStreamHello), then each FleetEvent as `data` with its `id`, `event: missed` (EventStreamMissed) where some are missing, and a comment every 15 s.",
+    },
+  },
+};
 
 function headersOf(codes: readonly ProblemCode[]) {
   const text = { type: "string" as const };

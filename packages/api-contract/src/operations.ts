@@ -8,6 +8,7 @@ import { identityOperations } from "./identity-operations.ts";
 import { SessionId } from "./ids.ts";
 import type { ProblemCode } from "./problems.ts";
 import * as s from "./schemas.ts";
+import { seeingOperations } from "./seeing-operations.ts";
 import * as sessions from "./sessions.ts";
 
 export interface Operation {
@@ -22,8 +23,10 @@ export interface Operation {
   body?: z.ZodType;
   /** The body may be left out. */
   bodyOptional?: true;
-  /** Success statuses; `null` has no body, `"image"` is image bytes, `"html"` a page, `"json"` any JSON, `"ndjson"` a line of JSON for each item. */
-  responses: Record<number, z.ZodType | null | "image" | "html" | "json" | "ndjson">;
+  /** Success statuses; `null` has no body, `"image"` is image bytes, `"html"` a page, `"text"` plain text, `"json"` any JSON, `"ndjson"` a line of JSON for each item. */
+  responses: Record<number, z.ZodType | null | "image" | "html" | "text" | "json" | "ndjson">;
+  /** Whoever accepts `text/event-stream` gets a stream of the items instead, which goes on. */
+  streams?: true;
   /** Headers of a success, by name. */
   headers?: Record<string, string>;
   problems: readonly ProblemCode[];
@@ -294,6 +297,7 @@ export const operations = {
   ...identityOperations,
   ...agentOperations,
   ...fleetOperations,
+  ...seeingOperations,
   getLiveness: {
     method: "GET",
     path: "/healthz",
@@ -309,6 +313,15 @@ export const operations = {
     action: "public",
     responses: { 200: s.Ok },
     problems: ["draining", "database-unavailable"],
+  },
+  getMetrics: {
+    method: "GET",
+    path: "/metrics",
+    summary:
+      "Numbers of this replica in Prometheus' text format, for operators and admins, or with the token of WOLFPACK_METRICS_TOKEN_FILE",
+    action: "metrics.read",
+    responses: { 200: "text" },
+    problems: [],
   },
   getOpenApi: {
     method: "GET",

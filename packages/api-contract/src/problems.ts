@@ -198,6 +198,13 @@ export const problems = {
       "Too much within a short time: `RateLimit` and `Retry-After` say when it may be again. Of a quota, `limit` and `current` tell.",
     retry: true,
   },
+  "too-many-streams": {
+    status: 429,
+    title: "Too many event streams",
+    meaning:
+      "As many streams of events are open as a credential, a user or a replica may have: `current` of `limit`. Close one, or ask for pages.",
+    retry: true,
+  },
   "headers-too-large": {
     status: 431,
     title: "Header fields too large",

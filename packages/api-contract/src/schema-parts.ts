@@ -26,14 +26,18 @@ export const GpuType = z.enum(["nvidia", "amd", "intel", "none"]).meta({ id: "Gp
 export type GpuType = z.infer<typeof GpuType>;
 
 /** Digits only: what Number() would also take (spaces, exponents, hexadecimal) is no page size. */
-export const Limit = z
-  .union([z.number(), z.string().regex(/^[0-9]{1,3}$/, "is not a number from 1 to 200")])
-  .transform(Number)
-  .pipe(z.int().min(1).max(200))
-  .default(100)
-  .meta({
-    override: ({ jsonSchema }) => {
-      delete jsonSchema.anyOf;
-      Object.assign(jsonSchema, { type: "integer", minimum: 1, maximum: 200, default: 100 });
-    },
-  });
+const limitUpTo = (max: number, digits: RegExp) =>
+  z
+    .union([z.number(), z.string().regex(digits, `is not a number from 1 to ${max}`)])
+    .transform(Number)
+    .pipe(z.int().min(1).max(max))
+    .default(100)
+    .meta({
+      override: ({ jsonSchema }) => {
+        delete jsonSchema.anyOf;
+        Object.assign(jsonSchema, { type: "integer", minimum: 1, maximum: max, default: 100 });
+      },
+    });
+export const Limit = limitUpTo(200, /^[0-9]{1,3}$/);
+/** Of lists that a page shows as a whole. */
+export const LargeLimit = limitUpTo(1000, /^[0-9]{1,4}$/);

@@ -6,7 +6,7 @@ import { DiskUsage, HostFacts, HostUsage, Mount, WolfImages } from "./host.ts";
 import { ApiKeyId, DiskSampleId, UserId, WolfId } from "./ids.ts";
 import { Labels, Region } from "./placement.ts";
 import { problemCodes } from "./problems.ts";
-import { flag, GpuType, instant, Limit, line, prefixedId } from "./schema-parts.ts";
+import { flag, GpuType, instant, LargeLimit, Limit, line, prefixedId } from "./schema-parts.ts";
 import { userQuotas } from "./users.ts";
 
 export const WolfStatus = z
@@ -323,7 +323,7 @@ export const ListApiKeysQuery = z.strictObject({
 });
 export type ListApiKeysQuery = z.infer<typeof ListApiKeysQuery>;
 export const ListWolvesQuery = z.strictObject({
-  limit: Limit,
+  limit: LargeLimit,
   cursor: WolfId.optional(),
   status: WolfStatus.optional(),
   gpu_type: GpuType.optional(),

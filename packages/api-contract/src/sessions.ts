@@ -10,7 +10,7 @@ import {
   PlacementWeights,
   placementWish,
 } from "./placement.ts";
-import { GpuType, instant, Limit, line } from "./schema-parts.ts";
+import { flag, GpuType, instant, LargeLimit, line } from "./schema-parts.ts";
 
 export const Resolution = z
   .strictObject({
@@ -156,8 +156,9 @@ export const Session = z
 export type Session = z.infer<typeof Session>;
 
 export const ListSessionsQuery = z.strictObject({
-  limit: Limit,
+  limit: LargeLimit,
   cursor: SessionId.optional(),
+  newest_first: flag.optional(),
   status: SessionStatus.optional(),
   wolf_instance_id: WolfId.optional(),
   owner_id: UserId.optional(),

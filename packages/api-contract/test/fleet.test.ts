@@ -2,8 +2,12 @@
 import { describe, expect, it } from "@jest/globals";
 import {
   DrainRequest,
+  EventStreamHello,
+  EventStreamMissed,
   FleetEvent,
   FleetState,
+  fleetEventCauses,
+  fleetEventKinds,
   IntentRequest,
   ListFleetEventsQuery,
   ListQueueQuery,
@@ -73,12 +77,21 @@ describe("what is asked of events and of the queue", () => {
     [ListFleetEventsQuery, { cursor: "" }],
     [ListFleetEventsQuery, { kind: "k".repeat(64) }],
     [ListFleetEventsQuery, { kind: "a\u0000" }],
+    [ListFleetEventsQuery, { kind: "session" }],
+    [ListFleetEventsQuery, { kind: "sess*" }],
+    [ListFleetEventsQuery, { kind: "*" }],
+    [ListFleetEventsQuery, { kind: ".*" }],
+    [ListFleetEventsQuery, { kind: "session.sleeping" }],
     [ListFleetEventsQuery, { session_id: `wlf_${ULID}` }],
     [ListFleetEventsQuery, { wolf_instance_id: `ses_${ULID}` }],
     [ListFleetEventsQuery, { newest_first: "yes" }],
     [ListFleetEventsQuery, { newest_first: true }],
     [ListFleetEventsQuery, { newest_first: ["true", "false"] }],
     [ListFleetEventsQuery, { owner_id: `usr_${ULID}` }],
+    [ListFleetEventsQuery, { actor_id: "" }],
+    [ListFleetEventsQuery, { actor_id: "x".repeat(65) }],
+    [ListFleetEventsQuery, { last_event_id: "1" }],
+    [ListFleetEventsQuery, { last_event_id: `ses_${ULID}` }],
     [ListQueueQuery, { limit: "0" }],
     [ListQueueQuery, { cursor: `ses_${ULID}` }],
   ])("refuse what does not fit (%#)", (schema, query) => {
@@ -200,6 +213,52 @@ describe("answers of an earlier version", () => {
     expect(accepts(PlacementExplanation, { ...placement, removed: [{ filter: "vram", count: 0 }] })).toBe(
       false,
     );
+  });
+});
+
+describe("an event", () => {
+  const earlier = {
+    id: `evt_${ULID}`,
+    at,
+    kind: "wolf.connectivity",
+    session_id: null,
+    wolf_instance_id: `wlf_${ULID}`,
+    owner_id: null,
+    detail: {},
+  };
+
+  it("of an earlier version is read without its author", () => {
+    expect(FleetEvent.parse(earlier)).toEqual(earlier);
+  });
+
+  it("is read with its author, of whatever kind later versions know", () => {
+    const author = { actor: { kind: "robot", id: null }, cause: "bored", request_id: "r", object_id: null };
+    expect(FleetEvent.parse({ ...earlier, ...author })).toEqual({ ...earlier, ...author });
+    expect(accepts(FleetEvent, { ...earlier, actor: { kind: "user" } })).toBe(false);
+  });
+
+  it("has a kind of two words, each explained", () => {
+    for (const [kind, meaning] of [...Object.entries(fleetEventKinds)]) {
+      expect(kind).toMatch(/^[a-z-]+\.[a-z-]+$/);
+      expect(meaning).toMatch(/^[A-Z][^|]+\.$/);
+    }
+    for (const [cause, meaning] of Object.entries(fleetEventCauses))
+      expect([cause, meaning]).toEqual([expect.stringMatching(/^[a-z-]+$/), expect.stringMatching(/\.$/)]);
+  });
+});
+
+describe("a stream's own words", () => {
+  it("are read to the letter, and refused without any of their fields", () => {
+    const hello = { replica: "rep_1", version: "1", cursor: `evt_${ULID}` };
+    const missed = { after: null, reason: "slow" };
+    for (const [schema, said] of [
+      [EventStreamHello, hello],
+      [EventStreamMissed, missed],
+    ] as const) {
+      expect(schema.parse(said)).toEqual(said);
+      for (const field of Object.keys(said))
+        expect([field, accepts(schema, { ...said, [field]: undefined })]).toEqual([field, false]);
+    }
   });
 });
 

@@ -226,12 +226,15 @@ describe("the OpenAPI document", () => {
   });
 
   it("shows a page size as the integer it is", () => {
-    const listed = describedAt("/api/v1/wolf-instances", "get");
-    expect(listed.parameters?.find((parameter) => parameter.name === "limit")?.schema).toEqual({
-      type: "integer",
-      minimum: 1,
-      maximum: 200,
-      default: 100,
-    });
+    const maxima = { "/api/v1/users": 200, "/api/v1/wolf-instances": 1000, "/api/v1/sessions": 1000 };
+    for (const [path, maximum] of Object.entries(maxima)) {
+      const { parameters } = describedAt(path, "get");
+      expect(parameters?.find((parameter) => parameter.name === "limit")?.schema).toEqual({
+        type: "integer",
+        minimum: 1,
+        maximum,
+        default: 100,
+      });
+    }
   });
 });

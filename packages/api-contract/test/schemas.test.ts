@@ -12,6 +12,7 @@ import {
   HeartbeatRequest,
   ListApiKeysQuery,
   ListSessionsQuery,
+  ListUsersQuery,
   ListWolvesQuery,
   Problem,
   RegisterWolfRequest,
@@ -114,7 +115,9 @@ describe("the other requests", () => {
 
   it.each([
     [ListWolvesQuery, { limit: "0" }],
-    [ListWolvesQuery, { limit: "201" }],
+    [ListWolvesQuery, { limit: "1001" }],
+    [ListWolvesQuery, { limit: "01000" }],
+    [ListUsersQuery, { limit: "201" }],
     [ListWolvesQuery, { limit: "x" }],
     [ListWolvesQuery, { limit: ["1", "2"] }],
     [ListWolvesQuery, { limit: ["5"] }],

@@ -7,7 +7,7 @@ export { type DialSetOptions, dialTunnelSet } from "./dial-set.ts";
 export type { DialOptions } from "./dialling.ts";
 export type { TunnelDispatcher } from "./dispatcher.ts";
 export type { DispatchController, DispatchHandler, DispatchOptions } from "./dispatching.ts";
-export { type RequestFate, RevdialError, type RevdialErrorCode } from "./errors.ts";
+export { type RequestFate, RevdialError, type RevdialErrorCode, revdialErrorCodes } from "./errors.ts";
 export { type TunnelFetch, type TunnelFetchInit, tunnelFetch } from "./fetch.ts";
 export type { HeaderList } from "./head.ts";
 export { createHttpAcceptor, type HttpAcceptor, type HttpAcceptorOptions } from "./http-accept.ts";

@@ -5,29 +5,33 @@ import { closedBecause, defaultWolfPolicy, type WolfPolicy } from "./policy.ts";
 import { pipelineFields, type Runner } from "./requests.ts";
 import { type WolfRoute, wolfRoutes } from "./routes.ts";
 
+/** Every reason for which a request does not reach Wolf, or Wolf's answer not its caller. */
+export const wolfRefusalCodes = [
+  "path-invalid",
+  "query-invalid",
+  "route-unknown",
+  "method-not-allowed",
+  "route-closed",
+  "content-length-invalid",
+  "body-too-large",
+  "body-invalid",
+  "body-unexpected",
+  "mount-refused",
+  "state-folder-refused",
+  "runner-refused",
+  "image-refused",
+  "pipeline-refused",
+  "create-queue-full",
+  "queue-full",
+  "upstream-unreachable",
+  "upstream-reply-broken",
+  "upstream-timeout",
+  "cancelled",
+] as const;
+
 export interface WolfRefusal {
   status: number;
-  code:
-    | "path-invalid"
-    | "query-invalid"
-    | "route-unknown"
-    | "method-not-allowed"
-    | "route-closed"
-    | "content-length-invalid"
-    | "body-too-large"
-    | "body-invalid"
-    | "body-unexpected"
-    | "mount-refused"
-    | "state-folder-refused"
-    | "runner-refused"
-    | "image-refused"
-    | "pipeline-refused"
-    | "create-queue-full"
-    | "queue-full"
-    | "upstream-unreachable"
-    | "upstream-reply-broken"
-    | "upstream-timeout"
-    | "cancelled";
+  code: (typeof wolfRefusalCodes)[number];
   title: string;
   detail: string;
 }

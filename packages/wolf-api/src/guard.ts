@@ -52,6 +52,8 @@ export type AskWolf = (request: {
   path: string;
   body?: string;
   timeoutMs: number;
+  /** Of the span that this exchange is in (W3C Trace Context), to go with it. */
+  traceparent?: string;
 }) => Promise<WolfReply>;
 
 export interface GuardRequest {

@@ -7,7 +7,13 @@ export {
   wolfCapabilities,
   wolfFeatures,
 } from "./capabilities.ts";
-export { checkWolfRequest, WOLF_BODY_BYTES_MAX, type WolfCheck, type WolfRefusal } from "./check.ts";
+export {
+  checkWolfRequest,
+  WOLF_BODY_BYTES_MAX,
+  type WolfCheck,
+  type WolfRefusal,
+  wolfRefusalCodes,
+} from "./check.ts";
 export {
   type FetchInit,
   type FetchLike,
@@ -40,6 +46,7 @@ export {
   defaultWolfPolicy,
   type EffectivePolicy,
   effectivePolicy,
+  policyDocument,
   readWolfPolicy,
   WolfPolicy,
 } from "./policy.ts";

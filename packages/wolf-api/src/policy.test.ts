@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
-import { defaultWolfPolicy, effectivePolicy, readWolfPolicy, WolfPolicy } from "./policy.ts";
+import { defaultWolfPolicy, effectivePolicy, policyDocument, readWolfPolicy, WolfPolicy } from "./policy.ts";
 import { classLimits, routeName, wolfRoutes } from "./routes.ts";
 
 const reasonOf = (text: string) => {
@@ -98,5 +98,27 @@ describe("the document of the policy", () => {
           "m",
         ),
       );
+  });
+});
+
+describe("the policy as an answer", () => {
+  it("says of every route whether it is open, and why not", () => {
+    const { open, closed } = policyDocument(WolfPolicy.parse({ close: ["POST /api/v1/lobbies/stop"] }), 3);
+    const named = [...open, ...closed.map(({ route }) => route)];
+    expect(named.toSorted()).toEqual(wolfRoutes.map(routeName).toSorted());
+    expect(open).not.toContain("POST /api/v1/lobbies/stop");
+  });
+
+  it("has numbers where a class is limited by the host, and no name that is not spelt as in the file", () => {
+    const shown = policyDocument(defaultWolfPolicy, 3);
+    expect(shown.limits.create).toEqual({
+      concurrent_max: 3,
+      waiting_max: 64,
+      wait_ms: 30_000,
+      timeout_ms: 25_000,
+    });
+    expect(JSON.stringify(shown)).not.toMatch(/"[a-z]+[A-Z][A-Za-z]*":/);
+    for (const rule of Object.keys(WolfPolicy.shape).filter((name) => name !== "close"))
+      expect(shown).toHaveProperty(rule);
   });
 });

@@ -130,3 +130,23 @@ export function effectivePolicy(policy: WolfPolicy): EffectivePolicy {
     limits: { ...classLimits },
   };
 }
+
+/** The same as an answer of the API: snake_case, and `per-host` as the number it is there. */
+export function policyDocument(policy: WolfPolicy, createsMax: number) {
+  const { limits, ...rules } = effectivePolicy(policy);
+  const limitsOf = ({ concurrentMax, waitingMax, waitMs, timeoutMs }: ClassLimits) => ({
+    concurrent_max: concurrentMax === "per-host" ? createsMax : concurrentMax,
+    waiting_max: waitingMax,
+    wait_ms: waitMs,
+    timeout_ms: timeoutMs,
+  });
+  return {
+    ...rules,
+    limits: {
+      read: limitsOf(limits.read),
+      change: limitsOf(limits.change),
+      create: limitsOf(limits.create),
+      pull: limitsOf(limits.pull),
+    },
+  };
+}

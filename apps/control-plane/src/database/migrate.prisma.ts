@@ -9,6 +9,10 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** From src/database and from dist/database alike. */
 export const migrationsFolder = fileURLToPath(new URL("../../../../prisma/migrations", import.meta.url));
 
+/** Names of those that this version comes with. */
+export const migrationNames = (folder = migrationsFolder): string[] =>
+  readMigrations(folder).migrationDirectories.map(({ path }) => path);
+
 /** Returns the names of the migrations it applied. Rejects when the database cannot be reached or a migration fails. */
 export async function migrate(url: string, folder = migrationsFolder): Promise<string[]> {
   const lock = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });

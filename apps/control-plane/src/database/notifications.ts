@@ -6,6 +6,8 @@ import type { Log } from "../logger.ts";
 export interface NotificationsOptions {
   url: string;
   channel: string;
+  /** As the database shows the connection. */
+  name?: string;
   clock: Clock;
   log: Log;
   random: () => number;
@@ -23,9 +25,10 @@ const CONNECT_TIMEOUT_MS = 5000;
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 5000;
 export const LISTENER_NAME = "wolfpack-listener";
+export const EVENTS_LISTENER_NAME = "wolfpack-events-listener";
 
 export function createNotifications(options: NotificationsOptions): Notifications {
-  const { url, channel, clock, log, random, onNotification, onListening } = options;
+  const { url, channel, name = LISTENER_NAME, clock, log, random, onNotification, onListening } = options;
   let client: pg.Client | undefined;
   let connecting: Promise<void> | undefined;
   let retry: Timer | undefined;
@@ -37,7 +40,7 @@ export function createNotifications(options: NotificationsOptions): Notification
       connectionString: url,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
-      application_name: LISTENER_NAME,
+      application_name: name,
     });
     client = made;
     made.on("notification", ({ payload }) => onNotification(payload ?? ""));

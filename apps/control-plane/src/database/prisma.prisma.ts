@@ -1,6 +1,7 @@
 /** The one place that makes a Prisma client: driver adapter, pool size, time-outs. */
-import { PrismaPg } from "@prisma/adapter-pg";
 import { PrismaClient } from "../generated/client.ts";
+import { AuthoredAdapter } from "./authored.prisma.ts";
+import { type PoolWatch, WatchedPool } from "./watched-pool.ts";
 
 export type Prisma = PrismaClient;
 
@@ -8,14 +9,17 @@ const POOL_CONNECTIONS = 10;
 const CONNECT_TIMEOUT_MS = 5000;
 const STATEMENT_TIMEOUT_MS = 15_000;
 
-export function createPrisma(url: string): Prisma {
-  const adapter = new PrismaPg({
+export function createPrisma(url: string, watch?: PoolWatch): Prisma {
+  const config = {
     connectionString: url,
     max: POOL_CONNECTIONS,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     application_name: "wolfpack-control-plane",
-  });
+  };
+  const adapter = watch
+    ? new AuthoredAdapter(new WatchedPool(config, watch), { disposeExternalPool: true })
+    : new AuthoredAdapter(config);
   // A transaction waits for a connection as long as a statement does, and not 2 s.
   const transactionOptions = { maxWait: 2 * CONNECT_TIMEOUT_MS };
   return new PrismaClient({ adapter, log: [], transactionOptions });

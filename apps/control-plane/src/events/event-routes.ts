@@ -1,39 +1,49 @@
-/** HTTP in, pages of the store out: what happened to sessions, wolves and the fleet. */
-import type { FleetEvent } from "@wolfpack/api-contract";
+/** HTTP in, pages of the store or a stream out: what happened to sessions, wolves, the fleet and who may use it. */
+import { FleetEventId } from "@wolfpack/api-contract";
+import type { Request } from "express";
+import { z } from "zod";
 import type { Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
+import { parse } from "../http/validate.ts";
 import { userOf } from "../identity/identity-routes.ts";
-import { reachOf } from "../identity/policy.ts";
-import type { EventStore, FleetEventRecord } from "./event-store.ts";
+import { toEventResponse } from "./event-response.ts";
+import type { EventStore } from "./event-store.ts";
+import type { EventStreams } from "./event-streams.ts";
+import { filterOf, sightOf } from "./event-view.ts";
 
-export function eventHandlers(store: Pick<EventStore, "list">): Pick<Handlers, "listEvents"> {
+const STREAM = "text/event-stream";
+/** Some clients send the field without a value before they have seen an event. */
+const LastEventId = z.union([z.literal("").transform(() => undefined), FleetEventId.optional()]);
+
+export interface EventHandlersOptions {
+  store: Pick<EventStore, "list">;
+  streams: Pick<EventStreams, "open">;
+}
+
+export function eventHandlers({ store, streams }: EventHandlersOptions): Pick<Handlers, "listEvents"> {
   return {
     async listEvents(call) {
-      const { query, url } = call;
+      const { query, url, request, response } = call;
       const principal = userOf(call);
-      const events = await store.list({
-        limit: query.limit + 1,
-        after: query.cursor,
-        newestFirst: query.newest_first ?? false,
-        kind: query.kind,
-        sessionId: query.session_id,
-        wolfId: query.wolf_instance_id,
-        seenBy: reachOf(principal, "event.read") === "any" ? undefined : principal.userId,
-      });
-      return page(url, events.map(toEventResponse), query.limit);
+      const view = { ...filterOf(query), sight: sightOf(principal) };
+      if (request.accepts("application/json", STREAM) === STREAM) {
+        const lastEventId = lastEventIdOf(request) ?? query.last_event_id;
+        return { status: 200, body: streams.open({ principal, view, lastEventId }, response) };
+      }
+      response.vary("Accept");
+      const events = await store.list(
+        { limit: query.limit + 1, after: query.cursor, newestFirst: query.newest_first ?? false },
+        view,
+      );
+      return page(
+        url,
+        events.map((event) => toEventResponse(event, view.sight)),
+        query.limit,
+      );
     },
   };
 }
 
-/** The one translation from row to API: a new column is not a new field. */
-function toEventResponse(event: FleetEventRecord): FleetEvent {
-  return {
-    id: event.id,
-    at: event.at.toISOString(),
-    kind: event.kind,
-    session_id: event.sessionId,
-    wolf_instance_id: event.wolfId,
-    owner_id: event.ownerId,
-    detail: event.detail,
-  };
+function lastEventIdOf({ headers }: Request): string | undefined {
+  return parse(LastEventId, headers["last-event-id"], "header.last-event-id");
 }

@@ -1,9 +1,66 @@
-/** Events in PostgreSQL. Triggers write those of statuses and axes, in the transaction that makes the change. */
+/** Events in PostgreSQL. Triggers write nearly all of them, in the transaction that makes the change, and give all their order. */
 import type { Prisma } from "../database/prisma.prisma.ts";
-import type { EventStore } from "./event-store.ts";
+import { type FleetEvent, Prisma as Sql } from "../generated/client.ts";
+import type { EventStore, FleetEventRecord, Horizon } from "./event-store.ts";
+import { asksTooMuch, type EventView, type Seen } from "./event-view.ts";
+
+export const EVENTS_CHANNEL = "wolfpack_events";
+
+const toRecord = (row: FleetEvent): FleetEventRecord => ({
+  id: row.id,
+  seq: row.seq,
+  at: row.at,
+  kind: row.kind,
+  sessionId: row.session_id,
+  wolfId: row.wolf_instance_id,
+  ownerId: row.owner_id,
+  objectId: row.object_id,
+  actor: row.actor,
+  actorId: row.actor_id,
+  cause: row.cause,
+  requestId: row.request_id,
+  detail: row.detail as Record<string, unknown>,
+});
+
+/** The same as `shows` of event-view.ts; a test holds them together. */
+export function conditions(view: EventView): Sql.Sql {
+  const { kind, sessionId, wolfId, actorId, sight } = view;
+  const all: Sql.Sql[] = [asksTooMuch(view) ? Sql.sql`false` : Sql.sql`true`];
+  if (kind !== undefined)
+    all.push("is" in kind ? Sql.sql`kind = ${kind.is}` : Sql.sql`starts_with(kind, ${kind.beginsWith})`);
+  if (sessionId !== undefined) all.push(Sql.sql`session_id = ${sessionId}`);
+  if (wolfId !== undefined) all.push(Sql.sql`wolf_instance_id = ${wolfId}`);
+  if (actorId !== undefined) all.push(Sql.sql`actor_id = ${actorId}`);
+  if (sight === undefined) return Sql.join(all, " AND ");
+  const isOwn = Sql.sql`owner_id = ${sight.userId}`;
+  if (sight.sessions === "own") all.push(Sql.sql`(session_id IS NULL OR ${isOwn})`);
+  for (const [what, seen] of Object.entries<Seen>(sight.guarded)) {
+    const isIt = Sql.sql`split_part(kind, '.', 1) = ${what}`;
+    if (seen === "none") all.push(Sql.sql`NOT ${isIt}`);
+    if (seen === "own") all.push(Sql.sql`(NOT ${isIt} OR ${isOwn})`);
+  }
+  return Sql.join(all, " AND ");
+}
+
+/** Of an id that is no more, its neighbour. */
+const behind = (id: string | undefined) =>
+  id === undefined
+    ? Sql.sql`true`
+    : Sql.sql`seq > COALESCE((SELECT seq FROM fleet_event WHERE id <= ${id} ORDER BY id DESC LIMIT 1), -1)`;
+const before = (id: string | undefined) =>
+  id === undefined
+    ? Sql.sql`true`
+    : Sql.sql`seq < (SELECT seq FROM fleet_event WHERE id >= ${id} ORDER BY id LIMIT 1)`;
 
 export function prismaEventStore(prisma: Prisma): EventStore {
+  async function horizon(): Promise<Horizon> {
+    const [row] = await prisma.$queryRaw<Horizon[]>`SELECT settled, waiting FROM event_horizon()`;
+    return row ?? { settled: 0n, waiting: false };
+  }
+
   return {
+    horizon,
+
     async add({ sessionId, wolfId, ownerId, detail, ...same }) {
       await prisma.fleetEvent.create({
         data: {
@@ -16,26 +73,29 @@ export function prismaEventStore(prisma: Prisma): EventStore {
       });
     },
 
-    async list({ limit, after, newestFirst, kind, sessionId, wolfId, seenBy }) {
-      const equal = { kind, session_id: sessionId, wolf_instance_id: wolfId };
-      const rows = await prisma.fleetEvent.findMany({
-        where: {
-          ...Object.fromEntries(Object.entries(equal).filter(([, value]) => value !== undefined)),
-          ...(after === undefined ? {} : { id: newestFirst ? { lt: after } : { gt: after } }),
-          ...(seenBy === undefined ? {} : { OR: [{ session_id: null }, { owner_id: seenBy }] }),
-        },
-        orderBy: { id: newestFirst ? "desc" : "asc" },
-        take: limit,
-      });
-      return rows.map((row) => ({
-        id: row.id,
-        at: row.at,
-        kind: row.kind,
-        sessionId: row.session_id,
-        wolfId: row.wolf_instance_id,
-        ownerId: row.owner_id,
-        detail: row.detail as Record<string, unknown>,
-      }));
+    async list({ limit, after, newestFirst }, view) {
+      const { settled } = await horizon();
+      const place = newestFirst ? before(after) : behind(after);
+      const rows = await prisma.$queryRaw<FleetEvent[]>`
+        SELECT * FROM fleet_event WHERE seq <= ${settled} AND ${place} AND ${conditions(view)}
+        ORDER BY seq ${newestFirst ? Sql.sql`DESC` : Sql.sql`ASC`} LIMIT ${limit}`;
+      return rows.map(toRecord);
+    },
+
+    async between(after, upTo, limit, view = {}) {
+      const rows = await prisma.$queryRaw<FleetEvent[]>`
+        SELECT * FROM fleet_event WHERE seq > ${after} AND seq <= ${upTo} AND ${conditions(view)} ORDER BY seq LIMIT ${limit}`;
+      return rows.map(toRecord);
+    },
+
+    async lastUpTo(seq) {
+      const [row] = await prisma.$queryRaw<{ id: string; seq: bigint }[]>`
+        SELECT id, seq FROM fleet_event WHERE seq <= ${seq} ORDER BY seq DESC LIMIT 1`;
+      return row;
+    },
+
+    async seqOf(id) {
+      return (await prisma.fleetEvent.findUnique({ where: { id }, select: { seq: true } }))?.seq;
     },
 
     async prune(cutoff, max) {

@@ -1,32 +1,59 @@
-/** What happened to sessions, wolves and the fleet, as the rest of the program sees it. */
+/** What happened to sessions, wolves, the fleet and who may use it, as the rest of the program sees it. */
+import type { EventView } from "./event-view.ts";
 
 export interface FleetEventRecord {
   id: string;
+  /** The order in which events are told. */
+  seq: bigint;
   at: Date;
   kind: string;
   sessionId: string | null;
   wolfId: string | null;
-  /** The session's. */
+  /** The session's, or the API key's. */
   ownerId: string | null;
+  /** A user, key or join token. */
+  objectId: string | null;
+  actor: string | null;
+  actorId: string | null;
+  cause: string | null;
+  requestId: string | null;
   detail: Record<string, unknown>;
 }
 
-export interface FleetEventFilter {
+/** What is announced; the database knows who announces it. */
+export type NewFleetEvent = Pick<
+  FleetEventRecord,
+  "id" | "at" | "kind" | "sessionId" | "wolfId" | "ownerId" | "detail"
+>;
+
+export interface FleetEventPage {
   limit: number;
   /** The last id of the page before. */
   after: string | undefined;
   newestFirst: boolean;
-  kind: string | undefined;
-  sessionId: string | undefined;
-  wolfId: string | undefined;
-  /** Only what this user may see: events of their sessions, and those of no session. Undefined: all. */
-  seenBy: string | undefined;
+}
+
+/** Up to `settled` nobody writes an event any more. */
+export interface Horizon {
+  settled: bigint;
+  /** Somebody may be about to write beyond it. */
+  waiting: boolean;
 }
 
 export interface EventStore {
-  add(event: FleetEventRecord): Promise<void>;
-  /** In the order of ids, which is that of time to the millisecond. */
-  list(filter: FleetEventFilter): Promise<FleetEventRecord[]>;
+  add(event: NewFleetEvent): Promise<void>;
+  /**
+   * In their order, or newest first; no further than nothing is missing: whoever asks on behind what it has seen, or begins with the
+   * newest, misses nothing, in whatever order transactions end. An id that is no more stands for the time that it was made at.
+   */
+  list(page: FleetEventPage, view: EventView): Promise<FleetEventRecord[]>;
+  horizon(): Promise<Horizon>;
+  /** Those behind `after` up to `upTo`, oldest first, at most `limit`. Nothing of them is missing up to a horizon that was asked before. */
+  between(after: bigint, upTo: bigint, limit: number, view?: EventView): Promise<FleetEventRecord[]>;
+  /** The last one up to there. */
+  lastUpTo(seq: bigint): Promise<{ id: string; seq: bigint } | undefined>;
+  /** Of an event that is kept still. */
+  seqOf(id: string): Promise<bigint | undefined>;
   /** Removes at most `max` of what is older than `cutoff`, the oldest first; returns how many. */
   prune(cutoff: Date, max: number): Promise<number>;
 }

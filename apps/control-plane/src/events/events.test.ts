@@ -16,8 +16,9 @@ import { newId } from "../ids.ts";
 import { createLogger } from "../logger.ts";
 import { createEventLog, type EventLog } from "./event-log.ts";
 import { eventHandlers } from "./event-routes.ts";
-import { prismaEventStore } from "./event-store.prisma.ts";
+import { conditions, prismaEventStore } from "./event-store.prisma.ts";
 import type { EventStore } from "./event-store.ts";
+import type { EventView } from "./event-view.ts";
 
 let database: TestDatabase;
 let store: EventStore;
@@ -47,7 +48,9 @@ beforeAll(async () => {
   const authenticate = async (headers: { authorization?: string | undefined }) =>
     principals[headers.authorization ?? ""];
   const app = express();
-  const handlers = eventHandlers({ list: (filter) => store.list(filter) }) as Handlers;
+  const streams = { open: () => Promise.reject(new Error("no page")) as never };
+  const pages = { list: (...asked: Parameters<EventStore["list"]>) => store.list(...asked) };
+  const handlers = eventHandlers({ store: pages, streams }) as Handlers;
   const options = { identity: { authenticate }, webSessions: { authenticate }, bodyBytesMax: 1000 };
   app.use(API_PREFIX, apiRouter(handlers, { ...options, audit: { record: async () => undefined } }));
   app.use(problemHandler(createLogger("silent")));
@@ -105,6 +108,10 @@ describe("an event", () => {
         session_id: annas.id,
         wolf_instance_id: wolfId,
         owner_id: anna,
+        object_id: null,
+        actor: { kind: "system", id: null },
+        cause: null,
+        request_id: null,
         detail: { reason: "idle" },
       },
       {
@@ -114,6 +121,10 @@ describe("an event", () => {
         session_id: null,
         wolf_instance_id: null,
         owner_id: null,
+        object_id: null,
+        actor: { kind: "system", id: null },
+        cause: null,
+        request_id: null,
         detail: {},
       },
     ]);
@@ -150,7 +161,7 @@ describe("GET /events", () => {
     for (const order of ["", "&newest_first=true", "&newest_first=false"]) {
       const seen: unknown[] = [];
       const sizes: number[] = [];
-      let next: string | undefined = `/api/v1/events?limit=4&kind=fleet.alarm${order}`;
+      let next: string | undefined = `/api/v1/events?limit=4&kind=fleet.*${order}`;
       while (next !== undefined) {
         const { body, headers }: request.Response = await request(url)
           .get(next)
@@ -183,13 +194,14 @@ describe("GET /events", () => {
 
   it.each([
     ["?kind=session.running", ["session.running"]],
-    ["?kind=session", []],
-    ["?kind=session.%25", []],
+    ["?kind=session.*", ["session.expiring", "session.running", "session.stopped"]],
+    ["?kind=fleet.*", ["fleet.alarm"]],
+    ["?actor_id=usr_nobody", []],
     [`?session_id=${annas.id}`, ["session.expiring", "session.stopped"]],
     [`?session_id=${newId("ses")}`, []],
     [`?wolf_instance_id=${wolfId}`, ["session.running", "wolf.drain-deadline", "session.stopped"]],
     [`?wolf_instance_id=${wolfId}&session_id=${annas.id}`, ["session.stopped"]],
-    [`?wolf_instance_id=${wolfId}&kind=wolf.drain-deadline`, ["wolf.drain-deadline"]],
+    [`?wolf_instance_id=${wolfId}&kind=wolf.*`, ["wolf.drain-deadline"]],
   ])("filters by %s", async (query, expected) => {
     await six();
     expect(await kinds(query)).toEqual(expected);
@@ -212,6 +224,24 @@ describe("GET /events", () => {
       "wolf.connectivity",
     ]);
     for (const who of ["viewer", "operator", "admin"]) expect(await kinds("", who)).toHaveLength(6);
+  });
+
+  it("of what somebody else did shows users nothing that they ask for by its author", async () => {
+    const made = { at: clock.now(), kind: "wolf.intent", actor: "user", request_id: "request-1" };
+    for (const actor_id of [anna, bert])
+      await database.prisma.fleetEvent.create({ data: { id: newId("evt"), ...made, actor_id } });
+    const authors = async (who: string, query = "") =>
+      (await events(query, who)).map(({ actor, request_id }) => [actor?.id, request_id]);
+    const known = (id: string) => [id, "request-1"];
+    expect(await authors("anna")).toEqual([known(anna), [null, null]]);
+    expect(await authors("viewer")).toEqual([
+      [null, null],
+      [null, null],
+    ]);
+    for (const who of ["operator", "admin"]) expect(await authors(who)).toEqual([known(anna), known(bert)]);
+    expect(await authors("anna", `?actor_id=${anna}`)).toEqual([known(anna)]);
+    expect(await authors("anna", `?actor_id=${bert}`)).toEqual([]);
+    expect(await authors("operator", `?actor_id=${bert}`)).toEqual([known(bert)]);
   });
 
   it("hides a foreign session whatever is asked for, as if there were none of it", async () => {
@@ -259,6 +289,11 @@ describe("GET /events", () => {
     "?cursor=ses_01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "?cursor=evt_01ARZ3NDEKTSV4RRFFQ69G5FAI",
     "?cursor=%27",
+    "?kind=session",
+    "?kind=*",
+    "?kind=.*",
+    "?kind=session.r*",
+    "?kind=session.%25",
     `?kind=${"k".repeat(64)}`,
     "?kind=%00",
     "?kind=a&kind=b",
@@ -279,6 +314,30 @@ describe("GET /events", () => {
     ["sessionsKey", 403],
   ])("refuses %s", async (who, status) => {
     await get("", who).expect(status);
+  });
+});
+
+describe("a rare event", () => {
+  it("is found by an index among all others", async () => {
+    const { prisma } = database;
+    await prisma.$executeRaw`
+      INSERT INTO fleet_event (id, at, kind, owner_id)
+      SELECT 'evt_' || n, now(), CASE WHEN n % 5000 = 1 THEN 'join-token.used' ELSE 'wolf.health' END,
+        CASE WHEN n % 5000 = 1 THEN ${anna} ELSE ${bert} END
+      FROM generate_series(1, 20000) AS n`;
+    await prisma.$executeRaw`ANALYZE fleet_event`;
+    const views: EventView[] = [{ kind: { is: "join-token.used" } }, { kind: { beginsWith: "join-token." } }];
+    for (const view of views) {
+      const plan = await prisma.$queryRaw<{ "QUERY PLAN": string }[]>`
+        EXPLAIN SELECT * FROM fleet_event WHERE seq <= 20000 AND ${conditions(view)} ORDER BY seq LIMIT 101`;
+      const text = plan.map((line) => line["QUERY PLAN"]).join("\n");
+      expect(text).toMatch(/fleet_event_kind_seq_idx/);
+      expect(text).not.toContain("Seq Scan");
+      expect(await store.between(0n, 1_000_000_000n, 100, view)).toHaveLength(4);
+    }
+    const plan = await prisma.$queryRaw<{ "QUERY PLAN": string }[]>`
+      EXPLAIN SELECT * FROM fleet_event WHERE seq <= 20000 AND owner_id = ${anna} ORDER BY seq LIMIT 101`;
+    expect(JSON.stringify(plan)).toContain("fleet_event_owner_id_seq_idx");
   });
 });
 

@@ -12,13 +12,15 @@ import {
   problemsOf,
 } from "@wolfpack/api-contract";
 import express, { type Request, type Response, Router } from "express";
+import { onBehalfOf } from "../events/author.ts";
 import type { AuditEntry, AuditLog } from "../identity/audit.ts";
 import { decide } from "../identity/policy.ts";
 import type { Identity, Principal } from "../identity/principal.ts";
-import type { AnyCall, AnyReply, HandledId, Handlers } from "./call.ts";
+import type { AnyCall, AnyReply, HandledId, Handlers, LiveBody } from "./call.ts";
 import { idempotencyKeyOf } from "./idempotency.ts";
 import { namesOnce } from "./names-once.ts";
 import { ApiError, toApiError } from "./problem.ts";
+import { aboutOf } from "./request-about.ts";
 import { requestIdOf } from "./request-id.ts";
 import { sendLines } from "./stream.ts";
 import { parseBody, parseOptionalBody, parseParams, parseQuery } from "./validate.ts";
@@ -71,11 +73,13 @@ interface Route {
 
 async function serve(route: Route, request: Request, response: Response, options: ApiOptions): Promise<void> {
   const trail = new Trail(route.operation, request, response, options.audit);
+  aboutOf(response).operation = route.id;
   try {
     const principal = await admitted(route.operation, request, response, options, trail);
     if (route.operation.body) await route.readBody(request, response);
     const call = validCall(route, principal, request, response);
-    const reply = await around(options.steps ?? [], call, () => route.handle(call));
+    const serving = () => around(options.steps ?? [], call, () => route.handle(call));
+    const reply = await onBehalfOf(call, serving);
     await trail.allowed(reply);
     await send(reply, response);
   } catch (cause) {
@@ -102,6 +106,7 @@ async function admitted(
     throw new ApiError("unauthenticated", `Send a valid ${wanted} as a bearer credential.`);
   }
   trail.principal = principal;
+  aboutOf(response).principal = principal;
   onKnown?.(principal, request, response);
   if (byCookie) refuseForeignPages(request.method, request.headers, request.host);
   if (decide(principal, action) !== "allowed")
@@ -160,6 +165,7 @@ function around(steps: readonly Step[], call: AnyCall, handle: () => Promise<Any
 
 async function send({ status, body, headers = {} }: AnyReply, response: Response): Promise<void> {
   response.status(status).set(headers);
+  if (isLive(body)) return body.live();
   if (body === undefined) return void response.end();
   if (isPages(body)) return sendLines(body, response);
   const image = body as { type?: unknown; bytes?: unknown };
@@ -172,6 +178,9 @@ async function send({ status, body, headers = {} }: AnyReply, response: Response
   // Not `send`, which makes a 304 of whatever is asked for with `If-None-Match: *`.
   response.end(bytes);
 }
+
+const isLive = (body: unknown): body is LiveBody =>
+  typeof body === "object" && body !== null && "live" in body && typeof body.live === "function";
 
 const isPages = (body: unknown): body is AsyncIterable<readonly unknown[]> =>
   typeof body === "object" && body !== null && Symbol.asyncIterator in body;

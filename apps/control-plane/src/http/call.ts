@@ -14,11 +14,18 @@ type BodyOf<Reply> = Reply extends z.ZodType
       ? AsyncIterable<readonly unknown[]>
       : undefined;
 
+/** An answer that goes on: it writes its own head, once it can begin. */
+export interface LiveBody {
+  /** Rejects as long as nothing is written. */
+  live(): Promise<void>;
+}
+type Live<Op> = Op extends { streams: true } ? LiveBody : never;
+
 /** What the system routes and the tunnels' ways in serve without a handler. */
 export type HandledId = {
   [Id in OperationId]: Operations[Id]["action"] extends "tunnel" ? never : Id;
 }[OperationId] &
-  Exclude<OperationId, "getLiveness" | "getReadiness" | "getOpenApi" | "getSwagger">;
+  Exclude<OperationId, "getLiveness" | "getReadiness" | "getMetrics" | "getOpenApi" | "getSwagger">;
 
 /** One authenticated, allowed and valid call. */
 export interface Call<Id extends HandledId = HandledId> {
@@ -44,7 +51,7 @@ type PrincipalOf<Id extends HandledId> = Operations[Id]["action"] extends "publi
 export type Reply<Id extends HandledId = HandledId> = {
   [Status in keyof Operations[Id]["responses"]]: {
     status: Status;
-    body: BodyOf<Operations[Id]["responses"][Status]>;
+    body: BodyOf<Operations[Id]["responses"][Status]> | Live<Operations[Id]>;
     headers?: Record<string, string>;
     /** The id of what was made, for the audit log; what the path names need not be said. */
     object?: string;

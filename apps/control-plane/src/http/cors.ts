@@ -3,7 +3,8 @@ import type { RequestHandler } from "express";
 
 const methods = "GET, HEAD, POST, PATCH, DELETE";
 /** Not the one that goes with a cookie. */
-const requestHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
+const requestHeaders =
+  "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id";
 const responseHeaders =
   "ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-Id";
 /** How long a browser need not ask again. */

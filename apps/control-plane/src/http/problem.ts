@@ -3,6 +3,7 @@ import { type ProblemCode, problemKind } from "@wolfpack/api-contract";
 import type { ErrorRequestHandler, RequestHandler } from "express";
 import type { Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
+import { aboutOf } from "./request-about.ts";
 import { requestIdOf } from "./request-id.ts";
 import { apiHeaderFields } from "./security-headers.ts";
 
@@ -148,11 +149,14 @@ export function toApiError(error: unknown): ApiError {
 export function problemHandler(log: Log): ErrorRequestHandler {
   return (cause, _req, res, next) => {
     const error = toApiError(cause);
+    const about = aboutOf(res);
+    about.code = error.code;
+    about.detail = error.message;
+    // What is no fault of ours is said in the request's own line; its causes are for whoever looks closely.
     const level =
-      error.code === "internal" ? "error" : error.code === "database-unavailable" ? "warn" : "info";
-    // The caller's own mistakes need no stack.
-    const why = error.cause === undefined ? { detail: error.message } : { err: error };
-    log[level]({ ...why, request_id: requestIdOf(res), code: error.code }, "request refused");
+      error.code === "internal" ? "error" : error.code === "database-unavailable" ? "warn" : "debug";
+    if (error.cause !== undefined)
+      log[level]({ err: error, request_id: requestIdOf(res), code: error.code }, "request refused");
     // Too late for a body: Express destroys the socket.
     if (res.headersSent) return next(cause);
     const { status, headers, body } = renderProblem(error, requestIdOf(res));

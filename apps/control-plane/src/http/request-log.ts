@@ -1,33 +1,51 @@
-/** One log line per request, without query, headers or body: what a caller sent may be a secret. */
+/**
+ * One log line per request, at its end, with closed fields: no query, header or body, since what a caller sent may be a secret. A
+ * caller's own mistake is told in that line; a fault of ours has a line of its own with the chain of its causes (problem.ts).
+ */
 import type { RequestHandler } from "express";
-import { pinoHttp } from "pino-http";
+import type { Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
+import { aboutOf } from "./request-about.ts";
 import { giveRequestId } from "./request-id.ts";
 
-/** Probes come every few seconds and say nothing. */
-const quiet = new Set(["/healthz", "/readyz"]);
+/** Probes and scrapes come every few seconds and say nothing. */
+const quiet = new Set(["/healthz", "/readyz", "/metrics"]);
+const PATH_CHARACTERS_MAX = 256;
 
-export function requestLog(log: Log): RequestHandler {
-  return pinoHttp({
-    logger: log,
-    genReqId: giveRequestId,
-    // A child logger per request would carry headers into other people's lines.
-    quietReqLogger: true,
-    wrapSerializers: false,
-    serializers: {
-      req: (request) => ({ method: request.method, path: pathOf(request) }),
-      res: (response) => ({ status: response.statusCode }),
-    },
-    customAttributeKeys: { reqId: "request_id", responseTime: "duration_ms" },
-    customLogLevel: (request) => (quiet.has(pathOf(request)) ? "debug" : "info"),
-    customSuccessMessage: () => "request",
-    customErrorMessage: () => "request",
-    // The chain of causes is logged once, by the problem handler.
-    customErrorObject: (_request, _response, _error, { err: _err, ...line }) => line,
-  });
+export function requestLog(log: Log, now = () => performance.now()): RequestHandler {
+  return (request, response, next) => {
+    const request_id = giveRequestId(request, response);
+    const begunAt = now();
+    const { method } = request;
+    const [path = ""] = request.originalUrl.split("?");
+    response.once("close", () => {
+      const isQuiet = quiet.has(path) && response.statusCode < 400;
+      if (isQuiet && !log.isLevelEnabled("debug")) return;
+      const { operation, code, detail, principal, traceId } = aboutOf(response);
+      log[isQuiet ? "debug" : "info"](
+        {
+          request_id,
+          req: { method, path: path.slice(0, PATH_CHARACTERS_MAX) },
+          res: { status: response.statusCode },
+          duration_ms: Math.round((now() - begunAt) * 10) / 10,
+          operation,
+          ...whose(principal),
+          code,
+          detail,
+          // Its caller has left, or was cut off, before all of it was sent.
+          cut: response.writableFinished ? undefined : true,
+          trace_id: traceId,
+        },
+        "request",
+      );
+    });
+    next();
+  };
 }
 
-function pathOf(request: { url?: string | undefined; originalUrl?: string }): string {
-  const [path = ""] = (request.originalUrl ?? request.url ?? "").split("?");
-  return path.slice(0, 256);
+/** Ids only. */
+function whose(principal: Principal | undefined): { user_id?: string; wolf_id?: string } {
+  if (principal?.kind === "user") return { user_id: principal.userId };
+  if (principal?.kind === "agent") return { wolf_id: principal.wolfId };
+  return {};
 }

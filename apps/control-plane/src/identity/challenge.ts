@@ -25,8 +25,9 @@ export interface Challenges {
   read(nonce: string, now: Date): Challenge | undefined;
 }
 
-export function createChallenges(apiKeySecret: string): Challenges {
-  const key = derivedKey(apiKeySecret, "agent challenge v1");
+/** What was issued for one purpose is nothing for another. */
+export function createChallenges(apiKeySecret: string, purpose = "agent challenge v1"): Challenges {
+  const key = derivedKey(apiKeySecret, purpose);
   const tagOf = (signed: Uint8Array) =>
     createHmac("sha256", key).update(signed).digest().subarray(0, TAG_BYTES);
   return {

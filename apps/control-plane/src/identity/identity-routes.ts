@@ -6,6 +6,7 @@ import { page } from "../http/page.ts";
 import { ApiError } from "../http/problem.ts";
 import type { IdentityService } from "./identity-service.ts";
 import type { ApiKeyRecord, UserRecord } from "./identity-store.ts";
+import { actionsOf } from "./policy.ts";
 import type { UserPrincipal } from "./principal.ts";
 
 export const toUserResponse = (user: UserRecord): User => ({
@@ -43,7 +44,8 @@ type Handled = UserHandled | "createApiKey" | "listApiKeys" | "revokeApiKey";
 export function identityHandlers(identity: IdentityService): Pick<Handlers, Handled> {
   return {
     async getMe(call) {
-      return { status: 200, body: toUserResponse(await identity.me(userOf(call))) };
+      const user = toUserResponse(await identity.me(userOf(call)));
+      return { status: 200, body: { ...user, actions: actionsOf(call.principal) } };
     },
 
     async createUser({ body }) {

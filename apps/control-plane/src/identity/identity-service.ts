@@ -9,6 +9,7 @@ import type {
   UpdateUserRequest,
 } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
+import { because } from "../events/author.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
@@ -175,18 +176,22 @@ export function createIdentityService({
      * Makes sure that there is an admin with a key. `keep` stores a new key before it becomes valid, so that a crash in
      * between loses nothing; false when the admin had one already.
      */
-    async bootstrap(keep: (key: string) => void): Promise<boolean> {
-      const { id } = await admin();
-      if ((await store.apiKeys({ userId: id, limit: 1, after: undefined })).length > 0) return false;
-      await addKey(id, "first boot", null, null, keep);
-      return true;
+    bootstrap(keep: (key: string) => void): Promise<boolean> {
+      return because("first-boot", async () => {
+        const { id } = await admin();
+        if ((await store.apiKeys({ userId: id, limit: 1, after: undefined })).length > 0) return false;
+        await addKey(id, "first boot", null, null, keep);
+        return true;
+      });
     },
 
     /** Another key for the admin, who is one again: for whoever can write the data directory. Earlier keys stay valid. */
-    async resetAdminKey(keep: (key: string) => void): Promise<void> {
-      const { id, role, disabled } = await admin();
-      if (role !== "admin" || disabled) await changeUser(id, { role: "admin", disabled: false });
-      await addKey(id, "reset", null, null, keep);
+    resetAdminKey(keep: (key: string) => void): Promise<void> {
+      return because("first-boot", async () => {
+        const { id, role, disabled } = await admin();
+        if (role !== "admin" || disabled) await changeUser(id, { role: "admin", disabled: false });
+        await addKey(id, "reset", null, null, keep);
+      });
     },
 
     async me(principal: UserPrincipal): Promise<UserRecord> {

@@ -2,7 +2,7 @@
  * The one place that decides who may do what: a pure function over the contract's table of actions. What is not in the table is
  * refused.
  */
-import { type Action, actionKind, type Reach } from "@wolfpack/api-contract";
+import { type Action, actionKind, actions, type Reach } from "@wolfpack/api-contract";
 import { ApiError } from "../http/problem.ts";
 import type { Principal, UserPrincipal } from "./principal.ts";
 
@@ -42,3 +42,7 @@ export function requireMay(
 export function reachOf(principal: UserPrincipal, action: Action): Reach {
   return actionKind(action).users[principal.role] ?? "own";
 }
+
+/** What this credential may do, at least to what is its own: for screens that show no button in vain. */
+export const actionsOf = (principal: Principal): Action[] =>
+  (Object.keys(actions) as Action[]).filter((action) => decide(principal, action) === "allowed");

@@ -62,7 +62,7 @@ export function createWebSessions(options: WebSessionsOptions): WebSessions {
     const found = await store.find(hash, clock.now());
     if (found === undefined) return undefined;
     const { id, userId, apiKeyId, role, scopes, expiresAt } = found;
-    const value: UserPrincipal = { kind: "user", userId, role, scopes, credentialId: id };
+    const value: UserPrincipal = { kind: "user", userId, role, scopes, credentialId: id, expiresAt };
     return { value, expiresAt, objectIds: [id, apiKeyId, userId] };
   }
 

@@ -1,4 +1,5 @@
 /** The desk alone: who is asked first, what happens when the view, the store or the claim say otherwise. Stores in memory. */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { anExplanation, aSpec, sessionSettings } from "../../test/a-session.ts";
 import { eventually } from "../../test/host.ts";
@@ -22,7 +23,9 @@ let wolves: WolfStore;
 let clock: ManualClock;
 let view: FleetView;
 let desk: PlacementDesk;
-let claimed: { session: Session; lock: Lock }[];
+/** What a call carries through what it leads to, as its trace does. */
+const requests = new AsyncLocalStorage<string>();
+let claimed: { session: Session; lock: Lock; by: string | undefined }[];
 
 beforeEach(() => {
   rows = memoryFleet();
@@ -45,7 +48,7 @@ beforeEach(() => {
     settings: settings.placement,
     queueMax: 3,
     lockMs: 4000,
-    onClaimed: (session, lock) => void claimed.push({ session, lock }),
+    onClaimed: (session, lock) => void claimed.push({ session, lock, by: requests.getStore() }),
   });
 });
 afterEach(() => desk.close());
@@ -72,6 +75,20 @@ function ask({ queue = true, createKey = null as string | null } = {}) {
 }
 
 describe("the desk", () => {
+  it("begins each session where its own request came from, and one that has waited nowhere", async () => {
+    await wolf("a", 2);
+    const placed = await Promise.all(["one", "two", "three"].map((name) => requests.run(name, () => ask())));
+    expect(placed.map(({ outcome }) => outcome)).toEqual(["claimed", "claimed", "queued"]);
+    expect(claimed.map(({ by }) => by)).toEqual(["one", "two"]);
+    await ends(claimed[0]?.session.id ?? "");
+    requests.run("whoever made room", () => desk.wake());
+    await eventually(
+      () => claimed.length,
+      (length) => length === 3,
+    );
+    expect(claimed[2]?.by).toBeUndefined();
+  });
+
   it("gives each claim a lock of its own that ends in time", async () => {
     await wolf("w", 2);
     await Promise.all([ask(), ask()]);

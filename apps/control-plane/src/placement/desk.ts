@@ -3,8 +3,10 @@
  * memory, with what those before it got already taken; one transaction claims for the whole batch. A new session never overtakes
  * one that waits for the same: whenever there may be room that was not there before, those that wait are asked first.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { PlacementExplanation, SessionSpec } from "@wolfpack/api-contract";
 import type { Clock, Timer } from "../clock.ts";
+import { because, currentAuthor } from "../events/author.ts";
 import { ApiError } from "../http/problem.ts";
 import type { Log } from "../logger.ts";
 import type {
@@ -19,6 +21,7 @@ import type {
 } from "../sessions/session-store.ts";
 import type { FleetView } from "./fleet-view.ts";
 import { type Decision, type PlacementSettings, place } from "./placement.ts";
+import { type PlacementWatch, unwatchedPlacement } from "./placement-watch.ts";
 import { type Wish, wishOf } from "./wish.ts";
 
 export interface DeskOptions {
@@ -35,6 +38,7 @@ export interface DeskOptions {
   lockMs: number;
   /** A session has its slot: it is to be started by whoever holds the lock. */
   onClaimed: (session: Session, lock: Lock) => void;
+  watch?: PlacementWatch;
 }
 
 export interface PlaceRequest {
@@ -64,9 +68,14 @@ interface Entry {
   fresh: boolean;
   waiting: Session | undefined;
   request: PlaceRequest | undefined;
+  /** Calls back where its request came from: a batch is run on behalf of many. */
+  within: (run: () => void) => void;
   resolve: (placed: Placed) => void;
   reject: (error: unknown) => void;
 }
+
+/** Of those that wait: the request that made them is over. */
+const nowhere = AsyncLocalStorage.snapshot();
 
 type Choice = { entry: Entry; claim: ClaimRequest; wolfId: string };
 
@@ -85,11 +94,18 @@ export class PlacementDesk {
 
   /** Rejects with an ApiError: impossible, no room, queue full, over quota. */
   place(request: PlaceRequest): Promise<Placed> {
+    return (this.options.watch ?? unwatchedPlacement).placing(() => this.getInLine(request));
+  }
+
+  private getInLine(asked: PlaceRequest): Promise<Placed> {
     return new Promise((resolve, reject) => {
       if (this.closed) return reject(new ApiError("draining", "This replica is shutting down."));
-      const { id, spec } = request.session;
+      const { id, spec } = asked.session;
       const wish = wishOf(spec);
-      this.pending.push({ id, wish, tries: 0, fresh: false, waiting: undefined, request, resolve, reject });
+      // A batch is written on behalf of many.
+      const request = { ...asked, session: { ...asked.session, requestedBy: currentAuthor() } };
+      const common = { id, wish, request, resolve, reject, within: AsyncLocalStorage.snapshot() };
+      this.pending.push({ ...common, tries: 0, fresh: false, waiting: undefined });
       this.start();
     });
   }
@@ -137,7 +153,7 @@ export class PlacementDesk {
   private start(): void {
     if (this.running || this.closed) return;
     this.running = true;
-    void this.run().finally(() => {
+    void because("queue", () => this.run()).finally(() => {
       this.running = false;
       // What came between the last look and here.
       if (!this.closed && (this.pending.length > 0 || this.dirty)) this.start();
@@ -254,7 +270,9 @@ export class PlacementDesk {
     chosen.forEach(({ entry, claim, wolfId }, index) => {
       const result = claims[index];
       if (result?.outcome === "claimed") {
-        onClaimed(result.session, claim.lock);
+        entry.within(() => onClaimed(result.session, claim.lock));
+        const since = entry.waiting?.queuedAt;
+        if (since) this.options.watch?.waited(now.getTime() - since.getTime());
         entry.resolve({ outcome: "claimed", session: result.session });
         return;
       }
@@ -320,6 +338,7 @@ function waitingEntry(session: Session): Entry {
     fresh: true,
     waiting: session,
     request: undefined,
+    within: nowhere,
     resolve: nobody,
     reject: nobody,
   };

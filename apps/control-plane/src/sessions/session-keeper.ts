@@ -5,6 +5,7 @@
 import type { AgentWolfEvent } from "@wolfpack/api-contract";
 import { type Lobby, WolfApiError } from "@wolfpack/wolf-api";
 import type { Clock, Timer } from "../clock.ts";
+import { because, becauseAgent } from "../events/author.ts";
 import type { Log } from "../logger.ts";
 import type { Tunnels, WolfVoice } from "../tunnels/tunnels.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
@@ -108,7 +109,7 @@ export class SessionKeeper {
   reconcileWolf(wolfId: string): Promise<void> {
     const current = this.running.get(wolfId);
     if (current === undefined) {
-      const run = this.reconcileOnce(wolfId)
+      const run = because("reconciled", () => this.reconcileOnce(wolfId))
         .catch((err: unknown) => {
           this.options.log.warn({ err, wolf_id: wolfId }, "reconciliation failed");
           this.retry(wolfId);
@@ -327,7 +328,7 @@ export class SessionKeeper {
     }
     const lobbies = new Set([lobbyId]);
     this.starting.set(tunnel, lobbies);
-    void this.writeStarts(wolfId, epoch, lobbies)
+    void becauseAgent(wolfId, "wolf-event", () => this.writeStarts(wolfId, epoch, lobbies))
       .catch((err: unknown) => {
         this.options.log.warn({ err, wolf_id: wolfId }, "starts not written");
         this.look(wolfId);

@@ -1,6 +1,7 @@
 /** What becomes of sessions whose wolf is lost, or has to be empty: a table by status and disconnect policy, and its thin edge. */
 import type { DisconnectPolicy, SessionStatus } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
+import { because } from "../events/author.ts";
 import type { Log } from "../logger.ts";
 import type { SessionChanges } from "./session-changes.ts";
 import type { Session, SessionStore } from "./session-store.ts";
@@ -60,13 +61,21 @@ export class SessionLosses {
   }
 
   /** Sessions on wolves that are lost, by what PostgreSQL says of both. */
-  async look(): Promise<void> {
+  look(): Promise<void> {
+    return because("wolf-lost", () => this.lookAtLost());
+  }
+
+  private async lookAtLost(): Promise<void> {
     for (const session of await this.options.store.listOnLostWolves(SESSIONS_PER_LOOK))
       await this.meet(session, fateOf(session, fateOnLoss), "wolf-lost");
   }
 
   /** Everything goes from a wolf whose drain has come to its deadline. */
-  async evict(wolfId: string): Promise<void> {
+  evict(wolfId: string): Promise<void> {
+    return because("drain", () => this.empty(wolfId));
+  }
+
+  private async empty(wolfId: string): Promise<void> {
     for (const session of await this.options.store.listLive(wolfId))
       await this.meet(session, fateOf(session, fateOnEviction), "drained");
   }

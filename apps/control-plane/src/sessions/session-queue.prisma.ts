@@ -18,7 +18,7 @@ type Answer<Outcome extends string> = SessionRow & {
 };
 
 /** Columns of a new row, as the functions of the migration take them. */
-function columnsOf({ id, ownerId, name, spec, placement, pin, createKey }: NewSession) {
+function columnsOf({ id, ownerId, name, spec, placement, pin, createKey, requestedBy }: NewSession) {
   return {
     id,
     owner_id: ownerId,
@@ -29,6 +29,11 @@ function columnsOf({ id, ownerId, name, spec, placement, pin, createKey }: NewSe
     idle_seconds: spec.idle_timeout_seconds,
     pin,
     create_key: createKey,
+    requested_by: requestedBy && {
+      actor: requestedBy.actor,
+      actor_id: requestedBy.actorId,
+      request_id: requestedBy.requestId,
+    },
   };
 }
 

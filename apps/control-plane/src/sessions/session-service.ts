@@ -28,6 +28,7 @@ import { SessionStarts } from "./session-starts.ts";
 import type { NewSession, Quotas, Session, SessionStore } from "./session-store.ts";
 import { idleAt, SessionTimes, type StatusLimits, statusDeadline } from "./session-times.ts";
 import { SessionUse } from "./session-use.ts";
+import { type SessionWatch, unwatchedSessions } from "./session-watch.ts";
 import { Waiters } from "./waiters.ts";
 import { wolfLobbies } from "./wolf-lobbies.ts";
 
@@ -64,6 +65,7 @@ export interface SessionServiceOptions {
   warningMs: number;
   /** Its owner is to know that it will be stopped or moved then. Never rejects. */
   onExpiring: (session: Session, reason: "expired" | "idle" | "drained", at: Date) => Promise<void>;
+  watch?: SessionWatch;
 }
 
 export const sessionNotFound = (): ApiError => new ApiError("session-not-found", "There is no such session.");
@@ -88,7 +90,7 @@ export class SessionService {
   constructor(options: SessionServiceOptions) {
     this.options = options;
     const { store, wolves, tunnels, lobbies, clock, log, random, newToken } = options;
-    const common = { store, clock, log };
+    const common = { store, clock, log, watch: options.watch ?? unwatchedSessions };
     this.waiters = new Waiters(clock);
     this.use = new SessionUse(common);
     const wake = () => this.desk.wake();
@@ -99,6 +101,7 @@ export class SessionService {
       rttMsOf: options.rttMsOf,
       onChanged: wake,
     });
+    common.watch.fleet(this.view.fleet);
     this.changes = new SessionChanges({
       ...common,
       tunnels,
@@ -225,6 +228,7 @@ export class SessionService {
     return this.options.store.list({
       limit: query.limit + 1,
       after: query.cursor,
+      newestFirst: query.newest_first,
       status: query.status,
       wolfId: query.wolf_instance_id,
       ownerId,

@@ -5,12 +5,14 @@
  */
 import { type CreateLobbyRequest, WolfApiError } from "@wolfpack/wolf-api";
 import { type Clock, repeat, type Timer } from "../clock.ts";
+import { thereby } from "../events/author.ts";
 import type { Log } from "../logger.ts";
 import type { QuarantineRules, Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { failureOf, type Lobbies, type LobbyApi } from "./lobbies.ts";
 import type { SessionChanges } from "./session-changes.ts";
 import type { Failure, Lock, Ran, Session, SessionStore } from "./session-store.ts";
 import { lobbyRequest, SOFTWARE_NODE } from "./session-tag.ts";
+import type { SessionWatch } from "./session-watch.ts";
 
 export interface SessionStartsOptions {
   store: SessionStore;
@@ -35,12 +37,13 @@ export interface SessionStartsOptions {
   slowMs: number;
   /** Sandboxes begun for one session before it has failed. */
   attemptsMax: number;
+  watch: SessionWatch;
 }
 
 /** Locks are held on three times before they would end. */
 const RENEWALS_PER_LOCK = 3;
 /** Of those that never come to run the oldest give way. */
-const LATE_KEPT_MAX = 10_000;
+const KEPT_MAX = 10_000;
 
 export class SessionStarts {
   private readonly options: SessionStartsOptions;
@@ -48,6 +51,8 @@ export class SessionStarts {
   private readonly held = new Map<string, string>();
   /** Sessions whose lobby came late: that they run then is no success of their wolf's. */
   private readonly late = new Set<string>();
+  /** Sessions that are being started here, with the moment of their slot. */
+  private readonly begun = new Map<string, number>();
   private renewing: Timer | undefined;
 
   constructor(options: SessionStartsOptions) {
@@ -69,8 +74,9 @@ export class SessionStarts {
     const { id, wolfId } = session;
     if (wolfId === null) return;
     this.hold(id, token);
+    this.begins(id);
     try {
-      await this.create(session, wolfId, token);
+      await thereby("started", () => this.options.watch.starting(() => this.create(session, wolfId, token)));
     } catch (err) {
       // The database's fault, not Wolf's: whoever looks once the lock has ended adopts what is there, or begins anew.
       log.warn({ err, session_id: id }, "start not written");
@@ -114,7 +120,8 @@ export class SessionStarts {
       attempts < attemptsMax &&
       (blame === "none" || (await fitsElsewhere(session, [...session.avoid, wolfId])));
     const move = { avoid: blame !== "none", blame: blame === "later", attempts, lobbyGone };
-    if (mayMove && (await changes.requeue(session, startStatuses, move))) return;
+    if (mayMove && (await changes.requeue(session, startStatuses, move))) return this.ends(id, "moved");
+    this.ends(id, "failed");
     const outcome = { status: "failed", failure } as const;
     await changes.finish(session, outcome, { from: startStatuses, attempt: { wolfId, attempts }, lobbyGone });
   }
@@ -124,6 +131,7 @@ export class SessionStarts {
     const { wolves, clock } = this.options;
     const wasLate = this.late.delete(id);
     if (!isNew) return;
+    this.ends(id, "running");
     for (const culprit of culprits) await this.blame(culprit, "failed");
     if (!wasLate) await wolves.createSucceeded(wolfId, clock.now());
   }
@@ -152,7 +160,7 @@ export class SessionStarts {
     session: Session,
   ): Promise<string | undefined> {
     try {
-      return (await api.createLobby(request)).lobby_id;
+      return (await this.options.watch.creating(() => api.createLobby(request))).lobby_id;
     } catch (error) {
       this.options.log.debug({ err: error, session_id: session.id }, "no lobby was created");
       await this.failed(session, failureOf(error), blameOf(error), { lobbyGone: !mayHaveRun(error) });
@@ -169,7 +177,20 @@ export class SessionStarts {
 
   private wasLate(id: string): void {
     this.late.add(id);
-    if (this.late.size > LATE_KEPT_MAX) this.late.delete(this.late.values().next().value as string);
+    if (this.late.size > KEPT_MAX) this.late.delete(this.late.values().next().value as string);
+  }
+
+  private begins(id: string): void {
+    this.begun.delete(id);
+    this.begun.set(id, this.options.clock.now().getTime());
+    if (this.begun.size > KEPT_MAX) this.begun.delete(this.begun.keys().next().value as string);
+  }
+
+  private ends(id: string, outcome: "running" | "failed" | "moved"): void {
+    const since = this.begun.get(id);
+    if (since === undefined) return;
+    this.begun.delete(id);
+    this.options.watch.started(outcome, this.options.clock.now().getTime() - since);
   }
 
   private hold(id: string, token: string): void {

@@ -25,18 +25,18 @@ function lookups(fleet: MemoryFleet): Lookups {
       return row && toSession(row);
     },
 
-    async list({ limit, after = "", status, wolfId, ownerId }) {
+    async list({ limit, after, newestFirst = false, status, wolfId, ownerId }) {
       const rows =
         status && liveStatuses.includes(status) ? fleet.sessionsOf(status) : fleet.sessions.values();
       return [...rows]
         .filter(
           (row) =>
-            row.id > after &&
+            (after === undefined || (newestFirst ? row.id < after : row.id > after)) &&
             (status === undefined || row.status === status) &&
             (wolfId === undefined || row.wolfId === wolfId) &&
             (ownerId === undefined || row.ownerId === ownerId),
         )
-        .sort(byId)
+        .sort((a, b) => (newestFirst ? byId(b, a) : byId(a, b)))
         .slice(0, limit)
         .map(toSession);
     },

@@ -26,15 +26,15 @@ function lookups(prisma: Prisma): Lookups {
       return row ? toSession(row) : undefined;
     },
 
-    async list({ limit, after, status, wolfId, ownerId }) {
+    async list({ limit, after, newestFirst, status, wolfId, ownerId }) {
       const rows = await prisma.session.findMany({
         where: {
-          ...(after ? { id: { gt: after } } : {}),
+          ...(after ? { id: newestFirst ? { lt: after } : { gt: after } } : {}),
           ...(status ? { status } : {}),
           ...(wolfId ? { wolf_instance_id: wolfId } : {}),
           ...(ownerId ? { owner_id: ownerId } : {}),
         },
-        orderBy: { id: "asc" },
+        orderBy: { id: newestFirst ? "desc" : "asc" },
         take: limit,
       });
       return rows.map(toSession);

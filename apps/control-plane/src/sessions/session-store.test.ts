@@ -361,6 +361,9 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
       expect(await ids({})).toEqual([failed.id, runs.id, waits.id]);
       expect(await ids({ after: failed.id, limit: 1 })).toEqual([runs.id]);
       expect(await ids({ after: waits.id })).toEqual([]);
+      expect(await ids({ newestFirst: true })).toEqual([waits.id, runs.id, failed.id]);
+      expect(await ids({ newestFirst: true, after: waits.id, limit: 1 })).toEqual([runs.id]);
+      expect(await ids({ newestFirst: true, after: failed.id })).toEqual([]);
       expect(await ids({ status: "failed" })).toEqual([failed.id]);
       expect(await ids({ wolfId: wolf.id })).toEqual([failed.id, runs.id]);
       expect(await ids({ ownerId: other, status: "running" })).toEqual([runs.id]);

@@ -1,5 +1,6 @@
 /** Sessions as the rest of the program sees them. A slot is taken with the row and given back exactly once, in one statement each. */
 import type { PlacementExplanation, SessionSpec, SessionStatus, StopReason } from "@wolfpack/api-contract";
+import type { Author } from "../events/author.ts";
 import type { Owner, Stray } from "./stray-lobbies.ts";
 
 export interface Session {
@@ -59,11 +60,15 @@ export interface NewSession {
   pin: string | null;
   /** Of the creating request; one live session of an owner has it. */
   createKey: string | null;
+  /** Who asks for it, for its first events. */
+  requestedBy?: Author | undefined;
 }
 
 export interface SessionFilter {
   limit: number;
+  /** In the list's order. */
   after: string | undefined;
+  newestFirst?: boolean | undefined;
   status?: SessionStatus | undefined;
   wolfId?: string | undefined;
   ownerId?: string | undefined;

@@ -4,6 +4,7 @@
  */
 import type { SessionStatus } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
+import { because } from "../events/author.ts";
 import type { Log } from "../logger.ts";
 import { startTimeout } from "./reconcile.ts";
 import type { SessionChanges } from "./session-changes.ts";
@@ -72,10 +73,12 @@ export class SessionTimes {
     this.startedAt = options.clock.now();
   }
 
-  async look(): Promise<void> {
-    await this.endOverdue();
-    await this.warn();
-    await this.endExpired();
+  look(): Promise<void> {
+    return because("deadline", async () => {
+      await this.endOverdue();
+      await this.warn();
+      await this.endExpired();
+    });
   }
 
   private async endOverdue(): Promise<void> {

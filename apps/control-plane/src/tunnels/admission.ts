@@ -13,6 +13,7 @@ import {
 } from "@wolfpack/api-contract";
 import type { Tunnel, TunnelOptions } from "revdial";
 import { type Clock, systemClock } from "../clock.ts";
+import { onBehalfOf } from "../events/author.ts";
 import type { ClientAddresses } from "../http/client-address.ts";
 import type { Limits } from "../http/limits.ts";
 import { ApiError, toApiError } from "../http/problem.ts";
@@ -130,13 +131,19 @@ export function createAdmission(options: AdmissionOptions): Admission {
     // The gateway's accept functions never reject.
     const { gateway } = options;
     if (kind === "wolf" || kind === "moonlight") {
-      const wolf = await wolfOf({ kind, name: id, protocol }, principal, caller, options);
+      const asked = { kind, name: id, protocol } as const;
+      const wolf = await onBehalfOf(opener, () => wolfOf(asked, principal, caller, options), "connected");
       trail.object = wolf.id;
       const target = { kind, wolf };
       requireTurn(gateway.takeoverWaitMs(kind === "wolf" ? wolf.id : moonlightKey(wolf.id)));
       if (kind === "moonlight")
         return { tunnelOptions, target, takeOver: (one) => void gateway.acceptMoonlight(wolf, one, opener) };
-      return { tunnelOptions, target, takeOver: (one) => void gateway.acceptWolf(wolf, one, opener) };
+      const accept = (one: Tunnel) => gateway.acceptWolf(wolf, one, opener);
+      return {
+        tunnelOptions,
+        target,
+        takeOver: (one) => void onBehalfOf(opener, () => accept(one), "connected"),
+      };
     }
     if (kind === "doctor") {
       await checkDoctor(id, principal, options);

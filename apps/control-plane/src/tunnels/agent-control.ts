@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { CONTROL_SERVICE, RENEW_PATH, RenewRequest } from "@wolfpack/api-contract";
 import { type IncomingRequest, type OutgoingResponse, RevdialError, type Tunnel } from "revdial";
 import type { Clock } from "../clock.ts";
+import { onBehalfOf } from "../events/author.ts";
 import { ApiError, renderProblem, toApiError } from "../http/problem.ts";
 import { parse } from "../http/validate.ts";
 import type { AgentRenewals } from "../identity/agent-renewals.ts";
@@ -39,7 +40,8 @@ export function createAgentControl(options: {
     const event = { principal, action: "agent.renew", requestId, address: opener.address } as const;
     try {
       const body = parse(RenewRequest, await readJson(request), "body");
-      const renewal = await renewals.renew(principal, opener.hosts, body);
+      const renewing = () => renewals.renew(principal, opener.hosts, body);
+      const renewal = await onBehalfOf({ principal, requestId }, renewing);
       await audit.record({ ...event, object: renewal.key_id, result: "allowed" });
       return answer(201, "application/json", JSON.stringify(renewal));
     } catch (cause) {

@@ -56,6 +56,7 @@ export interface TunnelGatewayOptions {
   renderNode?: string;
   /** Of one wolf within a minute. Default 10. */
   takeoversMax?: number;
+  onTunnelEnd?: (end: TunnelEnd) => void;
 }
 
 /** Of the moonlight-web beside a wolf, among everything that tunnels lead to. */
@@ -172,9 +173,10 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     const expiry =
       expiresAt &&
       clock.setTimer(expiresAt.getTime() - clock.now().getTime(), () => end(tunnel, REPLACED_DRAIN_MS));
-    void tunnel.closed.then(() => {
+    void tunnel.closed.then((end) => {
       expiry?.cancel();
       all.delete(tunnel);
+      options.onTunnelEnd?.(end);
     });
     return true;
   }

@@ -9,6 +9,7 @@ import { checkHead } from "../http/head-check.ts";
 import { ApiError, toApiError } from "../http/problem.ts";
 import type { Log } from "../logger.ts";
 import type { Admission } from "./admission.ts";
+import type { EchoUpgrades } from "./echo-upgrade.ts";
 import { checkWebSocket } from "./handshake.ts";
 import type { HelixUpgrades } from "./helix/helix-upgrade.ts";
 import { refuse } from "./refused-upgrade.ts";
@@ -18,12 +19,14 @@ export interface UpgradeOptions {
   log: Log;
   /** Agents of Helix. Default: nobody knows them. */
   helix?: HelixUpgrades;
+  /** The control plane's check of its own public URL. Default: it makes none. */
+  echo?: Pick<EchoUpgrades, "isEcho" | "open">;
   /** Throws to refuse, before anything is known of the caller. */
   onArrival?: (request: IncomingMessage) => void;
 }
 
 export function attachUpgrades(server: Server, options: UpgradeOptions): void {
-  const { admission, log, helix, onArrival } = options;
+  const { admission, log, helix, echo, onArrival } = options;
   const webSockets = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   // What `ws` itself finds wrong with the handshake; without a listener it answers in plain text.
   webSockets.on("wsClientError", (cause, socket) => {
@@ -33,6 +36,7 @@ export function attachUpgrades(server: Server, options: UpgradeOptions): void {
   async function open(request: IncomingMessage, socket: Duplex, head: Buffer, requestId: string) {
     onArrival?.(request);
     checkHead(request);
+    if (echo?.isEcho(request)) return echo.open(request, socket, head);
     if (helix?.isControl(request)) return helix.open(request, socket, head, requestId);
     const { tunnelOptions, takeOver } = await admission.admit(request, requestId, { check: checkHandshake });
     webSockets.handleUpgrade(request, socket, head, (webSocket) =>

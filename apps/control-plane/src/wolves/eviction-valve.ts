@@ -3,6 +3,7 @@
  * not taken for absent. Its state is the fleet's row, so that another replica or the next process goes on with it.
  */
 import type { Clock } from "../clock.ts";
+import { because } from "../events/author.ts";
 import type { Log } from "../logger.ts";
 import { isMassLoss, isStillLost, type MassLossRules } from "./mass-loss.ts";
 import type { ConnectivityCounts, FleetRow, WolfStore } from "./wolf-store.ts";
@@ -52,12 +53,12 @@ export function evictionValve({ store, clock, log, rules, overrideMs }: Eviction
       const counts = await count(silent, now);
       if (fleet.frozenSince === null) {
         if (!isMassLoss(counts, rules)) return "open";
-        await store.setFleet({ ...fleet, frozenSince: now });
+        await because("mass-loss", () => store.setFleet({ ...fleet, frozenSince: now }));
         log.error({ ...counts, rules }, "mass loss of wolves, taken for a fault of ours: none is given up");
         return "shut";
       }
       if (isStillLost(counts, rules)) return "shut";
-      await store.setFleet({ ...fleet, frozenSince: null });
+      await because("mass-loss", () => store.setFleet({ ...fleet, frozenSince: null }));
       log.warn(
         { ...counts, frozen_since: fleet.frozenSince },
         "mass loss is over, wolves are given up again",

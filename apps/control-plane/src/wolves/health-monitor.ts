@@ -3,6 +3,7 @@
  * batch. Only this says when it is looked; a wolf is given up by evictions.ts.
  */
 import type { Clock, Timer } from "../clock.ts";
+import { because, becauseAgent } from "../events/author.ts";
 import type { Log } from "../logger.ts";
 import { evictionValve, type FleetHealth } from "./eviction-valve.ts";
 import { createEvictions, type EvictionsOptions } from "./evictions.ts";
@@ -159,7 +160,7 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
     nextLook ??= looking.then(async () => {
       nextLook = undefined;
       if (stopped) return;
-      const outcome = await tick("wolves to give up", evictions.giveUp);
+      const outcome = await tick("wolves to give up", () => because("silence", evictions.giveUp));
       if (outcome === "done") lookBy(evictions.nextMs());
       else lookBy(nowMs() + (outcome === "frozen" ? FROZEN_LOOK_MS : RETRY_MS));
     });
@@ -169,7 +170,8 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
 
   async function tunnelLost(id: string, epoch: number, { sentAway } = { sentAway: false }): Promise<void> {
     const rules = sentAway ? { ...options.quarantine, ...noFlap } : options.quarantine;
-    const changed = await tick("tunnel lost", () => store.loseTunnel(id, epoch, rules, clock.now()));
+    const lose = () => store.loseTunnel(id, epoch, rules, clock.now());
+    const changed = await tick("tunnel lost", () => becauseAgent(id, "disconnected", lose));
     if (changed === undefined) return void after(RETRY_MS, () => tunnelLost(id, epoch, { sentAway }));
     if (changed) log.warn({ wolf_id: id, epoch }, "tunnel lost, wolf is suspect");
     // Also when nothing changed: an earlier try may have been written although it failed. The epoch guards.
@@ -204,13 +206,14 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
   return {
     async start() {
       await untilDone("orphaned tunnels", async () => {
-        for (const key of await store.orphanTunnels(clock.now())) evictions.watch(key, restartGraceMs);
+        const orphans = await because("restart", () => store.orphanTunnels(clock.now()));
+        for (const key of orphans) evictions.watch(key, restartGraceMs);
         return "done";
       });
       evictions.started();
       await look();
       every(intervalMs, look);
-      every(HEARTBEAT_FLUSH_MS, () => tick("heartbeats", writeHeartbeats));
+      every(HEARTBEAT_FLUSH_MS, () => tick("heartbeats", () => because("heartbeat", writeHeartbeats)));
     },
     tunnelLost,
     onWolvesLost: evictions.onLost,

@@ -253,7 +253,7 @@ describe("GET /wolf-instances", () => {
 
   it.each([
     "limit=0",
-    "limit=201",
+    "limit=1001",
     "limit=x",
     "limit=1&limit=2",
     "status=lost",

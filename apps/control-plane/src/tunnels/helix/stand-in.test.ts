@@ -3,7 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { refusedHeader } from "@wolfpack/wolf-api";
+import { AGENT_SERVICE, GuardPolicy, POLICY_PATH } from "@wolfpack/api-contract";
+import { defaultWolfPolicy, policyDocument, refusedHeader } from "@wolfpack/wolf-api";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
 import { type Tunnel, type TunnelRequest, tunnelFetch } from "revdial";
 import type { ForwardTarget } from "revdial/http";
@@ -85,6 +86,25 @@ describe("in the place of a wolf's agent", () => {
   it("passes on what the control plane needs", async () => {
     const reply = await ask({ path: "/api/v1/lobbies" });
     expect([reply.status, await reply.json()]).toEqual([200, { success: true, lobbies: [] }]);
+  });
+
+  it("says what its guard lets through, without asking anybody, and takes no other", async () => {
+    await noticeOf("capabilities");
+    const before = wolf.requests.length;
+    const reply = await ask({ service: AGENT_SERVICE, path: POLICY_PATH });
+    expect([reply.status, GuardPolicy.parse(await reply.json())]).toEqual([
+      200,
+      policyDocument(defaultWolfPolicy, 1),
+    ]);
+    const refused = [
+      await ask({ service: AGENT_SERVICE, path: POLICY_PATH, method: "POST" }),
+      await ask({ service: AGENT_SERVICE, path: "/" }),
+    ];
+    expect(refused.map(({ headers }) => headers.get(refusedHeader))).toEqual([
+      "service-unknown",
+      "service-unknown",
+    ]);
+    expect(wolf.requests).toHaveLength(before);
   });
 
   it("gives no home out twice, over whatever connection of its agent", async () => {

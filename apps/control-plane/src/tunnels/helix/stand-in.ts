@@ -2,7 +2,14 @@
  * What stands in for an agent of Helix in this process. Such an agent passes on bytes and looks at none: the guard before its Wolf is
  * here, and so is what an agent of ours says of its host, as far as that can be known from here.
  */
-import { type AskWolf, createWolfGuard, defaultWolfPolicy, UpstreamError } from "@wolfpack/wolf-api";
+import { AGENT_SERVICE, POLICY_PATH } from "@wolfpack/api-contract";
+import {
+  type AskWolf,
+  createWolfGuard,
+  defaultWolfPolicy,
+  policyDocument,
+  UpstreamError,
+} from "@wolfpack/wolf-api";
 import type { IncomingRequest, OutgoingResponse, Reply, RequestHandler, Tunnel } from "revdial";
 import { type ForwardOptions, type ForwardTarget, forwardTo } from "revdial/http";
 import type { Clock } from "../../clock.ts";
@@ -70,11 +77,22 @@ export function wolfStandIn(guard: WolfGuard, { clock, log }: StandInOptions): S
     );
     const observedAsk: AskWolf = (question) => observed(ask(question), (answered) => onOutcome(answered));
     return async (request, reply) => {
+      if (isPolicy(request)) return policyAnswer;
       if (request.service !== "wolf") return refuse(log, request, serviceUnknown);
       return throughGuard(guard, observedAsk, { request, reply, log });
     };
   };
 }
+
+const isPolicy = ({ service, method, path }: IncomingRequest) =>
+  service === AGENT_SERVICE && method === "GET" && path === POLICY_PATH;
+
+/** Of every stand-in: the file that changes a policy lies on hosts of our agents only. */
+const policyAnswer: OutgoingResponse = {
+  status: 200,
+  headers: [["content-type", "application/json"]],
+  body: Buffer.from(JSON.stringify(policyDocument(defaultWolfPolicy, CREATES_MAX))),
+};
 
 /** Of a service that is passed on as it is. */
 export function pipeStandIn(service: string, { log }: Pick<StandInOptions, "log">): StandIn {
