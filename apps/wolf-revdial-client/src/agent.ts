@@ -1,6 +1,7 @@
 /** The agent's run: enrol, dial, serve, and again, until it is told to stop. Decisions come from life.ts; this is the edge. */
 import { availableParallelism } from "node:os";
 import { type AgentInventory, agentNoticeTypes } from "@wolfpack/api-contract";
+import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import { type RequestHandler, RevdialError, type Tunnel } from "revdial";
 import { type Clock, pause } from "./clock.ts";
 import type { Condition } from "./condition.ts";
@@ -20,6 +21,7 @@ import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
 import { printableWithout } from "./printable.ts";
 import { sentence } from "./sentence.ts";
+import { watchedAsk, watchedHandler } from "./served.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { startWatches, type Watches } from "./watches.ts";
 import { type WolfLine, wolfLine } from "./wolf-line.ts";
@@ -39,6 +41,8 @@ export interface AgentEdges {
   host: HostState;
   condition: Condition;
   metrics: Metrics;
+  /** Default: nothing is traced. */
+  tracing?: Tracing;
   /** Where tools of the host are looked for; undefined: the system's default. */
   path: string | undefined;
   /** Stops: drain, then return. */
@@ -67,6 +71,8 @@ class Agent {
   private state: LifeState = "connecting";
   private everReady = false;
   private handedOver = false;
+  /** When the last tunnel ended. */
+  private lostAt: number | undefined;
   /** What was said of a key that waits for approval. */
   private pending: string | undefined;
   /** Ends the watches. */
@@ -241,8 +247,9 @@ class Agent {
 
   /** Serves until the tunnel ends. */
   private async serve(tunnel: Tunnel): Promise<Ending> {
-    const { condition, log, signal } = this.edges;
+    const { clock, condition, log, signal } = this.edges;
     const { code, reason, retryAfterMs } = await this.serving.serve(tunnel);
+    this.lostAt = clock.now();
     condition.ended(code, reason);
     log[signal.aborted || this.handedOver ? "info" : "warn"]({ code, reason }, "tunnel down");
     return { kind: code === "REPLACED" ? "replaced" : "lost", retryAfterMs };
@@ -250,9 +257,11 @@ class Agent {
 
   private live(tunnel: Tunnel): void {
     const { sessionId, wolfId, apiUrl } = this.config;
-    const { condition, log } = this.edges;
+    const { clock, condition, log, metrics } = this.edges;
     const { transport } = tunnel;
     this.everReady = true;
+    if (this.lostAt !== undefined) metrics.observed({ name: "reconnect", ms: clock.now() - this.lostAt });
+    this.lostAt = undefined;
     condition.tunnelUp(tunnel);
     this.step("tunnelUp");
     const whose = sessionId === undefined ? { wolf_id: wolfId } : { session_id: sessionId };
@@ -322,11 +331,12 @@ class Agent {
 
 function handlerOf(
   config: AgentConfig,
-  { log, metrics }: AgentEdges,
+  { log, metrics, clock, tracing = noTracing }: AgentEdges,
   line: Pick<WolfLine, "ask">,
 ): RequestHandler {
-  return createForwarder({
-    wolf: line.ask,
+  const watched = { tracing, metrics, now: () => clock.now() };
+  const handler = createForwarder({
+    wolf: watchedAsk(line.ask, watched),
     screen: config.screen,
     log,
     metrics,
@@ -334,4 +344,5 @@ function handlerOf(
     sessionId: config.sessionId,
     createsMax: Math.max(1, availableParallelism() - 1),
   });
+  return watchedHandler(handler, watched);
 }

@@ -4,7 +4,6 @@ import type { Tunnel } from "revdial";
 import { statusText } from "./commands/status.ts";
 import { ANSWER_AGE_MS_MAX, type Condition, createCondition, STEP_MS_MAX } from "./condition.ts";
 import { createLogger } from "./logger.ts";
-import { metricsText } from "./metrics-text.ts";
 import { createServiceManager, wordsFor } from "./service-manager.ts";
 
 let nowMs = 0;
@@ -70,22 +69,17 @@ describe("an agent", () => {
     expect(report).toMatchObject({ wolf_id: "", session_id: sessionId });
     expect(statusText(report)).toContain(`session        ${sessionId}\n`);
     expect(statusText(report)).not.toMatch(/^wolf/m);
-    expect(metricsText(report, inside.totals())).toContain(
-      `wolf_agent_info{version="1",session_id="${sessionId}"} 1`,
-    );
     expect(condition().report().session_id).toBeNull();
   });
 
   it("says how long another agent has kept Wolf's events from it, and nothing once they are its own", () => {
     const agent = condition();
     const said = () => statusText(agent.report());
-    const gauge = () =>
-      /^wolf_agent_events_wait_seconds .*$/m.exec(metricsText(agent.report(), agent.totals()))?.[0];
-    expect([agent.report().events_wait_s, gauge()]).toEqual([null, "wolf_agent_events_wait_seconds 0"]);
+    expect(agent.report().events_wait_s).toBeNull();
     agent.eventsWait(true);
     nowMs += 300_000;
     agent.eventsWait(true);
-    expect([agent.report().events_wait_s, gauge()]).toEqual([300, "wolf_agent_events_wait_seconds 300"]);
+    expect(agent.report().events_wait_s).toBe(300);
     expect(said()).toContain("events         not heard for 5 min: waits for its turn\n");
     agent.eventsWait(false);
     expect([agent.report().events_wait_s, said()]).toEqual([null, expect.not.stringContaining("not heard")]);
@@ -111,25 +105,6 @@ describe("the status for people", () => {
     expect(text).toMatch(/^state +connecting/);
     expect(text.split("\n").filter((line) => line.length > 80)).toEqual([]);
     expect(text).not.toMatch(/(?!\n)\p{Cc}/u);
-  });
-});
-
-describe("the metrics", () => {
-  it("are Prometheus' text: each family once with its type, labels escaped", () => {
-    const agent = condition();
-    agent.ended('a"b\\c\nd', "");
-    const text = metricsText(agent.report(), agent.totals(), [
-      { name: "refusals", labels: { code: "path-invalid" }, value: 2 },
-      { name: "refusals", labels: { code: "body-invalid" }, value: 1 },
-    ]);
-    expect(text).toContain('wolf_agent_endings_total{cause="a\\"b\\\\c\\nd"} 1\n');
-    expect(text).toContain(
-      'wolf_agent_refusals_total{code="path-invalid"} 2\nwolf_agent_refusals_total{code="body-invalid"} 1\n',
-    );
-    const types = text.match(/^# TYPE \S+/gm) ?? [];
-    expect(new Set(types).size).toBe(types.length);
-    for (const line of text.trimEnd().split("\n"))
-      expect(line).toMatch(/^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{.*\})? \d+(\.\d+)?)$/);
   });
 });
 

@@ -122,6 +122,15 @@ describe("the agent's configuration", () => {
     expect(screen?.("ses_1")).toEqual({ socketPath: "/run/wolf/ses_1/screen.sock" });
   });
 
+  it("traces nothing unless a variable of OpenTelemetry names an exporter, and refuses a wrong one", () => {
+    expect(read().tracing).toBeUndefined();
+    const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector.test:4318" };
+    expect(read({}, endpoint).tracing).toMatchObject({ protocol: "http/protobuf" });
+    expect(refusal({}, { ...endpoint, OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" })).toMatch(
+      /^OTEL_EXPORTER_OTLP_PROTOCOL has to be http\/json, http\/protobuf\.$/,
+    );
+  });
+
   it("warns of plain http to another host, and of unchecked certificates", () => {
     expect(read({ apiUrl: "http://cp.test" }).warnings.join()).toMatch(/plain http/);
     expect(read({ apiUrl: "http://127.0.0.1:1" }).warnings).toEqual([]);

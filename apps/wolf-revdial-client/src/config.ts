@@ -2,11 +2,13 @@
 import { X509Certificate } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { GpuType, hostLimits, Mount, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
-import { defaultWolfPolicy, readWolfPolicy, requiredOfWolf, type WolfPolicy } from "@wolfpack/wolf-api";
+import { readTracing, type TracingSettings } from "@wolfpack/telemetry";
+import { defaultWolfPolicy, readWolfPolicy, type WolfPolicy } from "@wolfpack/wolf-api";
 import { z } from "zod";
 import { type Protocol, readApiUrl } from "./api-url.ts";
-import { checkHelixSettings, closedToHelix } from "./helix-settings.ts";
+import { checkHelixSettings } from "./helix-settings.ts";
 import type { DiskThresholds } from "./inventory/disks.ts";
+import { closedToHelix, closedToSessions } from "./policy-closes.ts";
 import { checkSession } from "./sandbox.ts";
 import { describeSetting, type Flags, type SettingName, settingNames, settings } from "./settings.ts";
 import { parseTarget, parseTargetTemplate, type Target } from "./target.ts";
@@ -59,6 +61,8 @@ export interface AgentConfig {
   stateDir: { path: string; given: boolean };
   healthListen: { host: string; port: number } | undefined;
   logLevel: string;
+  /** Undefined: nothing is traced. */
+  tracing: TracingSettings | undefined;
   /** Said once at the start. */
   warnings: string[];
 }
@@ -213,6 +217,7 @@ export function readConfig({
       wrong("healthListen", why),
     ),
     logLevel: level.data,
+    tracing: tracingIn(env),
     warnings,
   };
   const closed = protocol === "helix" ? closedToHelix(config.policy) : undefined;
@@ -333,10 +338,12 @@ export function readConfig({
   }
 }
 
-/** Why a host with this policy, which its owner may want, takes no session; undefined: it does. */
-export function closedToSessions({ close }: Pick<WolfPolicy, "close">): string | undefined {
-  const routes = requiredOfWolf.filter((route) => close.includes(route));
-  return routes.length === 0 ? undefined : `the policy closes ${routes.join(", ")}: no session can run here`;
+function tracingIn(env: NodeJS.ProcessEnv): TracingSettings | undefined {
+  try {
+    return readTracing(env);
+  } catch (cause) {
+    throw new ConfigError((cause as Error).message, { cause });
+  }
 }
 
 export function readHealthListen(

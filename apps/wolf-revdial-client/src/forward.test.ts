@@ -6,7 +6,8 @@ import type { AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { defaultWolfPolicy } from "@wolfpack/wolf-api";
+import { GuardPolicy } from "@wolfpack/api-contract";
+import { defaultWolfPolicy, WolfPolicy } from "@wolfpack/wolf-api";
 import { RevdialError } from "revdial";
 import { type TunnelPair, tunnelPair } from "revdial/testing";
 import { createForwarder, type ForwardOptions } from "./forward.ts";
@@ -67,11 +68,15 @@ async function serve(more: Partial<ForwardOptions> = {}): Promise<void> {
 
 async function ask(
   path: string,
-  { service = "screen", signal }: { service?: string; signal?: AbortSignal } = {},
+  {
+    service = "screen",
+    method = "GET",
+    signal,
+  }: { service?: string; method?: string; signal?: AbortSignal } = {},
 ) {
   const { status, headers, body } = await pair.right.request({
     service,
-    method: "GET",
+    method,
     path,
     headers: [["x-request-id", "r-1"]],
     ...(signal === undefined ? {} : { signal }),
@@ -250,5 +255,35 @@ describe("screens", () => {
       status,
       refused: status === 200 ? undefined : "upstream-reply-broken",
     });
+  });
+});
+
+describe("what an agent says of itself", () => {
+  it("is the policy of its guard, with the places of this host", async () => {
+    const policy = WolfPolicy.parse({ close: ["POST /api/v1/lobbies/stop"], mount_folders: ["/srv/games"] });
+    await serve({ policy, createsMax: 7 });
+    const { status, bytes, type } = await ask("/policy", { service: "agent" });
+    const shown = JSON.parse(bytes.toString());
+    expect([status, type]).toEqual([200, "application/json"]);
+    expect(GuardPolicy.parse(shown)).toEqual(shown);
+    expect(shown).toMatchObject({ mount_folders: ["/srv/games"], limits: { create: { concurrent_max: 7 } } });
+    expect(shown.open).not.toContain("POST /api/v1/lobbies/stop");
+  });
+
+  it("is nothing else, changes by nothing, and is not said by a sandbox", async () => {
+    await serve();
+    const service = "agent";
+    expect(await ask("/policy/", { service })).toMatchObject({ status: 404, refused: "route-unknown" });
+    expect(await ask("/policy?x=1", { service })).toMatchObject({ status: 404, refused: "route-unknown" });
+    for (const method of ["POST", "PUT", "DELETE", "HEAD"])
+      expect(await ask("/policy", { service, method })).toMatchObject({
+        status: 405,
+        refused: "method-not-allowed",
+      });
+    const sandbox = tunnelPair();
+    pair.left.destroy();
+    pair = sandbox;
+    await serve({ sessionId: own });
+    expect(await ask("/policy", { service })).toMatchObject({ status: 404, refused: "service-unknown" });
   });
 });

@@ -3,10 +3,11 @@
  * never reaches a socket of this host, and says so with a code, a counter and a line of the log.
  */
 import { randomUUID } from "node:crypto";
-import { SessionId } from "@wolfpack/api-contract";
+import { AGENT_SERVICE, POLICY_PATH, SessionId } from "@wolfpack/api-contract";
 import {
   type AskWolf,
   createWolfGuard,
+  policyDocument,
   refusedHeader,
   WOLF_BODY_BYTES_MAX,
   type WolfPolicy,
@@ -101,6 +102,17 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
     });
   }
 
+  /** What the guard lets through here, for the screens of those who run the fleet. */
+  function servePolicy(request: IncomingRequest): OutgoingResponse {
+    const no = (status: number, code: string, detail: string) => refuse(request, { status, code, detail });
+    if (request.path !== POLICY_PATH)
+      return no(404, "route-unknown", `The agent tells of itself at ${POLICY_PATH} only.`);
+    if (request.method !== "GET")
+      return no(405, "method-not-allowed", "The policy is the host's owner's: it is read here, not changed.");
+    const body = Buffer.from(JSON.stringify(policyDocument(policy, createsMax)));
+    return served(request, { status: 200, headers: [["content-type", "application/json"]], body });
+  }
+
   async function serveScreen(request: IncomingRequest, answer: Reply): Promise<OutgoingResponse> {
     const no = (status: number, code: string, detail: string) => refuse(request, { status, code, detail });
     const [, sessionId = "", what] = /^\/([^/]+)\/(screenshot|clipboard)$/.exec(request.path) ?? [];
@@ -157,6 +169,7 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
       });
     if (service === "wolf") return serveWolf(request, answer);
     if (service === "screen") return serveScreen(request, answer);
+    if (service === AGENT_SERVICE) return servePolicy(request);
     return refuse(request, {
       status: 404,
       code: "service-unknown",

@@ -4,13 +4,13 @@ import type { AddressInfo } from "node:net";
 import { type Clock, pause, systemClock } from "./clock.ts";
 import type { Condition } from "./condition.ts";
 import type { Log } from "./logger.ts";
-import { metricsText, type Sample } from "./metrics-text.ts";
+import type { MetricsPage } from "./metrics-page.ts";
 
 export interface HealthOptions {
   listen: { host: string; port: number };
   condition: Condition;
-  /** More samples for /metrics. */
-  samples?: () => readonly Sample[];
+  /** What /metrics shows; undefined: there is none. */
+  page?: Pick<MetricsPage, "text" | "contentType">;
   log: Log;
   /** Default: the system's. */
   clock?: Clock;
@@ -30,7 +30,7 @@ const WARN_AT_TRY = 60;
  * use is waited for.
  */
 export async function serveHealth(options: HealthOptions): Promise<void> {
-  const { listen, condition, samples, log, clock = systemClock, signal } = options;
+  const { listen, condition, page, log, clock = systemClock, signal } = options;
   const server = createServer((request, response) => {
     const path = request.url?.split("?")[0] ?? "";
     const answer = (status: number, type: string, body: string) =>
@@ -46,8 +46,14 @@ export async function serveHealth(options: HealthOptions): Promise<void> {
     const report = condition.report();
     if (path === "/healthz") return json(report.alive ? 200 : 503, { alive: report.alive });
     if (path === "/readyz") return json(report.ready ? 200 : 503, report);
-    if (path === "/metrics")
-      return answer(200, "text/plain; version=0.0.4", metricsText(report, condition.totals(), samples?.()));
+    if (path === "/metrics" && page !== undefined)
+      return void page.text().then(
+        (text) => answer(200, page.contentType, text),
+        (err: unknown) => {
+          log.error({ err }, "the metrics cannot be read");
+          json(500, { error: "the metrics cannot be read" });
+        },
+      );
     return json(404, { error: "only /healthz, /readyz and /metrics" });
   });
   server.maxConnections = CONNECTIONS_MAX;

@@ -1,5 +1,4 @@
 /** What does not go together with `--protocol helix`: a Helix control plane knows neither keys nor anything but WebSockets. */
-import type { WolfPolicy } from "@wolfpack/wolf-api";
 import { describeSetting, type SettingName } from "./settings.ts";
 
 interface Given {
@@ -40,10 +39,4 @@ export function checkHelixSettings({ isGiven, isFlag, wrong, transport }: Given)
     throw wrong("transport", `http does not go together with ${helix}, which has WebSockets only`);
   const flags = meaningless.filter(isFlag).map(describeSetting);
   return flags.length === 0 ? [] : [`${flags.join(", ")}: nothing of it reaches a Helix control plane`];
-}
-
-/** What keeps a Helix control plane from starting anything here; undefined: nothing of the policy. */
-export function closedToHelix({ helix_homes: homes }: Pick<WolfPolicy, "helix_homes">): string | undefined {
-  if (homes !== null) return undefined;
-  return "the policy has no helix_homes: the guard refuses every sandbox that Helix would create here (docs/operations/policy.md)";
 }

@@ -2,4 +2,5 @@
 export { createForwarder } from "./forward.ts";
 export { createLogger } from "./logger.ts";
 export { createMetrics } from "./metrics.ts";
+export { agentDefinitions } from "./metrics-definitions.ts";
 export { wolfLine } from "./wolf-line.ts";

@@ -17,6 +17,8 @@ export interface UpstreamRequest {
   body?: string;
   timeoutMs: number;
   replyBytesMax: number;
+  /** Of the span that this exchange is in; goes with the request. */
+  traceparent?: string | undefined;
   signal?: AbortSignal;
   /** Default: the system's. */
   clock?: Clock;
@@ -42,6 +44,7 @@ export function askUpstream({
   body,
   timeoutMs,
   replyBytesMax,
+  traceparent,
   signal,
   clock = systemClock,
 }: UpstreamRequest): Promise<UpstreamReply> {
@@ -57,6 +60,7 @@ export function askUpstream({
       headers: {
         host: "localhost",
         connection: "close",
+        ...(traceparent === undefined ? {} : { traceparent }),
         ...(payload === undefined
           ? {}
           : { "content-type": "application/json", "content-length": payload.length }),

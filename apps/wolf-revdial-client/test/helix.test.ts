@@ -203,7 +203,7 @@ describe("an agent of a Helix control plane", () => {
     const report = async () => (await fetch(`http://${health}/readyz`)).json() as Promise<object>;
     expect(await report()).toMatchObject({ ready: true, transport: "helix", wolf: "unreachable" });
     expect(await (await fetch(`http://${health}/metrics`)).text()).toMatch(
-      /^wolf_agent_pickups_failed_total 1$/m,
+      /^wolfpack_agent_pickups_failed_total 1$/m,
     );
     await wolf();
     expect(await list(control)).toMatchObject({ status: 200 });

@@ -1,13 +1,15 @@
 /** `connect`, what runs without a subcommand: reads the configuration, then runs the agent until it is told to stop. */
+import { startTracing } from "@wolfpack/telemetry";
 import { Command } from "commander";
 import { runAgent } from "../agent.ts";
 import { systemClock } from "../clock.ts";
-import { createCondition } from "../condition.ts";
+import { type Condition, createCondition } from "../condition.ts";
 import { type AgentConfig, ConfigError, readConfig } from "../config.ts";
 import { serveHealth } from "../health.ts";
 import { type HostState, openHostState, StateFolderUnusable } from "../host-state.ts";
 import { createLogger, type Log } from "../logger.ts";
-import { createMetrics } from "../metrics.ts";
+import { createMetrics, type Metrics } from "../metrics.ts";
+import { createMetricsPage, type MetricsPage } from "../metrics-page.ts";
 import { OtherWolfId } from "../seat.ts";
 import { createServiceManager } from "../service-manager.ts";
 import { describeSetting, type Flags, settingNames } from "../settings.ts";
@@ -55,13 +57,20 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
     void serveHealth({
       listen: config.healthListen,
       condition,
-      samples: metrics.counters,
+      page: pageOf(condition, metrics, ended.signal),
       log,
       signal: ended.signal,
     }).catch((error) => log.error({ err: error }, "the health listener does not start"));
+  const tracing = await startTracing(config.tracing, {
+    service: "wolfpack-agent",
+    version,
+    onFailure: (err) =>
+      log.warn({ err }, "traces are not taken: OTEL_EXPORTER_OTLP_ENDPOINT is to be looked at"),
+  });
   try {
     const edges = {
       log,
+      tracing,
       random: Math.random,
       clock: systemClock,
       version,
@@ -73,9 +82,15 @@ async function connect(flags: Flags, { version, env, exit }: CommandEdges): Prom
     await runAgent(config, { ...edges, signal: stop.signal });
   } finally {
     ended.abort();
-    await manager.spoken();
+    await Promise.all([manager.spoken(), tracing.stop()]);
   }
   log.info("stopped");
+}
+
+function pageOf(condition: Condition, metrics: Metrics, signal: AbortSignal): MetricsPage {
+  const page = createMetricsPage({ condition, counters: metrics.counters, signal });
+  metrics.onObserved(page.observed);
+  return page;
 }
 
 async function hostStateOf(
