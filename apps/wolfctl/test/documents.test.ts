@@ -1,0 +1,69 @@
+/** docs/operations/wolfctl.md and the commands say the same. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "@jest/globals";
+import type { Command } from "commander";
+import { wolfctlChecks } from "../src/doctor/checks.ts";
+import { exitCodes } from "../src/errors.ts";
+import { createProgram } from "../src/program.ts";
+import { machine, testEdges } from "./edges.ts";
+
+const text = readFileSync(
+  fileURLToPath(new URL("../../../docs/operations/wolfctl.md", import.meta.url)),
+  "utf8",
+);
+const rows = (pattern: RegExp) => [...text.matchAll(pattern)].map(([row]) => row);
+const program = createProgram(testEdges({ home: "/nonexistent" }));
+
+/** Commands that do something, with their words. */
+function leaves(command: Command, words: string[] = []): { words: string[]; command: Command }[] {
+  return command.commands.flatMap((one) => {
+    if (one.name().startsWith("__")) return [];
+    const path = [...words, one.name()];
+    return one.commands.length > 0 ? leaves(one, path) : [{ words: path, command: one }];
+  });
+}
+
+function rowOf({ words, command }: { words: string[]; command: Command }): string {
+  const args = command.registeredArguments.map((one) => {
+    const name = `${one.name()}${one.variadic ? "..." : ""}`;
+    return one.required ? ` <${name}>` : ` [${name}]`;
+  });
+  const flags = command.options.map(({ flags: one }) => `\`${one}\``).join(", ") || "–";
+  return `| \`${words.join(" ")}${args.join("")}\` | ${command.description()} | ${flags} |`;
+}
+
+describe("the document", () => {
+  it("lists every command with its arguments, meaning and flags, and no other", () => {
+    expect(rows(/^\| `[a-z]+( [a-z-]+)*( [<[][a-z.]+[>\]])*` \| .* \| .* \|$/gm)).toEqual(
+      leaves(program).map(rowOf),
+    );
+  });
+
+  it("lists every flag that all commands take", () => {
+    expect(rows(/^\| `-.*` \| .* \|$/gm)).toEqual(
+      program.options.map(({ flags, description }) => `| \`${flags}\` | ${description} |`),
+    );
+  });
+
+  it("lists every exit code", () => {
+    expect(rows(/^\| \d+ \| .*$/gm).map((row) => Number(row.split("|")[1]))).toEqual(
+      Object.values(exitCodes),
+    );
+  });
+
+  it("lists every check of the doctor with what to do", () => {
+    expect(rows(/^\| W\d\d \| .* \|$/gm)).toEqual(
+      Object.entries(wolfctlChecks).map(([id, { title, advice }]) => `| ${id} | ${title} | ${advice} |`),
+    );
+  });
+
+  it("fits 80 columns in each command's help", async () => {
+    const here = machine("http://unused");
+    for (const { words } of leaves(program)) {
+      const { code, out } = await here.run([...words, "--help"]);
+      expect([words, code, out.split("\n").filter((line) => line.length > 80)]).toEqual([words, 0, []]);
+    }
+    here.remove();
+  });
+});
