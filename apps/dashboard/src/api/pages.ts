@@ -1,0 +1,45 @@
+/** Lists that come in pages and are shown as one: read anew when an event concerns them, as every read is (see live.ts). */
+
+import { type InfiniteData, useInfiniteQuery } from "@tanstack/react-query";
+import type { OperationId } from "@wolfpack/api-contract";
+import { useEffect, useMemo } from "react";
+import { type ApiFailure, call, nextCursor } from "./client.ts";
+
+const PAGE = 200;
+/** So many come by themselves, so that what is searched is whole; the rest when the end of the list is in sight. */
+const PAGES_READ = 10;
+
+/** `usePages<User>("listUsers", { role: "admin" })`. */
+export function usePages<Row>(operation: OperationId, query: Record<string, string | undefined> = {}) {
+  const pages = useInfiniteQuery<
+    { rows: Row[]; next: string | undefined },
+    ApiFailure,
+    InfiniteData<{ rows: Row[] }>,
+    readonly unknown[],
+    string | undefined
+  >({
+    queryKey: [operation, { query }],
+    async queryFn({ pageParam, signal }) {
+      const input = { query: { ...query, limit: PAGE, cursor: pageParam } } as never;
+      const { body, headers } = await call(operation, input, { signal });
+      return { rows: body as Row[], next: nextCursor(headers) };
+    },
+    initialPageParam: undefined,
+    getNextPageParam: ({ next }) => next,
+  });
+  const rows = useMemo(() => pages.data?.pages.flatMap((page) => page.rows), [pages.data]);
+  const { hasNextPage, isFetching, isFetchingNextPage, fetchNextPage } = pages;
+  const number = pages.data?.pages.length ?? 0;
+  useEffect(() => {
+    if (number < PAGES_READ && hasNextPage && !isFetching) void fetchNextPage();
+  }, [number, hasNextPage, isFetching, fetchNextPage]);
+  return {
+    rows,
+    error: pages.error,
+    refetch: pages.refetch,
+    complete: !hasNextPage,
+    more: () => {
+      if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
+    },
+  };
+}

@@ -1,0 +1,179 @@
+/** The queue: who is next, why each waits, until when; and leaving it. */
+
+import { actionUsers } from "virtual:contract";
+import { Link } from "@tanstack/react-router";
+import type { QueueEntry } from "@wolfpack/api-contract";
+import { useMemo, useState } from "react";
+import { useOwnerOf } from "../../api/people.ts";
+import { mayDo, useMay, useMe, useRead } from "../../api/queries.ts";
+import { nameOf } from "../../fleet/session-words.ts";
+import { Icon } from "../../ui/icon.tsx";
+import { Empty, Failure } from "../../ui/states.tsx";
+import { type Column, Table } from "../../ui/table.tsx";
+import { many, plain } from "../../ui/text.ts";
+import { Lasting, Time } from "../../ui/time.tsx";
+import { AskToEnd } from "../session/ending.tsx";
+import "./queue.css";
+
+const SHOWN = 200;
+/** Places change as others come and go, also those of whom the reader hears nothing. */
+const AGAIN_MS = 10_000;
+
+interface Row extends QueueEntry {
+  name: string;
+}
+
+const rowKey = ({ session_id }: Row) => session_id;
+
+export default function QueuePage() {
+  const me = useMe();
+  const seesAll = me !== undefined && actionUsers["session.read"][me.role] === "any";
+  const mayCreate = useMay("session.create");
+  const [asking, setAsking] = useState<Row>();
+  const queue = useRead("listQueue", { query: { limit: SHOWN } }, { refetchInterval: AGAIN_MS });
+  const sessions = useRead("listSessions", { query: { status: "queued", limit: 1000 } });
+  const ownerOf = useOwnerOf();
+  const rows = useMemo(() => {
+    const names = new Map(sessions.data?.map((session) => [session.id, nameOf(session)]));
+    return (queue.data ?? []).map((entry) => ({
+      ...entry,
+      name: names.get(entry.session_id) ?? nameOf({ name: "", id: entry.session_id }),
+    }));
+  }, [queue.data, sessions.data]);
+  const columns = useMemo(() => {
+    const mayStop = (ownerId: string) =>
+      me !== undefined &&
+      mayDo(me, "session.stop") &&
+      (actionUsers["session.stop"][me.role] === "any" || me.id === ownerId);
+    return columnsOf({ ownerOf, seesAll, mayStop, ask: setAsking });
+  }, [ownerOf, seesAll, me]);
+
+  return (
+    <div className="page">
+      <div className="page-head">
+        <h1>Queue</h1>
+        <span className="muted figures" aria-live="polite">
+          {queue.data && (rows.length >= SHOWN ? `the first ${SHOWN}` : many(rows.length, "session"))}
+        </span>
+        {mayCreate && (
+          <div className="page-actions">
+            <Link to="/sessions/new" className="button">
+              <Icon name="create" />
+              New session
+            </Link>
+          </div>
+        )}
+      </div>
+      {queue.error && <Failure error={queue.error} retry={() => void queue.refetch()} />}
+      <section className="card card-flush queue" aria-label="Queue">
+        <Table
+          label="Sessions that wait for a wolf, the next first"
+          rows={rows}
+          columns={columns}
+          rowKey={rowKey}
+          rowHeight={72}
+          loading={queue.data === undefined && !queue.error}
+          empty={
+            <Empty title={seesAll ? "Nobody waits" : "None of your sessions waits"} icon="queue">
+              Sessions wait here while no wolf has room for them.
+            </Empty>
+          }
+        />
+      </section>
+      {asking && (
+        <AskToEnd
+          session={{ id: asking.session_id, name: asking.name }}
+          way="cancel"
+          onClose={() => setAsking(undefined)}
+        />
+      )}
+    </div>
+  );
+}
+
+interface ColumnOptions {
+  ownerOf: (id: string) => string;
+  seesAll: boolean;
+  mayStop: (ownerId: string) => boolean;
+  ask: (row: Row) => void;
+}
+
+function columnsOf({ ownerOf, seesAll, mayStop, ask }: ColumnOptions): readonly Column<Row>[] {
+  const owner: Column<Row> = {
+    id: "owner",
+    header: "Owner",
+    width: "8rem",
+    keepFrom: 2,
+    value: ({ owner_id }) => ownerOf(owner_id),
+    cell: ({ owner_id }) => <span title={plain(owner_id)}>{ownerOf(owner_id)}</span>,
+  };
+  return [
+    {
+      id: "position",
+      header: "Place",
+      width: "4.5rem",
+      value: ({ position }) => position,
+      cell: ({ position }) => <strong className="queue-place figures">{position}</strong>,
+    },
+    {
+      id: "name",
+      header: "Session",
+      value: ({ name }) => name,
+      cell: ({ session_id: id, name, text }) => (
+        <span className="two-lines queue-name">
+          <Link to="/sessions/$id" params={{ id }} className="row-link" title={name}>
+            {name}
+          </Link>
+          <span className="queue-why" title={plain(text)}>
+            {plain(text)}
+          </span>
+        </span>
+      ),
+    },
+    ...(seesAll ? [owner] : []),
+    {
+      id: "priority",
+      header: "Priority",
+      width: "5.5rem",
+      align: "end",
+      keepFrom: 3,
+      value: ({ priority }) => priority,
+      cell: ({ priority }) => priority,
+    },
+    {
+      id: "waits",
+      header: "Waits for",
+      width: "6rem",
+      align: "end",
+      keepFrom: 4,
+      value: ({ queued_at }) => -Date.parse(queued_at),
+      cell: ({ queued_at }) => <Lasting since={queued_at} />,
+    },
+    {
+      id: "deadline",
+      header: "Ends",
+      width: "7rem",
+      align: "end",
+      value: ({ deadline }) => Date.parse(deadline),
+      cell: ({ deadline }) => <Time at={deadline} />,
+    },
+    {
+      id: "cancel",
+      header: "Cancel",
+      width: "7.5rem",
+      align: "end",
+      cell: (row) =>
+        mayStop(row.owner_id) && (
+          <button
+            type="button"
+            className="button button-danger queue-cancel"
+            aria-label={`Cancel ${row.name}`}
+            onClick={() => ask(row)}
+          >
+            <Icon name="close" size={14} />
+            <span>Cancel</span>
+          </button>
+        ),
+    },
+  ];
+}
