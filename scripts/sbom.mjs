@@ -8,7 +8,13 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const pnpm = path.join(root, "node_modules", ".bin", "pnpm");
 
 /** What is installed on somebody's machine, by the name of its file. */
-export const shipped = { "control-plane": "@wolfpack/control-plane", agent: "@wolfpack/wolf-revdial-client" };
+export const shipped = {
+  "control-plane": "@wolfpack/control-plane",
+  // Its packages are in the files that the control plane serves.
+  dashboard: "@wolfpack/dashboard",
+  agent: "@wolfpack/wolf-revdial-client",
+  wolfctl: "@wolfpack/wolfctl",
+};
 
 /** The document as text. Throws when the lockfile does not fit the manifests, or there is no installation. */
 export function sbomOf(workspace) {

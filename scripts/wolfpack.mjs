@@ -31,6 +31,18 @@ export function addUp(jestReports, failedStages) {
   return sum;
 }
 
+/** What was not tested here, by the first of its names, and how much of it. */
+export function skippedIn(jestReports) {
+  const counts = new Map();
+  for (const file of jestReports.flatMap((report) => report.testResults))
+    for (const { status, ancestorTitles = [], title } of file.assertionResults)
+      if (status === "pending") {
+        const name = ancestorTitles[0] ?? title;
+        counts.set(name, (counts.get(name) ?? 0) + 1);
+      }
+  return [...counts].map(([name, tests]) => `${name} (${tests} ${tests === 1 ? "test" : "tests"})`);
+}
+
 export function summaryLine({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
 }
@@ -175,6 +187,7 @@ async function test() {
     failed.push("test run");
     sum.failed += 1;
   }
+  for (const what of skippedIn(jestReports)) say(`– skipped: ${what}`);
   for (const what of failed) say(`✗ ${what}`);
   process.stdout.write(`${summaryLine(sum)}\n`);
   return sum.failed === 0 ? 0 : 1;

@@ -10,7 +10,7 @@ RUN turbo run build --filter=@wolfpack/control-plane
 # Only what runs: production dependencies, built files, migrations.
 RUN rm -rf node_modules apps/*/node_modules packages/*/node_modules \
   && CI=true npx --yes "$(node -p 'require("./package.json").packageManager')" install --frozen-lockfile --prod --ignore-scripts \
-    --filter "@wolfpack/control-plane..."
+    --filter-prod "@wolfpack/control-plane..."
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 DATA_DIR=/var/lib/wolfpack
@@ -20,6 +20,7 @@ COPY --from=build --chown=root:root /build/package.json ./
 COPY --from=build --chown=root:root /build/node_modules ./node_modules
 COPY --from=build --chown=root:root /build/packages ./packages
 COPY --from=build --chown=root:root /build/apps/control-plane ./apps/control-plane
+COPY --from=build --chown=root:root /build/apps/dashboard/dist ./apps/dashboard/dist
 COPY --from=build --chown=root:root /build/prisma ./prisma
 USER node
 LABEL org.opencontainers.image.title="wolfpack-control-plane" \

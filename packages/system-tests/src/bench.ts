@@ -1,6 +1,8 @@
-/** `npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy`; see `usage`. */
+/** `npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy|events|dashboard`; see `usage`. */
 import { parseArgs } from "node:util";
 import { authTable, benchAuth } from "./bench/auth.ts";
+import { benchDashboard, dashboardTable } from "./bench/dashboard.ts";
+import { benchEvents, eventsTable } from "./bench/events.ts";
 import { benchGuard, guardTable } from "./bench/guard.ts";
 import { benchLegacy, legacyTable } from "./bench/legacy.ts";
 import { benchPlacement, placementTable } from "./bench/placement.ts";
@@ -10,6 +12,7 @@ import { tunnelTable } from "./bench/tunnel-table.ts";
 import { interrupted } from "./interrupt.ts";
 
 const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy
+                        |events|dashboard
                         [--json] [--rounds N] [--quick] [--tunnels N]
 
   --json       one JSON document instead of the table
@@ -18,6 +21,8 @@ const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement|
   --tunnels N  idle tunnels held by one process, 1 to 50,000,
                default 5,000 (500 with --quick)
 `;
+
+const benches = ["tunnel", "revdial-core", "guard", "auth", "placement", "legacy", "events", "dashboard"];
 
 interface BenchOptions {
   what: string;
@@ -49,8 +54,7 @@ function readOptions(): BenchOptions | undefined {
   const { json, quick, help } = values;
   if (help) return undefined;
   const [what = "", ...more] = positionals;
-  if (more.length > 0 || !["tunnel", "revdial-core", "guard", "auth", "placement", "legacy"].includes(what))
-    throw new TypeError(usage);
+  if (more.length > 0 || !benches.includes(what)) throw new TypeError(usage);
   const rounds = integer("rounds", values.rounds, quick ? 1 : 3, 100);
   const tunnels = integer("tunnels", values.tunnels, quick ? 500 : 5000, 50_000);
   return { what, json, rounds, quick, tunnels };
@@ -91,6 +95,14 @@ async function main(): Promise<void> {
   if (what === "legacy") {
     const result = await benchLegacy({ rounds, quick }, stopped);
     return print(json ? undefined : legacyTable(result), result);
+  }
+  if (what === "events") {
+    const result = await benchEvents({ rounds, quick }, stopped);
+    return print(json ? undefined : eventsTable(result), result);
+  }
+  if (what === "dashboard") {
+    const result = await benchDashboard({ rounds, quick }, stopped);
+    return print(json ? undefined : dashboardTable(result), result);
   }
   const options = {
     rounds,

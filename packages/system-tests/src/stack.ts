@@ -20,6 +20,8 @@ export interface HostPlan {
   apiUrl?: string;
   /** More flags of its agent, such as its address. */
   agentFlags?: Record<string, string>;
+  /** More of its agent's environment. */
+  agentEnv?: Record<string, string>;
   /** More flags of its emulated Wolf. */
   wolfFlags?: readonly string[];
   /** Puts something between agent and Wolf: gets Wolf's socket, resolves to the one that the agent is led to. */
@@ -206,7 +208,7 @@ export class Stack {
       name: `agent of ${plan.name}`,
       command: [process.execPath, YOUNG_SPACE, agentBundle, "connect", ...Object.entries(flags).flat()],
       // An emulated host has the tools of this machine no more than its graphics cards.
-      env: { PATH: folder, ...env },
+      env: { PATH: folder, ...plan.agentEnv, ...env },
       // Whether it is connected, the API says.
       logFile: path.join(this.logFolder, `${plan.name}.agent.log`),
     });

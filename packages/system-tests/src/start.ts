@@ -56,6 +56,7 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(`
 Wolfpack runs: 3 wolves (2 nvidia, 1 amd) are online.
 
+  Dashboard       ${stack.baseUrl}/  (sign in with the admin API key)
   Base URL        ${stack.baseUrl}
   Swagger UI      ${stack.baseUrl}/swagger/index.html
   Admin API key   ${stack.adminKey}

@@ -8,6 +8,8 @@ import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
 import { authTable } from "../src/bench/auth.ts";
+import { type DashboardResult, dashboardTable } from "../src/bench/dashboard.ts";
+import { type EventsResult, eventsTable } from "../src/bench/events.ts";
 import { medianShares } from "../src/bench/lanes.ts";
 import { type LegacyResult, legacyTable } from "../src/bench/legacy.ts";
 import { type TunnelResult, tunnelTable } from "../src/bench/tunnel-table.ts";
@@ -190,6 +192,65 @@ describe("the table of legacy tunnels", () => {
   });
 });
 
+describe("the table of events", () => {
+  const reached: EventsResult = {
+    rounds: 3,
+    events: {
+      subscribers: 1000,
+      eventsPerSecond: 99.6,
+      deliveredPerSecond: 95_000,
+      p50Ms: 12.34,
+      p99Ms: 1234.5,
+      rssBytesPerSubscriber: 99_999,
+      cpu: 0.25,
+      lost: 0,
+    },
+  };
+
+  it("fits a terminal of 80 columns, and says nothing of what is just reached", () => {
+    expect(eventsTable(reached)).not.toContain("MISSED");
+    for (const line of eventsTable(reached).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it.each([
+    { lost: 1 },
+    { deliveredPerSecond: 94_999 },
+    { deliveredPerSecond: Number.NaN },
+    { rssBytesPerSubscriber: 100_000 },
+  ])("names what is missed: %j", (other) => {
+    expect(
+      eventsTable({ ...reached, events: { ...reached.events, ...other } }).match(/MISSED/g),
+    ).toHaveLength(1);
+  });
+});
+
+describe("the table of the dashboard", () => {
+  const reached: DashboardResult = {
+    rounds: 3,
+    dashboard: {
+      wolves: 10_000,
+      firstRowsMs: 500,
+      interactiveMs: 1999,
+      paintMs: 99.9,
+      paintMsMax: 240,
+      rows: 23,
+    },
+  };
+
+  it("fits a terminal of 80 columns, and says nothing of what is just reached", () => {
+    expect(dashboardTable(reached)).not.toContain("MISSED");
+    for (const line of dashboardTable(reached).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it.each([{ interactiveMs: 2000 }, { paintMs: 100 }, { paintMs: Number.NaN }])(
+    "names what is missed: %j",
+    (other) => {
+      const result = { ...reached, dashboard: { ...reached.dashboard, ...other } };
+      expect(dashboardTable(result).match(/MISSED/g)).toHaveLength(1);
+    },
+  );
+});
+
 describe("npm run bench", () => {
   it("tells how it is used, and what it cannot be asked", async () => {
     const [help, nothing, unknown] = await Promise.all([bench("--help"), bench(), bench("rocket")]);
@@ -236,6 +297,20 @@ describe("npm run bench", () => {
     expect(code).toBe(0);
     const figures = ["apiCall.remembered", "apiCall.lookedUp", "connect.all", "connect.signature"];
     expect(figures.filter((key) => typeof at(JSON.parse(stdout), key) !== "number")).toEqual([]);
+  }, 60_000);
+
+  it("gives what many readers of events cost as one JSON document", async () => {
+    const { code, stdout } = await bench("events", "--quick", "--json");
+    expect(code).toBe(0);
+    const figures = [
+      "subscribers",
+      "eventsPerSecond",
+      "deliveredPerSecond",
+      "p99Ms",
+      "rssBytesPerSubscriber",
+    ];
+    expect(figures.filter((key) => typeof at(JSON.parse(stdout), `events.${key}`) !== "number")).toEqual([]);
+    expect(at(JSON.parse(stdout), "events.lost")).toBe(0);
   }, 60_000);
 
   it("gives what legacy tunnels carry as one JSON document", async () => {

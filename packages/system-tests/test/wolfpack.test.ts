@@ -9,10 +9,11 @@ interface Script {
     reports: readonly object[],
     failedStages: readonly string[],
   ): { passed: number; failed: number; skipped: number };
+  skippedIn(reports: readonly object[]): string[];
   summaryLine(sum: { passed: number; failed: number; skipped: number }): string;
 }
 const script = path.join(root, "scripts/wolfpack.mjs");
-const { addUp, summaryLine } = (await import(script)) as Script;
+const { addUp, skippedIn, summaryLine } = (await import(script)) as Script;
 const report = (passed: number, failed = 0, pending = 0, files: object[] = []) => ({
   numPassedTests: passed,
   numFailedTests: failed,
@@ -40,6 +41,22 @@ describe("the summary of npm test", () => {
         [],
       ).failed,
     ).toBe(1);
+  });
+
+  it("names what was skipped, however many tests that are", () => {
+    const test = (status: string, title: string, ...ancestorTitles: string[]) => ({
+      status,
+      title,
+      ancestorTitles,
+    });
+    const tests = [
+      test("pending", "signs in", "the browser", "people"),
+      test("pending", "signs out", "the browser"),
+      test("pending", "alone"),
+      test("passed", "works", "the rest"),
+    ];
+    const reports = [report(1, 0, 3, [{ status: "passed", assertionResults: tests }]), report(2)];
+    expect(skippedIn(reports)).toEqual(["the browser (2 tests)", "alone (1 test)"]);
   });
 
   it("is no success when nothing ran", () => {

@@ -13,7 +13,7 @@ describe("the import rules", () => {
 
   it.each(workspaces().map(({ name, folder }) => [name, folder]))("hold in %s", (name, folder) => {
     const sources = projectFiles().filter(
-      (file) => file.startsWith(`${folder}/src/`) && file.endsWith(".ts") && !file.endsWith(".test.ts"),
+      (file) => file.startsWith(`${folder}/src/`) && /\.tsx?$/.test(file) && !file.endsWith(".test.ts"),
     );
     expect(sources.length).toBeGreaterThan(0);
     expect(sources.flatMap((file) => violations(name, file.slice(folder.length + 1), read(file)))).toEqual(
@@ -41,6 +41,16 @@ describe("the import rules", () => {
     ["wolf-revdial-client", "src/agent.ts", 'import { Command } from "commander";'],
     ["wolf-revdial-client", "src/agent.ts", 'import express from "express";'],
     ["wolf-revdial-client", "src/agent.ts", 'export * from "../../control-plane/src/app.ts";'],
+    ["wolfctl", "src/views/wolf-view.ts", 'import { Command } from "commander";'],
+    ["wolfctl", "src/connection.ts", 'import { dialTunnel } from "revdial";'],
+    ["control-plane", "src/placement/desk.ts", 'import { Histogram } from "prom-client";'],
+    ["control-plane", "src/placement/desk.ts", 'import { createMetrics } from "../metrics/metrics.ts";'],
+    ["control-plane", "src/http/api.ts", 'import { traced } from "@wolfpack/telemetry";'],
+    ["telemetry", "src/tracing-settings.ts", 'import { trace } from "@opentelemetry/api";'],
+    ["telemetry", "src/index.ts", 'export { startOtlpTracing } from "./otlp.ts";'],
+    ["dashboard", "src/pages/wolf/gpus.tsx", 'import UPlot from "uplot"; export const a = <p>b</p>;'],
+    ["dashboard", "src/api/client.ts", 'import { readFileSync } from "node:fs";'],
+    ["wolfctl", "src/cli.ts", 'import { calls } from "virtual:contract";'],
     ["unknown", "src/a.ts", ""],
   ])("catch a planted violation in %s (%s: %s)", (workspace, file, source) => {
     expect(violations(workspace, file, source)).not.toEqual([]);

@@ -7,12 +7,15 @@ import { read, root, workspaces } from "./workspaces.ts";
 
 /** Of others, with all that they need. Raising one is a decision: say why in docs/adr/0007. */
 const THIRD_PARTY_MAX: Record<string, number> = {
-  "@wolfpack/wolf-revdial-client": 25,
+  // 15 of them for metrics and traces: ADR 0019.
+  "@wolfpack/wolf-revdial-client": 36,
+  "@wolfpack/wolfctl": 3,
   "@wolfpack/control-plane": 140,
 };
 /** What we name ourselves. */
 const DIRECT_MAX: Record<string, number> = {
   "@wolfpack/wolf-revdial-client": 6,
+  "@wolfpack/wolfctl": 2,
   "@wolfpack/control-plane": 18,
   // With its types.
   revdial: 2,
@@ -82,7 +85,7 @@ describe("dependencies", () => {
 
   it.each(Object.entries(THIRD_PARTY_MAX))("of %s are at most %i in all", (workspace, most) => {
     const found = components(workspace);
-    expect(found.length).toBeGreaterThan(5);
+    expect(found.length).toBeGreaterThan(2);
     expect({ found: found.length <= most ? [] : found, count: found.length <= most }).toEqual({
       found: [],
       count: true,

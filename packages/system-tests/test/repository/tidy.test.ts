@@ -9,7 +9,7 @@ const files = projectFiles();
 const binary = /\.(png|ico|woff2?|wasm)$/;
 const texts = files.filter((file) => !binary.test(file) && file !== "pnpm-lock.yaml");
 const sources = files.filter(
-  (file) => /^(apps|packages)\/.*\/src\/.*\.ts$/.test(file) && !file.endsWith(".test.ts"),
+  (file) => /^(apps|packages)\/.*\/src\/.*\.tsx?$/.test(file) && !file.endsWith(".test.ts"),
 );
 const tests = files.filter(
   (file) => /\.test\.ts$/.test(file) || /^(apps|packages)\/[^/]+\/test\/.*\.ts$/.test(file),
@@ -34,7 +34,7 @@ describe("the repository", () => {
   it("leaves nothing open and skips no test", () => {
     const open =
       /\b(TODO|FIXME|XXX|HACK)\b|\b(it|test|describe)\.(skip|only|todo)\(|\bx(it|describe)\(|\bf(it|describe)\(/;
-    const code = files.filter((file) => /\.(ts|mjs)$/.test(file) && !file.startsWith(here));
+    const code = files.filter((file) => /\.(tsx?|mjs)$/.test(file) && !file.startsWith(here));
     expect(code.filter((file) => open.test(read(file)))).toEqual([]);
   });
 
@@ -45,7 +45,7 @@ describe("the repository", () => {
   });
 
   it("reads the environment only at its edges", () => {
-    const edges = /\/(config|main|cli|start|demo|stack|child)\.ts$/;
+    const edges = /\/(config|main|cli|start|demo|stack|child|browser)\.ts$/;
     expect(sources.filter((file) => /process\.env\b/.test(read(file)) && !edges.test(file))).toEqual([]);
   });
 

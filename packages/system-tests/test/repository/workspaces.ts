@@ -49,8 +49,8 @@ export function projectFiles(): string[] {
 export const read = (file: string): string => readFileSync(path.join(root, file), "utf8");
 
 /** Every module a source names: imports, type imports, re-exports, dynamic imports with a literal. */
-export function importsOf(source: string): string[] {
-  const tree: unknown = parseSync(source, { syntax: "typescript", target: "es2024" });
+export function importsOf(source: string, tsx = false): string[] {
+  const tree: unknown = parseSync(source, { syntax: "typescript", tsx, target: "es2024" });
   const found: string[] = [];
   const visit = (node: unknown): void => {
     if (Array.isArray(node)) return node.forEach(visit);

@@ -1,0 +1,42 @@
+/** The dashboard in a real browser, before a fleet of real processes: what people see, do, and are kept from. */
+import { afterAll, afterEach, beforeAll, describe, expect } from "@jest/globals";
+import { obtainBrowser } from "../src/browser.ts";
+import { describeHostility } from "./dashboard/hostility.ts";
+import { describeLooks } from "./dashboard/looks.ts";
+import { describeMany } from "./dashboard/many.ts";
+import { describeRecords } from "./dashboard/records.ts";
+import { describeSandboxes } from "./dashboard/sandboxes.ts";
+import { describeSigningIn } from "./dashboard/signing-in.ts";
+import { Stage } from "./dashboard/stage.ts";
+import { describeSteering } from "./dashboard/steering.ts";
+
+const say = (line: string) => console.warn(`the dashboard in a browser: ${line}`);
+const chrome = await obtainBrowser(say);
+const describeInBrowser = chrome === undefined ? describe.skip : describe;
+if (chrome === undefined) say("SKIPPED, every test of it: there is no browser");
+
+let stage: Stage;
+
+describeInBrowser("the dashboard in a browser", () => {
+  beforeAll(async () => {
+    stage = await Stage.start(chrome ?? "");
+  }, 90_000);
+
+  afterEach(async () => {
+    const faults = await stage.clear();
+    expect(faults).toEqual([]);
+  });
+
+  afterAll(async () => {
+    await stage?.stop();
+  }, 60_000);
+
+  const the = () => stage;
+  describeSigningIn(the);
+  describeSteering(the);
+  describeSandboxes(the);
+  describeRecords(the);
+  describeLooks(the);
+  describeHostility(the);
+  describeMany(the);
+});

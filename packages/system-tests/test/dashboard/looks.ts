@@ -1,0 +1,191 @@
+/** How pages look and are used: two themes, a phone, the keyboard, and those who do not see them. Pictures for the documents, if wanted. */
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import type { Page } from "playwright-core";
+import { rowOf } from "./looking.ts";
+import { desktop, isWriting, phone, picture, type Stage, seriousFindings, signIn } from "./stage.ts";
+
+interface Shown {
+  name: string;
+  address: string;
+  /** It is there when this is. */
+  sign: (page: Page) => Promise<void>;
+}
+
+/** Colours fade from one theme to the other. */
+const atRest = (page: Page) =>
+  page.waitForFunction(() => document.getAnimations().every(({ playState }) => playState !== "running"));
+
+const sees = (selector: string) => (page: Page) => page.locator(selector).first().waitFor();
+
+export function describeLooks(the: () => Stage): void {
+  let pages: readonly Shown[] = [];
+
+  async function furnish(): Promise<void> {
+    const { api } = the();
+    if (isWriting) await chartsHaveLines(the());
+    const names = ["design review", "cad-desk", "render-preview", "qa-run-81", "notebook"];
+    const sessions = await Promise.all(
+      names.map(async (name) => (await api.createSession({ body: { name, gpu_type: "nvidia" } })).body),
+    );
+    const amd = ["training-1", "training-2", "training-3", "waits for amd", "waits as well"];
+    for (const name of amd) await api.createSession({ body: { name, gpu_type: "amd", wait_seconds: 0 } });
+    await api.createJoinToken({ body: { wolf_name: "lyon-2" } });
+    const wolf = await the().wolfId("fra-nvidia-1");
+    const session = sessions.find(({ wolf_instance_id }) => wolf_instance_id === wolf) ?? sessions[0];
+    pages = [
+      { name: "fleet", address: "/", sign: sees("tbody tr[data-index]") },
+      { name: "topology", address: "/topology", sign: sees("[data-region]") },
+      { name: "wolf", address: `/wolves/${wolf}`, sign: sees(".wolf-gpus") },
+      { name: "wolf-tunnel", address: `/wolves/${wolf}?tab=tunnel`, sign: sees(".wolf-figures") },
+      { name: "wolf-policy", address: `/wolves/${wolf}?tab=policy`, sign: sees(".wolf-policy") },
+      { name: "sessions", address: "/sessions", sign: sees("tbody tr[data-index]") },
+      { name: "session", address: `/sessions/${session?.id}`, sign: sees(".session-picture") },
+      { name: "create-session", address: "/sessions/new?gpu=nvidia", sign: sees(".create-why") },
+      { name: "queue", address: "/queue", sign: sees("tbody tr[data-index]") },
+      { name: "events", address: "/events", sign: sees("tbody tr[data-index]") },
+      { name: "audit", address: "/audit", sign: sees("tbody tr[data-index]") },
+      { name: "access", address: "/access", sign: sees("tbody tr[data-index]") },
+      { name: "access-keys", address: "/access?tab=keys", sign: sees("tbody tr[data-index]") },
+      { name: "access-tokens", address: "/access?tab=tokens", sign: sees("tbody tr[data-index]") },
+      { name: "health", address: "/health", sign: sees(".health-status") },
+    ];
+  }
+
+  async function show(page: Page, { address, sign }: Shown): Promise<void> {
+    await page.goto(`${the().url}${address}`);
+    await sign(page);
+    await page.locator(".skeleton").first().waitFor({ state: "detached" });
+  }
+
+  const withDark = new Set(["fleet", "topology", "session"]);
+  const withPhone = new Set(["fleet", "session", "events"]);
+
+  describe("every page", () => {
+    beforeAll(furnish, isWriting ? 600_000 : 60_000);
+    afterAll(() => the().tidy());
+
+    it("has nothing that axe finds serious, in light and in dark, and fits a phone of 360 pixels", async () => {
+      const { page } = await the().open("admin", "/");
+      for (const shown of pages) {
+        await show(page, shown);
+        await picture(page, shown.name);
+        const light = await seriousFindings(page);
+        await page.emulateMedia({ colorScheme: "dark" });
+        await page.locator("html[data-theme=dark]").waitFor();
+        await atRest(page);
+        // Nothing but colours is another there.
+        const dark = await seriousFindings(page, ["color-contrast"]);
+        if (withDark.has(shown.name)) await picture(page, `${shown.name}-dark`);
+        await page.emulateMedia({ colorScheme: "light" });
+        await page.setViewportSize(phone);
+        await page.locator(".topbar").waitFor();
+        if (withPhone.has(shown.name)) await picture(page, `${shown.name}-phone`);
+        const pushed = await page.evaluate(() => {
+          const { scrollWidth, clientWidth } = document.documentElement;
+          return Math.max(0, scrollWidth - clientWidth);
+        });
+        await page.setViewportSize(desktop);
+        expect({ page: shown.name, light, dark, pushed }).toEqual({
+          page: shown.name,
+          light: [],
+          dark: [],
+          pushed: 0,
+        });
+      }
+    }, 120_000);
+
+    it("is reached on a phone by the navigation, which comes when it is asked for", async () => {
+      const { page } = await the().open("admin", "/", { size: phone });
+      await page.getByRole("button", { name: "Open the navigation" }).click();
+      await page.getByRole("dialog").getByRole("link", { name: "Sessions" }).click();
+      await page.getByRole("heading", { name: "Sessions", exact: true }).waitFor();
+      await page.getByRole("dialog").waitFor({ state: "detached" });
+    });
+  });
+
+  describe("the theme", () => {
+    const colours = (page: Page) =>
+      page.evaluate(() => {
+        const light = (colour: string) => {
+          const [red = 0, green = 0, blue = 0] = (colour.match(/[\d.]+/g) ?? []).map(Number);
+          return 0.3 * red + 0.6 * green + 0.1 * blue;
+        };
+        const { backgroundColor, color } = getComputedStyle(document.body);
+        return { ground: light(backgroundColor), text: light(color) };
+      });
+
+    it("is the system's until somebody chooses, and then theirs, also after a reload", async () => {
+      const { page, faults } = await the().open("viewer", "/login", { fresh: true, theme: "dark" });
+      await page.locator("html[data-theme=dark]").waitFor();
+      const dark = await colours(page);
+      expect([dark.ground < 60, dark.text > 180]).toEqual([true, true]);
+      await signIn(page, the().keys.viewer);
+      await page.getByRole("button", { name: "Light theme" }).click();
+      await page.locator("html[data-theme=light]").waitFor();
+      await atRest(page);
+      const light = await colours(page);
+      expect([light.ground > 200, light.text < 80]).toEqual([true, true]);
+      await page.reload();
+      await page.getByRole("button", { name: "Dark theme" }).waitFor();
+      expect(await page.locator("html").getAttribute("data-theme")).toBe("light");
+      expect(faults.splice(0)).toEqual([]);
+    });
+  });
+
+  describe("the keyboard", () => {
+    /** What has the focus, after so many presses of Tab at most, is this. */
+    async function tabTo(page: Page, name: string, presses = 40): Promise<void> {
+      const seen: string[] = [];
+      for (let press = 0; press < presses; press += 1) {
+        await page.keyboard.press("Tab");
+        const label = await page.evaluate(() => {
+          const focused = document.activeElement;
+          return (focused?.getAttribute("aria-label") ?? focused?.textContent ?? "").trim();
+        });
+        if (label === name) return;
+        seen.push(label.slice(0, 40));
+      }
+      throw new Error(`Tab never came to ${name}, but to ${seen.join(", ")}`);
+    }
+
+    it("skips to the page, finds a wolf, walks its rows, opens it, and cordons it", async () => {
+      const { page } = await the().open("operator", "/");
+      await rowOf(page, "ams-amd-1").waitFor();
+      await page.keyboard.press("Tab");
+      expect(await page.locator(":focus").textContent()).toBe("Skip to the page");
+      await page.keyboard.press("Enter");
+      expect(await page.locator(":focus").getAttribute("id")).toBe("main");
+      await page.keyboard.press("/");
+      await page.keyboard.type("ams");
+      await rowOf(page, "fra-nvidia-1").waitFor({ state: "detached" });
+      await tabTo(page, "ams-amd-1");
+      await page.keyboard.press("ArrowDown");
+      await page.locator(":focus", { hasText: "ams-nvidia-1" }).waitFor();
+      await page.keyboard.press("ArrowUp");
+      await page.locator(":focus", { hasText: "ams-amd-1" }).waitFor();
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: "ams-amd-1" }).waitFor();
+      await tabTo(page, "Cordon");
+      await page.keyboard.press("Enter");
+      await page.getByRole("alertdialog").waitFor();
+      await page.locator("[role=alertdialog] :focus").waitFor();
+      await page.keyboard.press("Escape");
+      await page.locator(":focus", { hasText: "Cordon" }).waitFor();
+      await page.keyboard.press("Enter");
+      await page.getByRole("alertdialog").waitFor();
+      await tabTo(page, "Cordon");
+      await page.keyboard.press("Enter");
+      await page.locator(".page-head").getByText("Cordoned").waitFor();
+      await the().api.uncordonWolf({ params: { id: await the().wolfId("ams-amd-1") }, body: {} });
+    });
+  });
+}
+
+async function chartsHaveLines({ api, stack }: Stage): Promise<void> {
+  const id = (await api.getWolf({ params: { id: "fra-nvidia-1" } })).body.id;
+  await stack.until(
+    "figures of some minutes",
+    async () => (await api.listUsageHistory({ params: { id } })).body.length >= 4,
+    500_000,
+  );
+}

@@ -1,0 +1,143 @@
+/** The fleet and its wolves: finding, steering, and seeing what others do as it happens. */
+import { afterEach, describe, expect, it } from "@jest/globals";
+import { confirm, isLive, mark, rowOf, shows } from "./looking.ts";
+import type { Stage } from "./stage.ts";
+
+export function describeSteering(the: () => Stage): void {
+  describe("steering", () => {
+    afterEach(() => the().tidy());
+    describe("the fleet", () => {
+      it("is sorted, searched and filtered, and the address keeps what is shown", async () => {
+        const names = (await the().api.listWolves({})).body.map(({ name }) => name).sort();
+        const { page } = await the().open("admin", "/");
+        await shows(page, names);
+        await page.getByRole("button", { name: "Name", exact: true }).click();
+        await shows(page, names.toReversed());
+        await page.getByLabel("Search wolves").fill("zone=eu-west-a");
+        await shows(page, ["ams-nvidia-1", "ams-amd-1"]);
+        await page.getByLabel("GPU", { exact: true }).selectOption("amd");
+        await shows(page, ["ams-amd-1"]);
+        await page.waitForURL(/q=.*gpu=amd|gpu=amd.*q=/);
+        await page.reload();
+        await shows(page, ["ams-amd-1"]);
+        await page.getByLabel("Search wolves").fill("no such wolf");
+        await page.getByText("No wolf fits").waitFor();
+        await page.getByRole("button", { name: "Show all" }).first().click();
+        await shows(page, names.toReversed());
+        expect(await rowOf(page, "fra-nvidia-1").textContent()).toMatch(
+          /Online[\s\S]*RTX 4090[\s\S]*eu-central/,
+        );
+      });
+
+      it("shows what somebody else did to a wolf, without being loaded anew", async () => {
+        const { page } = await the().open("viewer", "/");
+        const row = rowOf(page, "ams-amd-1");
+        await row.getByText("Online").waitFor();
+        await isLive(page);
+        const isSame = await mark(page);
+        const params = { id: await the().wolfId("ams-amd-1") };
+        await the().api.cordonWolf({ params, body: { reason: "a new driver" } });
+        await row.getByText("Cordoned").waitFor();
+        await row.getByText("a new driver").waitFor();
+        await the().api.uncordonWolf({ params, body: {} });
+        await row.getByText("Online").waitFor();
+        expect(await isSame()).toBe(true);
+      });
+
+      it("is drawn as replicas, regions and wolves, live", async () => {
+        const { page } = await the().open("admin", "/topology");
+        await page.locator('[data-region="eu-west"]').getByText("ams-amd-1").waitFor();
+        await page.locator("[data-replica]").getByText("Serving").waitFor();
+        await page
+          .locator('[data-region="eu-west"]')
+          .getByRole("link", { name: /ams-amd-1/ })
+          .click();
+        await page.getByRole("heading", { name: "ams-amd-1" }).waitFor();
+      });
+    });
+
+    describe("a wolf", () => {
+      it("is cordoned after a question, and taken back", async () => {
+        const { page } = await the().open("operator", "/");
+        await page.getByRole("link", { name: "ams-amd-1" }).click();
+        await page.getByRole("heading", { name: "ams-amd-1" }).waitFor();
+        await page.getByRole("button", { name: "Cordon" }).click();
+        const question = page.getByRole("alertdialog");
+        await question.getByText("It gets no new sessions; what runs goes on.").waitFor();
+        await question.getByLabel("Reason").fill("its fan is loud");
+        await confirm(page, "Cordon");
+        await page.locator(".page-head").getByText("Cordoned").waitFor();
+        await page.locator(".page-head").getByText("its fan is loud").waitFor();
+        const { body } = await the().api.getWolf({ params: { id: "ams-amd-1" } });
+        expect(body).toMatchObject({ intent: "cordoned", intent_reason: "its fan is loud" });
+        await page.getByRole("button", { name: "Take back" }).click();
+        await confirm(page, "Take back");
+        await page.locator(".page-head").getByText("Online").waitFor();
+      });
+
+      it("is left alone when the question is answered by Cancel, and is not retired while sessions live on it", async () => {
+        const { body: session } = await the().api.createSession({
+          body: { gpu_type: "amd", name: "keeps it busy" },
+        });
+        const { page, faults } = await the().open("operator", "/wolves/ams-amd-1");
+        await page.getByRole("button", { name: "Cordon" }).click();
+        await page.getByRole("button", { name: "Cancel" }).click();
+        await page.getByRole("button", { name: "Retire" }).click();
+        expect(await page.getByRole("alertdialog").getByRole("button", { name: "Retire" }).isDisabled()).toBe(
+          true,
+        );
+        await page.getByRole("alertdialog").getByLabel(/^Type/).fill("ams-amd-1");
+        await confirm(page, "Retire");
+        await page.getByRole("alertdialog").getByRole("alert").waitFor();
+        expect(faults.splice(0)).toEqual([expect.stringMatching(/^409 POST .*\/retire$/)]);
+        await page.getByRole("button", { name: "Cancel" }).click();
+        const { body } = await the().api.getWolf({ params: { id: "ams-amd-1" } });
+        expect(body.intent).toBe("active");
+        await the().api.stopSession({ params: { id: session.id } });
+      });
+
+      it("is drained in sight: what is left, and that it is done", async () => {
+        const { body: session } = await the().api.createSession({
+          body: { gpu_type: "amd", name: "to be drained" },
+        });
+        const { page } = await the().open("operator", "/wolves/ams-amd-1");
+        await isLive(page);
+        await page.getByRole("button", { name: "Drain" }).click();
+        await page.getByLabel("Sessions have until then").selectOption({ label: "4 hours" });
+        await confirm(page, "Drain");
+        const progress = page.getByRole("region", { name: "Drain" });
+        await progress.getByText("1 session left").waitFor();
+        await progress.getByText("0 of 1 gone").waitFor();
+        const isSame = await mark(page);
+        await the().api.stopSession({ params: { id: session.id } });
+        await page.locator(".page-head").getByText("Cordoned").waitFor();
+        expect(await progress.count()).toBe(0);
+        expect(await isSame()).toBe(true);
+        await the().api.uncordonWolf({ params: { id: await the().wolfId("ams-amd-1") }, body: {} });
+        await page.locator(".page-head").getByText("Online").waitFor();
+      });
+
+      it("tells of its tunnel, sessions, events, abilities and policy, each by its own address", async () => {
+        const { page } = await the().open("admin", "/wolves/fra-nvidia-1?tab=tunnel");
+        await page.getByText("Epoch").waitFor();
+        for (const [tab, sign] of [
+          ["Sessions", "Lobbies of this wolf"],
+          ["Events", "Show all"],
+          ["Capabilities", "Description"],
+          ["Policy", "Limits"],
+          ["Overview", "Connectivity"],
+        ] as const) {
+          await page.getByRole("tab", { name: tab }).click();
+          await page
+            .getByRole("tabpanel")
+            .getByText(sign, { exact: false })
+            .or(page.getByRole("tabpanel").getByLabel(sign))
+            .first()
+            .waitFor();
+        }
+        expect(await page.getByRole("alert").count()).toBe(0);
+        await page.getByText("NVIDIA GeForce RTX 4090").first().waitFor();
+      });
+    });
+  });
+}
