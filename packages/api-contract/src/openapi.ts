@@ -118,7 +118,7 @@ const eventStream = {
     schema: {
       type: "string" as const,
       description:
-        "First `event: hello` (EventStreamHello), then each FleetEvent as `data` with its `id`, `event: missed` (EventStreamMissed) where some are missing, and a comment every 15 s.",
+        "First `event: hello` (EventStreamHello), then each FleetEvent as `data` with its `id`, `event: missed` (EventStreamMissed) where some are missing, and every 15 s a comment and `event: beat`, which says nothing more.",
     },
   },
 };

@@ -135,13 +135,17 @@ describe("a stream", () => {
     expect((await third.kinds(1)).length).toBe(1);
   });
 
-  it("beats every 15 s as long as nothing happens", async () => {
+  it("beats every 15 s as long as nothing happens, by a comment and by an event without an id", async () => {
     await serve();
     const reader = await read();
     for (const beats of [1, 2]) {
       clock.advance(15_000);
       await reader.until((said) => said.filter(({ event: name }) => name === ":").length === beats);
+      await reader.until((said) => said.filter(({ event: name }) => name === "beat").length === beats);
     }
+    const beat = reader.said.find(({ event: name }) => name === "beat");
+    expect(beat).toEqual({ event: "beat", id: undefined, data: "{}" });
+    expect(reader.events()).toEqual([]);
   });
 
   it("ends when its credential expires", async () => {

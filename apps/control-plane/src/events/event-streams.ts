@@ -57,7 +57,8 @@ export interface EventStreams {
 }
 
 const BEAT_MS = 15_000;
-const BEAT = ": beat\n\n";
+/** A comment for whatever stands in between, and an event for pages: no browser tells them of comments. */
+const BEAT = ": beat\n\nevent: beat\ndata: {}\n\n";
 /** A reader that takes nothing for so long has left, whatever its connection says. */
 const STALLED_MS = 60_000;
 /** Clients whose stream ends come back spread over this time. */
