@@ -45,12 +45,15 @@ export function findBrowser(env: NodeJS.ProcessEnv = process.env): string | unde
   return [...places, ...inPath].find(isProgram);
 }
 
+/** Only root on Debian gets one. */
+export const canInstallBrowser = (): boolean => process.getuid?.() === 0 && existsSync("/etc/debian_version");
+
 /** Where Debian can install one for us, it does, once; undefined, after a line that says why: there is none. */
 export async function obtainBrowser(say: (line: string) => void): Promise<string | undefined> {
   const found = findBrowser();
   if (found !== undefined) return found;
   if (process.env.CHROME_PATH) say(`CHROME_PATH is no program: ${process.env.CHROME_PATH}`);
-  else if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version"))
+  else if (!canInstallBrowser())
     say("there is no Chromium here (set CHROME_PATH), and only root on Debian can install one");
   else {
     say("installing Chromium, once …");

@@ -5,32 +5,9 @@
 
 import { CSRF_HEADER, calls } from "virtual:contract";
 import type { CallInput, CallReply, OperationId } from "@wolfpack/api-contract";
+import { ApiFailure, retryAfterMs } from "./failure.ts";
 
-/** Why there is no reply: a problem of the API, or `network-failed`, or `unexpected-reply`. */
-export class ApiFailure extends Error {
-  override readonly name = "ApiFailure";
-  readonly code: string;
-  readonly status: number;
-  readonly title: string;
-  /** All members of the problem. */
-  readonly problem: Record<string, unknown>;
-  readonly requestId: string | undefined;
-
-  constructor(
-    code: string,
-    title: string,
-    detail: string,
-    status = 0,
-    problem: Record<string, unknown> = {},
-  ) {
-    super(detail);
-    this.code = code;
-    this.title = title;
-    this.status = status;
-    this.problem = problem;
-    this.requestId = typeof problem.instance === "string" ? problem.instance : undefined;
-  }
-}
+export { ApiFailure } from "./failure.ts";
 
 type Listener = () => void;
 const onSignedOut = new Set<Listener>();
@@ -120,10 +97,12 @@ async function bodyOf(reply: Response, reads: "json" | "bytes" | "stream"): Prom
 async function failureOf(reply: Response, id: OperationId): Promise<ApiFailure> {
   const problem = (await reply.json().catch(() => undefined)) as Record<string, unknown> | undefined;
   if (reply.status === 401 && id !== "createWebSession") for (const listener of onSignedOut) listener();
+  const { status } = reply;
+  const pause = retryAfterMs(reply.headers);
   if (typeof problem?.code !== "string")
-    return new ApiFailure("unexpected-reply", "Unexpected answer", `Status ${reply.status}.`, reply.status);
+    return new ApiFailure("unexpected-reply", "Unexpected answer", `Status ${status}.`, status, {}, pause);
   const { code, title, detail } = problem;
-  return new ApiFailure(code, String(title ?? code), String(detail ?? ""), reply.status, problem);
+  return new ApiFailure(code, String(title ?? code), String(detail ?? ""), status, problem, pause);
 }
 
 /** The field is exact to a second; less than three may be that and the way here. */

@@ -36,7 +36,13 @@ export function useCommand<Id extends OperationId>(id: Id) {
 export function worthRetrying(failures: number, error: Error): boolean {
   if (failures >= 2) return false;
   if (!(error instanceof ApiFailure)) return false;
-  return error.code === "network-failed" || error.status >= 500;
+  return error.code === "network-failed" || error.status === 429 || error.status >= 500;
+}
+
+/** When: as the server says, else after 1 s and 2 s. */
+export function retryDelay(failures: number, error: Error): number {
+  const said = error instanceof ApiFailure ? error.retryAfterMs : undefined;
+  return said ?? 1000 * 2 ** failures;
 }
 
 /** Answers of later versions say what their caller may do; before, the role does. */

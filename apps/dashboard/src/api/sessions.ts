@@ -8,9 +8,10 @@ import type { Session, SessionStatus } from "@wolfpack/api-contract";
 import { useCallback, useEffect, useState } from "react";
 import { merged, type View, withSession } from "../fleet/session-list.ts";
 import { liveStatuses } from "../fleet/session-words.ts";
+import { createChangedRows } from "./changed-rows.ts";
 import { type ApiFailure, call, nextCursor } from "./client.ts";
-import { whenEvent } from "./live.ts";
-import { createPace } from "./pace.ts";
+import { whenEvent, whenOutdated } from "./live.ts";
+import { keepNewer } from "./merge-rows.ts";
 
 export interface Sessions {
   rows: readonly Session[];
@@ -22,12 +23,11 @@ const PAGE = 200;
 const LIVE_PAGE = 1000;
 /** Of each live status. */
 const LIVE_PAGES_MAX = 10;
-/** At once. */
-const READERS = 4;
-/** More than these are read as a list. */
-const CHANGED_MAX = 100;
-/** And that so often at most. */
-const LIST_MS = 2000;
+/**
+ * What is live is read as a whole so often, whatever events say: statuses are read beside each other, and what went from one to
+ * another in between is in none.
+ */
+const WHOLE_MS = 60_000;
 
 const keyOfView = ({ status, owner = "", wolf = "" }: View) => ["sessions", status, owner, wolf] as const;
 
@@ -67,8 +67,15 @@ export function useSessions(view: View) {
   const { status, owner, wolf } = view;
   const query = useQuery<Sessions, ApiFailure>({
     queryKey: keyOfView(view),
-    queryFn: ({ signal }) => (status === "live" ? readLive(view, signal) : pageOf(view, undefined, signal)),
+    queryFn: async ({ signal }) => {
+      const { rows, next } = await (status === "live"
+        ? readLive(view, signal)
+        : pageOf(view, undefined, signal));
+      // What an event made us read meanwhile is newer than the pages.
+      return { rows: keepNewer(rows, client.getQueryData<Sessions>(keyOfView(view))?.rows), next };
+    },
     structuralSharing: false,
+    refetchInterval: status === "live" && WHOLE_MS,
     // Only a list that is shown hears of changes.
     staleTime: 0,
   });
@@ -97,53 +104,49 @@ export function useSessions(view: View) {
 /** Keeps one list true while it is shown; returns how to stop. */
 function follow(client: QueryClient, view: View): () => void {
   const key = keyOfView(view);
-  const changed = new Set<string>();
-  const pace = createPace();
-  let readers = 0;
-  let stopped = false;
-
-  async function readOne(id: string): Promise<void> {
-    try {
-      const { body } = await call("getSession", { params: { id } });
-      client.setQueryData<Sessions>(
-        key,
-        (now) => now && { ...now, rows: withSession(now.rows, listed(body), view) },
-      );
-    } catch (error) {
-      if ((error as ApiFailure).code !== "session-not-found") return;
-      client.setQueryData<Sessions>(
-        key,
-        (now) => now && { ...now, rows: now.rows.filter((row) => row.id !== id) },
-      );
-    }
-  }
-
-  async function read(): Promise<void> {
-    readers += 1;
-    try {
-      for (let [id] = changed; id !== undefined && !stopped; [id] = changed) {
-        changed.delete(id);
-        await readOne(id);
-      }
-    } finally {
-      readers -= 1;
-    }
-  }
-
-  const stopHearing = whenEvent(({ kind, session_id }) => {
-    if (!session_id || !kind.startsWith("session.")) return;
-    changed.add(session_id);
-    if (changed.size > CHANGED_MAX) {
-      changed.clear();
-      pace.ask("list", () => void client.invalidateQueries({ queryKey: key }), LIST_MS);
-    }
-    while (readers < READERS && readers < changed.size) void read();
+  const rows = createChangedRows<Session>({
+    read: readSession,
+    merge(found) {
+      client.setQueryData<Sessions>(key, (now) => now && { ...now, rows: withFound(now.rows, found, view) });
+    },
+    async readAll() {
+      await client.refetchQueries({ queryKey: key, exact: true, type: "active" }, { cancelRefetch: false });
+      return client.getQueryState(key)?.status !== "error";
+    },
+    isReadingAll: () => client.getQueryState(key)?.fetchStatus === "fetching",
+    // It is followed only while it is.
+    isShown: () => true,
+    markStale: () => undefined,
   });
+  const stopHearing = whenEvent(({ kind, session_id }) => {
+    if (session_id && kind.startsWith("session.")) rows.add(session_id);
+  });
+  const stopReading = whenOutdated(rows.all);
   return () => {
-    stopped = true;
     stopHearing();
-    pace.close();
+    stopReading();
+    rows.stop();
   };
+}
+
+async function readSession(id: string): Promise<Session | undefined> {
+  try {
+    return listed((await call("getSession", { params: { id } })).body);
+  } catch (error) {
+    if ((error as ApiFailure).code === "session-not-found") return undefined;
+    throw error;
+  }
+}
+
+function withFound(
+  rows: readonly Session[],
+  found: ReadonlyMap<string, Session | undefined>,
+  view: View,
+): readonly Session[] {
+  let list = rows;
+  for (const [id, session] of found)
+    list = session ? withSession(list, session, view) : list.filter((row) => row.id !== id);
+  return list;
 }
 
 /** Lists say no places in the queue, since others' change without a word. */

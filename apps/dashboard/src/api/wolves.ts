@@ -6,8 +6,9 @@
 import { type QueryClient, useQuery, useQueryClient } from "@tanstack/react-query";
 import type { WolfInstance } from "@wolfpack/api-contract";
 import { useEffect } from "react";
+import { type ChangedRows, createChangedRows } from "./changed-rows.ts";
 import { type ApiFailure, call, nextCursor } from "./client.ts";
-import { mergeRows } from "./merge-rows.ts";
+import { keepNewer, mergeFound, mergeKnown } from "./merge-rows.ts";
 import { keyOf } from "./queries.ts";
 
 export interface Wolves {
@@ -21,10 +22,6 @@ const PAGE = 1000;
 /** What earlier control planes allow. */
 const PAGE_BEFORE = 200;
 const PAGES_MAX = 100;
-/** At once. */
-const READERS = 4;
-/** More than these are read as pages. */
-const CHANGED_MAX = 300;
 /**
  * Figures that no event tells of (RTT, use of a GPU) are read anew in turns: a small page so often, so that what an event makes
  * us read need not wait for it; a fleet of one page less often.
@@ -48,17 +45,19 @@ async function pageOf(
 
 async function readAll(client: QueryClient, signal: AbortSignal): Promise<Wolves> {
   const rows: WolfInstance[] = [];
+  const shown = () => client.getQueryData<Wolves>(key);
+  // What was read anew while pages were on their way is newer than they are.
+  const soFar = () => keepNewer(rows, shown()?.rows);
   let cursor: string | undefined;
   for (let page = 0; page < PAGES_MAX; page += 1) {
     const { rows: more, next } = await pageOf(cursor, PAGE, signal);
     rows.push(...more);
-    if (next === undefined) return { rows, complete: true };
+    if (next === undefined) return { rows: soFar(), complete: true };
     cursor = next;
     // Whoever sees nothing yet sees what is there so far; what is whole already stays until the new is.
-    if (client.getQueryData<Wolves>(key)?.complete !== true)
-      client.setQueryData<Wolves>(key, { rows: rows.slice(), complete: false });
+    if (shown()?.complete !== true) client.setQueryData<Wolves>(key, { rows: soFar(), complete: false });
   }
-  return { rows, complete: false };
+  return { rows: soFar(), complete: false };
 }
 
 /** Every wolf, live. */
@@ -76,17 +75,22 @@ export function useWolves() {
     let turn: ReturnType<typeof setTimeout>;
     const take = async () => {
       const shown = client.getQueryData<Wolves>(key);
+      let pauseMs = (shown?.rows.length ?? 0) > TURN_ROWS ? TURN_MS : TURN_MS_SMALL;
       if (!document.hidden && shown?.complete === true) {
         try {
           const { rows, next } = await pageOf(cursor, TURN_ROWS);
           if (stopped) return;
           cursor = next;
-          merge(client, rows);
-        } catch {
+          client.setQueryData<Wolves>(
+            key,
+            (before) => before && { ...before, rows: mergeKnown(before.rows, rows) },
+          );
+        } catch (error) {
           // The next turn asks again; who shows it knows from elsewhere that nothing answers.
+          pauseMs = Math.max(pauseMs, (error as ApiFailure).retryAfterMs ?? 0);
         }
       }
-      if (!stopped) turn = setTimeout(take, (shown?.rows.length ?? 0) > TURN_ROWS ? TURN_MS : TURN_MS_SMALL);
+      if (!stopped) turn = setTimeout(take, pauseMs);
     };
     turn = setTimeout(take, TURN_MS);
     return () => {
@@ -97,51 +101,67 @@ export function useWolves() {
   return query;
 }
 
-function merge(client: QueryClient, news: readonly WolfInstance[]): void {
-  client.setQueryData<Wolves>(key, (before) => before && { ...before, rows: mergeRows(before.rows, news) });
+/** Those who follow the wolves of a cache, from signing in to signing out. */
+const following = new WeakMap<QueryClient, ChangedRows>();
+
+/** Keeps the wolves true while somebody is signed in; returns how to end. */
+export function followWolves(client: QueryClient): () => void {
+  const rows = createChangedRows<WolfInstance>({
+    read: async (id) => {
+      const wolf = await readWolf(id);
+      if (wolf) putWolf(client, wolf);
+      return wolf;
+    },
+    merge(found) {
+      client.setQueryData<Wolves>(
+        key,
+        (before) => before && { ...before, rows: mergeFound(before.rows, found) },
+      );
+    },
+    async readAll() {
+      await client.refetchQueries({ queryKey: key, exact: true, type: "active" }, { cancelRefetch: false });
+      return client.getQueryState(key)?.status !== "error";
+    },
+    isReadingAll: () => client.getQueryState(key)?.fetchStatus === "fetching",
+    isShown: () => client.getQueryCache().find({ queryKey: key, exact: true })?.isActive() === true,
+    markStale: () => void client.invalidateQueries({ queryKey: key, exact: true, refetchType: "none" }),
+  });
+  following.set(client, rows);
+  return () => {
+    rows.stop();
+    if (following.get(client) === rows) following.delete(client);
+  };
 }
 
-const changed = new Set<string>();
-let readers = 0;
-
-/** An event names this wolf. */
-export function wolfChanged(client: QueryClient, id: string): void {
-  if (client.getQueryData(key) === undefined) return;
-  changed.add(id);
-  if (changed.size > CHANGED_MAX) {
-    changed.clear();
-    refreshWolves(client);
-  }
-  while (readers < READERS && readers < changed.size) void readChanged(client);
-}
-
-async function readChanged(client: QueryClient): Promise<void> {
-  readers += 1;
+async function readWolf(id: string): Promise<WolfInstance | undefined> {
   try {
-    for (let [id] = changed; id !== undefined; [id] = changed) {
-      changed.delete(id);
-      await readOne(client, id);
-    }
-  } finally {
-    readers -= 1;
-  }
-}
-
-async function readOne(client: QueryClient, id: string): Promise<void> {
-  try {
-    const { body } = await call("getWolf", { params: { id } });
-    client.setQueryData(keyOf("getWolf", { params: { id } }), body);
-    merge(client, [body]);
+    return (await call("getWolf", { params: { id } })).body;
   } catch (error) {
-    if ((error as ApiFailure).code !== "wolf-not-found") return;
-    client.setQueryData<Wolves>(
-      key,
-      (before) => before && { ...before, rows: before.rows.filter((wolf) => wolf.id !== id) },
-    );
+    if ((error as ApiFailure).code === "wolf-not-found") return undefined;
+    throw error;
   }
+}
+
+/** For the page that shows this one, unless it knows better. */
+function putWolf(client: QueryClient, wolf: WolfInstance): void {
+  client.setQueryData<WolfInstance>(keyOf("getWolf", { params: { id: wolf.id } }), (shown) =>
+    shown && shown.updated_at <= wolf.updated_at ? wolf : shown,
+  );
+}
+
+/** An event names this wolf, or it was told to do something. */
+export function wolfChanged(client: QueryClient, id: string): void {
+  following.get(client)?.add(id);
+}
+
+/** It is no more: nobody has to wait for the list to know. */
+export function wolfRemoved(client: QueryClient, id: string): void {
+  const found = new Map([[id, undefined]]);
+  client.setQueryData<Wolves>(key, (before) => before && { ...before, rows: mergeFound(before.rows, found) });
+  wolfChanged(client, id);
 }
 
 /** Reads all of them anew, if anybody shows them. */
 export function refreshWolves(client: QueryClient): void {
-  void client.invalidateQueries({ queryKey: key });
+  following.get(client)?.all();
 }

@@ -1,14 +1,15 @@
 /** Every page, by its address: loaded when it is first opened. What the navigation shows is here too. */
 
 import type { QueryClient } from "@tanstack/react-query";
-import { createRootRoute, createRoute, lazyRouteComponent, Outlet, redirect } from "@tanstack/react-router";
+import { createRootRoute, createRoute, lazyRouteComponent, redirect } from "@tanstack/react-router";
 import type { Action } from "@wolfpack/api-contract";
 import { ApiFailure, call } from "../api/client.ts";
 import { keyOf } from "../api/queries.ts";
 import { LoginPage } from "../pages/login/login-page.tsx";
 import type { IconName } from "../ui/icon.tsx";
-import { Failure } from "../ui/states.tsx";
 import { NotFound } from "./not-found.tsx";
+import { WholeFailure } from "./page-failure.tsx";
+import { Root } from "./root.tsx";
 import { Shell } from "./shell.tsx";
 
 let client: QueryClient;
@@ -18,13 +19,9 @@ export function provideClient(given: QueryClient): void {
 }
 
 const root = createRootRoute({
-  component: Outlet,
+  component: Root,
   notFoundComponent: NotFound,
-  errorComponent: ({ error, reset }) => (
-    <main className="page">
-      <Failure error={error instanceof Error ? error : new Error(String(error))} retry={reset} />
-    </main>
-  ),
+  errorComponent: WholeFailure,
 });
 
 const login = createRoute({ getParentRoute: () => root, path: "/login", component: LoginPage });
@@ -34,6 +31,7 @@ const shell = createRoute({
   getParentRoute: () => root,
   id: "shell",
   component: Shell,
+  errorComponent: WholeFailure,
   async beforeLoad({ location }) {
     try {
       await client.ensureQueryData({

@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
 import { Dialog } from "radix-ui";
 import { Suspense, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { call, whenSignedOut } from "../api/client.ts";
+import { ApiFailure, call, whenSignedOut } from "../api/client.ts";
 import { type LiveState, liveState, startLive, whenLiveState } from "../api/live.ts";
 import { mayDo, useMe } from "../api/queries.ts";
 import { Mark, type Tone } from "../ui/badge.tsx";
@@ -12,6 +12,7 @@ import { Skeleton } from "../ui/states.tsx";
 import { plain } from "../ui/text.ts";
 import { useToasts } from "../ui/toast.tsx";
 import { Brand } from "./brand.tsx";
+import { tellOtherTabs, useIdentity } from "./identity.ts";
 import { navigation } from "./routes.tsx";
 import { choose, useDark } from "./theme.ts";
 import "./shell.css";
@@ -24,11 +25,16 @@ export function Shell() {
   const path = useRouterState({ select: (state) => state.location.pathname });
   const shownPath = useRef(path);
 
-  useEffect(() => startLive(client), [client]);
+  const identity = useIdentity(client);
+
+  // A stream tells what its reader might see when it began.
+  useEffect(() => (identity === undefined ? undefined : startLive(client)), [client, identity]);
   useEffect(
     () =>
       whenSignedOut(() => {
         client.clear();
+        // Several reads may hear it; the first of them leads away.
+        if (location.pathname === "/login") return;
         const next = `${location.pathname}${location.search}`;
         void navigate({
           to: "/login",
@@ -90,9 +96,13 @@ export function Shell() {
       </Dialog.Root>
       <main id="main" className="main" ref={main} tabIndex={-1}>
         <OfflineBanner />
-        <Suspense fallback={<PageSkeleton />}>
-          <Outlet />
-        </Suspense>
+        {identity === undefined ? (
+          <PageSkeleton />
+        ) : (
+          <Suspense fallback={<PageSkeleton />}>
+            <Outlet />
+          </Suspense>
+        )}
       </main>
     </div>
   );
@@ -172,8 +182,12 @@ function Foot() {
     // The page first: what it shows would ask once more, and be told that nobody is signed in.
     await navigate({ to: "/login" });
     try {
-      await call("deleteWebSession");
+      await call("deleteWebSession").catch((error: unknown) => {
+        // Whoever is not signed in is signed out.
+        if (!(error instanceof ApiFailure) || error.status !== 401) throw error;
+      });
       client.clear();
+      tellOtherTabs();
     } catch (error) {
       toasts.failed("Not signed out", error);
       await navigate({ to: "/" });

@@ -11,10 +11,22 @@ import { isUserId, isWolfId } from "./ids.ts";
 const NAME_STALE_MS = 10 * 60_000;
 const once = { retry: false, staleTime: NAME_STALE_MS, refetchOnMount: false } as const;
 
+const names = new WeakMap<Wolves["rows"], ReadonlyMap<string, string>>();
+/** By id; made once for all who ask about the same wolves. */
+function namesOf(rows: Wolves["rows"]): ReadonlyMap<string, string> {
+  let found = names.get(rows);
+  if (found === undefined) {
+    found = new Map(rows.map(({ id, name }) => [id, name]));
+    names.set(rows, found);
+  }
+  return found;
+}
+
 /** Only what the name is; the wolf itself is read where it is shown. */
 export function useWolfName(id: string): string | undefined {
   const client = useQueryClient();
-  const known = client.getQueryData<Wolves>(["wolves"])?.rows.find((wolf) => wolf.id === id)?.name;
+  const wolves = client.getQueryData<Wolves>(["wolves"]);
+  const known = wolves && namesOf(wolves.rows).get(id);
   const { data } = useQuery({
     ...once,
     queryKey: ["wolf-name", id],

@@ -1,5 +1,6 @@
 /** Lines over time. The library that draws them is loaded with the first chart; those who do not see it hear the figures. */
-import { useEffect, useId, useRef } from "react";
+import { useEffect, useId, useRef, useState } from "react";
+import { importOrReload } from "./part.ts";
 import { duration } from "./text.ts";
 import "./chart.css";
 
@@ -36,13 +37,14 @@ export function Chart({ label, times, series, format, max, height = 180 }: Chart
   latest.current = data;
   const writes = useRef(format);
   writes.current = format;
+  const [isMissing, setMissing] = useState(false);
 
   useEffect(() => {
     const target = place.current;
     if (!target) return;
     let gone = false;
     let stop: (() => void) | undefined;
-    void import("./chart-drawing.ts").then(({ draw }) => {
+    const draws = ({ draw }: typeof import("./chart-drawing.ts")) => {
       if (gone) return;
       const chart = draw(target, {
         labels: shape.split("\n"),
@@ -54,7 +56,10 @@ export function Chart({ label, times, series, format, max, height = 180 }: Chart
       });
       drawn.current = chart as never;
       stop = chart.destroy;
-    });
+    };
+    importOrReload(() => import("./chart-drawing.ts"))
+      .then(draws)
+      .catch(() => gone || setMissing(true));
     return () => {
       gone = true;
       drawn.current = undefined;
@@ -83,6 +88,11 @@ export function Chart({ label, times, series, format, max, height = 180 }: Chart
           );
         })}
       </div>
+      {isMissing && (
+        <p className="muted small" role="status">
+          The lines could not be drawn. Load the page again.
+        </p>
+      )}
       <div ref={place} className="chart-place" style={{ height }} aria-hidden="true" />
     </figure>
   );

@@ -114,11 +114,15 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
     const timer = setTimeout(() => setCopied("no"), COPIED_MS);
     return () => clearTimeout(timer);
   }, [copied]);
-  const copy = () =>
-    navigator.clipboard.writeText(text).then(
-      () => setCopied("yes"),
-      () => setCopied("refused"),
-    );
+  // Where the page did not come by https, there is no clipboard.
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      setCopied("yes");
+    } catch {
+      setCopied("refused");
+    }
+  };
   const words = { no: label, yes: "Copied", refused: "The browser refused" }[copied];
   return (
     <button

@@ -66,6 +66,9 @@ export function Confirm(props: ConfirmProps) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<Error>();
   const field = useId();
+  // What has characters that nobody sees is typed as it is shown.
+  const wanted = typed === undefined ? undefined : plain(typed);
+  const fits = wanted === undefined || given === typed || given === wanted;
   const wayBack = useWayBack();
 
   function change(next: boolean): void {
@@ -102,10 +105,10 @@ export function Confirm(props: ConfirmProps) {
               <div className="muted wrap">{description}</div>
             </AlertDialog.Description>
             {children && <div className="dialog-body">{children}</div>}
-            {typed !== undefined && (
+            {wanted !== undefined && (
               <div className="field">
                 <label className="field-label" htmlFor={field}>
-                  Type <code>{plain(typed)}</code> to go on
+                  Type <code>{wanted}</code> to go on
                 </label>
                 <input
                   id={field}
@@ -125,7 +128,7 @@ export function Confirm(props: ConfirmProps) {
               <button
                 type="submit"
                 className={danger ? "button button-fatal" : "button button-primary"}
-                disabled={busy || (typed !== undefined && given !== typed)}
+                disabled={busy || !fits}
                 aria-busy={busy}
               >
                 {busy ? `${confirm} …` : confirm}

@@ -17,7 +17,9 @@ export function LogFoot({ shown, loaded, more, log }: LogFootProps) {
   return (
     <div className="log-foot small muted">
       <span className="figures">{loaded && shown > 0 ? `${count(shown)} shown` : "\u00a0"}</span>
-      {log.olderError && <span role="alert">Older ones could not be read: {log.olderError.message}</span>}
+      {log.olderError && (
+        <span role="alert">Older ones could not be read: {plain(log.olderError.message)}</span>
+      )}
       {more ? (
         <button
           type="button"

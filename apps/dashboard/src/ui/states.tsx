@@ -71,10 +71,14 @@ interface LoadedProps<Data> {
   children: (data: Data) => ReactNode;
 }
 
-/** A read in all its states; what was there before a failure stays, with a line that says so. */
+/** Not for this reader any more, or not there: what was read before must not stay. */
+const isRefused = (error: Error | null): boolean =>
+  error instanceof ApiFailure && (error.status === 401 || error.status === 403 || error.status === 404);
+
+/** A read in all its states; what was there before a failure stays, with a line that says so, unless the answer is a refusal. */
 export function Loaded<Data>({ query, skeleton = <Skeleton />, children }: LoadedProps<Data>) {
   const { data, error, refetch } = query;
-  if (data === undefined) {
+  if (data === undefined || isRefused(error)) {
     return error ? <Failure error={error} retry={() => void refetch()} /> : skeleton;
   }
   return (

@@ -10,8 +10,18 @@ import {
   tableFeatures,
   useTable,
 } from "@tanstack/react-table";
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { type KeyboardEvent, memo, type ReactNode, useCallback, useMemo, useRef, useState } from "react";
+import { defaultRangeExtractor, type Range, useVirtualizer } from "@tanstack/react-virtual";
+import {
+  type FocusEvent,
+  Fragment,
+  type KeyboardEvent,
+  memo,
+  type ReactNode,
+  useCallback,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
 import { Icon } from "./icon.tsx";
 import { Skeleton } from "./states.tsx";
 import "./table.css";
@@ -61,6 +71,8 @@ const OVERSCAN = 8;
 /** Beyond the last row in sight. */
 const END_ROWS = 20;
 const SKELETON_ROWS = 8;
+/** Until a row that the keyboard leads to is drawn. */
+const FOCUS_FRAMES_MAX = 10;
 
 const compare = (a: unknown, b: unknown): number => {
   if (typeof a === "number" && typeof b === "number") return a - b;
@@ -85,21 +97,40 @@ export function Table<Row extends object>(props: TableProps<Row>) {
     sortDescFirst: false,
   });
   const sorted = table.getRowModel().rows;
+  /** Of the row that has the focus; it stays drawn out of sight, or the keyboard would lose its place. */
+  const focused = useRef<string>(undefined);
   const virtualizer = useVirtualizer({
     count: sorted.length,
     getScrollElement: () => scroller.current,
     estimateSize: () => rowHeight,
     getItemKey: useCallback((index: number) => sorted[index]?.id ?? index, [sorted]),
     overscan: OVERSCAN,
+    rangeExtractor: useCallback(
+      (range: Range) => {
+        const drawn = defaultRangeExtractor(range);
+        if (focused.current === undefined) return drawn;
+        return withIndex(
+          drawn,
+          sorted.findIndex(({ id }) => id === focused.current),
+        );
+      },
+      [sorted],
+    ),
     onChange({ range }) {
       if (onEnd && range && range.endIndex >= sorted.length - END_ROWS) onEnd();
     },
   });
   const items = virtualizer.getVirtualItems();
-  const before = items[0]?.start ?? 0;
   const after = virtualizer.getTotalSize() - (items.at(-1)?.end ?? 0);
   const isEmpty = sorted.length === 0;
 
+  const onFocus = (event: FocusEvent<HTMLTableSectionElement>) => {
+    const row = event.target.closest<HTMLElement>("tr[data-index]");
+    focused.current = row ? sorted[Number(row.dataset.index)]?.id : undefined;
+  };
+  const onBlur = () => {
+    focused.current = undefined;
+  };
   const onKeyDown = (event: KeyboardEvent<HTMLTableSectionElement>) => {
     const row = (event.target as HTMLElement).closest<HTMLElement>("tr[data-index]");
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -113,8 +144,11 @@ export function Table<Row extends object>(props: TableProps<Row>) {
       place?.focus({ preventScroll: true });
       return place !== null && place !== undefined;
     };
+    const soon = (frames: number) => {
+      if (!focus() && frames > 0) requestAnimationFrame(() => soon(frames - 1));
+    };
     virtualizer.scrollToIndex(index);
-    if (!focus()) requestAnimationFrame(focus);
+    soon(FOCUS_FRAMES_MAX);
   };
 
   return (
@@ -139,19 +173,21 @@ export function Table<Row extends object>(props: TableProps<Row>) {
             ))}
           </tr>
         </thead>
-        <tbody onKeyDown={onKeyDown}>
-          {before > 0 && <Spacer height={before} />}
-          {items.map(({ index, key }) => {
+        <tbody onKeyDown={onKeyDown} onFocus={onFocus} onBlur={onBlur}>
+          {items.map(({ index, key, start }, at) => {
             const row = sorted[index];
             if (!row) return null;
+            const gap = start - (items[at - 1]?.end ?? 0);
             return (
-              <BodyRow
-                key={key}
-                index={index}
-                row={row.original as Row}
-                columns={columns as readonly Column<object>[]}
-                height={rowHeight}
-              />
+              <Fragment key={key}>
+                {gap > 0 && <Spacer height={gap} />}
+                <BodyRow
+                  index={index}
+                  row={row.original as Row}
+                  columns={columns as readonly Column<object>[]}
+                  height={rowHeight}
+                />
+              </Fragment>
             );
           })}
           {after > 0 && <Spacer height={after} />}
@@ -164,6 +200,13 @@ export function Table<Row extends object>(props: TableProps<Row>) {
       )}
     </section>
   );
+}
+
+/** Ascending, and each once. */
+function withIndex(drawn: number[], index: number): number[] {
+  if (index < 0 || drawn.includes(index)) return drawn;
+  const after = drawn.findIndex((one) => one > index);
+  return after < 0 ? [...drawn, index] : [...drawn.slice(0, after), index, ...drawn.slice(after)];
 }
 
 function definitionOf<Row extends object>({ id, value }: Column<Row>): ColumnDef<typeof features, Row> {

@@ -67,6 +67,19 @@ export function describeHostility(the: () => Stage): void {
     const injected = (page: Page) =>
       page.locator('img[src="x"], [onerror], [onload], body script, #main script, #main svg[onload]').count();
 
+    /** What is read, heard, pointed at or chosen from, also outside the page itself. */
+    const everyText = (page: Page) =>
+      page.evaluate(() => {
+        const said = ["title", "aria-label", "alt", "placeholder", "value"];
+        const texts: (string | null | undefined)[] = [
+          document.title,
+          document.getElementById("main")?.textContent,
+        ];
+        for (const element of document.querySelectorAll("*"))
+          for (const name of said) texts.push(element.getAttribute(name));
+        return texts.join("\n");
+      });
+
     beforeAll(async () => {
       ids.push(newId("wlf"));
       await the().prisma.wolfInstance.create({
@@ -116,7 +129,7 @@ export function describeHostility(the: () => Stage): void {
           if (!/queue|new/.test(address))
             await page.locator("#main").getByText(MARKUP).filter({ visible: true }).first().waitFor();
           await page.locator(".skeleton").first().waitFor({ state: "detached" });
-          const text = (await page.locator("#main").textContent()) ?? "";
+          const text = await everyText(page);
           // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what must not be there
           if (/[\u001b\u0007\u202e]/.test(text) || (await injected(page)) > 0) seen.push(address);
         }
@@ -132,7 +145,10 @@ export function describeHostility(the: () => Stage): void {
         await page.getByRole("button", { name: "Stop", exact: true }).click();
         await page.getByRole("alertdialog").getByText(MARKUP).first().waitFor();
         expect(await injected(page)).toBe(0);
-        expect(await page.title()).not.toContain("alert");
+        await page.waitForFunction(
+          (title) => document.title === title,
+          `${MARKUP.slice(0, 80)}${MARKUP.length > 80 ? "…" : ""} – Session – Wolfpack`,
+        );
       });
 
       it("in an address lead nowhere, and to nobody else", async () => {

@@ -94,6 +94,18 @@ export function describeLooks(the: () => Stage): void {
       }
     }, 120_000);
 
+    it("has nothing that axe finds serious either before anybody signed in, or in a dialog", async () => {
+      const { page: login } = await the().open("viewer", "/login", { fresh: true });
+      await login.getByLabel("API key").waitFor();
+      const { page } = await the().open("admin", "/access?tab=keys");
+      await page.getByRole("button", { name: "New API key" }).click();
+      await page.getByRole("dialog").getByLabel("Name").waitFor();
+      for (const shown of [login, page]) {
+        await atRest(shown);
+        expect(await seriousFindings(shown)).toEqual([]);
+      }
+    });
+
     it("is reached on a phone by the navigation, which comes when it is asked for", async () => {
       const { page } = await the().open("admin", "/", { size: phone });
       await page.getByRole("button", { name: "Open the navigation" }).click();

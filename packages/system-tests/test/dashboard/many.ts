@@ -75,6 +75,23 @@ export function describeMany(the: () => Stage): void {
         );
       }, 60_000);
 
+      it("keep the place of the keyboard, however far somebody scrolls", async () => {
+        const { page } = await the().open("viewer", "/?q=farm&sort=name");
+        await page.getByText(/^10,000 of 10,00\d/).waitFor();
+        await rowOf(page, nameOf(0)).locator(".row-link").focus();
+        await page.waitForFunction(
+          (last) => {
+            const table = document.querySelector(".table-scroll");
+            table?.scrollTo(0, table.scrollHeight);
+            return table?.textContent?.includes(last);
+          },
+          nameOf(WOLVES - 1),
+        );
+        await page.locator(":focus", { hasText: nameOf(0) }).waitFor();
+        await page.keyboard.press("ArrowDown");
+        await page.locator(":focus", { hasText: nameOf(1) }).waitFor();
+      }, 60_000);
+
       it("change in sight one by one", async () => {
         const { page } = await the().open("viewer", "/?q=farm-0000");
         const row = rowOf(page, nameOf(7));

@@ -9,13 +9,15 @@ export function describeRecords(the: () => Stage): void {
       const { page } = await the().open("admin", "/events?kind=user.*");
       await page.getByRole("heading", { name: "Events", exact: true }).waitFor();
       await isLive(page);
+      // People were made before: their rows come all at once, and until then nobody knows how many there are.
+      await page.locator("tbody tr[data-index]").first().waitFor();
       const isSame = await mark(page);
       await the().api.cordonWolf({ params: { id: await the().wolfId("ams-amd-1") }, body: {} });
       await the().api.uncordonWolf({ params: { id: await the().wolfId("ams-amd-1") }, body: {} });
       const before = await page.locator("tbody tr[data-index]").count();
       const { body: user } = await the().api.createUser({ body: { name: "eve", role: "viewer" } });
-      await page.locator("tbody tr[data-index]").nth(before).waitFor();
       const first = page.locator("tbody tr[data-index]").first();
+      await page.locator("tbody tr[data-index]").nth(before).waitFor();
       expect(await first.textContent()).toContain("user.created");
       expect(await page.locator("tbody").getByText("wolf.intent").count()).toBe(0);
       await first.getByRole("button", { name: "user.created" }).click();

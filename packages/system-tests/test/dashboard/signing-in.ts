@@ -25,6 +25,38 @@ export function describeSigningIn(the: () => Stage): void {
       expect(faults.splice(0)).toEqual(["401 GET /api/v1/me", "401 GET /api/v1/me"]);
     });
 
+    it("is heard by the other tabs of the browser, which show nothing on of whoever was there before", async () => {
+      const { page, faults } = await the().open("viewer", "/wolves/ams-amd-1", { fresh: true });
+      await signIn(page, the().keys.admin);
+      await page.getByRole("button", { name: "Cordon" }).waitFor();
+      const other = await page.context().newPage();
+      await other.goto(`${the().url}/login`);
+      await signIn(other, the().keys.viewer);
+      await page.locator(".sidebar").getByText("vera").waitFor();
+      await page.getByRole("heading", { name: "ams-amd-1" }).waitFor();
+      expect(await page.getByRole("button", { name: "Cordon" }).count()).toBe(0);
+      await other.getByRole("button", { name: "Sign out" }).click();
+      await page.getByRole("heading", { name: "Sign in to Wolfpack" }).waitFor();
+      await other.close();
+      expect(faults.splice(0).filter((fault) => !fault.startsWith("401 GET /api/v1/"))).toEqual([]);
+    });
+
+    it("is over as well where it was over already, without a complaint", async () => {
+      const { page, faults } = await the().open("viewer", "/queue", { fresh: true });
+      await signIn(page, the().keys.viewer);
+      await page.getByRole("heading", { name: "Queue" }).waitFor();
+      await page.route("**/api/v1/web-session", (route) =>
+        route.fulfill({ status: 401, json: { code: "unauthenticated", title: "Unauthenticated" } }),
+      );
+      const answered = page.waitForResponse((response) => response.request().method() === "DELETE");
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await answered;
+      await page.getByRole("heading", { name: "Sign in to Wolfpack" }).waitFor();
+      expect(await page.getByText("Not signed out").count()).toBe(0);
+      expect(new URL(page.url()).search).toBe("");
+      expect(faults.splice(0)).toEqual(["401 GET /api/v1/me", "401 DELETE /api/v1/web-session"]);
+    });
+
     it("is refused with what is no key, and says so", async () => {
       const { page, faults } = await the().open("viewer", "/", { fresh: true });
       await page.getByLabel("API key").fill("wpk_never-was-one");

@@ -1,19 +1,20 @@
 /** Access: users, their API keys, and how hosts join the fleet. */
 import type { Action } from "@wolfpack/api-contract";
 import { Tabs } from "radix-ui";
-import { lazy, Suspense, useEffect, useRef } from "react";
+import { Suspense, useEffect, useRef } from "react";
 import { mayDo, useMay, useMe, useRead } from "../../api/queries.ts";
 import { MaySee } from "../../app/may-see.tsx";
 import { useSearchField } from "../../app/search.ts";
 import { Icon } from "../../ui/icon.tsx";
+import { lazyPart } from "../../ui/part.ts";
 import { Skeleton } from "../../ui/states.tsx";
 import { many } from "../../ui/text.ts";
 import "./access.css";
 
-const UsersTab = lazy(() => import("./users-tab.tsx"));
-const KeysTab = lazy(() => import("./keys-tab.tsx"));
-const TokensTab = lazy(() => import("./tokens-tab.tsx"));
-const AgentKeysTab = lazy(() => import("./agent-keys-tab.tsx"));
+const UsersTab = lazyPart(() => import("./users-tab.tsx"));
+const KeysTab = lazyPart(() => import("./keys-tab.tsx"));
+const TokensTab = lazyPart(() => import("./tokens-tab.tsx"));
+const AgentKeysTab = lazyPart(() => import("./agent-keys-tab.tsx"));
 
 const tabs = [
   { name: "users", words: "Users", action: "user.read", Tab: UsersTab },

@@ -11,6 +11,7 @@ import {
   deployments,
   type Gpu,
   gpuTypes,
+  isOffered,
   kubernetesNote,
   type Step,
   stepsFor,
@@ -95,7 +96,13 @@ function Commands({ token, url, wolf, gpu }: { token: Bound; url: string; wolf: 
         ))}
       </Tabs.List>
       <Tabs.Content value={deployment} tabIndex={-1} className="access-tab">
-        {deployment === "kubernetes" && (
+        {!isOffered(deployment, gpu) && (
+          <p className="muted" role="status">
+            For Kubernetes there are manifests for nodes with NVIDIA and with AMD cards. Choose another kind
+            of deployment for this host.
+          </p>
+        )}
+        {deployment === "kubernetes" && isOffered(deployment, gpu) && (
           <p className="small muted">{plain(kubernetesNote(token.wolf_name, token.uses_max))}</p>
         )}
         <ol className="access-steps">

@@ -58,6 +58,14 @@ describe("the commands for a host", () => {
       for (const { commands } of stepsFor(kind, { ...host, gpu })) execFileSync("sh", ["-n", "-c", commands]);
   });
 
+  it.each(["intel", "none"] as const)(
+    "are none for Kubernetes with a GPU that has no manifests: %s",
+    (gpu) => {
+      expect(stepsFor("kubernetes", { ...host, gpu })).toEqual([]);
+      expect(stepsFor("compose", { ...host, gpu }).length).toBeGreaterThan(0);
+    },
+  );
+
   it.each(kinds)("take the token once, by pasting it, and never hold one: %s", (kind) => {
     const steps = stepsFor(kind, host);
     expect(steps.filter(({ takesToken }) => takesToken)).toHaveLength(1);

@@ -151,7 +151,13 @@ const steps: Record<Deployment, (host: Host) => Step[]> = {
   ],
 };
 
-export const stepsFor = (deployment: Deployment, host: Host): Step[] => steps[deployment](host);
+/** None where the project has no way to deploy it so. */
+export const stepsFor = (deployment: Deployment, host: Host): Step[] =>
+  isOffered(deployment, host.gpu) ? steps[deployment](host) : [];
+
+/** There are overlays of Kubernetes for NVIDIA and AMD, and a node without such a card runs none of their pods. */
+export const isOffered = (deployment: Deployment, gpu: Gpu): boolean =>
+  deployment !== "kubernetes" || gpu === "nvidia" || gpu === "amd";
 
 /** What a token's limits mean where every node is a wolf of its own. */
 export function kubernetesNote(boundTo: string | null, usesMax: number): string {

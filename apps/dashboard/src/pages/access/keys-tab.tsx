@@ -45,7 +45,8 @@ export default function KeysTab() {
     () => columnsFor(isKeeper, mayRevoke ? setRevoking : undefined),
     [isKeeper, mayRevoke],
   );
-  const owner = user && user !== me?.id && userName ? { id: user, name: userName } : undefined;
+  // Also while the name is unread: a key of nobody named would be one's own.
+  const owner = user && user !== me?.id ? { id: user, name: userName ?? shortId(user) } : undefined;
   return (
     <>
       <AccessTable

@@ -37,7 +37,7 @@ const actionOptions: readonly (readonly [string, string])[] = [
 ];
 /** What a link asks for stays chosen, also where this build does not know it. */
 const withChosen = (options: readonly (readonly [string, string])[], chosen: string) =>
-  options.some(([value]) => value === chosen) ? options : [...options, [chosen, chosen] as const];
+  options.some(([value]) => value === chosen) ? options : [...options, [chosen, plain(chosen, 60)] as const];
 
 function AuditPage() {
   const [actor, setActor] = useSearchField("actor");
@@ -77,14 +77,21 @@ function AuditPage() {
         <h1>Audit</h1>
         <span className="muted audit-sub">Every change, and every call that was denied</span>
         <div className="page-actions">
-          <a
-            className="button"
-            href={exportPath(calls.exportAuditEvents.path, { ...filter, actor: exported })}
-            download="wolfpack-audit.ndjson"
-          >
-            <Icon name="down" />
-            Export
-          </a>
+          {wrong.length > 0 ? (
+            <button type="button" className="button" disabled>
+              <Icon name="down" />
+              Export
+            </button>
+          ) : (
+            <a
+              className="button"
+              href={exportPath(calls.exportAuditEvents.path, { ...filter, actor: exported })}
+              download="wolfpack-audit.ndjson"
+            >
+              <Icon name="down" />
+              Export
+            </a>
+          )}
         </div>
       </div>
       <div className="card card-flush">

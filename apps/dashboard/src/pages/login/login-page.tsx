@@ -5,6 +5,7 @@ import { type FormEvent, useState } from "react";
 import { ApiFailure, call } from "../../api/client.ts";
 import { keyOf } from "../../api/queries.ts";
 import { Brand } from "../../app/brand.tsx";
+import { tellOtherTabs } from "../../app/identity.ts";
 import { Field } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { safeNext } from "./safe-next.ts";
@@ -25,6 +26,7 @@ export function LoginPage() {
     try {
       const { body } = await call("createWebSession", { body: { key: key.trim() } });
       client.clear();
+      tellOtherTabs();
       // Only what comes back with the cookie says that the browser has kept it.
       const { body: me } = await call("getMe");
       client.setQueryData(keyOf("getMe"), me ?? body.user);

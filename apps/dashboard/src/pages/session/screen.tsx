@@ -12,9 +12,12 @@ export function ScreenCard({ session, mayLook }: { session: Session; mayLook: bo
   const place = useRef<HTMLDivElement>(null);
   const [isPaused, setPaused] = useState(false);
   const [isWhole, setWhole] = useState(false);
+  /** Looked like a picture and is none that this browser can draw. */
+  const [brokenUrl, setBrokenUrl] = useState<string>();
   const runs = session.status === "running";
   const wanted = mayLook && runs && session.reachable && !isPaused;
   const { shown, error, isAsleep, wake } = useScreen(session.id, wanted, place);
+  const isBroken = shown !== undefined && shown.url === brokenUrl;
   const { width, height } = session.spec.resolution;
   useEffect(() => {
     const look = () => setWhole(document.fullscreenElement === place.current);
@@ -27,9 +30,9 @@ export function ScreenCard({ session, mayLook }: { session: Session; mayLook: bo
     <section className="card card-flush" aria-labelledby="screen-title">
       <div className="card-head">
         <h2 id="screen-title">Screen</h2>
-        {wanted && !isAsleep && !error && shown && <Badge tone="ok">Live</Badge>}
+        {wanted && !isAsleep && !error && shown && !isBroken && <Badge tone="ok">Live</Badge>}
         {runs && isStopped && <Badge tone="neutral">Paused</Badge>}
-        {error && wanted && <Badge tone="warning">No picture</Badge>}
+        {(error || isBroken) && wanted && <Badge tone="warning">No picture</Badge>}
         {mayLook && runs && (
           <span className="push row">
             <button
@@ -61,7 +64,7 @@ export function ScreenCard({ session, mayLook }: { session: Session; mayLook: bo
         className={isWhole ? "session-screen session-screen-whole" : "session-screen"}
         style={{ aspectRatio: `${width} / ${height}` }}
       >
-        {shown && mayLook && runs ? (
+        {shown && !isBroken && mayLook && runs ? (
           <img
             src={shown.url}
             className={isStopped || error ? "session-picture session-picture-old" : "session-picture"}
@@ -69,9 +72,16 @@ export function ScreenCard({ session, mayLook }: { session: Session; mayLook: bo
             width={shown.width}
             height={shown.height}
             draggable={false}
+            onError={() => setBrokenUrl(shown.url)}
           />
         ) : (
-          <Instead session={session} mayLook={mayLook} isLooking={wanted && !error} />
+          <Instead session={session} mayLook={mayLook} isLooking={wanted && !error && !isBroken} />
+        )}
+        {isBroken && !error && wanted && (
+          <p className="session-screen-note" role="status">
+            <Icon name="warning" />
+            This browser cannot draw what came.
+          </p>
         )}
         {error && wanted && (
           <p className="session-screen-note" role="status">

@@ -1,6 +1,6 @@
 /** A session's screen as pictures: at most one every two seconds, and none while nobody can see it. */
 import { useCallback, useEffect, useRef, useState } from "react";
-import { ApiFailure, call } from "../../api/client.ts";
+import { ApiFailure, call, serverNow } from "../../api/client.ts";
 import { restMs, UNTOUCHED_MS_MAX } from "./look-pace.ts";
 import { pictureOf } from "./picture.ts";
 
@@ -85,7 +85,7 @@ async function lookOnce(id: string, signal: AbortSignal): Promise<Shown> {
   const { type, width, height } = picture;
   // As what it is, whatever it is called: never a page, never markup.
   const url = URL.createObjectURL(new Blob([body as Uint8Array<ArrayBuffer>], { type }));
-  return { url, atMs: Date.now(), width, height, bytes: body.byteLength };
+  return { url, atMs: serverNow(), width, height, bytes: body.byteLength };
 }
 
 const notShown = (detail: string) => new ApiFailure("screen-failed", "Not a picture to show", detail);

@@ -1,17 +1,25 @@
-/** The disks of a host: how full they are, and were over the last seven days. */
+/** The disks of a host: how full they are, and were as far back as the newest samples reach. */
 import type { DiskSample, WolfInstance } from "@wolfpack/api-contract";
 import { useRead } from "../../api/queries.ts";
 import { Badge, toneOf } from "../../ui/badge.tsx";
 import { Chart } from "../../ui/chart.tsx";
 import { LoadBar } from "../../ui/load-bar.tsx";
-import { bytes, plain, sentence } from "../../ui/text.ts";
+import { Failure } from "../../ui/states.tsx";
+import { bytes, duration, plain, sentence } from "../../ui/text.ts";
 import { linesOf } from "./disk-lines.ts";
 
 const SAMPLES = 200;
+/** There is no newer one before. */
+const REFRESH_MS = 300_000;
 const CHART_PX = 170;
 
 export function Disks({ wolf }: { wolf: WolfInstance }) {
-  const { data } = useRead("listDiskHistory", { params: { id: wolf.id }, query: { limit: SAMPLES } });
+  const history = useRead(
+    "listDiskHistory",
+    { params: { id: wolf.id }, query: { limit: SAMPLES } },
+    { refetchInterval: REFRESH_MS },
+  );
+  const { data, error } = history;
   const disks = wolf.usage?.disks ?? [];
   const samples = Array.isArray(data) ? (data as DiskSample[]) : [];
   const { times, series } = linesOf(samples, disks);
@@ -48,9 +56,10 @@ export function Disks({ wolf }: { wolf: WolfInstance }) {
           </div>
         ))}
       </dl>
+      {error && <Failure error={error} retry={() => void history.refetch()} />}
       {times.length > 1 && (
         <>
-          <h3 className="wolf-chart-title">In use</h3>
+          <h3 className="wolf-chart-title">In use, over {duration((times.at(-1) ?? 0) - (times[0] ?? 0))}</h3>
           <Chart
             label="Disks in use"
             times={times}

@@ -40,10 +40,10 @@ export function Gpus({ wolf }: { wolf: WolfInstance }) {
             <li key={gpu.id} className="wolf-gpu">
               <span className={`chart-key chart-key-${(index % 5) + 1}`} />
               <span>
-                <strong>{plain(gpu.model) || gpu.vendor}</strong>
+                <strong>{plain(gpu.model) || plain(gpu.vendor)}</strong>
                 <span className="muted small">
                   {" "}
-                  {gpu.id}
+                  {plain(gpu.id)}
                   {gpu.vram_bytes !== null && `, ${bytes(gpu.vram_bytes)}`}
                   {gpu.driver && `, driver ${plain(gpu.driver)}`}
                   {now && now.encoder_sessions !== null && `, ${now.encoder_sessions} encoder sessions`}

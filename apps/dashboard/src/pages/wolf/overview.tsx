@@ -160,7 +160,7 @@ function Identity({ wolf }: { wolf: WolfInstance }) {
       <dl className="facts">
         <Fact name="Id">
           <span className="wolf-id">
-            <code>{wolf.id}</code>
+            <code>{plain(wolf.id)}</code>
             <CopyButton text={wolf.id} label="Copy the id" />
           </span>
         </Fact>

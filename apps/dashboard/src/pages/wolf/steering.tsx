@@ -6,7 +6,7 @@ import type { WolfInstance } from "@wolfpack/api-contract";
 import { type ReactNode, useState } from "react";
 import { call } from "../../api/client.ts";
 import { keyOf, useMay } from "../../api/queries.ts";
-import { refreshWolves } from "../../api/wolves.ts";
+import { wolfChanged, wolfRemoved } from "../../api/wolves.ts";
 import { Choice, Field, Menu, type MenuItem } from "../../ui/controls.tsx";
 import { Confirm } from "../../ui/dialog.tsx";
 import { many, plain } from "../../ui/text.ts";
@@ -89,7 +89,7 @@ function Ask({ step, wolf, onClose }: { step: Step; wolf: WolfInstance; onClose:
     if (step === "remove") {
       await call("deleteWolf", { params });
       toasts.done(`${name} is removed`);
-      refreshWolves(client);
+      wolfRemoved(client, wolf.id);
       await navigate({ to: "/" });
       return;
     }
@@ -102,7 +102,7 @@ function Ask({ step, wolf, onClose }: { step: Step; wolf: WolfInstance; onClose:
           })
         : await call(`${step}Wolf`, { params, body });
     client.setQueryData(keyOf("getWolf", { params }), changed);
-    refreshWolves(client);
+    wolfChanged(client, wolf.id);
     toasts.done(done[step](name));
   }
 

@@ -3,12 +3,13 @@
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import type { WolfInstance } from "@wolfpack/api-contract";
 import { Tabs } from "radix-ui";
-import { lazy, Suspense, useEffect, useRef } from "react";
+import { Suspense, useEffect, useRef } from "react";
 import { useMay, useRead } from "../../api/queries.ts";
 import { useSearchField } from "../../app/search.ts";
 import { stateOf } from "../../fleet/wolf-words.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Icon } from "../../ui/icon.tsx";
+import { lazyPart } from "../../ui/part.ts";
 import { Loaded, Skeleton } from "../../ui/states.tsx";
 import { plain } from "../../ui/text.ts";
 import { DrainProgress } from "./drain-progress.tsx";
@@ -16,11 +17,11 @@ import { Overview } from "./overview.tsx";
 import { Steering } from "./steering.tsx";
 import "./wolf.css";
 
-const SessionsTab = lazy(() => import("./sessions-tab.tsx"));
-const TunnelTab = lazy(() => import("./tunnel-tab.tsx"));
-const EventsTab = lazy(() => import("./events-tab.tsx"));
-const CapabilitiesTab = lazy(() => import("./capabilities-tab.tsx"));
-const PolicyTab = lazy(() => import("./policy-tab.tsx"));
+const SessionsTab = lazyPart(() => import("./sessions-tab.tsx"));
+const TunnelTab = lazyPart(() => import("./tunnel-tab.tsx"));
+const EventsTab = lazyPart(() => import("./events-tab.tsx"));
+const CapabilitiesTab = lazyPart(() => import("./capabilities-tab.tsx"));
+const PolicyTab = lazyPart(() => import("./policy-tab.tsx"));
 
 const tabs = [
   ["overview", "Overview"],
