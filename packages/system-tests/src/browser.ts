@@ -46,7 +46,7 @@ export function findBrowser(env: NodeJS.ProcessEnv = process.env): string | unde
 }
 
 /** Only root on Debian gets one. */
-export const canInstallBrowser = (): boolean => process.getuid?.() === 0 && existsSync("/etc/debian_version");
+const canInstallBrowser = (): boolean => process.getuid?.() === 0 && existsSync("/etc/debian_version");
 
 /** Where Debian can install one for us, it does, once; undefined, after a line that says why: there is none. */
 export async function obtainBrowser(say: (line: string) => void): Promise<string | undefined> {
