@@ -9,6 +9,7 @@ import {
   createWolfGuard,
   policyDocument,
   refusedHeader,
+  upstreamStatus,
   WOLF_BODY_BYTES_MAX,
   type WolfPolicy,
 } from "@wolfpack/wolf-api";
@@ -18,7 +19,7 @@ import type { Metrics } from "./metrics.ts";
 import { openDoor } from "./screen-door.ts";
 import { screenPlaces } from "./screen-places.ts";
 import type { Target } from "./target.ts";
-import { askUpstream, UpstreamError, type UpstreamErrorCode } from "./upstream.ts";
+import { askUpstream, UpstreamError } from "./upstream.ts";
 
 export interface ForwardOptions {
   wolf: AskWolf;
@@ -37,13 +38,6 @@ const SCREEN_TIMEOUT_MS = 10_000;
 const IMAGE_BYTES_MAX = 20 * 1024 * 1024;
 const CLIPBOARD_REPLY_BYTES_MAX = 256 * 1024;
 const LOGGED_PATH_CHARACTERS_MAX = 200;
-
-const upstreamStatus: Record<UpstreamErrorCode, number> = {
-  "upstream-unreachable": 502,
-  "upstream-reply-broken": 502,
-  "upstream-timeout": 504,
-  cancelled: 499,
-};
 
 export function createForwarder(options: ForwardOptions): RequestHandler {
   const { wolf, screen, log, metrics, policy, createsMax, sessionId: onlySession } = options;

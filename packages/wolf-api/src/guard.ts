@@ -89,7 +89,8 @@ export interface GuardOptions {
  */
 const GET_TRIES_MAX = 16;
 
-const upstreamStatus: Record<UpstreamErrorCode, number> = {
+/** What whoever asked is answered with, wherever the guard stands. */
+export const upstreamStatus: Record<UpstreamErrorCode, number> = {
   "upstream-unreachable": 502,
   "upstream-reply-broken": 502,
   "upstream-timeout": 504,

@@ -39,6 +39,7 @@ export {
   type GuardRequest,
   UpstreamError,
   type UpstreamErrorCode,
+  upstreamStatus,
   type WolfReply,
 } from "./guard.ts";
 export { parseWolfJson } from "./json.ts";

@@ -1,6 +1,6 @@
 /** What a stand-in does not pass on: answered and logged as an agent of ours does on its host. */
 import { randomUUID } from "node:crypto";
-import { refusedHeader, type UpstreamError, type UpstreamErrorCode } from "@wolfpack/wolf-api";
+import { refusedHeader, type UpstreamError, upstreamStatus } from "@wolfpack/wolf-api";
 import type { IncomingRequest, OutgoingResponse } from "revdial";
 import type { Log } from "../../logger.ts";
 
@@ -12,13 +12,6 @@ export interface Refusal {
 }
 
 const LOGGED_PATH_CHARACTERS_MAX = 200;
-
-const upstreamStatus: Record<UpstreamErrorCode, number> = {
-  "upstream-unreachable": 502,
-  "upstream-reply-broken": 502,
-  "upstream-timeout": 504,
-  cancelled: 499,
-};
 
 export function refuse(log: Log, request: IncomingRequest, refusal: Refusal): OutgoingResponse {
   const { status, code, detail, title = "Refused" } = refusal;
