@@ -113,6 +113,16 @@ function noteServerTime(reply: Response): void {
   serverAheadMs = Math.abs(ahead) < 3000 ? 0 : ahead;
 }
 
+/** One page of a list, and the cursor of the next. */
+export async function readPage<Row>(
+  operation: OperationId,
+  query: Record<string, string | number | undefined>,
+  signal?: AbortSignal,
+): Promise<{ rows: Row[]; next: string | undefined }> {
+  const { body, headers } = await call(operation, { query } as never, { signal });
+  return { rows: body as Row[], next: nextCursor(headers) };
+}
+
 /** The cursor of the next page, if there is one. */
 export function nextCursor(headers: Headers): string | undefined {
   const link = headers.get("link") ?? "";

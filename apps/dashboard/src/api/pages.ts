@@ -3,7 +3,7 @@
 import { type InfiniteData, useInfiniteQuery } from "@tanstack/react-query";
 import type { OperationId } from "@wolfpack/api-contract";
 import { useEffect, useMemo } from "react";
-import { type ApiFailure, call, nextCursor } from "./client.ts";
+import { type ApiFailure, readPage } from "./client.ts";
 
 const PAGE = 200;
 /** So many come by themselves, so that what is searched is whole; the rest when the end of the list is in sight. */
@@ -19,11 +19,8 @@ export function usePages<Row>(operation: OperationId, query: Record<string, stri
     string | undefined
   >({
     queryKey: [operation, { query }],
-    async queryFn({ pageParam, signal }) {
-      const input = { query: { ...query, limit: PAGE, cursor: pageParam } } as never;
-      const { body, headers } = await call(operation, input, { signal });
-      return { rows: body as Row[], next: nextCursor(headers) };
-    },
+    queryFn: ({ pageParam, signal }) =>
+      readPage<Row>(operation, { ...query, limit: PAGE, cursor: pageParam }, signal),
     initialPageParam: undefined,
     getNextPageParam: ({ next }) => next,
   });

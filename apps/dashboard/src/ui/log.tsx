@@ -1,19 +1,105 @@
 /** What the pages of logs are made of: how far back a list goes, one entry with all that it says. */
-import type { ReactNode } from "react";
+import type { ReactNode, Ref } from "react";
 import { CopyButton } from "./controls.tsx";
 import { jsonText } from "./json-text.ts";
+import { Empty, Failure } from "./states.tsx";
+import { type Column, Table } from "./table.tsx";
 import { count, plain } from "./text.ts";
 import "./log.css";
+
+interface Log<Row> {
+  feed: { rows: readonly Row[]; loaded: boolean; cursor: string | undefined };
+  head: { error: Error | null; refetch: () => unknown };
+  older: () => Promise<void>;
+  olderBusy: boolean;
+  olderError: Error | undefined;
+}
+
+interface LogListProps<Row> {
+  label: string;
+  log: Log<Row>;
+  columns: readonly Column<Row>[];
+  /** Pixels. */
+  rowHeight: number;
+  /** Told with every scroll whether the newest row is out of sight. */
+  onAway: (away: boolean) => void;
+  /** Where nothing is shown: because of the filter, or because there is nothing. */
+  empty: { filtered: string; none: string; icon: "audit" | "events" } & Filtered;
+  /** What a link asks for and is not among the rows: `event`, `entry`. */
+  missing: { word: string; onClose: () => void } | undefined;
+  /** Above the table. */
+  news?: ReactNode;
+  frame?: Ref<HTMLDivElement>;
+  /** Dialogs. */
+  children?: ReactNode;
+}
+interface Filtered {
+  isFiltered: boolean;
+  onReset: () => void;
+}
+
+const rowKey = ({ id }: { id: string }) => id;
+
+/** Rows of a log, the newest first: how it failed, what came, its table, how far back it goes. */
+export function LogList<Row extends { id: string }>(props: LogListProps<Row>) {
+  const { label, log, columns, rowHeight, onAway, empty, missing, news, frame, children } = props;
+  const { rows, loaded, cursor } = log.feed;
+  return (
+    <div
+      ref={frame}
+      className="log-list"
+      onScrollCapture={(event) => onAway((event.target as HTMLElement).scrollTop > rowHeight)}
+    >
+      {log.head.error && (
+        <div className="log-failure">
+          <Failure error={log.head.error} retry={() => void log.head.refetch()} />
+        </div>
+      )}
+      {news}
+      <Table
+        label={label}
+        rows={rows}
+        columns={columns}
+        rowKey={rowKey}
+        rowHeight={rowHeight}
+        maxHeight="max(24rem, calc(100dvh - 16rem))"
+        onEnd={() => void log.older()}
+        loading={!loaded && !log.head.error}
+        empty={
+          !loaded ? null : empty.isFiltered ? (
+            <Empty title={empty.filtered}>
+              <button type="button" className="button" onClick={empty.onReset}>
+                Show all
+              </button>
+            </Empty>
+          ) : (
+            <Empty title={empty.none} icon={empty.icon} />
+          )
+        }
+      />
+      <LogFoot shown={rows.length} loaded={loaded} more={cursor !== undefined} log={log} />
+      {children}
+      {missing && loaded && (
+        <p className="log-gone muted small" role="status">
+          The {missing.word} of this link is not among those shown; it may be an older one.{" "}
+          <button type="button" className="button button-plain" onClick={missing.onClose}>
+            Never mind
+          </button>
+        </p>
+      )}
+    </div>
+  );
+}
 
 interface LogFootProps {
   shown: number;
   loaded: boolean;
   more: boolean;
-  log: { older: () => Promise<void>; olderBusy: boolean; olderError: Error | undefined };
+  log: Pick<Log<unknown>, "older" | "olderBusy" | "olderError">;
 }
 
 /** How far back the list goes. */
-export function LogFoot({ shown, loaded, more, log }: LogFootProps) {
+function LogFoot({ shown, loaded, more, log }: LogFootProps) {
   return (
     <div className="log-foot small muted">
       <span className="figures">{loaded && shown > 0 ? `${count(shown)} shown` : "\u00a0"}</span>

@@ -19,6 +19,7 @@ import { useToasts } from "../../ui/toast.tsx";
 import { AccessTable } from "./access-table.tsx";
 import { agentKeyState } from "./access-words.ts";
 import { useRefresh } from "./refresh.ts";
+import { timeColumn } from "./time-column.tsx";
 
 const rowKey = ({ id }: AgentKey) => id;
 const statusOptions = [
@@ -122,22 +123,8 @@ const columnsFor = ({ mayApprove, mayRevoke, ask }: Offers): readonly Column<Age
     keepFrom: 2,
     cell: ({ enrolled_by }) => <code title={plain(enrolled_by)}>{shortId(enrolled_by)}</code>,
   },
-  {
-    id: "used",
-    header: "Last used",
-    width: "7.5rem",
-    keepFrom: 3,
-    value: ({ last_used_at }) => (last_used_at ? Date.parse(last_used_at) : null),
-    cell: ({ last_used_at }) => <Time at={last_used_at} />,
-  },
-  {
-    id: "expires",
-    header: "Expires",
-    width: "7.5rem",
-    keepFrom: 3,
-    value: ({ expires_at }) => Date.parse(expires_at),
-    cell: ({ expires_at }) => <Time at={expires_at} />,
-  },
+  timeColumn("last_used_at", { id: "used", header: "Last used", keepFrom: 3 }),
+  timeColumn("expires_at", { id: "expires", header: "Expires", keepFrom: 3 }),
   {
     id: "state",
     header: "State",

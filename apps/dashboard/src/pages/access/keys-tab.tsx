@@ -13,12 +13,12 @@ import { Icon } from "../../ui/icon.tsx";
 import { Empty } from "../../ui/states.tsx";
 import type { Column } from "../../ui/table.tsx";
 import { plain, shortId } from "../../ui/text.ts";
-import { Time } from "../../ui/time.tsx";
 import { useToasts } from "../../ui/toast.tsx";
 import { AccessTable } from "./access-table.tsx";
 import { apiKeyState } from "./access-words.ts";
 import { KeyDialog } from "./key-dialog.tsx";
 import { useRefresh } from "./refresh.ts";
+import { timeColumn } from "./time-column.tsx";
 
 const rowKey = ({ id }: ApiKey) => id;
 const statusOptions = [
@@ -135,30 +135,9 @@ const columnsFor = (
         </span>
       ),
   },
-  {
-    id: "created",
-    header: "Created",
-    width: "7.5rem",
-    keepFrom: 2,
-    value: ({ created_at }) => Date.parse(created_at),
-    cell: ({ created_at }) => <Time at={created_at} />,
-  },
-  {
-    id: "used",
-    header: "Last used",
-    width: "7.5rem",
-    keepFrom: 3,
-    value: ({ last_used_at }) => (last_used_at ? Date.parse(last_used_at) : null),
-    cell: ({ last_used_at }) => <Time at={last_used_at} />,
-  },
-  {
-    id: "expires",
-    header: "Expires",
-    width: "7.5rem",
-    keepFrom: 4,
-    value: ({ expires_at }) => (expires_at ? Date.parse(expires_at) : null),
-    cell: ({ expires_at }) => <Time at={expires_at} />,
-  },
+  timeColumn("created_at", { id: "created", header: "Created", keepFrom: 2 }),
+  timeColumn("last_used_at", { id: "used", header: "Last used", keepFrom: 3 }),
+  timeColumn("expires_at", { id: "expires", header: "Expires", keepFrom: 4 }),
   {
     id: "state",
     header: "State",

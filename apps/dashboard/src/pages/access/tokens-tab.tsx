@@ -13,12 +13,12 @@ import { Icon } from "../../ui/icon.tsx";
 import { Empty } from "../../ui/states.tsx";
 import type { Column } from "../../ui/table.tsx";
 import { plain, shortId } from "../../ui/text.ts";
-import { Time } from "../../ui/time.tsx";
 import { useToasts } from "../../ui/toast.tsx";
 import { AccessTable } from "./access-table.tsx";
 import { joinTokenState } from "./access-words.ts";
 import { AgentCommandsPanel } from "./agent-commands-panel.tsx";
 import { useRefresh } from "./refresh.ts";
+import { timeColumn } from "./time-column.tsx";
 import { TokenDialog } from "./token-dialog.tsx";
 
 const rowKey = ({ id }: JoinToken) => id;
@@ -138,22 +138,8 @@ const columnsFor = (menuOf: (token: JoinToken) => MenuItem[]): readonly Column<J
     keepFrom: 2,
     cell: ({ created_by }) => <UserName id={created_by} />,
   },
-  {
-    id: "created",
-    header: "Created",
-    width: "7.5rem",
-    keepFrom: 3,
-    value: ({ created_at }) => Date.parse(created_at),
-    cell: ({ created_at }) => <Time at={created_at} />,
-  },
-  {
-    id: "expires",
-    header: "Expires",
-    width: "7.5rem",
-    keepFrom: 3,
-    value: ({ expires_at }) => Date.parse(expires_at),
-    cell: ({ expires_at }) => <Time at={expires_at} />,
-  },
+  timeColumn("created_at", { id: "created", header: "Created", keepFrom: 3 }),
+  timeColumn("expires_at", { id: "expires", header: "Expires", keepFrom: 3 }),
   {
     id: "state",
     header: "State",

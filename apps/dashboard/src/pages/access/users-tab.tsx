@@ -11,10 +11,10 @@ import { Icon } from "../../ui/icon.tsx";
 import { Empty } from "../../ui/states.tsx";
 import type { Column } from "../../ui/table.tsx";
 import { plain, sentence, shortId } from "../../ui/text.ts";
-import { Time } from "../../ui/time.tsx";
 import { AccessTable } from "./access-table.tsx";
 import { roleNames } from "./access-words.ts";
 import { KeyDialog } from "./key-dialog.tsx";
+import { timeColumn } from "./time-column.tsx";
 import { DisableUser, EditUser, NewUser } from "./user-dialogs.tsx";
 
 type Step = "edit" | "disable" | "key";
@@ -162,14 +162,7 @@ const columnsFor = (
         </Link>
       ) : null,
   },
-  {
-    id: "created",
-    header: "Created",
-    width: "8rem",
-    keepFrom: 3,
-    value: ({ created_at }) => Date.parse(created_at),
-    cell: ({ created_at }) => <Time at={created_at} />,
-  },
+  timeColumn("created_at", { id: "created", header: "Created", width: "8rem", keepFrom: 3 }),
   {
     id: "menu",
     header: "Actions",

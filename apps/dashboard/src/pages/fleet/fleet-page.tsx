@@ -4,11 +4,12 @@ import { useDeferredValue, useMemo } from "react";
 import { useMay } from "../../api/queries.ts";
 import { useWolves } from "../../api/wolves.ts";
 import { useSearchField } from "../../app/search.ts";
+import { useSort } from "../../app/sort.ts";
 import { filterWolves, regionsOf, summaryOf } from "../../fleet/summary.ts";
 import { Choice, SearchField } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { Empty, Failure } from "../../ui/states.tsx";
-import { type Sort, Table } from "../../ui/table.tsx";
+import { Table } from "../../ui/table.tsx";
 import { count, many, plain } from "../../ui/text.ts";
 import { columns } from "./columns.tsx";
 import { FleetSummary, FrozenNotice } from "./fleet-summary.tsx";
@@ -38,11 +39,6 @@ const gpus = [
 
 const rowKey = ({ id }: { id: string }) => id;
 
-/** `-load` is the load, the highest first. */
-export function sortOf(text: string): Sort | undefined {
-  return text === "" ? undefined : { id: text.replace(/^-/, ""), desc: text.startsWith("-") };
-}
-
 export default function FleetPage() {
   const wolves = useWolves();
   const rows = wolves.data?.rows ?? none;
@@ -50,7 +46,7 @@ export default function FleetPage() {
   const [status, setStatus] = useSearchField("status");
   const [gpu, setGpu] = useSearchField("gpu");
   const [region, setRegion] = useSearchField("region");
-  const [order, setOrder] = useSearchField("sort", "name");
+  const [sort, setSort] = useSort("name");
   const mayCreate = useMay("session.create");
   const summary = useMemo(() => summaryOf(rows), [rows]);
   const regions = useMemo(() => regionsOf(rows), [rows]);
@@ -60,7 +56,6 @@ export default function FleetPage() {
     () => filterWolves(rows, { text: wanted, status, gpu, region }),
     [rows, wanted, status, gpu, region],
   );
-  const sort = useMemo(() => sortOf(order), [order]);
   const isFiltered = Boolean(text || status || gpu || region);
   const reset = () => {
     setText("");
@@ -131,7 +126,7 @@ export default function FleetPage() {
           rowKey={rowKey}
           rowHeight={56}
           sort={sort}
-          onSort={(next) => setOrder(next === undefined ? "none" : `${next.desc ? "-" : ""}${next.id}`)}
+          onSort={setSort}
           loading={wolves.data === undefined && !wolves.error}
           empty={
             isFiltered ? (

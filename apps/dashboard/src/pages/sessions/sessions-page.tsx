@@ -9,12 +9,13 @@ import { useMay, useMe } from "../../api/queries.ts";
 import { useSessions } from "../../api/sessions.ts";
 import { useWolves } from "../../api/wolves.ts";
 import { useSearchField } from "../../app/search.ts";
+import { useSort } from "../../app/sort.ts";
 import type { View } from "../../fleet/session-list.ts";
 import { endedStatuses, filterSessions, liveStatuses } from "../../fleet/session-words.ts";
 import { Choice, SearchField } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { Empty, Failure } from "../../ui/states.tsx";
-import { type Sort, Table } from "../../ui/table.tsx";
+import { Table } from "../../ui/table.tsx";
 import { count, many, plain, sentence, shortId } from "../../ui/text.ts";
 import { useToasts } from "../../ui/toast.tsx";
 import { columnsOf } from "./columns.tsx";
@@ -32,8 +33,6 @@ const owners = [
 ] as const;
 
 const rowKey = ({ id }: { id: string }) => id;
-const sortOf = (text: string): Sort | undefined =>
-  text === "" ? undefined : { id: text.replace(/^-/, ""), desc: text.startsWith("-") };
 
 /** A name for a wolf's id; the id while names are not there. */
 function useWolfOf(): (id: string | null) => string {
@@ -53,7 +52,7 @@ export default function SessionsPage() {
   const [status, setStatus] = useSearchField("status", "live");
   const [owner, setOwner] = useSearchField("owner");
   const [wolf, setWolf] = useSearchField("wolf");
-  const [order, setOrder] = useSearchField("sort", "age");
+  const [sort, setSort] = useSort("age");
   const shownStatus = statuses.some(([one]) => one === status) ? (status as View["status"]) : "live";
   const sessions = useSessions({
     status: shownStatus,
@@ -69,7 +68,6 @@ export default function SessionsPage() {
     () => filterSessions(rows, wanted, { ownerOf, wolfOf }),
     [rows, wanted, ownerOf, wolfOf],
   );
-  const sort = useMemo(() => sortOf(order === "none" ? "" : order), [order]);
   const isFiltered = Boolean(text || owner || wolf || shownStatus !== "live");
   const reset = () => {
     setText("");
@@ -131,7 +129,7 @@ export default function SessionsPage() {
           rowKey={rowKey}
           rowHeight={56}
           sort={sort}
-          onSort={(next) => setOrder(next === undefined ? "none" : `${next.desc ? "-" : ""}${next.id}`)}
+          onSort={setSort}
           loading={sessions.data === undefined && !sessions.error}
           empty={
             text || owner || wolf ? (
