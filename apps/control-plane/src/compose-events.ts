@@ -39,6 +39,7 @@ export function composeEvents(
     log: createEventLog({ store, clock, log, newId }),
     handlers: eventHandlers({ store, streams }),
     streams,
+    feed,
     start() {
       feed.start();
       notifications.start();

@@ -10,6 +10,7 @@ import { replicasOf } from "./checks/replicas.ts";
 import type { Base } from "./compose-access.ts";
 import { migrationNames } from "./database/migrate.prisma.ts";
 import { createChallenges } from "./identity/challenge.ts";
+import type { Membership } from "./replicas/membership.ts";
 import { createEchoUpgrades, ECHO_PURPOSE } from "./tunnels/echo-upgrade.ts";
 import { type SeeingHandlersOptions, seeingHandlers } from "./tunnels/seeing-routes.ts";
 import type { TunnelGateway } from "./tunnels/tunnel-gateway.ts";
@@ -20,18 +21,17 @@ import type { HealthMonitor } from "./wolves/health-monitor.ts";
 export interface Seen extends Pick<SeeingHandlersOptions, "requireWolf" | "usageHistory" | "replica"> {
   gateway: Pick<TunnelGateway, "wolf" | "wolfEpoch" | "liveWolves" | "rttMsOf" | "onWolfConnected">;
   monitor: Pick<HealthMonitor, "state">;
+  membership: Pick<Membership, "id" | "list">;
 }
 
 export function composeSeeing({ config, prisma, log, clock, draining }: Base, seen: Seen) {
-  const { gateway, monitor, replica } = seen;
+  const { gateway, monitor, replica, membership } = seen;
   const tunnelHistory = createTunnelHistory({ clock, ...gateway });
   const loopDelay = createLoopDelay(clock);
   const challenges = createChallenges(config.apiKeySecret, ECHO_PURPOSE);
   const echo = createEchoUpgrades({ challenges, clock });
   const replicas = replicasOf({
-    id: replica,
-    version,
-    startedAt: clock.now(),
+    membership,
     tunnels: () => gateway.liveWolves().length,
     draining,
   });

@@ -9,6 +9,7 @@ import { createApp } from "./app.ts";
 import { type Clock, repeat, systemClock, type Timer } from "./clock.ts";
 import { type Base, composeAccess } from "./compose-access.ts";
 import { composeEvents } from "./compose-events.ts";
+import { composeReplicas } from "./compose-replicas.ts";
 import { composeSeeing } from "./compose-seeing.ts";
 import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
@@ -93,9 +94,17 @@ export function compose(
   const base: Base = { config, databaseUrl, prisma, log, clock, draining, metrics };
   const access = composeAccess(base);
   const happening = composeEvents(base, access);
-  const fleet = composeFleet(base, access, happening.log);
-  const seeing = composeSeeing(base, { ...fleet, requireWolf: fleet.wolves.get, replica: access.replica });
-  const front = composeFront(base, access, { ...fleet, seeing, happening }, serverLimits);
+  // Each needs the other; nothing of it is asked before both stand.
+  const replicas = composeReplicas(base, access, happening.feed, () => fleet);
+  const fleet: ReturnType<typeof composeFleet> = composeFleet(base, access, happening.log, replicas);
+  const { membership } = replicas;
+  const seeing = composeSeeing(base, {
+    ...fleet,
+    membership,
+    requireWolf: fleet.wolves.get,
+    replica: access.replica,
+  });
+  const front = composeFront(base, access, { ...fleet, seeing, happening, replicas }, serverLimits);
   const { identity, agents, notifications, revocations, webSessionStore } = access;
   const { monitor, gateway, sessions, drains, events, doctors, diskHistory } = fleet;
   const { app, server, overHttp, idempotencyStore } = front;
@@ -120,6 +129,8 @@ export function compose(
     async listen() {
       if (config.legacyRunnerToken)
         log.warn("LEGACY_RUNNER_TOKEN=allow: whoever holds the RUNNER_TOKEN may be any wolf without a key");
+      // Before it counts on anything that it does: a cluster may refuse it.
+      await membership.start();
       // Before any agent can come back: whoever was connected to an earlier process is suspect until then.
       await monitor.start();
       await revocations.start();
@@ -138,6 +149,7 @@ export function compose(
       metrics.start({
         ...gateway,
         countStreams: happening.streams.count,
+        countReplicas: () => membership.peers.length,
         countLive: () => sessions.countLive(),
         fleetState: monitor.state,
       });
@@ -163,6 +175,7 @@ export function compose(
       clearTimeout(timer);
       monitor.stop();
       sessions.end();
+      await replicas.stop();
       await happening.stop();
       await notifications.stop();
       await revocations.stop();
@@ -178,8 +191,9 @@ function composeFleet(
   { config, prisma, log, clock, metrics }: Base,
   { audit, renewals, revocations }: ReturnType<typeof composeAccess>,
   events: ReturnType<typeof composeEvents>["log"],
+  replicas: ReturnType<typeof composeReplicas>,
 ) {
-  const wolfStore = prismaWolfStore(prisma);
+  const wolfStore = prismaWolfStore(prisma, replicas.membership.id);
   const usageHistory = createUsageHistory({ clock });
   const gateway = createTunnelGateway({
     store: reportedBy(tellingUsage(wolfStore, usageHistory)),
@@ -192,8 +206,9 @@ function composeFleet(
     control: createAgentControl({ renewals, audit, clock, log }),
     renderNode: config.renderNode,
     onTunnelEnd: metrics.tunnelEnded,
+    ...(replicas.places && { places: replicas.places }),
   });
-  const links = watchedLinks(gateway.links, metrics.links);
+  const links = watchedLinks(replicas.links(gateway), metrics.links);
   const monitor = createHealthMonitor({
     store: wolfStore,
     clock,
@@ -230,6 +245,7 @@ function composeFleet(
     tunnels: gateway,
     lobbies: lobbiesThrough(links, config.sessionStartTimeoutMs),
     rttMsOf: gateway.rttMsOf,
+    elsewhere: replicas.elsewhere,
     clock,
     log,
     random: Math.random,
@@ -277,6 +293,7 @@ function composeFront(
   fleet: ReturnType<typeof composeFleet> & {
     seeing: ReturnType<typeof composeSeeing>;
     happening: ReturnType<typeof composeEvents>;
+    replicas: ReturnType<typeof composeReplicas>;
   },
   serverLimits: Partial<ServerLimits>,
 ) {
@@ -361,8 +378,14 @@ function composeFront(
       overHttp.routes,
     ],
   });
-  const server = createHttpServer(app, serverLimits);
-  attachUpgrades(server, { admission, log, helix, echo: seeing.echo, onArrival: limits.upgrade });
+  const door = fleet.replicas.door();
+  // Ahead of everything that is for people and agents: limits, the API's log, a replica that shuts down.
+  const server = createHttpServer(
+    (request, response) =>
+      door.isInternal(request) ? door.request(request, response) : app(request, response),
+    serverLimits,
+  );
+  attachUpgrades(server, { admission, log, helix, echo: seeing.echo, door, onArrival: limits.upgrade });
   return { app, server, overHttp, idempotencyStore };
 }
 

@@ -76,6 +76,15 @@ export const environment = z.object({
     .transform((text) => text.split(",").map((url) => URL.parse(url.trim())))
     .refine((urls) => urls.every(isPublicUrl), "must be http:// or https:// URLs, separated by commas")
     .optional(),
+  WOLFPACK_REPLICA_URL: z
+    .string()
+    .transform((text) => URL.parse(text.trim()))
+    .refine(
+      (url) => isPublicUrl(url) && url?.pathname === "/",
+      "must be one http:// or https:// URL without a path",
+    )
+    .optional(),
+  WOLFPACK_REPLICA_LEASE_SECONDS: seconds(10, 300),
   WOLFPACK_AGENT_KEY_DAYS: z.coerce.number().min(1).max(365).default(7),
   DEFAULT_SANDBOX_IMAGE: ImageReference.default("ghcr.io/games-on-whales/xfce:edge"),
   WOLFPACK_RENDER_NODE: z
@@ -138,6 +147,9 @@ export interface Config {
   publicHosts: string[];
   /** The same URLs whole. */
   publicUrls: string[];
+  /** At which other replicas reach this one. Undefined: they do not. */
+  replicaUrl: string | undefined;
+  replicaLeaseMs: number;
   agentKeyLifeMs: number;
   apiKeySecret: string;
   defaultSandboxImage: string;
@@ -212,6 +224,8 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     legacyRunnerToken: e.LEGACY_RUNNER_TOKEN === "allow",
     publicHosts: (e.WOLFPACK_PUBLIC_URL ?? []).flatMap((url) => url?.host ?? []),
     publicUrls: (e.WOLFPACK_PUBLIC_URL ?? []).flatMap((url) => url?.href ?? []),
+    replicaUrl: e.WOLFPACK_REPLICA_URL?.origin,
+    replicaLeaseMs: ms(e.WOLFPACK_REPLICA_LEASE_SECONDS),
     agentKeyLifeMs: e.WOLFPACK_AGENT_KEY_DAYS * 86_400_000,
     apiKeySecret: e.API_KEY_SECRET ?? keptSecret(e.DATA_DIR, "api-key-secret"),
     defaultSandboxImage: e.DEFAULT_SANDBOX_IMAGE,

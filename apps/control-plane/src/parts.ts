@@ -22,6 +22,7 @@ export type { Candidate } from "./placement/candidate.ts";
 export { Fleet } from "./placement/fleet.ts";
 export { type Decision, type PlacementSettings, place } from "./placement/placement.ts";
 export { type Wish, wishOf } from "./placement/wish.ts";
-export { SessionService, type SessionServiceOptions } from "./sessions/session-service.ts";
+export { SessionService } from "./sessions/session-service.ts";
+export type { SessionServiceOptions } from "./sessions/session-service-options.ts";
 export { prismaSessionStore } from "./sessions/session-store.prisma.ts";
 export { prismaWolfStore } from "./wolves/wolf-store.prisma.ts";

@@ -1,6 +1,6 @@
 /** A session that runs, for tests of decisions, and what services of sessions are set to. */
 import { SessionSpec } from "@wolfpack/api-contract";
-import type { SessionServiceOptions } from "../src/sessions/session-service.ts";
+import type { SessionServiceOptions } from "../src/sessions/session-service-options.ts";
 import type { Session } from "../src/sessions/session-store.ts";
 
 const at = new Date("2026-11-23T12:00:00.000Z");

@@ -31,6 +31,8 @@ export function aWolf(overrides: Partial<Wolf> = {}): Wolf {
     epoch: 1,
     tunnelSince: at,
     tunnelBy: nativeTunnel,
+    tunnelReplicaId: null,
+    tunnelRttMs: null,
     agentVersion: null,
     capabilities: null,
     labels: {},

@@ -38,6 +38,8 @@ export async function startControlPlane(
     legacyRunnerToken: true,
     publicHosts: [],
     publicUrls: [],
+    replicaUrl: undefined,
+    replicaLeaseMs: 10_000,
     agentKeyLifeMs: 7 * 86_400_000,
     apiKeySecret: API_KEY_SECRET,
     defaultSandboxImage: "ghcr.io/games-on-whales/xfce:edge",

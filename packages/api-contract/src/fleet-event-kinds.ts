@@ -58,6 +58,7 @@ export const fleetEventCauses = {
   reported: "An agent said so of its host.",
   silence: "Nothing was heard of a wolf for too long.",
   restart: "A replica has started and knows of no tunnel yet.",
+  "replica-gone": "The lease of the replica that held the tunnel has ended.",
   "mass-loss": "Most wolves left at once, or are back.",
   "wolf-lost": "The session's wolf is lost.",
   "wolf-event": "A Wolf said what happened to a lobby or container.",

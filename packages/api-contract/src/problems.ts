@@ -65,6 +65,12 @@ export const problems = {
     title: "Origin refused",
     meaning: "Tunnels are not opened by web pages: the request carried an Origin header or a page's cookie.",
   },
+  "replica-refused": {
+    status: 403,
+    title: "Replica refused",
+    meaning:
+      "A path for other replicas, without the credential of one whose lease runs; the detail says what is wrong. Not for people.",
+  },
   "csrf-refused": {
     status: 403,
     title: "Foreign page refused",

@@ -129,6 +129,7 @@ const WolfTunnel = z.object({
   epoch: z.int(),
   since: instant,
   rtt_ms: z.number().nullable(),
+  replica: z.string().nullish().meta({ description: "Which process of the control plane holds it." }),
   // Absent in the answers of earlier versions.
   protocol: TunnelProtocol.optional().meta({
     description: "`helix`: its agent is one of Helix, which passes on bytes; the guard is here then.",

@@ -88,7 +88,13 @@ describe("the OpenAPI document", () => {
 
   it("uses every problem code of the table but those that belong to no operation", () => {
     const used = new Set(table.flatMap(([, operation]) => problemsOf(operation)));
-    const ofNoOperation = ["malformed-http", "not-found", "method-not-allowed", "headers-too-large"];
+    const ofNoOperation = [
+      "replica-refused",
+      "malformed-http",
+      "not-found",
+      "method-not-allowed",
+      "headers-too-large",
+    ];
     expect(problemCodes.filter((code) => !used.has(code)).sort()).toEqual(ofNoOperation.sort());
   });
 

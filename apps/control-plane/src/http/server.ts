@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { ProblemCode } from "@wolfpack/api-contract";
+import { INTERNAL_PREFIX, UPGRADE_NAME } from "../replicas/internal-wire.ts";
 import { checkHead } from "./head-check.ts";
 import { ApiError, renderProblem, toApiError } from "./problem.ts";
 import { giveRequestId } from "./request-id.ts";
@@ -44,7 +45,10 @@ export function createHttpServer(listener: RequestListener, options: Partial<Ser
       // Node's own answer to a missing Host has no body; the listener below gives it one.
       requireHostHeader: false,
       // Some clients offer `Upgrade: h2c` with ordinary requests (RFC 9110 §7.8 lets a server ignore it).
-      shouldUpgradeCallback: (request) => request.headers.upgrade?.toLowerCase() === "websocket",
+      shouldUpgradeCallback: ({ headers, url = "" }) => {
+        const wanted = headers.upgrade?.toLowerCase();
+        return wanted === "websocket" || (wanted === UPGRADE_NAME && url.startsWith(INTERNAL_PREFIX));
+      },
     },
     (request, response) => {
       answers.set(request.socket, response);

@@ -92,6 +92,19 @@ export const definitions = {
     help: "Tunnels of any kind that ended, by code.",
     labels: { code: [...revdialErrorCodes, OTHER] },
   },
+  wolfpack_replicas: {
+    type: "gauge",
+    help: "Replicas that others can reach and whose lease runs, besides this one, as last seen.",
+  },
+  wolfpack_forwarded_requests_total: {
+    type: "counter",
+    help: "Requests for wolves whose tunnel another replica holds: sent there, or come from there.",
+    labels: { direction: ["out", "in"], outcome: ["answered", "refused", "failed"] },
+  },
+  wolfpack_fenced_total: {
+    type: "counter",
+    help: "Times that this replica was taken for gone and began anew.",
+  },
   wolfpack_tunnel_request_duration_seconds: {
     type: "histogram",
     help: "From a request's way into a tunnel to the head of its answer, or its failure.",

@@ -18,6 +18,7 @@ function aReplica(reading: Partial<MetricsReading> = {}) {
     onWolfConnected: (listener) => void listeners.connected.push(listener),
     onWolfTunnelLost: (listener) => void listeners.lost.push(listener),
     countStreams: () => 0,
+    countReplicas: () => 0,
     countLive: async () => ({}),
     fleetState: async () => ({ frozenSince: null }),
     ...reading,

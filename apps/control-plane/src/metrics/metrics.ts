@@ -33,6 +33,11 @@ export interface Metrics {
   readonly links: LinkWatch;
   readonly pool: PoolWatch;
   tunnelEnded(end: { code: string }): void;
+  /** Another replica was asked for a wolf of its. */
+  forwarded(outcome: "answered" | "failed"): void;
+  /** Another replica asked for a wolf of this one's. */
+  askedByReplica(outcome: "answered" | "refused" | "failed"): void;
+  fenced(): void;
   /** Once the rooms stand. Until `stop`. */
   start(reading: MetricsReading): void;
   stop(): void;
@@ -47,6 +52,8 @@ export interface MetricsReading extends FleetReading {
   onWolfConnected: (listener: (wolfId: string) => void) => void;
   onWolfTunnelLost: (listener: (wolfId: string) => void) => void;
   countStreams: () => number;
+  /** Others. */
+  countReplicas: () => number;
 }
 
 const RTT_SAMPLE_MS = 10_000;
@@ -80,6 +87,10 @@ export function createMetrics({ clock, log, tracing, draining }: MetricsOptions)
       waited: (ms, outcome) => meters.observe("wolfpack_database_pool_wait_seconds", ms / 1000, { outcome }),
       used: (ms) => meters.observe("wolfpack_database_pool_use_seconds", ms / 1000),
     },
+    forwarded: (outcome) => meters.add("wolfpack_forwarded_requests_total", 1, { direction: "out", outcome }),
+    askedByReplica: (outcome) =>
+      meters.add("wolfpack_forwarded_requests_total", 1, { direction: "in", outcome }),
+    fenced: () => meters.add("wolfpack_fenced_total"),
     tunnelEnded: ({ code }) => meters.add("wolfpack_tunnel_ends_total", 1, { code }),
 
     start(reading) {
@@ -92,6 +103,7 @@ export function createMetrics({ clock, log, tracing, draining }: MetricsOptions)
       meters.onRead(() => {
         meters.set("wolfpack_tunnels", liveWolves().length);
         meters.set("wolfpack_event_streams", reading.countStreams());
+        meters.set("wolfpack_replicas", reading.countReplicas());
       });
       fleetGauges(meters, { ...reading, clock, candidates: sessions.candidates });
       watching = watchProcess(meters, {

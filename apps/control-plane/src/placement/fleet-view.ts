@@ -8,7 +8,8 @@ import { Fleet } from "./fleet.ts";
 
 export interface FleetViewOptions {
   store: Pick<WolfStore, "changedCandidates">;
-  hasTunnel: (wolfId: string) => boolean;
+  /** Its tunnel leads there, from this replica or from one that can be asked. */
+  hasTunnel: (wolf: Wolf) => boolean;
   rttMsOf: (wolfId: string) => number | undefined;
   /** Something is not as it was: there may be room. */
   onChanged: () => void;
@@ -54,6 +55,12 @@ export class FleetView {
     if (wolf !== undefined) this.fleet.put(this.candidateOf(wolf));
   }
 
+  /** Replicas came or went. */
+  replicasChanged(): void {
+    for (const wolf of this.wolves.values()) this.fleet.put(this.candidateOf(wolf));
+    this.options.onChanged();
+  }
+
   wolf(wolfId: string): Wolf | undefined {
     return this.wolves.get(wolfId);
   }
@@ -97,7 +104,7 @@ export class FleetView {
       connectivity: wolf.connectivity,
       health: wolf.health,
       quarantinedUntilMs: wolf.quarantine?.until.getTime() ?? null,
-      tunnel: this.options.hasTunnel(wolf.id),
+      tunnel: this.options.hasTunnel(wolf),
       reconciled: wolf.reconciledEpoch === wolf.epoch,
       missing: wolf.capabilities?.missing ?? [],
       gpuType: wolf.gpuType,
@@ -106,7 +113,7 @@ export class FleetView {
       region: wolf.region,
       costPerHour: wolf.costPerHour,
       images: wolf.images?.filter(({ state }) => state === "present").map(({ name }) => name) ?? null,
-      rttMs: this.options.rttMsOf(wolf.id) ?? null,
+      rttMs: this.options.rttMsOf(wolf.id) ?? wolf.tunnelRttMs,
       slots: { max: wolf.maxSandboxes, claimed: wolf.connectedSandboxes, other: wolf.otherLobbies },
       vramMb: wolf.vramMb,
       encoderSessions: wolf.encoderSessions,

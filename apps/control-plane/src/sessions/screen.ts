@@ -43,7 +43,7 @@ export function createScreen(links: Links, timeoutMs = TIMEOUT_MS): Screen {
     if (session.status !== "running")
       throw new ApiError("session-not-running", `The session is ${session.status}.`);
     const link =
-      links.sandbox(session.id) ?? (session.wolfId === null ? undefined : links.wolf(session.wolfId));
+      (await links.sandbox(session.id)) ?? (session.wolfId === null ? undefined : links.wolf(session.wolfId));
     if (link === undefined)
       throw new ApiError("wolf-unreachable", "The session's wolf cannot be reached now.");
     const signal = AbortSignal.timeout(timeoutMs);

@@ -35,6 +35,8 @@ export interface SessionKeeperOptions {
   wolfOf: (wolfId: string) => Pick<Wolf, "otherLobbies"> | undefined;
   /** What a wolf runs has been compared: it may have room now. */
   onReconciled: () => void;
+  /** The wolf's tunnel is not here: whoever has it is to compare. */
+  elsewhere: (wolfId: string) => void;
 }
 
 /** Between two looks at a wolf's lobbies that its events ask for: a flood of them costs one look each. */
@@ -144,7 +146,8 @@ export class SessionKeeper {
     const { clock, store, tunnels, settleMs, starts, unseenMs } = this.options;
     const lobbies = this.options.lobbies(wolfId);
     const epoch = tunnels.wolfEpoch(wolfId);
-    // A wolf that cannot be asked changes nothing; it is asked when it is back.
+    // A wolf that cannot be asked changes nothing; it is asked when it is back. Whoever has its tunnel hears its events, and decides.
+    if (epoch === undefined) this.options.elsewhere(wolfId);
     if (lobbies === undefined || epoch === undefined) return void this.failures.delete(wolfId);
     const listedAt = clock.now();
     const listed = await lobbies.listLobbies();

@@ -8,65 +8,26 @@ import {
   type QueueEntry,
   type WolfLobby,
 } from "@wolfpack/api-contract";
-import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { reachOf, requireMay } from "../identity/policy.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
-import type { Log } from "../logger.ts";
 import { PlacementDesk } from "../placement/desk.ts";
 import { FleetView } from "../placement/fleet-view.ts";
-import type { Decision, PlacementSettings } from "../placement/placement.ts";
-import type { Tunnels } from "../tunnels/tunnels.ts";
-import type { QuarantineRules, WolfStore } from "../wolves/wolf-store.ts";
-import type { Lobbies } from "./lobbies.ts";
+import type { Decision } from "../placement/placement.ts";
+import { nowhere } from "./elsewhere.ts";
 import { placeOfNext, queueEntry } from "./queue-places.ts";
 import { SessionChanges } from "./session-changes.ts";
 import { SessionKeeper } from "./session-keeper.ts";
 import { SessionLosses } from "./session-losses.ts";
-import { type SessionDefaults, specOf } from "./session-spec.ts";
+import type { SessionServiceOptions } from "./session-service-options.ts";
+import { specOf } from "./session-spec.ts";
 import { SessionStarts } from "./session-starts.ts";
-import type { NewSession, Quotas, Session, SessionStore } from "./session-store.ts";
-import { idleAt, SessionTimes, type StatusLimits, statusDeadline } from "./session-times.ts";
+import type { NewSession, Session, SessionStore } from "./session-store.ts";
+import { idleAt, SessionTimes, statusDeadline } from "./session-times.ts";
 import { SessionUse } from "./session-use.ts";
-import { type SessionWatch, unwatchedSessions } from "./session-watch.ts";
+import { unwatchedSessions } from "./session-watch.ts";
 import { Waiters } from "./waiters.ts";
 import { wolfLobbies } from "./wolf-lobbies.ts";
-
-export interface SessionServiceOptions {
-  store: SessionStore;
-  wolves: Pick<WolfStore, "changedCandidates" | "reconciled" | "createSucceeded" | "createFailed">;
-  tunnels: Tunnels;
-  lobbies: Lobbies;
-  rttMsOf: (wolfId: string) => number | undefined;
-  clock: Clock;
-  log: Log;
-  random: () => number;
-  newId: (prefix: "ses") => string;
-  /** Of a lock; nobody else has it. */
-  newToken: () => string;
-  quotas: Quotas;
-  defaults: SessionDefaults;
-  placement: PlacementSettings;
-  quarantine: QuarantineRules;
-  queueMax: number;
-  /** For wolves whose agents do not say. */
-  renderNode: string;
-  /** How long the statuses may last that pass. */
-  limits: StatusLimits;
-  /** A lobby that is still listed after this time runs, even without a container event. */
-  settleMs: number;
-  /** From seeing a lobby with our tag that no live session has to stopping it. */
-  strayGraceMs: number;
-  /** So long without a look at a wolf's lobbies, and what happened meanwhile is not known. */
-  unseenMs: number;
-  lockMs: number;
-  createSlowMs: number;
-  attemptsMax: number;
-  warningMs: number;
-  /** Its owner is to know that it will be stopped or moved then. Never rejects. */
-  onExpiring: (session: Session, reason: "expired" | "idle" | "drained", at: Date) => Promise<void>;
-  watch?: SessionWatch;
-}
 
 export const sessionNotFound = (): ApiError => new ApiError("session-not-found", "There is no such session.");
 
@@ -89,7 +50,7 @@ export class SessionService {
 
   constructor(options: SessionServiceOptions) {
     this.options = options;
-    const { store, wolves, tunnels, lobbies, clock, log, random, newToken } = options;
+    const { store, wolves, tunnels, lobbies, clock, log, random, newToken, elsewhere = nowhere } = options;
     const common = { store, clock, log, watch: options.watch ?? unwatchedSessions };
     this.waiters = new Waiters(clock);
     this.use = new SessionUse(common);
@@ -97,7 +58,7 @@ export class SessionService {
     const wolfOf = (wolfId: string) => this.view.wolf(wolfId);
     this.view = new FleetView({
       store: wolves,
-      hasTunnel: (id) => tunnels.wolf(id) !== undefined,
+      hasTunnel: (wolf) => tunnels.wolf(wolf.id) !== undefined || elsewhere.holds(wolf),
       rttMsOf: options.rttMsOf,
       onChanged: wake,
     });
@@ -156,6 +117,7 @@ export class SessionService {
       unseenMs: options.unseenMs,
       wolfOf,
       onReconciled: wake,
+      elsewhere: elsewhere.look,
     });
     const stopLobbyOf = (session: Session, wolfId: string) => this.keeper.stopLobbyOf(session, wolfId);
     this.losses = new SessionLosses({
@@ -301,8 +263,14 @@ export class SessionService {
   idleAt = (session: Session): Date | undefined => idleAt(session);
 
   isReachable(session: Session): boolean {
-    const { tunnels } = this.options;
-    const leads = (wolfId: string | null) => wolfId !== null && tunnels.wolf(wolfId) !== undefined;
+    const { tunnels, elsewhere = nowhere } = this.options;
+    const leads = (wolfId: string | null) => {
+      const wolf = wolfId === null ? undefined : this.view.wolf(wolfId);
+      return (
+        wolfId !== null &&
+        (tunnels.wolf(wolfId) !== undefined || (wolf !== undefined && elsewhere.holds(wolf)))
+      );
+    };
     return session.endedAt === null && (tunnels.sandbox(session.id) !== undefined || leads(session.wolfId));
   }
 
@@ -355,6 +323,22 @@ export class SessionService {
   wolfChanged(wolfId: string): void {
     this.view.tunnelChanged(wolfId);
     this.desk.wake();
+  }
+
+  /** Replicas came or went, and with them ways to wolves. */
+  replicasChanged(): void {
+    this.view.replicasChanged();
+  }
+
+  /** Another replica asks for a comparison of a wolf whose tunnel is here. */
+  look(wolfId: string): void {
+    this.keeper.look(wolfId);
+  }
+
+  /** Another replica, or a statement past this service, changed these sessions or something about wolves. */
+  happened({ sessionIds, fleet }: { sessionIds: Iterable<string>; fleet: boolean }): void {
+    for (const id of sessionIds) this.waiters.changed(id);
+    if (fleet) void this.attempt("changes of the fleet", async () => void (await this.view.refresh()));
   }
 
   /** Sessions were changed past this service, as when their wolf is removed: whoever waits looks again. */

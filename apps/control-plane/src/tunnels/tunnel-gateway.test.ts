@@ -117,7 +117,7 @@ describe("a wolf's tunnel", () => {
     epochHeld.issue();
     await accepting;
     expect(gateway.wolf("wlf_a")).toBe(accepted);
-    expect(gateway.liveWolves()).toEqual([{ id: "wlf_a", epoch: 1 }]);
+    expect(gateway.liveWolves()).toMatchObject([{ id: "wlf_a", epoch: 1 }]);
     expect(told).toEqual(["wlf_a"]);
   });
 
@@ -248,7 +248,7 @@ describe("a newer tunnel of the same wolf", () => {
     expect((await old.agent.closed).reason).toContain("replaced");
     await settle();
     expect(gateway.wolf("wlf_a")).toBe(young.accepted);
-    expect(gateway.liveWolves()).toEqual([{ id: "wlf_a", epoch: 2 }]);
+    expect(gateway.liveWolves()).toMatchObject([{ id: "wlf_a", epoch: 2 }]);
     expect(lost).toEqual([]);
   });
 
@@ -306,7 +306,7 @@ describe("a newer tunnel of the same wolf", () => {
     const accepting = gateway.acceptWolf(wolf, slow.accepted, opener);
     await epochHeld.asked;
     const fast = await connect();
-    expect(gateway.liveWolves()).toEqual([{ id: "wlf_a", epoch: 2 }]);
+    expect(gateway.liveWolves()).toMatchObject([{ id: "wlf_a", epoch: 2 }]);
     epochHeld.issue();
     await accepting;
     expect((await slow.agent.closed).reason).toContain("replaced");
@@ -319,7 +319,7 @@ describe("a newer tunnel of the same wolf", () => {
     const all = Array.from({ length: 10 }, () => pair());
     await Promise.all(all.map(({ accepted }) => gateway.acceptWolf(wolf, accepted, opener)));
     await settle();
-    expect(gateway.liveWolves()).toEqual([{ id: "wlf_a", epoch: 10 }]);
+    expect(gateway.liveWolves()).toMatchObject([{ id: "wlf_a", epoch: 10 }]);
     const ended = await Promise.all(
       all.map(({ accepted }) => Promise.race([accepted.closed.then(() => 1), settle().then(() => 0)])),
     );

@@ -8,18 +8,20 @@ import type { Clock } from "../clock.ts";
 import type { AuditEntry, AuditLog } from "../identity/audit.ts";
 import type { Revocations } from "../identity/revocations.ts";
 import type { Log } from "../logger.ts";
+import type { TunnelPlaces } from "../replicas/replica-store.ts";
 import type { HealthMonitor } from "../wolves/health-monitor.ts";
 import type { TunnelKey, Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import type { AgentControl } from "./agent-control.ts";
 import { agentNotices, type NoticeSink } from "./agent-notices.ts";
-import { createGrace, mayComeBack } from "./helix/grace.ts";
+import { createGrace, mayComeBack, type TunnelLink } from "./helix/grace.ts";
 import { type Opener, objectIdsOf, originOf } from "./opener.ts";
 import { takeoverLimit } from "./takeovers.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
 import type { Links, Tunnels } from "./tunnels.ts";
 
 export interface TunnelGateway extends Tunnels {
-  readonly links: Links;
+  /** Of this replica. */
+  readonly links: { [Way in keyof Links]: (id: string) => TunnelLink | undefined };
   /** Never rejects. */
   acceptWolf(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
   /** Never rejects. */
@@ -28,12 +30,14 @@ export interface TunnelGateway extends Tunnels {
   acceptMoonlight(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
   /** Milliseconds until another agent may take over a wolf, a session or a `moonlightKey` whose tunnel is live; undefined: now. */
   takeoverWaitMs(key: string): number | undefined;
-  liveWolves(): { id: string; epoch: number }[];
+  liveWolves(): { id: string; epoch: number; rttMs: number | undefined }[];
   rttMsOf(wolfId: string): number | undefined;
   /** Ends at once whatever was opened with this credential, by this user or as this wolf; also what was replaced and is still busy. */
   revoke(objectId: string): void;
   /** GOAWAY to one that counts no more: its agent comes back for a newer epoch. */
   sendAway(key: TunnelKey): void;
+  /** The same to all there are: this replica was taken for gone. */
+  sendAllAway(): void;
   /** GOAWAY to all, each told to come back at another moment; resolves when all have ended and their loss is written. */
   drain(): Promise<void>;
 }
@@ -57,6 +61,8 @@ export interface TunnelGatewayOptions {
   /** Of one wolf within a minute. Default 10. */
   takeoversMax?: number;
   onTunnelEnd?: (end: TunnelEnd) => void;
+  /** Where sandboxes' tunnels end, for other replicas. Default: there are none. */
+  places?: Pick<TunnelPlaces, "put" | "remove">;
 }
 
 /** Of the moonlight-web beside a wolf, among everything that tunnels lead to. */
@@ -133,6 +139,16 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     const drainMs = draining ? DRAIN_MS : REPLACED_DRAIN_MS;
     void older?.close({ code: "REPLACED", reason: "replaced", drainMs });
     return replaced !== false;
+  }
+
+  /** One after the other: a removal never overtakes what it removes. A place that is not written is one that others do not find. */
+  let placing: Promise<void> = Promise.resolve();
+  function placed(key: string, change: "put" | "remove"): void {
+    const { places } = options;
+    if (places === undefined) return;
+    placing = placing
+      .then(() => places[change](key))
+      .catch((err: unknown) => log.warn({ err, key, change }, "the place of a tunnel was not written"));
   }
 
   /** A tunnel does not wait for its event, nor end for want of it. */
@@ -279,7 +295,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     onWolfEvent: (listener) => void events.push(listener),
     onWolfRelist: (listener) => void relists.push(listener),
     rttMsOf: (wolfId) => wolves.get(wolfId)?.tunnel.rttMs,
-    liveWolves: () => wolves.list().map(([id, { epoch }]) => ({ id, epoch })),
+    liveWolves: () => wolves.list().map(([id, { epoch, tunnel }]) => ({ id, epoch, rttMs: tunnel.rttMs })),
 
     async acceptWolf(wolf, tunnel, opener) {
       if (!keep(tunnel, opener, wolf.id)) return;
@@ -332,9 +348,12 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         what: "sandbox",
         onEnd(end) {
           if (mayComeBack(end, opener)) sandboxGrace.begin(sessionId);
+          placed(sessionId, "remove");
         },
       });
-      if (isLive) sandboxGrace.arrived(sessionId, tunnel);
+      if (!isLive) return;
+      placed(sessionId, "put");
+      sandboxGrace.arrived(sessionId, tunnel);
     },
 
     async acceptMoonlight({ id, name }, tunnel, opener) {
@@ -355,6 +374,10 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     sendAway({ id, epoch }) {
       const live = wolves.get(id);
       if (live?.epoch === epoch) void goAway(live.tunnel, "a newer tunnel of this wolf was opened elsewhere");
+    },
+
+    sendAllAway() {
+      for (const tunnel of all.keys()) void goAway(tunnel, "the replica was taken for gone");
     },
 
     async drain() {

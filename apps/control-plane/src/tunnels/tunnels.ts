@@ -34,5 +34,5 @@ export interface Tunnels {
 /** What requests go through: the live tunnel, or for a short time after the loss of an agent of Helix the wait for its next one. */
 export interface Links {
   wolf(wolfId: string): TunnelLink | undefined;
-  sandbox(sessionId: string): TunnelLink | undefined;
+  sandbox(sessionId: string): TunnelLink | undefined | Promise<TunnelLink | undefined>;
 }

@@ -8,6 +8,7 @@ import { WebSocketServer } from "ws";
 import { checkHead } from "../http/head-check.ts";
 import { ApiError, toApiError } from "../http/problem.ts";
 import type { Log } from "../logger.ts";
+import type { Door } from "../replicas/door.ts";
 import type { Admission } from "./admission.ts";
 import type { EchoUpgrades } from "./echo-upgrade.ts";
 import { checkWebSocket } from "./handshake.ts";
@@ -21,6 +22,8 @@ export interface UpgradeOptions {
   helix?: HelixUpgrades;
   /** The control plane's check of its own public URL. Default: it makes none. */
   echo?: Pick<EchoUpgrades, "isEcho" | "open">;
+  /** What replicas ask of each other. Default: nobody asks. */
+  door?: Pick<Door, "isInternal" | "upgrade">;
   /** Throws to refuse, before anything is known of the caller. */
   onArrival?: (request: IncomingMessage) => void;
 }
@@ -47,6 +50,7 @@ export function attachUpgrades(server: Server, options: UpgradeOptions): void {
   server.on("upgrade", (request, socket, head) => {
     // A peer that vanishes during its upgrade is nobody's error.
     socket.on("error", () => socket.destroy());
+    if (options.door?.isInternal(request)) return options.door.upgrade(request, socket, head);
     if (helix?.isPickUp(request)) return helix.pickUp(request, socket, head);
     const requestId = randomUUID();
     open(request, socket, head, requestId).catch((cause: unknown) =>

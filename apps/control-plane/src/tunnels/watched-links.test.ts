@@ -36,11 +36,11 @@ function links(reply: () => Promise<TunnelResponse>, traceparent?: string) {
 const request: TunnelRequest = { service: "wolf", method: "GET", path: "/x" };
 
 describe("watched links", () => {
-  it("lead where the others lead, and nowhere where those do", () => {
+  it("lead where the others lead, and nowhere where those do", async () => {
     const { watched } = links(async () => answer());
     for (const find of [watched.wolf, watched.sandbox]) {
-      expect(find("known")).toBeDefined();
-      expect(find("unknown")).toBeUndefined();
+      expect(await find("known")).toBeDefined();
+      expect(await find("unknown")).toBeUndefined();
     }
   });
 
@@ -54,7 +54,7 @@ describe("watched links", () => {
 
   it("add the trace context to what is asked, and change nothing of the caller's", async () => {
     const { watched, sent } = links(async () => answer(), "00-a-b-01");
-    await watched.sandbox("known")?.request(request);
+    await (await watched.sandbox("known"))?.request(request);
     expect(sent).toEqual([{ ...request, traceparent: "00-a-b-01" }]);
     expect(request).not.toHaveProperty("traceparent");
   });

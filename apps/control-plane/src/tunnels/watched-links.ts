@@ -35,7 +35,7 @@ export function watchedLinks(links: Links, watch: LinkWatch): Links {
     };
   return {
     wolf: (wolfId) => watched(links.wolf(wolfId)),
-    sandbox: (sessionId) => watched(links.sandbox(sessionId)),
+    sandbox: async (sessionId) => watched(await links.sandbox(sessionId)),
   };
 }
 

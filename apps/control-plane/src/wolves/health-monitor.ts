@@ -8,7 +8,7 @@ import type { Log } from "../logger.ts";
 import { evictionValve, type FleetHealth } from "./eviction-valve.ts";
 import { createEvictions, type EvictionsOptions } from "./evictions.ts";
 import type { MassLossRules } from "./mass-loss.ts";
-import type { QuarantineRules, TunnelKey, WolfStore } from "./wolf-store.ts";
+import type { Heartbeat, QuarantineRules, TunnelKey, WolfStore } from "./wolf-store.ts";
 
 export interface HealthMonitorOptions {
   store: EvictionsOptions["store"] &
@@ -26,7 +26,7 @@ export interface HealthMonitorOptions {
   clock: Clock;
   log: Log;
   /** The live tunnels of this replica. */
-  liveTunnels: () => TunnelKey[];
+  liveTunnels: () => Heartbeat[];
   /**
    * Told of a live tunnel that counts no more: an epoch was issued after it, for a tunnel elsewhere that may be gone by now. The
    * agent does not know, and every statement for its wolf changes nothing.
@@ -62,6 +62,8 @@ export interface HealthMonitor {
    * looks by itself.
    */
   onWolvesLost(listener: (wolfIds: readonly string[]) => void): void;
+  /** Replicas were removed: wolves that had their tunnel there are suspect, and lost unless they return. Rejects without a database. */
+  replicasGone(): Promise<void>;
   /** An operator says that a mass loss is real. */
   unfreeze(): Promise<FleetHealth>;
   state(): Promise<FleetHealth>;
@@ -216,6 +218,12 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       every(HEARTBEAT_FLUSH_MS, () => tick("heartbeats", () => because("heartbeat", writeHeartbeats)));
     },
     tunnelLost,
+    async replicasGone() {
+      const suspects = await because("replica-gone", () => store.orphanTunnels(clock.now(), "removed"));
+      // Those whose grace runs already are not given a longer one.
+      for (const key of suspects) evictions.watch(key, tunnelLostAfterMs);
+      lookBy(nowMs() + tunnelLostAfterMs);
+    },
     onWolvesLost: evictions.onLost,
     async unfreeze() {
       // Not beside a look, which might freeze again by what it has read before.

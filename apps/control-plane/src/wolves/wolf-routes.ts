@@ -142,7 +142,8 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined, now: Date)
         : {
             epoch: wolf.epoch,
             since: wolf.tunnelSince.toISOString(),
-            rtt_ms: rttMs ?? null,
+            rtt_ms: rttMs ?? wolf.tunnelRttMs,
+            replica: wolf.tunnelReplicaId,
             protocol: wolf.tunnelBy.protocol,
           },
     legacy_credential: wolf.tunnelBy.legacyCredential,

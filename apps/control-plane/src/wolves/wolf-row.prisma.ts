@@ -68,6 +68,8 @@ export function toWolf(row: WolfRow): Wolf {
       protocol: row.tunnel_protocol as Wolf["tunnelBy"]["protocol"],
       legacyCredential: row.tunnel_legacy_credential,
     },
+    tunnelReplicaId: row.tunnel_replica_id,
+    tunnelRttMs: row.tunnel_rtt_ms,
     agentVersion: row.agent_version,
     capabilities: row.wolf_capabilities as Wolf["capabilities"],
     labels: row.labels as Record<string, string>,

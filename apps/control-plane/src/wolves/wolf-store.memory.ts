@@ -76,6 +76,8 @@ function newRow(wolf: { id: string; name: string; address: string } & WolfReport
     epoch: 0,
     tunnelSince: null,
     tunnelBy: nativeTunnel,
+    tunnelReplicaId: null,
+    tunnelRttMs: null,
     capabilities: null,
     host: null,
     usage: null,
@@ -199,6 +201,7 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
         epoch: row.epoch + 1,
         tunnelSince: now,
         tunnelBy: by,
+        tunnelRttMs: null,
         ...(by.protocol === "helix" && isSaidByOurs(row) && forgotten(row)),
         lastHeartbeat: now,
         updatedAt: now,
@@ -310,19 +313,20 @@ function silence(fleet: MemoryFleet): Silence {
     },
 
     async heartbeats(beats, now) {
-      const rows = beats.flatMap(({ id, epoch }) => {
+      const rows = beats.flatMap(({ id, epoch, rttMs }) => {
         const row = fleet.wolves.get(id);
-        return row?.epoch === epoch ? [row] : [];
+        return row?.epoch === epoch ? [{ row, rttMs }] : [];
       });
-      for (const row of rows) {
+      for (const { row, rttMs } of rows) {
         const back = { connectivity: "connected", connectivitySince: now, updatedAt: now } as const;
         fleet.changeWolf(row, {
           lastHeartbeat: now,
           tunnelSince: row.tunnelSince ?? now,
+          tunnelRttMs: rttMs ?? row.tunnelRttMs,
           ...(row.connectivity === "connected" ? {} : back),
         });
       }
-      return new Set(rows).size;
+      return new Set(rows.map(({ row }) => row)).size;
     },
 
     async loseTunnel(id, epoch, rules, now) {
@@ -374,8 +378,11 @@ function silence(fleet: MemoryFleet): Silence {
       return rows.map(({ name }) => name);
     },
 
-    async orphanTunnels(now) {
-      const orphans = [...fleet.wolves.values()].filter(({ tunnelSince }) => tunnelSince !== null);
+    async orphanTunnels(now, of = "start") {
+      // There are no replicas here: no tunnel is that of one whose lease runs, nor of one that was removed.
+      const orphans = [...fleet.wolves.values()].filter(
+        ({ tunnelSince }) => of === "start" && tunnelSince !== null,
+      );
       for (const row of orphans) {
         fleet.changeWolf(row, {
           connectivity: "suspect",

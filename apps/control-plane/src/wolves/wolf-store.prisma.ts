@@ -8,10 +8,11 @@ import { diskSamples } from "./disk-history.prisma.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import { toWolf } from "./wolf-row.prisma.ts";
 import { isFree, quarantineIf, steering } from "./wolf-steering.prisma.ts";
-import { nativeTunnel, type TunnelKey, undescribed, type WolfStore } from "./wolf-store.ts";
+import { type Heartbeat, nativeTunnel, type TunnelKey, undescribed, type WolfStore } from "./wolf-store.ts";
 
-export function prismaWolfStore(prisma: Prisma): WolfStore {
-  return { ...steering(prisma), ...reporting(prisma) };
+/** `replica`: who opens tunnels here. */
+export function prismaWolfStore(prisma: Prisma, replica: string | null = null): WolfStore {
+  return { ...steering(prisma), ...reporting(prisma, replica) };
 }
 
 const INT_MAX = 2 ** 31 - 1;
@@ -21,7 +22,10 @@ const SAME_NAME_ATTEMPTS_MAX = 5;
 /** A host may say what no column holds. */
 const atMostInt = (count: number | null) => (count === null ? null : Math.min(count, INT_MAX));
 
-function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof steering>> {
+function reporting(
+  prisma: Prisma,
+  replica: string | null,
+): Omit<WolfStore, keyof ReturnType<typeof steering>> {
   return {
     async register(
       {
@@ -99,11 +103,11 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
       if (beats.length === 0) return 0;
       return prisma.$executeRaw`
         WITH live AS (
-          SELECT wolf_instance.id FROM wolf_instance JOIN ${tunnels(beats)}
+          SELECT wolf_instance.id, tunnel.rtt_ms FROM wolf_instance JOIN ${heard(beats)}
             ON wolf_instance.id = tunnel.id AND wolf_instance.epoch = tunnel.epoch
           ORDER BY wolf_instance.id FOR NO KEY UPDATE OF wolf_instance
         )
-        UPDATE wolf_instance SET last_heartbeat = ${now}, tunnel_since = COALESCE(tunnel_since, ${now}),
+        UPDATE wolf_instance SET last_heartbeat = ${now}, tunnel_rtt_ms = COALESCE(live.rtt_ms, tunnel_rtt_ms), tunnel_since = COALESCE(tunnel_since, ${now}),
           connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END,
           updated_at = CASE WHEN connectivity = 'connected' THEN updated_at ELSE ${now} END, connectivity = 'connected'
         FROM live WHERE wolf_instance.id = live.id`;
@@ -175,7 +179,7 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
     async openTunnel(id, now, { protocol, legacyCredential } = nativeTunnel) {
       const rows = await prisma.$queryRaw<WolfInstance[]>`
         UPDATE wolf_instance SET epoch = epoch + 1, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
-          tunnel_protocol = ${protocol}, tunnel_legacy_credential = ${legacyCredential}, ${protocol === "helix" ? forgotten : Sql.empty}
+          tunnel_replica_id = ${replica}, tunnel_rtt_ms = NULL, tunnel_protocol = ${protocol}, tunnel_legacy_credential = ${legacyCredential}, ${protocol === "helix" ? forgotten : Sql.empty}
           connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END, connectivity = 'connected'
         WHERE id = ${id} RETURNING *`;
       return rows[0] ? toWolf(rows[0]) : undefined;
@@ -293,10 +297,14 @@ function reporting(prisma: Prisma): Omit<WolfStore, keyof ReturnType<typeof stee
       return rows.map(({ name }) => name);
     },
 
-    async orphanTunnels(now) {
+    async orphanTunnels(now, of = "start") {
+      const isGone =
+        of === "start"
+          ? Sql.sql`NOT EXISTS (SELECT 1 FROM replica WHERE replica.id = tunnel_replica_id AND url IS NOT NULL AND lease_until > now())`
+          : Sql.sql`(tunnel_replica_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM replica WHERE replica.id = tunnel_replica_id))`;
       return prisma.$queryRaw<TunnelKey[]>`
         WITH had AS (
-          SELECT id FROM wolf_instance WHERE tunnel_since IS NOT NULL ORDER BY id FOR NO KEY UPDATE
+          SELECT id FROM wolf_instance WHERE tunnel_since IS NOT NULL AND ${isGone} ORDER BY id FOR NO KEY UPDATE
         ), orphaned AS (
           UPDATE wolf_instance SET connectivity = 'suspect', connectivity_since = ${now}, tunnel_since = NULL, updated_at = ${now}
           FROM had WHERE wolf_instance.id = had.id RETURNING wolf_instance.id, epoch
@@ -346,6 +354,11 @@ function isStale(cutoff: Date, live: readonly TunnelKey[]): Sql.Sql {
 }
 
 /** A table `tunnel (id, epoch)` out of values. */
+function heard(beats: readonly Heartbeat[]): Sql.Sql {
+  return Sql.sql`unnest(${beats.map(({ id }) => id)}::text[], ${beats.map(({ epoch }) => epoch)}::int[],
+    ${beats.map(({ rttMs }) => rttMs ?? null)}::float8[]) AS tunnel(id, epoch, rtt_ms)`;
+}
+
 function tunnels(keys: readonly TunnelKey[]): Sql.Sql {
   return Sql.sql`unnest(${keys.map(({ id }) => id)}::text[], ${keys.map(({ epoch }) => epoch)}::int[]) AS tunnel(id, epoch)`;
 }

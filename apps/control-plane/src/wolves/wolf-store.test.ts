@@ -82,6 +82,8 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
         lastHeartbeat: at(0),
         epoch: 0,
         tunnelSince: null,
+        tunnelReplicaId: null,
+        tunnelRttMs: null,
         tunnelBy: { protocol: "revdial", legacyCredential: false },
         host: null,
         usage: null,

@@ -49,6 +49,10 @@ export interface Wolf {
   tunnelSince: Date | null;
   /** How the newest tunnel was opened. */
   tunnelBy: TunnelOrigin;
+  /** Who holds, or held, the newest tunnel. */
+  tunnelReplicaId: string | null;
+  /** At its last heartbeat. */
+  tunnelRttMs: number | null;
   agentVersion: string | null;
   /** Null: not known. */
   capabilities: WolfCapabilities | null;
@@ -163,6 +167,11 @@ export interface TunnelKey {
   epoch: number;
 }
 
+export interface Heartbeat extends TunnelKey {
+  /** Of its last ping; undefined: it has had none. */
+  rttMs?: number | undefined;
+}
+
 export interface WolfStore {
   /** The same name resumes the same wolf: id, sessions, counts and epoch stay. */
   register(wolf: { id: string; name: string; address: string } & WolfReport, now: Date): Promise<Wolf>;
@@ -182,7 +191,7 @@ export interface WolfStore {
    * Heartbeats of live tunnels, all in one statement; those of older epochs are left out. A wolf that was taken for gone is connected
    * again: another replica, that has just started, may have thought so. Returns how many counted.
    */
-  heartbeats(beats: readonly TunnelKey[], now: Date): Promise<number>;
+  heartbeats(beats: readonly Heartbeat[], now: Date): Promise<number>;
   get(id: string): Promise<Wolf | undefined>;
   getByName(name: string): Promise<Wolf | undefined>;
   list(filter: WolfFilter): Promise<Wolf[]>;
@@ -232,8 +241,11 @@ export interface WolfStore {
   findStale(cutoff: Date, live: readonly TunnelKey[]): Promise<Wolf[]>;
   /** Marks them lost in one conditional statement, so that a heartbeat which lands in between wins. Returns their names. */
   markStale(cutoff: Date, live: readonly TunnelKey[], now: Date): Promise<string[]>;
-  /** At start: tunnels of a former process are gone; each such wolf is suspect from now on. Returns all that are suspect. */
-  orphanTunnels(now: Date): Promise<TunnelKey[]>;
+  /**
+   * Tunnels of processes that are gone; each such wolf is suspect from now on. Returns all that are suspect. At a start: of all but
+   * replicas whose lease runs and which others can reach. `removed`: of replicas that have no row any more.
+   */
+  orphanTunnels(now: Date, of?: "start" | "removed"): Promise<TunnelKey[]>;
 
   /** What its Wolf runs has been compared in this epoch; so many lobbies there belong to no session of it. */
   reconciled(id: string, epoch: number, otherLobbies: number, now: Date): Promise<boolean>;

@@ -1,6 +1,6 @@
 /** How the control plane of every run is set: as in production where a run is long enough to see it, shorter where it is not. */
 import { PlacementWeights } from "@wolfpack/api-contract";
-import type { SessionServiceOptions } from "../../src/sessions/session-service.ts";
+import type { SessionServiceOptions } from "../../src/sessions/session-service-options.ts";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;

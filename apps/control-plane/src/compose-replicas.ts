@@ -1,0 +1,115 @@
+/** A part of the composition root: this replica among the others, and the ways to their tunnels. */
+import type { Base, composeAccess } from "./compose-access.ts";
+import type { EventFeed, EventListener } from "./events/event-feed.ts";
+import { createDoor } from "./replicas/door.ts";
+import { createForwarding } from "./replicas/forwarding.ts";
+import { lookPath } from "./replicas/internal-wire.ts";
+import { linksOfAll } from "./replicas/links-of-all.ts";
+import { createMembership } from "./replicas/membership.ts";
+import { createReplicaCredentials, secretPrintOf } from "./replicas/replica-credential.ts";
+import { prismaReplicaStore, prismaTunnelPlaces } from "./replicas/replica-store.prisma.ts";
+import type { Elsewhere } from "./sessions/elsewhere.ts";
+import type { SessionService } from "./sessions/session-service.ts";
+import type { TunnelGateway } from "./tunnels/tunnel-gateway.ts";
+import { version } from "./version.ts";
+import type { HealthMonitor } from "./wolves/health-monitor.ts";
+
+const LOOK_MS = 5000;
+/** After which a sandbox's own tunnel leads nowhere. */
+const endings: ReadonlySet<string> = new Set(["session.stopped", "session.failed", "session.queued"]);
+
+export interface HeldHere {
+  gateway: Pick<TunnelGateway, "dropSandbox" | "links" | "wolf" | "liveWolves" | "sendAllAway">;
+  monitor: Pick<HealthMonitor, "replicasGone">;
+  sessions: Pick<SessionService, "replicasChanged" | "look" | "happened">;
+}
+
+/** `held`: once it is made. */
+export function composeReplicas(
+  { config, prisma, log, clock, draining, metrics }: Base,
+  { replica }: Pick<ReturnType<typeof composeAccess>, "replica">,
+  feed: Pick<EventFeed, "add" | "remove">,
+  held: () => HeldHere,
+) {
+  const { apiKeySecret, replicaUrl: url = null, replicaLeaseMs: leaseMs } = config;
+  const places = prismaTunnelPlaces(prisma, replica);
+  const credentials = createReplicaCredentials(apiKeySecret, replica);
+  const forwarding = createForwarding({ credentials, clock });
+  const membership = createMembership({
+    store: prismaReplicaStore(prisma),
+    self: { id: replica, url, version, startedAt: clock.now(), secretPrint: secretPrintOf(apiKeySecret) },
+    leaseMs,
+    clock,
+    log,
+    draining,
+    tunnels: () => held().gateway.liveWolves().length,
+    onFenced() {
+      metrics.fenced();
+      held().gateway.sendAllAway();
+    },
+    onGone: () => held().monitor.replicasGone(),
+    onPeers() {
+      held().sessions.replicasChanged();
+      // What one replica does alone it knows.
+      if (membership.peers.length > 0) feed.add(hear);
+      else feed.remove(hear);
+    },
+  });
+  const hear: EventListener = (events) => {
+    const { gateway, sessions } = held();
+    const sessionIds = new Set(events.flatMap(({ sessionId }) => sessionId ?? []));
+    for (const { kind, sessionId } of events)
+      if (sessionId !== null && endings.has(kind)) gateway.dropSandbox(sessionId);
+    sessions.happened({ sessionIds, fleet: events.some(({ wolfId }) => wolfId !== null) });
+  };
+  const elsewhere: Elsewhere = {
+    holds: ({ tunnelReplicaId, tunnelSince }) =>
+      tunnelSince !== null && tunnelReplicaId !== null && membership.peer(tunnelReplicaId) !== undefined,
+    look: (wolfId) => void askToLook(wolfId),
+  };
+
+  /** A hint: whoever holds the wolf's tunnel compares it every half minute anyhow. */
+  async function askToLook(wolfId: string): Promise<void> {
+    if (membership.peers.length === 0) return;
+    try {
+      const owner = await places.findWolf(wolfId);
+      if (owner === undefined) return;
+      const request = { service: "look", method: "POST", path: "", deadlineMs: LOOK_MS };
+      const { body } = await forwarding.ask(owner, lookPath(wolfId), request);
+      for await (const _ of body);
+    } catch (err) {
+      log.debug({ err, wolf_id: wolfId }, "another replica was not asked to look");
+    }
+  }
+
+  return {
+    membership,
+    elsewhere,
+    /** Nobody would find them. */
+    places: url === null ? undefined : places,
+    links: (gateway: Pick<TunnelGateway, "links" | "wolf">) =>
+      linksOfAll({
+        local: gateway.links,
+        isHere: (wolfId) => gateway.wolf(wolfId) !== undefined,
+        membership,
+        places,
+        forwarding,
+        onForwarded: metrics.forwarded,
+      }),
+    door: () =>
+      createDoor({
+        credentials,
+        membership,
+        links: held().gateway.links,
+        look: (wolfId) => held().sessions.look(wolfId),
+        clock,
+        log,
+        onAsked: metrics.askedByReplica,
+      }),
+    /** After the last request. */
+    async stop() {
+      await membership.stop();
+      forwarding.close();
+    },
+  };
+}

@@ -1,0 +1,265 @@
+/**
+ * Where other replicas ask for this one's tunnels. Whoever shows no credential of a living replica learns nothing; what comes in goes
+ * to a tunnel that ends here, or nowhere: nothing is passed on twice.
+ */
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { type Duplex, Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { RevdialError, type TunnelRequest, type TunnelResponse } from "revdial";
+import type { Clock } from "../clock.ts";
+import { ApiError, renderProblem } from "../http/problem.ts";
+import type { Log } from "../logger.ts";
+import type { TunnelLink } from "../tunnels/helix/grace.ts";
+import { answerRaw } from "../tunnels/refused-upgrade.ts";
+import { pairsOf, travelling } from "./fields.ts";
+import {
+  DEADLINE_FIELD,
+  FATE_FIELD,
+  INTERNAL_PREFIX,
+  type InternalTarget,
+  targetOf,
+  UPGRADE_FIELD,
+  UPGRADE_NAME,
+} from "./internal-wire.ts";
+import type { Membership } from "./membership.ts";
+import { REPLICA_FIELD, type ReplicaCredentials } from "./replica-credential.ts";
+
+export interface Door {
+  isInternal(request: IncomingMessage): boolean;
+  /** Never throws. */
+  request(request: IncomingMessage, response: ServerResponse): void;
+  /** Never throws. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+}
+
+export interface DoorOptions {
+  credentials: Pick<ReplicaCredentials, "check">;
+  membership: Pick<Membership, "lives" | "expired">;
+  /** Tunnels of this replica only. */
+  links: { wolf(id: string): TunnelLink | undefined; sandbox(id: string): TunnelLink | undefined };
+  /** A wolf whose tunnel is here is to be compared. */
+  look: (wolfId: string) => void;
+  clock: Clock;
+  log: Log;
+  onAsked?: (outcome: "answered" | "refused" | "failed") => void;
+  /** Exchanges at once; more are refused. Default 4,096. */
+  inFlightMax?: number;
+}
+
+const IN_FLIGHT_MAX = 4096;
+const DEADLINE_MS_MAX = 2 ** 31 - 1;
+
+export function createDoor(options: DoorOptions): Door {
+  const {
+    credentials,
+    membership,
+    links,
+    look,
+    clock,
+    log,
+    onAsked = () => {},
+    inFlightMax = IN_FLIGHT_MAX,
+  } = options;
+  let inFlight = 0;
+
+  /** What it asks for; throws the problem that refuses it. */
+  async function admit(request: IncomingMessage): Promise<InternalTarget> {
+    const { url = "", method = "" } = request;
+    const shown = request.headers[REPLICA_FIELD];
+    const credential = typeof shown === "string" ? shown : undefined;
+    const checked = credentials.check(credential, method, url, clock.now().getTime());
+    if (typeof checked === "string") throw refused(`The replica's credential is ${checked}.`);
+    if (!(await membership.lives(checked.from)))
+      throw refused(`Replica ${checked.from} has no lease: it has ended, or was taken for gone.`);
+    if (membership.expired()) throw refused("The lease of this replica has ended.");
+    const target = targetOf(url);
+    if (target === undefined) throw new ApiError("not-found", "Replicas ask for nothing of this path.");
+    return target;
+  }
+
+  function ask(target: InternalTarget & { kind: "tunnel" }, request: TunnelRequest): Promise<TunnelResponse> {
+    const link = links[target.holder](target.id);
+    if (link === undefined)
+      throw new RevdialError("CLOSED", "the tunnel does not end here", { sent: "not-sent" });
+    return link.request(request);
+  }
+
+  function requestOf(
+    { service, path }: InternalTarget & { kind: "tunnel" },
+    request: IncomingMessage,
+    signal: AbortSignal,
+  ): TunnelRequest {
+    const { method = "GET", headers, rawHeaders } = request;
+    const { traceparent } = headers;
+    const fields = travelling(pairsOf(rawHeaders)).filter(([name]) => name !== "traceparent");
+    const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+    return {
+      service,
+      method,
+      path,
+      headers: fields,
+      signal,
+      deadlineMs: deadlineOf(headers[DEADLINE_FIELD]),
+      traceparent: typeof traceparent === "string" ? traceparent : undefined,
+      ...(hasBody && { body: request, trailers: () => travelling(pairsOf(request.rawTrailers)) }),
+    };
+  }
+
+  async function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    requestId: string,
+  ): Promise<void> {
+    response.sendDate = false;
+    const target = await admit(request);
+    if (target.kind === "look") {
+      if (request.method !== "POST")
+        throw new ApiError("method-not-allowed", "POST.", { headers: { allow: "POST" } });
+      if (links.wolf(target.wolfId) !== undefined) look(target.wolfId);
+      response.writeHead(202, { "x-request-id": requestId, "content-length": "0" }).end();
+      return;
+    }
+    if (inFlight > inFlightMax)
+      throw new RevdialError("REFUSED", `${inFlightMax} requests of replicas are in flight`, {
+        sent: "not-sent",
+      });
+    const gone = new AbortController();
+    response.once("close", () => gone.abort(new Error("the other replica hung up")));
+    const reply = await ask(target, {
+      ...requestOf(target, request, gone.signal),
+      onInterim: (status, headers) => {
+        if (status === 103 && !response.headersSent) response.writeEarlyHints(hintsOf(headers));
+      },
+    });
+    response.writeHead(reply.status, travelling(reply.headers).flat());
+    response.flushHeaders();
+    await pipeline(Readable.from(reply.body), response, { end: false });
+    const trailers = await reply.trailers;
+    if (trailers.length > 0 && !response.hasHeader("content-length"))
+      response.addTrailers(travelling(trailers));
+    response.end();
+  }
+
+  async function open(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    onStarted: () => void,
+  ): Promise<void> {
+    const target = await admit(request);
+    if (target.kind !== "tunnel" || request.headers.upgrade?.toLowerCase() !== UPGRADE_NAME)
+      throw new ApiError("not-found", "There is no channel to be had here.");
+    const gone = new AbortController();
+    const hungUp = () => gone.abort(new Error("the other replica hung up"));
+    socket.once("close", hungUp);
+    const wanted = request.headers[UPGRADE_FIELD];
+    const reply = await ask(target, {
+      ...requestOf(target, request, gone.signal),
+      upgrade: typeof wanted === "string" && wanted !== "-" ? wanted : "",
+    });
+    socket.off("close", hungUp);
+    onStarted();
+    const fields = travelling(reply.headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    if (reply.socket === undefined) {
+      // Whatever it is, it is an ordinary answer, of which the length may not be known: it ends with the connection.
+      const start = `HTTP/1.1 ${reply.status} ${reply.status === 200 ? "OK" : "Refused"}\r\n`;
+      socket.write(
+        `${start}${fields.filter((field) => !field.startsWith("content-length")).join("")}connection: close\r\n\r\n`,
+      );
+      await pipeline(Readable.from(reply.body), socket);
+      return;
+    }
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${UPGRADE_NAME}\r\n${fields.join("")}\r\n`,
+    );
+    if (head.length > 0) reply.socket.write(head);
+    await Promise.all([pipeline(socket, reply.socket), pipeline(reply.socket, socket)]);
+  }
+
+  /** The problem, or what became of the request, as head and body. */
+  function refusal(cause: unknown, requestId: string) {
+    if (cause instanceof RevdialError) {
+      const fate = `${cause.code} ${cause.sent ?? "may-have-run"}`;
+      return {
+        status: 502,
+        headers: { [FATE_FIELD]: fate, "x-request-id": requestId },
+        body: "",
+        level: "debug" as const,
+      };
+    }
+    const error =
+      cause instanceof ApiError ? cause : new ApiError("internal", "Unexpected failure.", { cause });
+    const rendered = renderProblem(error, requestId);
+    // Nothing of the request has left this replica.
+    const headers: Record<string, string> = {
+      ...rendered.headers,
+      [FATE_FIELD]: "REFUSED not-sent",
+      "x-request-id": requestId,
+    };
+    return {
+      ...rendered,
+      headers,
+      level: error.code === "internal" ? ("error" as const) : ("warn" as const),
+    };
+  }
+
+  function counted(run: Promise<void>, onFailed: (cause: unknown) => void): void {
+    inFlight += 1;
+    run
+      .then(
+        () => onAsked("answered"),
+        (cause: unknown) => {
+          onAsked(cause instanceof RevdialError ? "failed" : "refused");
+          onFailed(cause);
+        },
+      )
+      .finally(() => {
+        inFlight -= 1;
+      });
+  }
+
+  return {
+    isInternal: ({ url = "" }) => url.startsWith(INTERNAL_PREFIX),
+
+    request(request, response) {
+      const requestId = randomUUID();
+      counted(answer(request, response, requestId), (cause) => {
+        const { status, headers, body, level } = refusal(cause, requestId);
+        if (!request.readableEnded) request.resume();
+        log[level]({ err: cause, request_id: requestId }, "a replica's request was not answered");
+        if (response.headersSent) return void response.destroy();
+        response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) }).end(body);
+      });
+    },
+
+    upgrade(request, socket, head) {
+      const requestId = randomUUID();
+      let started = false;
+      socket.on("error", () => socket.destroy());
+      const opening = open(request, socket, head, () => {
+        started = true;
+      });
+      counted(opening, (cause) => {
+        const { level, ...raw } = refusal(cause, requestId);
+        log[level]({ err: cause, request_id: requestId }, "a replica's channel was not opened");
+        if (started) return void socket.destroy();
+        answerRaw(socket, raw, requestId);
+      });
+    },
+  };
+}
+
+const refused = (detail: string) => new ApiError("replica-refused", detail);
+
+function deadlineOf(field: string | string[] | undefined): number | undefined {
+  if (field === undefined) return undefined;
+  const ms = Number(field);
+  if (typeof field !== "string" || !Number.isInteger(ms) || ms < 1 || ms > DEADLINE_MS_MAX)
+    throw new ApiError("invalid-request", `${DEADLINE_FIELD} is not a number of milliseconds.`);
+  return ms;
+}
+
+function hintsOf(headers: Iterable<readonly [string, string]>): Record<string, string> {
+  return Object.fromEntries(headers);
+}

@@ -1,0 +1,38 @@
+/** What replicas say to each other beside HTTP's own: paths and fields. Nothing of it goes to wolves or users. */
+
+export const INTERNAL_PREFIX = "/internal/v1/";
+/** Milliseconds that are left for the whole exchange. */
+export const DEADLINE_FIELD = "wolfpack-deadline-ms";
+/** Instead of an answer: a code of revdial's and what became of the request, as `CLOSED not-sent`. */
+export const FATE_FIELD = "wolfpack-fate";
+export const UPGRADE_NAME = "wolfpack-channel";
+/** What the channel is asked to become; "-" for a plain byte stream. */
+export const UPGRADE_FIELD = "wolfpack-upgrade";
+
+export type Holder = "wolf" | "sandbox";
+
+const SERVICE = /^[a-z0-9._-]{1,63}$/;
+const ID = /^(?:wlf|ses)_[0-9A-HJKMNP-TV-Z]{26}$/;
+
+/** Of requests for a service behind a tunnel; the request's own path, with its slash, follows. */
+export const tunnelPrefix = (holder: Holder, id: string, service: string): string =>
+  `${INTERNAL_PREFIX}tunnels/${holder}/${id}/${service}`;
+
+export const lookPath = (wolfId: string): string => `${INTERNAL_PREFIX}wolves/${wolfId}/look`;
+
+export type InternalTarget =
+  | { kind: "tunnel"; holder: Holder; id: string; service: string; path: string }
+  | { kind: "look"; wolfId: string };
+
+/** Undefined: there is no such path. */
+export function targetOf(url: string): InternalTarget | undefined {
+  if (!url.startsWith(INTERNAL_PREFIX)) return undefined;
+  const [, holder, id = "", service = "", path = ""] =
+    /^tunnels\/(wolf|sandbox)\/([^/?#]+)\/([^/?#]+)(\/.*)$/.exec(url.slice(INTERNAL_PREFIX.length)) ?? [];
+  if (holder !== undefined) {
+    const isKnown = ID.test(id) && SERVICE.test(service);
+    return isKnown ? { kind: "tunnel", holder: holder as Holder, id, service, path } : undefined;
+  }
+  const [, wolfId] = /^wolves\/([^/?#]+)\/look$/.exec(url.slice(INTERNAL_PREFIX.length)) ?? [];
+  return wolfId !== undefined && ID.test(wolfId) ? { kind: "look", wolfId } : undefined;
+}

@@ -1,0 +1,155 @@
+/**
+ * This replica among the others: a row with a lease, renewed all the time. Whoever finds its own row gone was taken for dead, as after
+ * it stood still: its tunnels are sent away, to come back under epochs that count, and it joins anew. Nobody removes others before it
+ * could renew its own lease for a whole one: after an outage of the database all come back first.
+ */
+import { type Clock, repeat, type Timer } from "../clock.ts";
+import type { Log } from "../logger.ts";
+import type { Joining, Owner, ReplicaRow, ReplicaStore } from "./replica-store.ts";
+
+export interface MembershipOptions {
+  store: ReplicaStore;
+  self: Omit<Joining, "leaseMs">;
+  leaseMs: number;
+  clock: Clock;
+  log: Log;
+  draining: () => boolean;
+  /** Live tunnels of wolves. */
+  tunnels: () => number;
+  /** It was taken for gone, and has joined anew. */
+  onFenced: () => void;
+  /** These are gone, and with them their tunnels. Rejects: told again. */
+  onGone: (ids: readonly string[]) => Promise<void>;
+  /** Others came or went. */
+  onPeers: () => void;
+}
+
+export interface Membership {
+  readonly id: string;
+  /** Rejects with the reason, a RefusedReplica or the database's. */
+  start(): Promise<void>;
+  /** The row goes: others need not wait for the end of its lease. Never rejects. */
+  stop(): Promise<void>;
+  /** Others that live and can be reached, as last seen. */
+  peer(id: string): Owner | undefined;
+  readonly peers: readonly Owner[];
+  /** Another one has a lease: as last seen, or as the database says. Rejects without a database. */
+  lives(id: string): Promise<boolean>;
+  /** Its lease has ended by its own clock: nobody has to believe that it lives. */
+  expired(): boolean;
+  /** All that live, also this one. Rejects without a database. */
+  list(): Promise<ReplicaRow[]>;
+}
+
+export class RefusedReplica extends Error {}
+
+/** Renewals in the time of one lease: three may fail. */
+const RENEWALS_PER_LEASE = 5;
+
+export function createMembership(options: MembershipOptions): Membership {
+  const { store, self, leaseMs, clock, log, draining, tunnels } = options;
+  let peers = new Map<string, Owner>();
+  let renewing: Timer | undefined;
+  let turn: Promise<void> = Promise.resolve();
+  /** Since when every renewal has succeeded. */
+  let since: number | undefined;
+  let renewedAt = Number.NEGATIVE_INFINITY;
+  /** Removed, and not yet seen to. */
+  let gone: string[] = [];
+  let failing = false;
+
+  async function join(): Promise<void> {
+    const outcome = await store.join({ ...self, leaseMs });
+    if (outcome.outcome === "joined") return;
+    throw new RefusedReplica(
+      `replica ${outcome.id} of this database has another API_KEY_SECRET: all replicas need the same, and one that has stopped is forgotten after ${Math.ceil(leaseMs / 1000)} s`,
+    );
+  }
+
+  async function look(): Promise<void> {
+    const rows = await store.live();
+    const now = new Map(
+      rows.flatMap(({ id, url }) => (url === null || id === self.id ? [] : [[id, { id, url }]])),
+    );
+    const changed = now.size !== peers.size || [...now.keys()].some((id) => !peers.has(id));
+    peers = now;
+    if (changed) options.onPeers();
+  }
+
+  async function renew(): Promise<void> {
+    const begun = clock.now().getTime();
+    // A clock that was set says nothing of how long we have been here.
+    if (since !== undefined && begun < since) since = begun;
+    if (await store.renew(self.id, { draining: draining(), tunnels: tunnels() }, leaseMs)) {
+      since ??= begun;
+      renewedAt = begun;
+    } else {
+      await join();
+      log.error(
+        { replica: self.id },
+        "this replica was taken for gone: its tunnels are sent away, and it begins anew",
+      );
+      since = begun;
+      renewedAt = begun;
+      options.onFenced();
+    }
+    await look();
+    if (begun - since >= leaseMs) gone.push(...(await store.reap()));
+    if (gone.length === 0) return;
+    log.warn({ replicas: gone }, "replicas are gone: their leases have ended");
+    await options.onGone(gone);
+    gone = [];
+  }
+
+  /** Never rejects. */
+  async function tick(): Promise<void> {
+    try {
+      await renew();
+      failing = false;
+    } catch (err) {
+      since = undefined;
+      if (!failing) log.warn({ err, replica: self.id }, "the lease of this replica is not renewed");
+      failing = true;
+    }
+  }
+
+  return {
+    id: self.id,
+
+    async start() {
+      const begun = clock.now().getTime();
+      await join();
+      since = begun;
+      renewedAt = begun;
+      await look();
+      renewing = repeat(clock, leaseMs / RENEWALS_PER_LEASE, () => {
+        turn = tick();
+        return turn;
+      });
+    },
+
+    async stop() {
+      if (renewing === undefined) return;
+      renewing.cancel();
+      renewing = undefined;
+      await turn;
+      await store
+        .leave(self.id)
+        .catch((err: unknown) =>
+          log.warn({ err, replica: self.id }, "the lease of this replica ends by itself"),
+        );
+    },
+
+    peer: (id) => peers.get(id),
+    async lives(id) {
+      if (peers.has(id)) return true;
+      // One that has just come, or cannot be reached itself.
+      return (await store.live()).some((row) => row.id === id);
+    },
+    get peers() {
+      return [...peers.values()];
+    },
+    expired: () => renewing !== undefined && clock.now().getTime() - renewedAt >= leaseMs,
+    list: store.live,
+  };
+}

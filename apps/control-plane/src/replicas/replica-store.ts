@@ -1,0 +1,49 @@
+/** Replicas and where tunnels end, as PostgreSQL has them. Time is the database's: replicas' clocks may differ. */
+
+export interface ReplicaRow {
+  id: string;
+  /** At which other replicas reach it; null: at none. */
+  url: string | null;
+  version: string;
+  startedAt: Date;
+  draining: boolean;
+  /** Live tunnels of wolves, at its last renewal. */
+  tunnels: number;
+}
+
+export interface Joining extends Pick<ReplicaRow, "id" | "url" | "version" | "startedAt"> {
+  /** Of the cluster's secret. */
+  secretPrint: string;
+  leaseMs: number;
+}
+
+export interface ReplicaStore {
+  /**
+   * A row of its own. Another one at the same URL is that of a process which is gone. Refused while a replica lives whose secret is
+   * another: its id.
+   */
+  join(replica: Joining): Promise<{ outcome: "joined" } | { outcome: "other-secret"; id: string }>;
+  /** Longer from now on. False: it was taken for gone. */
+  renew(id: string, now: Pick<ReplicaRow, "draining" | "tunnels">, leaseMs: number): Promise<boolean>;
+  leave(id: string): Promise<void>;
+  /** Those whose lease has not ended. */
+  live(): Promise<ReplicaRow[]>;
+  /** Removes those whose lease has ended, with the places of their tunnels. Returns their ids. */
+  reap(): Promise<string[]>;
+}
+
+/** Where a tunnel ends. A place is the last one that was put. */
+export interface TunnelPlaces {
+  put(key: string): Promise<void>;
+  /** Unless it is another replica's by now. */
+  remove(key: string): Promise<void>;
+  /** A replica that lives and can be reached; undefined: none has it. */
+  find(key: string): Promise<Owner | undefined>;
+  /** Of the newest tunnel of a wolf. */
+  findWolf(wolfId: string): Promise<Owner | undefined>;
+}
+
+export interface Owner {
+  id: string;
+  url: string;
+}
