@@ -1,4 +1,5 @@
 /** What is written of every change, by the database itself, in the transaction that makes the change. */
+import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { FleetEventId } from "@wolfpack/api-contract";
 import type { Prisma } from "../src/database/prisma.prisma.ts";
@@ -315,6 +316,18 @@ describe("the author of a change", () => {
 });
 
 describe("who may use the fleet", () => {
+  const aHash = () => Uint8Array.from(randomBytes(32));
+  async function aKeyOf(userId: string, expiresAt: Date | null): Promise<string> {
+    const id = newId("key");
+    const same = { user_id: userId, name: "laptop", prefix: "wpk_abcdef", created_at: at(0) };
+    await prisma.apiKey.create({ data: { id, ...same, hash: aHash(), expires_at: expiresAt } });
+    return id;
+  }
+  const signIn = (id: string, key: string, expiresAt: Date) =>
+    prisma.webSession.create({
+      data: { id, user_id: OWNER, api_key_id: key, hash: aHash(), created_at: at(0), expires_at: expiresAt },
+    });
+
   it("is told, key by key and token by token, and never a secret", async () => {
     const hash = new Uint8Array([1, 2, 3]);
     const [key, token, agentKey] = [newId("key"), newId("jtk"), newId("agk")];
@@ -350,6 +363,38 @@ describe("who may use the fleet", () => {
     const [soon, late] = [at(50), at(99)].map((when) => when.toISOString());
     expect(ends).toEqual([undefined, undefined, late, late, late, late, late, soon]);
     expect(JSON.stringify(told.map(({ detail }) => detail))).not.toMatch(/hash|wpk_|public/);
+  });
+
+  it("is told of a browser that signs in and out, with the key that it showed, and never a secret", async () => {
+    const key = await aKeyOf(OWNER, at(20));
+    const [one, two] = [newId("web"), newId("web")];
+    const told = await toldBy(async () => {
+      for (const id of [one, two]) await signIn(id, key, at(50));
+      for (const again of [2, 3])
+        await prisma.webSession.update({ where: { id: one }, data: { revoked_at: at(again) } });
+    });
+    expect(told.map(({ kind, object_id, owner_id, at: when }) => [kind, object_id, owner_id, when])).toEqual([
+      ["web-session.opened", one, OWNER, at(0)],
+      ["web-session.opened", two, OWNER, at(0)],
+      ["web-session.ended", one, OWNER, at(2)],
+    ]);
+    // It ends with its key, if that is sooner.
+    for (const { detail } of told)
+      expect(detail).toEqual({ api_key_id: key, expires_at: at(20).toISOString() });
+  });
+
+  it("is told nothing of a browser's session that has expired: not when, not as it is removed, not when it is ended late", async () => {
+    const key = await aKeyOf(OWNER, null);
+    const [late, pruned, byKey] = [newId("web"), newId("web"), newId("web")];
+    const short = await aKeyOf(OWNER, at(10));
+    for (const id of [late, pruned]) await signIn(id, key, at(10));
+    await signIn(byKey, short, at(90));
+    const told = await toldBy(async () => {
+      for (const id of [late, byKey])
+        await prisma.webSession.update({ where: { id }, data: { revoked_at: at(10) } });
+      await prisma.webSession.deleteMany({ where: { expires_at: { lte: at(10) } } });
+    });
+    expect(told).toEqual([]);
   });
 });
 

@@ -53,7 +53,7 @@ beforeEach(async () => {
   await revocations.catchUp();
   names += 1;
   user = await api.user(`user-${names}`);
-  const opened = await webSessions.open(user.key);
+  const opened = await webSessions.open(user.key, "r1");
   headers = { cookie: `${WEB_SESSION_COOKIE}=${opened?.token}` };
   expect(await webSessions.authenticate(headers)).toMatchObject({ userId: user.id, role: "user" });
 });
@@ -77,9 +77,9 @@ describe("a remembered web session", () => {
       .expect(204);
     await revocations.catchUp();
     expect(await webSessions.authenticate(headers)).toBeUndefined();
-    const again = await webSessions.open(user.key);
+    const again = await webSessions.open(user.key, "r1");
     const mine = { cookie: `${WEB_SESSION_COOKIE}=${again?.token}` };
-    expect(await webSessions.end(mine)).toBeDefined();
+    expect(await webSessions.end(mine, "r2")).toBeDefined();
     expect(await webSessions.authenticate(mine)).toBeUndefined();
   });
 
@@ -106,7 +106,7 @@ describe("a remembered web session", () => {
       .post("/api/v1/api-keys")
       .set(asAdmin())
       .send({ name: "short", expires_in_seconds: 60 });
-    const opened = await webSessions.open(body.key);
+    const opened = await webSessions.open(body.key, "r3");
     const short = { cookie: `${WEB_SESSION_COOKIE}=${opened?.token}` };
     clock.advance(59_999);
     await revocations.catchUp();

@@ -1,7 +1,7 @@
 /** The dashboard's cookie: what it opens, when it ends, and that pages of other origins cannot use it. */
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
-import { WEB_SESSION_COOKIE } from "@wolfpack/api-contract";
+import { type FleetEvent, WEB_SESSION_COOKIE } from "@wolfpack/api-contract";
 import express from "express";
 import request from "supertest";
 import { prismaWebSessionStore } from "../src/identity/web-session-store.prisma.ts";
@@ -118,6 +118,71 @@ describe("a web session", () => {
     await me(short).expect(200);
     clock.advance(1);
     await me(short).expect(401);
+  });
+
+  describe("as events", () => {
+    const eventsOf = async (key: string, query = "kind=web-session.*") => {
+      const answer = await request(api.url)
+        .get(`/api/v1/events?${query}&newest_first=true`)
+        .set("authorization", `Bearer ${key}`);
+      expect(answer.status).toBe(200);
+      return (answer.body as FleetEvent[]).toReversed();
+    };
+    const who = ({ kind, owner_id, actor, cause }: FleetEvent) => [kind, owner_id, actor?.id, cause];
+
+    it("says who signed in and out, by which requests", async () => {
+      const dora = await api.user("dora");
+      const signedIn = await logIn(dora.key).expect(201);
+      const signedOut = await logOut(cookieOf(signedIn)).expect(204);
+      const told = await eventsOf(dora.key);
+      expect(told.map(who)).toEqual([
+        ["web-session.opened", dora.id, dora.id, "requested"],
+        ["web-session.ended", dora.id, dora.id, "requested"],
+      ]);
+      const asked = [signedIn, signedOut].map(({ headers }) => headers["x-request-id"]);
+      expect(told.map(({ request_id }) => request_id)).toEqual(asked);
+      expect(new Set(told.map(({ object_id }) => object_id)).size).toBe(1);
+      expect(told[0]?.object_id).toMatch(/^web_/);
+    });
+
+    it("says nothing of a browser that was refused, or that signs out twice", async () => {
+      const eve = await api.user("eve");
+      const cookie = await opened(eve.key);
+      await logIn(`${eve.key}x`);
+      await logIn(eve.key, {});
+      await logOut(cookie, {});
+      await logOut(cookie).expect(204);
+      await logOut(cookie).expect(204);
+      expect((await eventsOf(eve.key)).map(({ kind }) => kind)).toEqual([
+        "web-session.opened",
+        "web-session.ended",
+      ]);
+    });
+
+    it("names who took the key or the user away", async () => {
+      const [fay, gus] = [await api.user("fay"), await api.user("gus")];
+      for (const { key } of [fay, gus]) await opened(key);
+      const admin = (await request(api.url).get("/api/v1/me").set("authorization", `Bearer ${api.adminKey}`))
+        .body.id;
+      const [key] = await api.database.prisma.apiKey.findMany({ where: { user_id: fay.id } });
+      const asAdmin = (asked: request.Test) => asked.set("authorization", `Bearer ${api.adminKey}`);
+      await asAdmin(request(api.url).delete(`/api/v1/api-keys/${key?.id}`)).expect(204);
+      await asAdmin(request(api.url).patch(`/api/v1/users/${gus.id}`).send({ disabled: true })).expect(200);
+      const ended = await eventsOf(api.adminKey, "kind=web-session.ended");
+      for (const { id } of [fay, gus])
+        expect(ended.filter(({ owner_id }) => owner_id === id).map(who)).toEqual([
+          ["web-session.ended", id, admin, "requested"],
+        ]);
+    });
+
+    it("are shown to their user and to admins, and to nobody else", async () => {
+      const [hal, ida] = [await api.user("hal"), await api.user("ida", "operator")];
+      for (const { key } of [hal, ida]) await opened(key);
+      expect((await eventsOf(hal.key)).map(({ owner_id }) => owner_id)).toEqual([hal.id]);
+      expect((await eventsOf(ida.key)).map(({ owner_id }) => owner_id)).toEqual([ida.id]);
+      const seen = (await eventsOf(api.adminKey)).map(({ owner_id }) => owner_id);
+      expect(seen).toEqual(expect.arrayContaining([hal.id, ida.id]));
+    });
   });
 
   it("ends with its user, who is disabled", async () => {

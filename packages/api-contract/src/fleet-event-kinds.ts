@@ -32,6 +32,9 @@ export const fleetEventKinds = {
   "user.changed": "Role, limits or being disabled; `from` has what was before.",
   "api-key.created": "A new key of `owner_id`.",
   "api-key.revoked": "It opens nothing any more.",
+  "web-session.opened":
+    "A browser has signed in as `owner_id` with the key `api_key_id`, until `expires_at`.",
+  "web-session.ended": "It signed out, or its key or its user was taken away.",
   "join-token.created": "A new join token.",
   "join-token.used": "A host has enrolled with it.",
   "join-token.revoked": "It enrols nobody any more.",

@@ -2,7 +2,7 @@
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { type FleetEvent, Prisma as Sql } from "../generated/client.ts";
 import type { EventStore, FleetEventRecord, Horizon } from "./event-store.ts";
-import { asksTooMuch, type EventView, type Seen } from "./event-view.ts";
+import { asksTooMuch, type EventView, open, type Seen } from "./event-view.ts";
 
 export const EVENTS_CHANNEL = "wolfpack_events";
 
@@ -39,6 +39,8 @@ export function conditions(view: EventView): Sql.Sql {
     if (seen === "none") all.push(Sql.sql`NOT ${isIt}`);
     if (seen === "own") all.push(Sql.sql`(NOT ${isIt} OR ${isOwn})`);
   }
+  if (!sight.unknown)
+    all.push(Sql.sql`split_part(kind, '.', 1) IN (${Sql.join([...open, ...Object.keys(sight.guarded)])})`);
   return Sql.join(all, " AND ");
 }
 

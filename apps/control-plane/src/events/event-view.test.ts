@@ -26,7 +26,14 @@ beforeAll(async () => {
   database = await testDatabase();
   store = prismaEventStore(database.prisma);
   const kinds = ["session.running", "session", "wolf.health", "fleet.frozen", "queue.left", "placement.made"];
-  const guarded = ["user.changed", "api-key.created", "join-token.used", "agent-key.revoked", "users.many"];
+  const guarded = [
+    "user.changed",
+    "api-key.created",
+    "web-session.opened",
+    "join-token.used",
+    "agent-key.revoked",
+    "users.many",
+  ];
   for (const kind of [...kinds, ...guarded])
     for (const ownerId of [anna, bert, null])
       for (const about of [sessionId, newId("ses"), null])
@@ -83,13 +90,15 @@ describe("what is shown", () => {
   };
 
   it("to an admin is everything", () => {
-    expect(seenBy(user("admin")).size).toBe(22);
+    expect(seenBy(user("admin")).size).toBe(24);
   });
 
   it("to a user is nothing of others' keys, of users and of tokens", () => {
     const seen = seenBy(user("user"));
     expect(seen).toContain("api-key.created own");
+    expect(seen).toContain("web-session.opened own");
     for (const hidden of [
+      "web-session.opened other",
       "api-key.created other",
       "user.changed own",
       "join-token.used own",
@@ -107,6 +116,12 @@ describe("what is shown", () => {
       ["user", true, false],
       ["viewer", true, false],
     ]);
+  });
+
+  it("to nobody but admins is what a newer replica tells of, and this one knows nothing about", () => {
+    expect(seenBy(user("admin"))).toContain("users.many other");
+    for (const one of [user("operator"), user("user"), user("viewer"), user("admin", ["read"])])
+      expect([...seenBy(one)].filter((shown) => shown.startsWith("users.many"))).toEqual([]);
   });
 
   it("to an operator are agents' keys too, and to a key that may not read them, none", () => {

@@ -7,14 +7,17 @@ import type { FleetEventRecord } from "./event-store.ts";
 /** Whose events of a kind: all, own ones, none. */
 export type Seen = Reach | "none";
 
-/** What is said of people and keys, only those may read who may read these. */
+/** What is said of people and keys, only those may read who may read these. A browser's session is what a key has opened. */
 const guarded = {
   user: "user.read",
   "api-key": "api-key.read",
+  "web-session": "api-key.read",
   "join-token": "join-token.read",
   "agent-key": "agent-key.read",
 } as const satisfies Record<string, Action>;
 export type GuardedWhat = keyof typeof guarded;
+/** What anybody may read of, sessions apart. Of anything else a newer replica tells, for whom is not known here: for admins only. */
+export const open: readonly string[] = ["session", "queue", "placement", "wolf", "fleet"];
 
 export interface Sight {
   userId: string;
@@ -22,6 +25,8 @@ export interface Sight {
   /** Of whose changes it may know who made them, and by which request. */
   authors: Reach;
   guarded: Record<GuardedWhat, Seen>;
+  /** What is neither open nor guarded. */
+  unknown: boolean;
 }
 
 export interface EventFilter {
@@ -47,9 +52,11 @@ export function sightOf(principal: UserPrincipal): Sight {
     guarded: {
       user: seen(guarded.user),
       "api-key": seen(guarded["api-key"]),
+      "web-session": seen(guarded["web-session"]),
       "join-token": seen(guarded["join-token"]),
       "agent-key": seen(guarded["agent-key"]),
     },
+    unknown: decide(principal, "audit.read") === "allowed",
   };
 }
 
@@ -88,5 +95,6 @@ function mayShow(sight: Sight, { kind, sessionId, ownerId }: Shown): boolean {
     const seen = sight.guarded[what as GuardedWhat];
     return seen === "any" || (seen === "own" && isOwn);
   }
+  if (!open.includes(what) && !sight.unknown) return false;
   return sessionId === null || sight.sessions === "any" || isOwn;
 }

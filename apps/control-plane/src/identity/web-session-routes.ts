@@ -51,7 +51,7 @@ export function webSessionHandlers(options: WebSessionHandlersOptions): Pick<Han
       const action = "web-session.create";
       // Or a page could have its visitor go on as somebody else.
       await fromOwnPage(call, action);
-      const opened = await webSessions.open(call.body.key);
+      const opened = await webSessions.open(call.body.key, call.requestId);
       if (opened === undefined) {
         limits.unknown(call.request);
         throw await denied(call, action, new ApiError("unauthenticated", "This is no valid API key."));
@@ -66,7 +66,7 @@ export function webSessionHandlers(options: WebSessionHandlersOptions): Pick<Han
     async deleteWebSession(call) {
       const action = "web-session.end";
       if (tokenOf(call.request.headers) !== undefined) await fromOwnPage(call, action);
-      const ended = await webSessions.end(call.request.headers);
+      const ended = await webSessions.end(call.request.headers, call.requestId);
       if (ended !== undefined) await record(call, action, ended, ended.credentialId);
       return { status: 204, body: undefined, headers: { "set-cookie": cookieOf("", 0) } };
     },

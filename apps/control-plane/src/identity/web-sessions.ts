@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Clock } from "../clock.ts";
+import { onBehalfOf } from "../events/author.ts";
 import { tokenOf } from "../http/web-cookie.ts";
 import { newId } from "../ids.ts";
 import { hashApiKey, isApiKey } from "./api-key.ts";
@@ -38,9 +39,9 @@ export interface WebSessions {
   /** The user of a request's cookie, or undefined for anything missing, malformed, unknown, expired or ended. */
   authenticate(headers: IncomingHttpHeaders): Promise<UserPrincipal | undefined>;
   /** Undefined when the key opens nothing. */
-  open(key: string): Promise<OpenedWebSession | undefined>;
+  open(key: string, requestId: string): Promise<OpenedWebSession | undefined>;
   /** Whose session it was, if there was one. */
-  end(headers: IncomingHttpHeaders): Promise<UserPrincipal | undefined>;
+  end(headers: IncomingHttpHeaders, requestId: string): Promise<UserPrincipal | undefined>;
 }
 
 export function createWebSessions(options: WebSessionsOptions): WebSessions {
@@ -69,7 +70,7 @@ export function createWebSessions(options: WebSessionsOptions): WebSessions {
   return {
     authenticate,
 
-    async open(key) {
+    async open(key, requestId) {
       if (!isApiKey(key)) return undefined;
       const principal = await identity.authenticate({ authorization: `Bearer ${key}` });
       if (principal?.kind !== "user") return undefined;
@@ -77,21 +78,18 @@ export function createWebSessions(options: WebSessionsOptions): WebSessions {
       const id = newId("web");
       const createdAt = clock.now();
       const expiresAt = new Date(createdAt.getTime() + WEB_SESSION_MS);
-      await store.add({
-        id,
-        userId: principal.userId,
-        apiKeyId: principal.credentialId,
-        hash: hashOf(token),
-        createdAt,
-        expiresAt,
-      });
+      const { userId, credentialId: apiKeyId } = principal;
+      const session = { id, userId, apiKeyId, hash: hashOf(token), createdAt, expiresAt };
+      // The call itself is nobody's: it asks for no credential.
+      await onBehalfOf({ principal, requestId }, () => store.add(session));
       return { id, token, principal, expiresAt };
     },
 
-    async end(headers) {
+    async end(headers, requestId) {
       const principal = await authenticate(headers);
       if (principal === undefined) return undefined;
-      if (!(await store.end(principal.credentialId, clock.now()))) return undefined;
+      const ending = () => store.end(principal.credentialId, clock.now());
+      if (!(await onBehalfOf({ principal, requestId }, ending))) return undefined;
       revocations?.tell("web-session", principal.credentialId);
       return principal;
     },
