@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { startEmbeddedPostgres } from "@wolfpack/control-plane/embedded-postgres";
+import { lostOf } from "./events-count.ts";
 import { median } from "./lanes.ts";
 import { BenchProcess } from "./process.ts";
 
@@ -130,7 +131,7 @@ async function measure(
     p99Ms: seen.p99Ms,
     rssBytesPerSubscriber: Math.max(0, ended.rssBytes - alone.rssBytes) / subscribers,
     cpu: (ended.cpuMicros - begun.cpuMicros) / 1e6 / took,
-    lost: changes * subscribers - seen.received + seen.missed,
+    lost: lostOf({ changes, readers: subscribers, received: seen.received, missed: seen.missed }),
   };
 }
 
