@@ -5,8 +5,19 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Of the largest workspace, with all its files: two halves at once, each with a PostgreSQL of its own. */
-const halved = new Set(["@wolfpack/control-plane"]);
+/** Files of the stacks' tests that take as long together as the others. */
+const firstStacks = "/(dashboard|bench|wolfctl|deploy|rolling|demo|start)[^/]*\\.test\\.ts$";
+/** With all their files, the largest workspaces run as two halves at once, each with a PostgreSQL of its own. */
+const halves = new Map([
+  ["@wolfpack/control-plane", [["--shard=1/2"], ["--shard=2/2"]]],
+  [
+    "@wolfpack/system-tests",
+    [
+      ["--testPathPatterns", firstStacks],
+      ["--testPathIgnorePatterns", firstStacks],
+    ],
+  ],
+]);
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
 const { name } = JSON.parse(readFileSync("package.json", "utf8"));
@@ -42,9 +53,10 @@ function merge(files) {
 }
 
 rmSync(report, { force: true });
-if (given.length === 0 && halved.has(name)) {
-  const files = [1, 2].map((half) => report.replace(/json$/, `${half}-of-2.json`));
-  const codes = await Promise.all(files.map((file, at) => run(file, [`--shard=${at + 1}/2`])));
+const parts = given.length === 0 ? halves.get(name) : undefined;
+if (parts !== undefined) {
+  const files = parts.map((_, at) => report.replace(/json$/, `${at + 1}-of-2.json`));
+  const codes = await Promise.all(files.map((file, at) => run(file, parts[at])));
   // A half that has left none has crashed: then there is none of the whole, which is said.
   merge(files);
   for (const file of files) rmSync(file, { force: true });

@@ -164,7 +164,7 @@ async function test() {
   if (!(await stage("Building", ...turbo("build")))) failed.push("build");
   for (const [label, command, args] of stages) if (!(await stage(label, command, args))) failed.push(label);
   say("• Testing …");
-  // Two workspaces at a time, for jest keeps one core busy in each; those that measure and kill whole stacks alone.
+  // Two workspaces at a time, for jest keeps one core busy in each; those that start whole stacks come after, in two halves.
   const [stacks, others] = ["@wolfpack/system-tests", "!@wolfpack/system-tests"].map(
     (name) => `--filter=${name}`,
   );
