@@ -22,6 +22,8 @@ export interface EvictionsOptions {
 export interface Evictions {
   /** It is suspect, and has so long to come back. */
   watch(key: TunnelKey, graceMs: number): void;
+  /** The same, unless its grace runs already. */
+  watchAnew(key: TunnelKey, graceMs: number): void;
   /** A process has just started: wolves were silent because nobody heard them. */
   started(): void;
   /** Nobody could be heard until now. */
@@ -92,6 +94,9 @@ export function createEvictions(options: EvictionsOptions): Evictions {
 
   return {
     watch,
+    watchAnew(key, graceMs) {
+      if (graces.get(key.id)?.epoch !== key.epoch) watch(key, graceMs);
+    },
     forgiveSilence,
 
     started() {

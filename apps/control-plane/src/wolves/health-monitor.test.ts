@@ -52,7 +52,7 @@ function options(store: Partial<HealthMonitorOptions["store"]> = {}): HealthMoni
       markStale: statement("markStale", () => stale.splice(0).map(({ name }) => name)),
       orphanTunnels: statement("orphanTunnels", () => {
         suspects.push(...orphans);
-        return orphans;
+        return [...suspects];
       }),
       listSuspect: statement("listSuspect", () => suspects),
       countConnectivity: statement("countConnectivity", () => ({
@@ -364,6 +364,29 @@ describe("a lost tunnel", () => {
     await pass(LOST_AFTER_MS);
     expect(told).toEqual([[["a"], 1]]);
     expect(lines.join("")).toContain("not my day");
+  });
+});
+
+describe("a replica that is gone", () => {
+  it("gives its wolves the grace of a lost tunnel, and takes none from those that have theirs", async () => {
+    await monitor.tunnelLost("a", 3);
+    await pass(LOST_AFTER_MS / 2);
+    orphans = [{ id: "b", epoch: 5 }];
+    await monitor.replicasGone();
+    expect(calls.at(-1)).toEqual(["orphanTunnels", clock.now(), "removed"]);
+    // All that are suspect are told again, as with a second replica.
+    orphans = [];
+    await monitor.replicasGone();
+    await pass(LOST_AFTER_MS / 2);
+    expect(named("markLost").map(([, id]) => id)).toEqual(["a"]);
+    await pass(LOST_AFTER_MS / 2);
+    expect(named("markLost").map(([, id]) => id)).toEqual(["a", "b"]);
+  });
+
+  it("is looked at again by whoever asked, when the database was away", async () => {
+    failures.set("orphanTunnels", 1);
+    await expect(monitor.replicasGone()).rejects.toThrow("orphanTunnels failed");
+    expect(clock.pending).toBe(0);
   });
 });
 

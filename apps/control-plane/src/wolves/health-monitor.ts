@@ -220,8 +220,7 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
     tunnelLost,
     async replicasGone() {
       const suspects = await because("replica-gone", () => store.orphanTunnels(clock.now(), "removed"));
-      // Those whose grace runs already are not given a longer one.
-      for (const key of suspects) evictions.watch(key, tunnelLostAfterMs);
+      for (const key of suspects) evictions.watchAnew(key, tunnelLostAfterMs);
       lookBy(nowMs() + tunnelLostAfterMs);
     },
     onWolvesLost: evictions.onLost,
