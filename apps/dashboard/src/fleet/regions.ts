@@ -18,6 +18,8 @@ export interface Region {
   wolves: WolfInstance[];
   connected: number;
   tunnels: number;
+  /** Of those, by the replica that holds them. */
+  heldBy: Map<string, number>;
   suspect: number;
   lost: number;
   used: number;
@@ -38,6 +40,7 @@ export function regionsWith(rows: readonly WolfInstance[]): Region[] {
         wolves: [],
         connected: 0,
         tunnels: 0,
+        heldBy: new Map(),
         suspect: 0,
         lost: 0,
         used: 0,
@@ -47,7 +50,11 @@ export function regionsWith(rows: readonly WolfInstance[]): Region[] {
     }
     region.wolves.push(wolf);
     region[wolf.connectivity] += 1;
-    if (wolf.tunnel && wolf.connectivity === "connected") region.tunnels += 1;
+    if (wolf.tunnel && wolf.connectivity === "connected") {
+      region.tunnels += 1;
+      const { replica } = wolf.tunnel;
+      if (replica) region.heldBy.set(replica, (region.heldBy.get(replica) ?? 0) + 1);
+    }
     const { used, other, max } = slotsOf(wolf);
     if (wolf.connectivity === "lost") continue;
     region.used += used + other;

@@ -1,6 +1,6 @@
 /**
- * Lines from replicas to regions, drawn behind their cards: thicker for more tunnels, coloured by how many of them are well. Which
- * replica holds the tunnel of which wolf is not known here: where several hold some, a line is a replica's share, and dashed.
+ * Lines from replicas to regions, drawn behind their cards: one where a replica holds tunnels of a region's wolves, thicker for more,
+ * coloured by how many of the region's wolves are well.
  */
 import type { CallReply } from "@wolfpack/api-contract";
 import { type RefObject, useEffect, useState } from "react";
@@ -20,7 +20,6 @@ interface Line {
   width: number;
   /** `none`: wolves that need no tunnel to be there. */
   tone: "ok" | "warning" | "danger" | "none";
-  isShare: boolean;
 }
 
 const THICKNESS_PX_MAX = 7;
@@ -43,14 +42,10 @@ export function Links({ within, regions, replicas }: LinksProps) {
 
   return (
     <svg className="topology-links" aria-hidden="true">
-      {lines.map(({ key, path, width, tone, isShare }) => (
+      {lines.map(({ key, path, width, tone }) => (
         <g key={key}>
-          <path
-            d={path}
-            strokeWidth={width}
-            className={`topology-link topology-link-${tone}${isShare ? " topology-link-share" : ""}`}
-          />
-          {!isShare && (tone === "ok" || tone === "warning") && (
+          <path d={path} strokeWidth={width} className={`topology-link topology-link-${tone}`} />
+          {(tone === "ok" || tone === "warning") && (
             <path d={path} strokeWidth={Math.max(1.5, width / 2)} className="topology-flow" />
           )}
         </g>
@@ -62,24 +57,20 @@ export function Links({ within, regions, replicas }: LinksProps) {
 function linesOf(map: HTMLElement, regions: readonly Region[], replicas: readonly Replica[]): Line[] {
   if (regions.length * replicas.length > LINES_MAX) return [];
   const box = map.getBoundingClientRect();
-  const tunnels = replicas.reduce((sum, replica) => sum + replica.tunnels, 0);
-  // Where one holds all, it is known which.
-  const isShare = replicas.filter((replica) => replica.tunnels > 0).length > 1;
   const lines: Line[] = [];
   for (const from of map.querySelectorAll<HTMLElement>("[data-replica]")) {
     const replica = replicas.find(({ id }) => id === from.dataset.replica);
     for (const to of map.querySelectorAll<HTMLElement>("[data-region]")) {
       const region = regions.find(({ name }) => (name ?? "") === to.dataset.region);
-      if (!replica || !region || replica.tunnels === 0) continue;
-      // A region without tunnels has no share of those of several replicas.
-      if (replicas.length > 1 && region.tunnels === 0) continue;
-      const share = replica.tunnels / tunnels;
+      if (!replica || !region) continue;
+      const held = region.heldBy.get(replica.id) ?? 0;
+      // Wolves without a tunnel hang on nobody; with one replica it is clear whom they miss.
+      if (held === 0 && replicas.length > 1) continue;
       lines.push({
         key: `${replica.id} ${region.name}`,
         path: curve(from.getBoundingClientRect(), to.getBoundingClientRect(), box),
-        width: thickness(region.tunnels * share),
+        width: thickness(held),
         tone: toneOf(region),
-        isShare,
       });
     }
   }

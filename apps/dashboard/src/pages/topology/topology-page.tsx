@@ -35,7 +35,7 @@ export default function TopologyPage() {
           {wolves.data &&
             `${many(shown.length, "replica")}, ${many(rows.length, "wolf", "wolves")} in ${many(regions.length, "region")}`}
         </span>
-        <Legend isShared={shown.filter(({ tunnels }) => tunnels > 0).length > 1} />
+        <Legend />
       </div>
       {wolves.error && <Failure error={wolves.error} retry={() => void wolves.refetch()} />}
       {replicas.error && <Failure error={replicas.error} retry={() => void replicas.refetch()} />}
@@ -128,7 +128,7 @@ function RegionCard({ region, size }: { region: Region; size: ReturnType<typeof 
   );
 }
 
-function Legend({ isShared }: { isShared: boolean }) {
+function Legend() {
   return (
     <ul className="topology-legend small muted push" aria-label="Load as a colour">
       {loadWords.map((word, step) => (
@@ -149,11 +149,6 @@ function Legend({ isShared }: { isShared: boolean }) {
         <span className="topology-key topology-lost" />
         lost
       </li>
-      {isShared && (
-        <li className="row">
-          <span className="topology-key-share" />a replica’s share of the tunnels
-        </li>
-      )}
     </ul>
   );
 }
