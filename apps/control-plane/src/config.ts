@@ -55,6 +55,17 @@ const weights = z.string().transform((text, context): PlacementWeights => {
   });
   return z.NEVER;
 });
+/** What PostgreSQL's driver can take apart: it decodes every part by itself. */
+function isDatabaseUrl(text: string): boolean {
+  const url = /^postgres(ql)?:\/\/\S+$/.test(text) ? URL.parse(text) : null;
+  if (url === null) return false;
+  try {
+    for (const part of [url.username, url.password, url.hostname, url.pathname]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
+}
 const isOrigin = (text: string) => /^https?:/.test(text) && URL.parse(text)?.origin === text;
 
 /** Every variable with its default; docs/operations/configuration.md describes them, a test compares. */
@@ -65,7 +76,7 @@ export const environment = z.object({
   LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
   DATABASE_URL: z
     .string()
-    .regex(/^postgres(ql)?:\/\/\S+$/, "must be a postgresql:// URL")
+    .refine(isDatabaseUrl, "must be a postgresql:// URL, with %40 for an @ in its password and the like")
     .optional(),
   DATA_DIR: z.string().min(1).default(".data"),
   RUNNER_TOKEN: secret.optional(),

@@ -79,11 +79,7 @@ async function serve(
   log: Log,
   run: Run,
 ): Promise<void> {
-  const applied = await migrate(url).catch((cause: unknown) => {
-    throw new ExitError(1, `The database at ${new URL(url).host} cannot be prepared: ${messageOf(cause)}.`, {
-      cause,
-    });
-  });
+  const applied = await migrate(url);
   if (applied.length > 0) log.info({ migrations: applied }, "database migrated");
   const tracing = await startTracing(config.tracing, {
     service: "wolfpack-control-plane",
@@ -157,14 +153,6 @@ function listenSentence({ code, message }: NodeJS.ErrnoException, { host, port }
 function hostInUrl(host: string): string {
   if (host === "0.0.0.0" || host === "::") return "localhost";
   return host.includes(":") ? `[${host}]` : host;
-}
-
-/** The innermost reason; drivers wrap it, some in an AggregateError without a message. */
-function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === "") return messageOf(error.errors[0]);
-  const message = error instanceof Error ? error.message : String(error);
-  // Prisma's engine appends its own call stack.
-  return message.replace(/\n\s+0:[\s\S]*$/, "").replaceAll("\n", ": ");
 }
 
 try {

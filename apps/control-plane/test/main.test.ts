@@ -148,8 +148,20 @@ describe("the control plane as a process", () => {
       },
       [],
       1,
-      /^wolfpack: The database at 127\.0\.0\.1:1 cannot be prepared: [^\n]*ECONNREFUSED[^\n]*\n$/,
+      /^wolfpack: The database at 127\.0\.0\.1:1 cannot be reached: [^\n]*ECONNREFUSED[^\n]*\n$/,
     ],
+    ...[
+      "postgresql://u:p@host:99999/x",
+      "postgresql://u:sesame%zz@host/x",
+      "mysql://u:p@host/x",
+      "nonsense",
+    ].map((url): [string, Record<string, string>, string[], number, RegExp] => [
+      `DATABASE_URL ${url}`,
+      { DATABASE_URL: url, API_KEY_SECRET: "a".repeat(32) },
+      [],
+      2,
+      /^wolfpack: DATABASE_URL: must be a postgresql:\/\/ URL[^\n]*\n$/,
+    ]),
   ])("refuses %s without a stack trace or a secret", async (_what, env, args, code, sentence) => {
     const end = await run(env, args).ended;
     expect(end.code).toBe(code);

@@ -1,9 +1,6 @@
-/**
- * Prisma's adapter for PostgreSQL as the schema engine needs it: it reads the type "char" of PostgreSQL's catalogue, and
- * runs a migration as one transaction instead of cutting it at every semicolon.
- */
+/** Prisma's adapter for PostgreSQL as the schema engine needs it: it reads the type "char" of PostgreSQL's catalogue. */
 import { PrismaPg } from "@prisma/adapter-pg";
-import { ColumnTypeEnum, DriverAdapterError } from "@prisma/driver-adapter-utils";
+import { ColumnTypeEnum } from "@prisma/driver-adapter-utils";
 import pg from "pg";
 
 /** Types by number (PostgreSQL, src/include/catalog/pg_type.dat). */
@@ -33,17 +30,6 @@ export class CatalogAdapter extends PrismaPg {
       const { Uuid, Character } = ColumnTypeEnum;
       return { ...result, columnTypes: result.columnTypes.map((type) => (type === Uuid ? Character : type)) };
     };
-    // Without parameters PostgreSQL takes the whole script, and everything in it or nothing happens.
-    adapter.executeScript = async (script) => {
-      await adapter.underlyingDriver().query(script).catch(refused);
-    };
     return adapter;
   }
-}
-
-/** PostgreSQL's complaint in the shape that the engine shows. */
-function refused(error: unknown): never {
-  if (!(error instanceof pg.DatabaseError)) throw error;
-  const { code = "", severity = "ERROR", message, detail, column, hint } = error;
-  throw new DriverAdapterError({ kind: "postgres", code, severity, message, detail, column, hint });
 }

@@ -1,12 +1,24 @@
-/** Why our own PostgreSQL does not start: a code for programs, one sentence for the person who can put it right. */
+/** Why a database cannot be used, our own or another: a code for programs, one sentence for the person who can put it right. */
 
 export type DatabaseStartErrorCode =
   | "DATA_DIR_UNUSABLE"
   | "DATA_DIR_IN_USE"
   | "DATA_DIR_OTHER_VERSION"
+  | "DISK_FULL"
   | "PLATFORM_UNSUPPORTED"
   | "INITDB_FAILED"
-  | "START_FAILED";
+  | "START_FAILED"
+  | "URL_UNUSABLE"
+  | "HOST_UNKNOWN"
+  | "UNREACHABLE"
+  | "ACCESS_REFUSED"
+  | "DATABASE_MISSING"
+  | "READ_ONLY"
+  | "TOO_OLD"
+  | "SCHEMA_NEWER"
+  | "SCHEMA_BROKEN"
+  | "MIGRATION_BUSY"
+  | "MIGRATION_FAILED";
 
 export class DatabaseStartError extends Error {
   readonly code: DatabaseStartErrorCode;

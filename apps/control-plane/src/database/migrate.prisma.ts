@@ -1,31 +1,45 @@
-/** Brings a database to the newest schema, once, however many replicas start at the same moment. */
-import { fileURLToPath } from "node:url";
-import pg from "pg";
-import { noFilter, readMigrations, withSchemaEngine } from "./schema-engine.prisma.ts";
+/** Brings a database to the newest schema, once, however many replicas start at the same moment; or says why it cannot be used. */
+import { DatabaseConnection, MIGRATION_WAIT_MS, messageOf, placeOf } from "./database-connection.ts";
+import { missingSteps, requireUsable } from "./database-facts.ts";
+import { DatabaseStartError } from "./database-start-error.ts";
+import { migrationSteps, migrationsFolder } from "./migration-files.ts";
 
-/** Any number that nothing else in this database locks on. */
-const MIGRATION_LOCK = 7_301_990_411;
-const CONNECT_TIMEOUT_MS = 10_000;
-/** From src/database and from dist/database alike. */
-export const migrationsFolder = fileURLToPath(new URL("../../../../prisma/migrations", import.meta.url));
+export { migrationsFolder } from "./migration-files.ts";
 
 /** Names of those that this version comes with. */
 export const migrationNames = (folder = migrationsFolder): string[] =>
-  readMigrations(folder).migrationDirectories.map(({ path }) => path);
+  migrationSteps(folder).map(({ name }) => name);
 
-/** Returns the names of the migrations it applied. Rejects when the database cannot be reached or a migration fails. */
-export async function migrate(url: string, folder = migrationsFolder): Promise<string[]> {
-  const lock = new pg.Client({ connectionString: url, connectionTimeoutMillis: CONNECT_TIMEOUT_MS });
-  lock.on("error", () => undefined);
-  await lock.connect();
+export interface MigrateOptions {
+  connectTimeoutMs?: number;
+  /** Default 120,000. */
+  lockWaitMs?: number;
+}
+
+/** Returns the names of the migrations it applied. Rejects with a DatabaseStartError that is one whole sentence. */
+export async function migrate(
+  url: string,
+  folder = migrationsFolder,
+  { connectTimeoutMs, lockWaitMs = MIGRATION_WAIT_MS }: MigrateOptions = {},
+): Promise<string[]> {
+  const steps = migrationSteps(folder);
   try {
-    await lock.query("SELECT pg_advisory_lock($1)", [MIGRATION_LOCK]);
-    const input = { migrationsList: readMigrations(folder), filters: noFilter };
-    return await withSchemaEngine(
-      url,
-      async (engine) => (await engine.applyMigrations(input)).appliedMigrationNames,
-    );
-  } finally {
-    await lock.end();
+    const database = await DatabaseConnection.open(url, connectTimeoutMs);
+    try {
+      requireUsable(await database.serverFacts());
+      // Nobody has to wait for a lock that has nothing to do: a look that is out of date is looked at again.
+      if (missingSteps(steps, await database.appliedSteps()).length === 0) return [];
+      await database.lock(lockWaitMs);
+      const missing = missingSteps(steps, await database.appliedSteps());
+      for (const step of missing) await database.apply(step);
+      return missing.map(({ name }) => name);
+    } finally {
+      await database.end();
+    }
+  } catch (cause) {
+    const code = cause instanceof DatabaseStartError ? cause.code : "UNREACHABLE";
+    const why =
+      cause instanceof DatabaseStartError ? cause.message : `cannot be prepared: ${messageOf(cause)}`;
+    throw new DatabaseStartError(code, `The database at ${placeOf(url)} ${why}.`, { cause });
   }
 }

@@ -1,35 +1,13 @@
-/** Prisma's schema engine as WebAssembly: the same migrations and the same `_prisma_migrations` table as Prisma's own CLI, without its downloaded binary. */
-import { readdirSync, readFileSync } from "node:fs";
+/** Prisma's schema engine as WebAssembly, without its downloaded binary: it says what schema.prisma asks of a database beyond what is there. */
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import path from "node:path";
 import { bindMigrationAwareSqlAdapterFactory } from "@prisma/driver-adapter-utils";
 import { CatalogAdapter, CatalogPool } from "./catalog-adapter.prisma.ts";
 
 export interface SchemaEngine {
-  applyMigrations(input: {
-    migrationsList: MigrationList;
-    filters: SchemaFilter;
-  }): Promise<{ appliedMigrationNames: string[] }>;
   diff(input: unknown): Promise<{ exitCode: number; stdout: string | null }>;
   free(): void;
 }
-
-export interface MigrationList {
-  baseDir: string;
-  lockfile: { path: string; content: string | null };
-  migrationDirectories: {
-    path: string;
-    migrationFile: { path: string; content: { tag: "ok"; value: string } };
-  }[];
-  shadowDbInitScript: string;
-}
-
-export interface SchemaFilter {
-  externalTables: string[];
-  externalEnums: string[];
-}
-
-export const noFilter: SchemaFilter = { externalTables: [], externalEnums: [] };
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -53,14 +31,11 @@ interface EngineModule {
   };
 }
 
-/** The engine panics without any datamodel; applying migrations needs nothing but the provider. */
-const providerOnly: [string, string][] = [["schema.prisma", 'datasource db { provider = "postgresql" }']];
-
 /** Runs `use` with an engine on the database at `url` and closes every connection it opened. */
 export async function withSchemaEngine<Result>(
   url: string,
+  datamodels: [string, string][],
   use: (engine: SchemaEngine) => Promise<Result>,
-  datamodels = providerOnly,
 ): Promise<Result> {
   // The engine never ends a pool of its own making, and a connection left open blocks CREATE DATABASE … TEMPLATE.
   const pool = new CatalogPool({
@@ -105,24 +80,4 @@ async function loadEngine(): Promise<EngineModule> {
 function unreferencedTimers(module: object): Record<string, (run: () => void, ms: number) => NodeJS.Timeout> {
   const names = Object.keys(module).filter((name) => name.startsWith("__wbg_setTimeout_"));
   return Object.fromEntries(names.map((name) => [name, (run, ms) => setTimeout(run, ms >>> 0).unref()]));
-}
-
-/** What lies in prisma/migrations, oldest first. */
-export function readMigrations(baseDir: string): MigrationList {
-  const names = readdirSync(baseDir, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => entry.name)
-    .sort();
-  return {
-    baseDir,
-    lockfile: { path: "./migration_lock.toml", content: 'provider = "postgresql"\n' },
-    migrationDirectories: names.map((name) => ({
-      path: name,
-      migrationFile: {
-        path: "migration.sql",
-        content: { tag: "ok", value: readFileSync(path.join(baseDir, name, "migration.sql"), "utf8") },
-      },
-    })),
-    shadowDbInitScript: "",
-  };
 }
