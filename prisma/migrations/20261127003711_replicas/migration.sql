@@ -1,3 +1,4 @@
+-- expand
 -- AlterTable
 ALTER TABLE "wolf_instance" ADD COLUMN     "tunnel_replica_id" TEXT,
 ADD COLUMN     "tunnel_rtt_ms" DOUBLE PRECISION;

@@ -1,3 +1,4 @@
+-- expand
 -- Browsers that sign in and out. Never a hash. Expiry is no change of a row, and so no event: when it will be, stands in the first one.
 CREATE FUNCTION "web_session_event"() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
