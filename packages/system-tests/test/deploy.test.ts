@@ -114,16 +114,15 @@ describe("the compose files", () => {
     const { devDependencies } = JSON.parse(read("package.json")) as {
       devDependencies: Record<string, string>;
     };
-    const major = devDependencies.node?.split(".")[0];
     for (const service of [controlPlane, host.agent as Service]) {
       const dockerfile = read(service.build?.dockerfile ?? "");
       const last = dockerfile.slice(dockerfile.lastIndexOf("\nFROM "));
       expect(
         [...dockerfile.matchAll(/^FROM (\S+)/gm)].every(
-          ([, image]) => image === `node:${major}-bookworm-slim`,
+          ([, image]) => image === `node:${devDependencies.node}-bookworm-slim`,
         ),
       ).toBe(true);
-      expect(last).toMatch(/^USER node$/m);
+      expect(last).toMatch(/^USER 1000:1000$/m);
       expect(last).not.toMatch(/TOKEN|SECRET|PASSWORD/);
     }
   });

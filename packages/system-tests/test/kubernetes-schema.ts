@@ -2,21 +2,45 @@
  * Checks Kubernetes objects against the schemas that Kubernetes publishes, as an API server with strict field validation
  * would. Those schemas allow fields they do not know; a field that the compiled schema never reads is such a one.
  */
+import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor";
 import { validate as daemonSet } from "kubernetes-models/_schemas/IoK8sApiAppsV1DaemonSet";
+import { validate as deployment } from "kubernetes-models/_schemas/IoK8sApiAppsV1Deployment";
+import { validate as autoscaler } from "kubernetes-models/_schemas/IoK8sApiAutoscalingV2HorizontalPodAutoscaler";
 import { validate as configMap } from "kubernetes-models/_schemas/IoK8sApiCoreV1ConfigMap";
 import { validate as namespace } from "kubernetes-models/_schemas/IoK8sApiCoreV1Namespace";
+import { validate as service } from "kubernetes-models/_schemas/IoK8sApiCoreV1Service";
 import { validate as serviceAccount } from "kubernetes-models/_schemas/IoK8sApiCoreV1ServiceAccount";
+import { validate as ingress } from "kubernetes-models/_schemas/IoK8sApiNetworkingV1Ingress";
 import { validate as networkPolicy } from "kubernetes-models/_schemas/IoK8sApiNetworkingV1NetworkPolicy";
+import { validate as disruptionBudget } from "kubernetes-models/_schemas/IoK8sApiPolicyV1PodDisruptionBudget";
 
 type Schema = ((value: unknown) => boolean) & {
   errors?: { instancePath: string; message?: string; keyword: string; params: unknown }[] | null;
 };
 
+/** Its package gives out no schema, only a class that throws what is wrong. */
+const serviceMonitor: Schema = (value) => {
+  serviceMonitor.errors = null;
+  try {
+    new ServiceMonitor(value as ConstructorParameters<typeof ServiceMonitor>[0]).validate();
+    return true;
+  } catch (error) {
+    serviceMonitor.errors = [{ instancePath: "", keyword: "schema", params: String(error) }];
+    return false;
+  }
+};
+
 const schemas: Record<string, Schema> = {
   "apps/v1 DaemonSet": daemonSet,
+  "apps/v1 Deployment": deployment,
+  "autoscaling/v2 HorizontalPodAutoscaler": autoscaler,
+  "monitoring.coreos.com/v1 ServiceMonitor": serviceMonitor,
+  "networking.k8s.io/v1 Ingress": ingress,
   "networking.k8s.io/v1 NetworkPolicy": networkPolicy,
+  "policy/v1 PodDisruptionBudget": disruptionBudget,
   "v1 ConfigMap": configMap,
   "v1 Namespace": namespace,
+  "v1 Service": service,
   "v1 ServiceAccount": serviceAccount,
 };
 
