@@ -3,6 +3,8 @@ import type { Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createNotifications } from "./database/notifications.ts";
 import type { Prisma } from "./database/prisma.prisma.ts";
+import { clientAddresses } from "./http/client-address.ts";
+import { createLimits } from "./http/limits.ts";
 import { prismaAgentKeyStore } from "./identity/agent-key-store.prisma.ts";
 import { prismaAgentRenewalStore } from "./identity/agent-renewal-store.prisma.ts";
 import { createAgentRenewals } from "./identity/agent-renewals.ts";
@@ -39,6 +41,7 @@ export interface Base {
   metrics: Metrics;
 }
 
+/** Who calls, from where, how often, and what they may. */
 export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base) {
   const { apiKeySecret, runnerToken } = config;
   const agentKeys = prismaAgentKeyStore(prisma);
@@ -94,7 +97,17 @@ export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base)
     clock,
     keyLifeMs: config.agentKeyLifeMs,
   });
+  const addresses = clientAddresses(config.trustedProxies);
+  const limits = createLimits({
+    clock,
+    addresses,
+    addressPerMinute: config.ratePerAddress,
+    credentialPerMinute: config.ratePerCredential,
+    unknownPerMinute: config.rateUnauthenticated,
+  });
   return {
+    addresses,
+    limits,
     identity,
     agents,
     bridge,

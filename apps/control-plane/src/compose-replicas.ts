@@ -1,11 +1,13 @@
 /** A part of the composition root: this replica among the others, and the ways to their tunnels. */
 import type { Base, composeAccess } from "./compose-access.ts";
 import type { EventFeed, EventListener } from "./events/event-feed.ts";
-import { createDoor } from "./replicas/door.ts";
+import { createCalls } from "./replicas/calls.ts";
+import { createDoor, type DoorOptions } from "./replicas/door.ts";
 import { createForwarding } from "./replicas/forwarding.ts";
 import { lookPath } from "./replicas/internal-wire.ts";
 import { linksOfAll } from "./replicas/links-of-all.ts";
 import { createMembership } from "./replicas/membership.ts";
+import { createRawUpgrades } from "./replicas/raw-upgrade.ts";
 import { createReplicaCredentials, secretPrintOf } from "./replicas/replica-credential.ts";
 import { prismaReplicaStore, prismaTunnelPlaces } from "./replicas/replica-store.prisma.ts";
 import type { Elsewhere } from "./sessions/elsewhere.ts";
@@ -27,12 +29,14 @@ export interface HeldHere {
 /** `held`: once it is made. */
 export function composeReplicas(
   { config, prisma, log, clock, draining, metrics }: Base,
-  { replica }: Pick<ReturnType<typeof composeAccess>, "replica">,
+  { replica, addresses, limits }: Pick<ReturnType<typeof composeAccess>, "replica" | "addresses" | "limits">,
   feed: Pick<EventFeed, "add" | "remove">,
   held: () => HeldHere,
 ) {
   const { apiKeySecret, replicaUrl: url = null, replicaLeaseMs: leaseMs } = config;
-  const places = prismaTunnelPlaces(prisma, replica);
+  const found = prismaTunnelPlaces(prisma, replica);
+  // Nobody would find what ends here.
+  const places = url === null ? undefined : found;
   const credentials = createReplicaCredentials(apiKeySecret, replica);
   const forwarding = createForwarding({ credentials, clock });
   const membership = createMembership({
@@ -72,7 +76,7 @@ export function composeReplicas(
   async function askToLook(wolfId: string): Promise<void> {
     if (membership.peers.length === 0) return;
     try {
-      const owner = await places.findWolf(wolfId);
+      const owner = await found.findWolf(wolfId);
       if (owner === undefined) return;
       const request = { service: "look", method: "POST", path: "", deadlineMs: LOOK_MS };
       const { body } = await forwarding.ask(owner, lookPath(wolfId), request);
@@ -82,22 +86,35 @@ export function composeReplicas(
     }
   }
 
+  const calls = createCalls({
+    places,
+    find: found,
+    membership,
+    forwarding,
+    upgrade: createRawUpgrades({ credentials, clock, addressOf: addresses.of }),
+    addressOf: addresses.of,
+    onStranger: limits.upgrade,
+    clock,
+    log,
+    onForwarded: metrics.forwarded,
+  });
   return {
     membership,
     elsewhere,
-    /** Nobody would find them. */
-    places: url === null ? undefined : places,
+    calls,
+    places,
     links: (gateway: Pick<TunnelGateway, "links" | "wolf">) =>
       linksOfAll({
         local: gateway.links,
         isHere: (wolfId) => gateway.wolf(wolfId) !== undefined,
         membership,
-        places,
+        places: found,
         forwarding,
         onForwarded: metrics.forwarded,
       }),
-    door: () =>
+    door: (served: DoorOptions["calls"]) =>
       createDoor({
+        calls: served,
         credentials,
         membership,
         links: held().gateway.links,

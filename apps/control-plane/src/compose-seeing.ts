@@ -18,7 +18,8 @@ import { createTunnelHistory } from "./tunnels/tunnel-history.ts";
 import { version } from "./version.ts";
 import type { HealthMonitor } from "./wolves/health-monitor.ts";
 
-export interface Seen extends Pick<SeeingHandlersOptions, "requireWolf" | "usageHistory" | "replica"> {
+export interface Seen
+  extends Pick<SeeingHandlersOptions, "requireWolf" | "usageHistory" | "replica" | "calls"> {
   gateway: Pick<TunnelGateway, "wolf" | "wolfEpoch" | "liveWolves" | "rttMsOf" | "onWolfConnected">;
   monitor: Pick<HealthMonitor, "state">;
   membership: Pick<Membership, "id" | "list">;

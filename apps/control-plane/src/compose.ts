@@ -15,11 +15,10 @@ import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { because } from "./events/author.ts";
 import { apiRouter } from "./http/api.ts";
-import { clientAddresses } from "./http/client-address.ts";
 import { conditionalReads } from "./http/etag.ts";
 import { idempotency } from "./http/idempotency.ts";
 import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
-import { addFields, createLimits } from "./http/limits.ts";
+import { addFields } from "./http/limits.ts";
 import { createHttpServer, type ServerLimits } from "./http/server.ts";
 import { agentHandlers } from "./identity/agent-routes.ts";
 import { auditHandlers } from "./identity/audit-routes.ts";
@@ -103,6 +102,7 @@ export function compose(
     membership,
     requireWolf: fleet.wolves.get,
     replica: access.replica,
+    calls: replicas.calls,
   });
   const front = composeFront(base, access, { ...fleet, seeing, happening, replicas }, serverLimits);
   const { identity, agents, notifications, revocations, webSessionStore } = access;
@@ -297,17 +297,10 @@ function composeFront(
   },
   serverLimits: Partial<ServerLimits>,
 ) {
-  const { identity, agents, bridge, webSessions, audit, auditStore, revocations } = access;
+  const { identity, agents, bridge, webSessions, audit, auditStore, revocations, addresses, limits } = access;
   const { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors, seeing } = fleet;
   const idempotencyStore = prismaIdempotencyStore(prisma);
-  const addresses = clientAddresses(config.trustedProxies);
-  const limits = createLimits({
-    clock,
-    addresses,
-    addressPerMinute: config.ratePerAddress,
-    credentialPerMinute: config.ratePerCredential,
-    unknownPerMinute: config.rateUnauthenticated,
-  });
+  const { calls } = fleet.replicas;
   const admission = createAdmission({
     identity,
     audit,
@@ -323,8 +316,8 @@ function composeFront(
     limits,
     addressOf: addresses.of,
   });
-  const overHttp = tunnelsOverHttp(admission);
-  const helix = createHelixUpgrades({ admission, clock, log, limits });
+  const overHttp = tunnelsOverHttp(admission, { calls });
+  const helix = createHelixUpgrades({ admission, clock, log, limits, calls });
   const app = createApp({
     log,
     draining,
@@ -378,14 +371,24 @@ function composeFront(
       overHttp.routes,
     ],
   });
-  const door = fleet.replicas.door();
+  const door = fleet.replicas.door({
+    request: app,
+    upgrade: (...call) => serveUpgrade(...call),
+  });
   // Ahead of everything that is for people and agents: limits, the API's log, a replica that shuts down.
   const server = createHttpServer(
     (request, response) =>
       door.isInternal(request) ? door.request(request, response) : app(request, response),
     serverLimits,
   );
-  attachUpgrades(server, { admission, log, helix, echo: seeing.echo, door, onArrival: limits.upgrade });
+  const serveUpgrade = attachUpgrades(server, {
+    admission,
+    log,
+    helix,
+    echo: seeing.echo,
+    door,
+    onArrival: limits.upgrade,
+  });
   return { app, server, overHttp, idempotencyStore };
 }
 

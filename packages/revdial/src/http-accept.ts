@@ -1,6 +1,7 @@
 /** The accepting side of the HTTP transport (SPEC §12): a response that never ends, and POSTs taken once each, in order. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { argument } from "./checks.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import {
   closeRecord,
@@ -31,13 +32,28 @@ export interface HttpAcceptor {
   kindOf(request: IncomingMessage): "open" | "post" | undefined;
   /**
    * Answers an open request. The caller has authenticated the peer and refused any `Origin`. Undefined when there is no
-   * room: the request is answered with 503 then. Error: ARGUMENT, with nothing answered.
+   * room: the request is answered with 503 then. `key`: one of `newTunnelKey`, for callers that have to know it before the
+   * peer does; default: one that nobody is told of. Error: ARGUMENT, with nothing answered.
    */
-  open(request: IncomingMessage, response: ServerResponse, options?: TunnelOptions): Tunnel | undefined;
+  open(
+    request: IncomingMessage,
+    response: ServerResponse,
+    options?: TunnelOptions,
+    key?: string,
+  ): Tunnel | undefined;
+  /** The tunnel key of a POST upwards, if it has the form of one. A secret. */
+  keyOf(request: IncomingMessage): string | undefined;
+  /** Whether the tunnel of this key ends here. */
+  holds(key: string): boolean;
   /** Answers a POST upwards. Needs no authentication: the tunnel key is the capability. */
   receive(request: IncomingMessage, response: ServerResponse): void;
   /** Ends all tunnels now and takes no more. */
   close(): void;
+}
+
+/** Of one tunnel: a secret. */
+export function newTunnelKey(): string {
+  return randomBytes(32).toString("base64url");
 }
 
 /** Error: ARGUMENT. */
@@ -66,14 +82,19 @@ class Acceptor extends Summary implements HttpAcceptor {
     return request.headers[TUNNEL_FIELD] === undefined ? "open" : "post";
   }
 
-  open(request: IncomingMessage, response: ServerResponse, options: TunnelOptions = {}): Tunnel | undefined {
+  open(
+    request: IncomingMessage,
+    response: ServerResponse,
+    options: TunnelOptions = {},
+    key = newTunnelKey(),
+  ): Tunnel | undefined {
     checkTunnelOptions(options);
+    if (!TUNNEL_KEY_FORM.test(key) || this.holds(key)) throw argument("the key is none, or in use");
     request.resume();
     if (this.closed || this.transports.size >= this.tunnelsMax) {
       answer(response, 503, { "retry-after": FULL_RETRY_AFTER_S });
       return undefined;
     }
-    const key = randomBytes(32).toString("base64url");
     const digest = digestOf(key);
     const name = digest.toString("hex");
     const { messageBytesMax } = limitsOf(options.limits);
@@ -88,7 +109,8 @@ class Acceptor extends Summary implements HttpAcceptor {
     if (request.method !== "POST") return refuse(request, response, 405, { allow: "POST" });
     if (request.headers["content-type"] !== HTTP_CONTENT_TYPE) return refuse(request, response, 415);
     if (request.headers.origin !== undefined) return refuse(request, response, 403);
-    const transport = this.find(request.headers[TUNNEL_FIELD]);
+    const key = this.keyOf(request);
+    const transport = key === undefined ? undefined : this.find(key);
     if (transport === undefined) return refuse(request, response, 404);
     const field = request.headers[SEQUENCE_FIELD];
     if (typeof field !== "string" || !/^[1-9]\d{0,14}$/.test(field)) return refuse(request, response, 400);
@@ -102,8 +124,16 @@ class Acceptor extends Summary implements HttpAcceptor {
     for (const { transport } of [...this.transports.values()]) transport.terminate();
   }
 
-  private find(key: string | string[] | undefined): HttpAcceptTransport | undefined {
-    if (typeof key !== "string" || !TUNNEL_KEY_FORM.test(key)) return undefined;
+  keyOf({ headers }: IncomingMessage): string | undefined {
+    const key = headers[TUNNEL_FIELD];
+    return typeof key === "string" && TUNNEL_KEY_FORM.test(key) ? key : undefined;
+  }
+
+  holds(key: string): boolean {
+    return this.find(key) !== undefined;
+  }
+
+  private find(key: string): HttpAcceptTransport | undefined {
     const digest = digestOf(key);
     const found = this.transports.get(digest.toString("hex"));
     return found !== undefined && timingSafeEqual(found.digest, digest) ? found.transport : undefined;

@@ -10,7 +10,12 @@ export type { DispatchController, DispatchHandler, DispatchOptions } from "./dis
 export { type RequestFate, RevdialError, type RevdialErrorCode, revdialErrorCodes } from "./errors.ts";
 export { type TunnelFetch, type TunnelFetchInit, tunnelFetch } from "./fetch.ts";
 export type { HeaderList } from "./head.ts";
-export { createHttpAcceptor, type HttpAcceptor, type HttpAcceptorOptions } from "./http-accept.ts";
+export {
+  createHttpAcceptor,
+  type HttpAcceptor,
+  type HttpAcceptorOptions,
+  newTunnelKey,
+} from "./http-accept.ts";
 export { defaultLimits, type TunnelLimits } from "./limits.ts";
 export { type MoveBackOptions, moveBack } from "./move-back.ts";
 export type { ChannelDiagnostic, TunnelDiagnostic, TunnelMetrics } from "./observe.ts";

@@ -1,6 +1,7 @@
 /** Whose address a request comes from, past the proxies that we trust and no others: what else is forwarded is hearsay. */
 import type { IncomingMessage } from "node:http";
 import { BlockList, isIP } from "node:net";
+import { passedOn } from "../replicas/passed-on.ts";
 
 export interface ClientAddresses {
   /** Also for Express's `trust proxy`. */
@@ -31,7 +32,10 @@ export function clientAddresses(trusted: readonly string[]): ClientAddresses {
   };
   return {
     trusts,
-    of({ socket, headers }) {
+    of(request) {
+      const by = passedOn(request);
+      if (by !== undefined) return by.address;
+      const { socket, headers } = request;
       const forwarded = String(headers["x-forwarded-for"] ?? "").split(",");
       let address = plain(socket.remoteAddress ?? "");
       // From the nearest: each proxy has added whom it saw at the end.

@@ -11,6 +11,8 @@ export interface RequestAbout {
   detail?: string;
   principal?: Principal;
   traceId?: string;
+  /** The replica that it was passed on to. */
+  replica?: string;
 }
 
 /** One of each answer, to be written to. */

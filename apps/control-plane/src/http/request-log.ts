@@ -5,6 +5,7 @@
 import type { RequestHandler } from "express";
 import type { Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
+import { passedOn } from "../replicas/passed-on.ts";
 import { aboutOf } from "./request-about.ts";
 import { giveRequestId } from "./request-id.ts";
 
@@ -21,7 +22,7 @@ export function requestLog(log: Log, now = () => performance.now()): RequestHand
     response.once("close", () => {
       const isQuiet = quiet.has(path) && response.statusCode < 400;
       if (isQuiet && !log.isLevelEnabled("debug")) return;
-      const { operation, code, detail, principal, traceId } = aboutOf(response);
+      const { operation, code, detail, principal, traceId, replica } = aboutOf(response);
       log[isQuiet ? "debug" : "info"](
         {
           request_id,
@@ -35,6 +36,9 @@ export function requestLog(log: Log, now = () => performance.now()): RequestHand
           // Its caller has left, or was cut off, before all of it was sent.
           cut: response.writableFinished ? undefined : true,
           trace_id: traceId,
+          // One call that went through two replicas has a line on each.
+          to_replica: replica,
+          from_replica: passedOn(request)?.from,
         },
         "request",
       );

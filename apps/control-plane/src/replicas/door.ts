@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { isIP, type Socket } from "node:net";
 import { type Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { RevdialError, type TunnelRequest, type TunnelResponse } from "revdial";
@@ -14,6 +15,7 @@ import type { TunnelLink } from "../tunnels/helix/grace.ts";
 import { answerRaw } from "../tunnels/refused-upgrade.ts";
 import { pairsOf, travelling } from "./fields.ts";
 import {
+  CLIENT_FIELD,
   DEADLINE_FIELD,
   FATE_FIELD,
   INTERNAL_PREFIX,
@@ -23,6 +25,7 @@ import {
   UPGRADE_NAME,
 } from "./internal-wire.ts";
 import type { Membership } from "./membership.ts";
+import { becomeCall } from "./passed-on.ts";
 import { REPLICA_FIELD, type ReplicaCredentials } from "./replica-credential.ts";
 
 export interface Door {
@@ -40,6 +43,11 @@ export interface DoorOptions {
   links: { wolf(id: string): TunnelLink | undefined; sandbox(id: string): TunnelLink | undefined };
   /** A wolf whose tunnel is here is to be compared. */
   look: (wolfId: string) => void;
+  /** Calls of users and agents that came to the other replica first, from here on as if they had come to this one. */
+  calls: {
+    request(request: IncomingMessage, response: ServerResponse): void;
+    upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  };
   clock: Clock;
   log: Log;
   onAsked?: (outcome: "answered" | "refused" | "failed") => void;
@@ -56,6 +64,7 @@ export function createDoor(options: DoorOptions): Door {
     membership,
     links,
     look,
+    calls,
     clock,
     log,
     onAsked = () => {},
@@ -63,8 +72,14 @@ export function createDoor(options: DoorOptions): Door {
   } = options;
   let inFlight = 0;
 
+  function checkRoom(): void {
+    if (inFlight <= inFlightMax) return;
+    const why = `${inFlightMax} requests of replicas are in flight`;
+    throw new RevdialError("REFUSED", why, { sent: "not-sent" });
+  }
+
   /** What it asks for; throws the problem that refuses it. */
-  async function admit(request: IncomingMessage): Promise<InternalTarget> {
+  async function admit(request: IncomingMessage): Promise<{ from: string; target: InternalTarget }> {
     const { url = "", method = "" } = request;
     const shown = request.headers[REPLICA_FIELD];
     const credential = typeof shown === "string" ? shown : undefined;
@@ -75,7 +90,21 @@ export function createDoor(options: DoorOptions): Door {
     if (membership.expired()) throw refused("The lease of this replica has ended.");
     const target = targetOf(url);
     if (target === undefined) throw new ApiError("not-found", "Replicas ask for nothing of this path.");
-    return target;
+    return { from: checked.from, target };
+  }
+
+  /** What becomes of it is the program's to say, and not told to the replica: it passes on whatever comes. */
+  async function handOver(
+    request: IncomingMessage,
+    { from, path, end, take }: { from: string; path: string; end: ServerResponse | Duplex; take: () => void },
+  ): Promise<void> {
+    const address = request.headers[CLIENT_FIELD];
+    if (typeof address !== "string" || isIP(address) === 0)
+      throw new ApiError("invalid-request", `${CLIENT_FIELD} is no address.`);
+    const over = new Promise<void>((resolve) => end.once("close", resolve));
+    becomeCall(request, path, { from, address });
+    take();
+    if (!end.closed) await over;
   }
 
   function ask(target: InternalTarget & { kind: "tunnel" }, request: TunnelRequest): Promise<TunnelResponse> {
@@ -111,8 +140,14 @@ export function createDoor(options: DoorOptions): Door {
     response: ServerResponse,
     requestId: string,
   ): Promise<void> {
+    checkRoom();
     response.sendDate = false;
-    const target = await admit(request);
+    const { from, target } = await admit(request);
+    if (target.kind === "call") {
+      response.sendDate = true;
+      const take = () => calls.request(request, response);
+      return handOver(request, { from, path: target.path, end: response, take });
+    }
     if (target.kind === "look") {
       if (request.method !== "POST")
         throw new ApiError("method-not-allowed", "POST.", { headers: { allow: "POST" } });
@@ -120,10 +155,6 @@ export function createDoor(options: DoorOptions): Door {
       response.writeHead(202, { "x-request-id": requestId, "content-length": "0" }).end();
       return;
     }
-    if (inFlight > inFlightMax)
-      throw new RevdialError("REFUSED", `${inFlightMax} requests of replicas are in flight`, {
-        sent: "not-sent",
-      });
     const gone = new AbortController();
     response.once("close", () => gone.abort(new Error("the other replica hung up")));
     const reply = await ask(target, {
@@ -147,7 +178,15 @@ export function createDoor(options: DoorOptions): Door {
     head: Buffer,
     onStarted: () => void,
   ): Promise<void> {
-    const target = await admit(request);
+    checkRoom();
+    const { from, target } = await admit(request);
+    if (target.kind === "call") {
+      const take = () => {
+        onStarted();
+        calls.upgrade(request, socket, head);
+      };
+      return handOver(request, { from, path: target.path, end: socket, take });
+    }
     if (target.kind !== "tunnel" || request.headers.upgrade?.toLowerCase() !== UPGRADE_NAME)
       throw new ApiError("not-found", "There is no channel to be had here.");
     const gone = new AbortController();
@@ -160,6 +199,8 @@ export function createDoor(options: DoorOptions): Door {
     });
     socket.off("close", hungUp);
     onStarted();
+    // Silence ends it no more than in a tunnel.
+    if ("setTimeout" in socket) (socket as Socket).setTimeout(0);
     const fields = travelling(reply.headers).map(([name, value]) => `${name}: ${value}\r\n`);
     if (reply.socket === undefined) {
       // Whatever it is, it is an ordinary answer, of which the length may not be known: it ends with the connection.

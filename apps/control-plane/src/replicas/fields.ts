@@ -1,5 +1,6 @@
 /** HTTP's fields between replicas: as pairs, without what belongs to one hop or to us. */
 import type { HeaderList } from "revdial";
+import { OURS } from "./internal-wire.ts";
 
 const ofOneHop = new Set([
   "connection",
@@ -13,7 +14,6 @@ const ofOneHop = new Set([
   "date",
   "expect",
 ]);
-const OURS = "wolfpack-";
 
 export function pairsOf(raw: readonly string[]): [string, string][] {
   const pairs: [string, string][] = [];

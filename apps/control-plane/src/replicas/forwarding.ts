@@ -21,8 +21,8 @@ import { REPLICA_FIELD, type ReplicaCredentials } from "./replica-credential.ts"
 import type { Owner } from "./replica-store.ts";
 
 export interface Forwarding {
-  /** `prefix`: what of the path comes before the request's own. Rejects with a RevdialError. */
-  ask(owner: Owner, prefix: string, request: TunnelRequest): Promise<TunnelResponse>;
+  /** `prefix`: what of the path comes before the request's own; `ours`: fields for the replica itself. Rejects with a RevdialError. */
+  ask(owner: Owner, prefix: string, request: TunnelRequest, ours?: HeaderList): Promise<TunnelResponse>;
   /** Exchanges whose answer has not ended. */
   readonly inFlight: number;
   close(): void;
@@ -49,11 +49,12 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
   const agents = { "http:": new http.Agent(settings), "https:": new https.Agent(settings) };
   let inFlight = 0;
 
-  function open(owner: Owner, path: string, request: TunnelRequest): ClientRequest {
+  function open(owner: Owner, path: string, request: TunnelRequest, ours: HeaderList): ClientRequest {
     const { method, deadlineMs, upgrade, traceparent, body } = request;
     const target = new URL(owner.url);
     const secure = target.protocol === "https:";
-    const headers = [...travelling(request.headers ?? [])];
+    const headers: [string, string][] = [...travelling(request.headers ?? [])];
+    for (const [name, value] of ours) headers.push([name, value]);
     headers.push([REPLICA_FIELD, credentials.sign(owner.id, method, path, clock.now().getTime())]);
     headers.push(["host", target.host]);
     if (deadlineMs !== undefined) headers.push([DEADLINE_FIELD, String(deadlineMs)]);
@@ -79,14 +80,14 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
       return inFlight;
     },
 
-    async ask(owner, prefix, request) {
+    async ask(owner, prefix, request, ours = []) {
       if (inFlight >= inFlightMax)
         throw new RevdialError("REFUSED", `${inFlightMax} requests to other replicas are in flight`, {
           sent: "not-sent",
         });
       if (request.signal?.aborted) throw cancelled("not-sent", request.signal.reason);
       inFlight += 1;
-      const asked = open(owner, `${prefix}${request.path}`, request);
+      const asked = open(owner, `${prefix}${request.path}`, request, ours);
       asked.once("close", () => {
         inFlight -= 1;
       });
@@ -246,5 +247,3 @@ function refusalOf({ headers }: IncomingMessage): RevdialError | undefined {
     },
   );
 }
-
-export type { HeaderList };

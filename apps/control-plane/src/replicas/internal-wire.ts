@@ -1,6 +1,8 @@
 /** What replicas say to each other beside HTTP's own: paths and fields. Nothing of it goes to wolves or users. */
 
 export const INTERNAL_PREFIX = "/internal/v1/";
+/** Every field of ours begins so; none travels further. */
+export const OURS = "wolfpack-";
 /** Milliseconds that are left for the whole exchange. */
 export const DEADLINE_FIELD = "wolfpack-deadline-ms";
 /** Instead of an answer: a code of revdial's and what became of the request, as `CLOSED not-sent`. */
@@ -8,6 +10,11 @@ export const FATE_FIELD = "wolfpack-fate";
 export const UPGRADE_NAME = "wolfpack-channel";
 /** What the channel is asked to become; "-" for a plain byte stream. */
 export const UPGRADE_FIELD = "wolfpack-upgrade";
+
+/** Of a call that is passed on: the address that it first came from. */
+export const CLIENT_FIELD = "wolfpack-client";
+/** Before the path of a call that is passed on whole. */
+export const CALL_PREFIX = `${INTERNAL_PREFIX}calls`;
 
 export type Holder = "wolf" | "sandbox";
 
@@ -22,11 +29,20 @@ export const lookPath = (wolfId: string): string => `${INTERNAL_PREFIX}wolves/${
 
 export type InternalTarget =
   | { kind: "tunnel"; holder: Holder; id: string; service: string; path: string }
-  | { kind: "look"; wolfId: string };
+  | { kind: "look"; wolfId: string }
+  | { kind: "call"; path: string };
+
+/** What is passed on: connections of tunnels, and questions about a wolf that only the holder of its tunnel can answer. */
+const CALL =
+  /^(?:\/revdial|\/api\/v1\/revdial|\/api\/v1\/wolf-instances\/[^/?#]+\/(?:tunnel|policy|usage-history))(?:\?[^#]*)?$/;
 
 /** Undefined: there is no such path. */
 export function targetOf(url: string): InternalTarget | undefined {
   if (!url.startsWith(INTERNAL_PREFIX)) return undefined;
+  if (url.startsWith(CALL_PREFIX)) {
+    const path = url.slice(CALL_PREFIX.length);
+    return CALL.test(path) ? { kind: "call", path } : undefined;
+  }
   const [, holder, id = "", service = "", path = ""] =
     /^tunnels\/(wolf|sandbox)\/([^/?#]+)\/([^/?#]+)(\/.*)$/.exec(url.slice(INTERNAL_PREFIX.length)) ?? [];
   if (holder !== undefined) {

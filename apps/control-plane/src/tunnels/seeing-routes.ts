@@ -1,9 +1,13 @@
 /** HTTP in, one look, HTTP out: a wolf's tunnel, what its host has said of itself, and what its guard lets through. */
+import { UsageHistory as UsageHistoryView, WolfPolicyView, WolfTunnelView } from "@wolfpack/api-contract";
 import type { Tunnel } from "revdial";
-import type { Handlers } from "../http/call.ts";
+import type { z } from "zod";
+import type { AnyCall, Handlers } from "../http/call.ts";
 import { ApiError } from "../http/problem.ts";
+import type { Calls } from "../replicas/calls.ts";
 import type { UsageHistory } from "../wolves/usage-history.ts";
 import type { Wolf } from "../wolves/wolf-store.ts";
+import { answerOfHolder } from "./answer-of-holder.ts";
 import { askGuardPolicy } from "./guard-policy.ts";
 import type { TunnelGateway } from "./tunnel-gateway.ts";
 import type { TunnelHistory } from "./tunnel-history.ts";
@@ -15,28 +19,47 @@ export interface SeeingHandlersOptions {
   tunnelHistory: Pick<TunnelHistory, "rtts" | "reconnects">;
   usageHistory: Pick<UsageHistory, "list">;
   replica: string;
+  /** Default: no other replica holds anything. */
+  calls?: Pick<Calls, "askHolder">;
 }
 
 type Handled = "getWolfTunnel" | "listUsageHistory" | "getWolfPolicy";
 
 export function seeingHandlers(options: SeeingHandlersOptions): Pick<Handlers, Handled> {
-  const { requireWolf, gateway, tunnelHistory, usageHistory, replica } = options;
+  const { requireWolf, gateway, tunnelHistory, usageHistory, replica, calls } = options;
 
   /** Of the newest epoch: one that was overtaken counts no more. */
-  function tunnelOf({ id, epoch }: Wolf): Tunnel {
-    const tunnel = gateway.wolf(id);
-    if (tunnel === undefined || gateway.wolfEpoch(id) !== epoch)
+  function liveTunnel({ id, epoch }: Wolf): Tunnel | undefined {
+    return gateway.wolfEpoch(id) === epoch ? gateway.wolf(id) : undefined;
+  }
+
+  function tunnelOf(wolf: Wolf): Tunnel {
+    const tunnel = liveTunnel(wolf);
+    if (tunnel === undefined)
       throw new ApiError("wolf-unreachable", "The wolf has no live tunnel to this replica.");
     return tunnel;
   }
 
+  /** What only the replica with the wolf's tunnel knows, it says; all others pass on its answer. */
+  async function byHolder<Body>(
+    { request, response }: Pick<AnyCall, "request" | "response">,
+    wolf: Wolf,
+    schema: z.ZodType<unknown, Body>,
+    here: () => Promise<Body> | Body,
+  ): Promise<{ status: 200; body: Body }> {
+    if (calls !== undefined && liveTunnel(wolf) === undefined) {
+      const body = await answerOfHolder(calls, wolf.id, { request, response }, schema);
+      if (body !== undefined) return { status: 200, body };
+    }
+    return { status: 200, body: await here() };
+  }
+
   return {
-    async getWolfTunnel({ params }) {
-      const wolf = await requireWolf(params.id);
-      const { transport, rttMs, load, metrics } = tunnelOf(wolf);
-      return {
-        status: 200,
-        body: {
+    async getWolfTunnel(call) {
+      const wolf = await requireWolf(call.params.id);
+      return byHolder(call, wolf, WolfTunnelView, () => {
+        const { transport, rttMs, load, metrics } = tunnelOf(wolf);
+        return {
           epoch: wolf.epoch,
           protocol: wolf.tunnelBy.protocol,
           transport,
@@ -50,20 +73,28 @@ export function seeingHandlers(options: SeeingHandlersOptions): Pick<Handlers, H
           bytes_in: metrics.bytesReceived,
           bytes_out: metrics.bytesSent,
           reconnects: tunnelHistory.reconnects(wolf.id),
-        },
-      };
+        };
+      });
     },
 
-    async listUsageHistory({ params }) {
-      const { id } = await requireWolf(params.id);
-      return { status: 200, body: usageHistory.list(id) };
+    async listUsageHistory(call) {
+      const wolf = await requireWolf(call.params.id);
+      const heardHere = () => usageHistory.list(wolf.id);
+      try {
+        return await byHolder(call, wolf, UsageHistoryView, heardHere);
+      } catch (cause) {
+        if (!(cause instanceof ApiError && cause.code === "wolf-unreachable")) throw cause;
+        return { status: 200, body: heardHere() };
+      }
     },
 
-    async getWolfPolicy({ params }) {
-      const wolf = await requireWolf(params.id);
-      const answer = await askGuardPolicy(tunnelOf(wolf));
-      const guard = wolf.tunnelBy.protocol === "helix" ? "control-plane" : "agent";
-      return { status: 200, body: { guard, ...answer } };
+    async getWolfPolicy(call) {
+      const wolf = await requireWolf(call.params.id);
+      return byHolder(call, wolf, WolfPolicyView, async () => {
+        const answer = await askGuardPolicy(tunnelOf(wolf));
+        const guard = wolf.tunnelBy.protocol === "helix" ? "control-plane" : "agent";
+        return { guard, ...answer } as const;
+      });
     },
   };
 }

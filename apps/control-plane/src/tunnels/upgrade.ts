@@ -28,7 +28,10 @@ export interface UpgradeOptions {
   onArrival?: (request: IncomingMessage) => void;
 }
 
-export function attachUpgrades(server: Server, options: UpgradeOptions): void {
+export type ServeUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
+/** Returns what serves any that is not internal. */
+export function attachUpgrades(server: Server, options: UpgradeOptions): ServeUpgrade {
   const { admission, log, helix, echo, onArrival } = options;
   const webSockets = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   // What `ws` itself finds wrong with the handshake; without a listener it answers in plain text.
@@ -51,12 +54,17 @@ export function attachUpgrades(server: Server, options: UpgradeOptions): void {
     // A peer that vanishes during its upgrade is nobody's error.
     socket.on("error", () => socket.destroy());
     if (options.door?.isInternal(request)) return options.door.upgrade(request, socket, head);
+    serve(request, socket, head);
+  });
+
+  function serve(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     if (helix?.isPickUp(request)) return helix.pickUp(request, socket, head);
     const requestId = randomUUID();
     open(request, socket, head, requestId).catch((cause: unknown) =>
       refuse(socket, toApiError(cause), log, requestId),
     );
-  });
+  }
+  return serve;
 }
 
 function checkHandshake(request: IncomingMessage): void {

@@ -61,6 +61,8 @@ export interface HelixExchangeOptions {
 export interface HelixAcceptOptions extends TunnelOptions {
   /** Opaque: what `dialer(id).credential` gives back, for the caller to compare with what a pick-up shows. */
   credential: string;
+  /** One of `newDialerId`, for callers that have to know it before the agent does. Default: one made of `randomBytes`. */
+  dialerId?: string;
   /**
    * What stands in for the agent, given the way through data connections, and the agent's end of the tunnel to say things there
    * (`notify`). Default: `forwardTo(pipe)`.
@@ -127,6 +129,15 @@ const closings: ReadonlyMap<string, readonly [code: number, reason: string]> = n
   ["REVOKED", [4003, "revoked"]],
 ]);
 const leaving = [1001, "going away"] as const;
+
+const DIALER_ID_FORM = /^[0-9a-f]{32}$/;
+
+/** Of one control connection: a secret between its agent and us. */
+export function newDialerId(randomBytes = systemRandomBytes as (size: number) => Buffer): string {
+  return randomBytes(DIALER_ID_BYTES).toString("hex");
+}
+
+export const isDialerId = (text: string): boolean => DIALER_ID_FORM.test(text);
 
 /** Error: ARGUMENT. */
 export function createHelixExchange(options: HelixExchangeOptions = {}): HelixExchange {
@@ -203,7 +214,8 @@ class Exchange extends Summary implements HelixExchange {
   ): Tunnel {
     checkAcceptOptions(options);
     if (this.#accepted.has(carrier)) throw argument("the connection carries a tunnel already");
-    const id = this.settings.randomBytes(DIALER_ID_BYTES).toString("hex");
+    const id = options.dialerId ?? newDialerId(this.settings.randomBytes);
+    if (this.#agents.has(id)) throw argument("the dialer id is in use");
     const agent = new Agent(id, transport, this.settings, options, () => this.#agents.delete(id));
     this.#accepted.add(carrier);
     this.#agents.set(id, agent);
@@ -233,6 +245,9 @@ function checkAcceptOptions(options: HelixAcceptOptions): void {
   checkNumbers(options, acceptBounds);
   checkCalls(options, "standIn", "onFault");
   if (typeof options.credential !== "string") throw argument("the credential is no text");
+  const { dialerId } = options;
+  if (dialerId !== undefined && (typeof dialerId !== "string" || !isDialerId(dialerId)))
+    throw argument("the dialer id is none");
 }
 
 /** One control connection, and the tunnel that stands on it. */

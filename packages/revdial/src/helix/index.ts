@@ -6,6 +6,8 @@ export {
   type HelixExchange,
   type HelixExchangeOptions,
   type HelixFault,
+  isDialerId,
+  newDialerId,
 } from "./accept.ts";
 export { dialHelix, type HelixDialOptions } from "./dial.ts";
 export { helixWebSocketServerOptions } from "./web-socket-stream.ts";

@@ -13,6 +13,8 @@ import {
   type HelixExchange,
   type HelixFault,
   helixWebSocketServerOptions,
+  isDialerId,
+  newDialerId,
 } from "revdial/helix";
 import { WebSocketServer } from "ws";
 import type { Clock } from "../../clock.ts";
@@ -23,11 +25,20 @@ import { requestIdOf } from "../../http/request-id.ts";
 import { apiHeaderFields } from "../../http/security-headers.ts";
 import { bearerOf } from "../../identity/api-key.ts";
 import type { Log } from "../../logger.ts";
+import type { Calls } from "../../replicas/calls.ts";
 import { type Admission, type Admitted, TUNNEL_PATH, type TunnelTarget } from "../admission.ts";
 import { tokenBucket } from "../agent-notices.ts";
 import { checkWebSocket } from "../handshake.ts";
 import { answerRaw, refuse } from "../refused-upgrade.ts";
-import { credentialOf, decidePickUp, type HelixRefusal, isPickUp, type PickUp } from "./pick-up.ts";
+import {
+  credentialOf,
+  decidePickUp,
+  dialerOf,
+  type HelixRefusal,
+  isPickUp,
+  type PickUp,
+  unknownDialer,
+} from "./pick-up.ts";
 import { sandboxStandIn } from "./sandbox-stand-in.ts";
 import { pipeStandIn, type StandIn, WolfGuards, wolfStandIn } from "./stand-in.ts";
 
@@ -55,6 +66,8 @@ export interface HelixUpgradeOptions {
   limits?: Pick<Limits, "upgrade" | "unknown">;
   /** Default: one with the defaults. */
   exchange?: HelixExchange;
+  /** Data connections of other replicas' agents. Default: there are none. */
+  calls?: Pick<Calls, "hold" | "ownerOf" | "passOnUpgrade"> | undefined;
 }
 
 /** Of one tunnel, logged at once; an agent whose target is gone has one for every request. */
@@ -65,7 +78,7 @@ const LATE_BURST_MAX = 24;
 const LATE_PER_SECOND_MAX = 2;
 
 export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades {
-  const { admission, clock, log, limits, exchange = createHelixExchange() } = options;
+  const { admission, clock, log, limits, calls, exchange = createHelixExchange() } = options;
   const guards = new WolfGuards();
   const lateBudgets = new Map<string, () => boolean>();
   const webSockets = new WebSocketServer({ ...helixWebSocketServerOptions, noServer: true });
@@ -73,10 +86,18 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
     refuse(socket, new ApiError("malformed-http", "The WebSocket handshake is not valid.", { cause }), log);
   });
 
-  function acceptOptions({ tunnelOptions, target }: Admitted, request: IncomingMessage): HelixAcceptOptions {
+  async function acceptOptions(
+    { tunnelOptions, target }: Admitted,
+    request: IncomingMessage,
+    carrier: Duplex,
+  ): Promise<HelixAcceptOptions> {
     const about = aboutOf(target);
+    const dialerId = newDialerId();
+    // The first data connection may come to another replica as soon as the agent is told of it.
+    await calls?.hold("helix", dialerId, carrier);
     return {
       ...tunnelOptions,
+      dialerId,
       credential: credentialOf(bearerOf(request.headers.authorization) ?? ""),
       standIn: standInOf(target, guards, { clock, log: log.child(about) }),
       onFault: faultLog(about, clock, log),
@@ -112,26 +133,58 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
     }
   }
 
+  /** Of an agent whose control connection another replica holds, that one decides. Undefined: no other does. */
+  async function elsewhere(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+  ): Promise<HelixRefusal | "passed on" | undefined> {
+    const dialer = dialerOf(request);
+    if (calls === undefined || dialer === undefined || !isDialerId(dialer)) return undefined;
+    try {
+      const owner = await calls.ownerOf("helix", dialer, request);
+      if (owner === undefined) return undefined;
+      await calls.passOnUpgrade(owner, request, socket, head);
+      return "passed on";
+    } catch {
+      // Told by those that failed; the agent tells whoever waits for this connection.
+      return { status: 503, code: "SERVICE_UNAVAILABLE", message: "the dialer cannot be reached now" };
+    }
+  }
+
+  async function take(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    let found = decide(request);
+    if ("dialer" in found) {
+      const { dialer, requestId } = found;
+      return webSockets.handleUpgrade(request, socket, head, (data) =>
+        exchange.pickUp(dialer, requestId, data),
+      );
+    }
+    if (found === unknownDialer) {
+      const refused = await elsewhere(request, socket, head);
+      if (refused === "passed on") return;
+      found = refused ?? found;
+    }
+    refusePickUp(found, request, socket);
+  }
+
+  function refusePickUp(found: HelixRefusal | ApiError, request: IncomingMessage, socket: Duplex): void {
+    // One that comes too late was asked for, if there are few of them.
+    const wasAsked = "of" in found && found.of !== undefined && mayBeLate(found.of);
+    const error = wasAsked ? undefined : overLimit(request);
+    const refusal = error ?? found;
+    if (refusal instanceof ApiError) return refuse(socket, refusal, log);
+    const requestId = randomUUID();
+    log.info({ request_id: requestId, code: refusal.code, detail: refusal.message }, "pick-up refused");
+    answerRaw(socket, rawRefusal(refusal), requestId);
+  }
+
   return {
     exchange,
     isPickUp,
 
     pickUp(request, socket, head) {
-      const found = decide(request);
-      if ("dialer" in found) {
-        const { dialer, requestId } = found;
-        return webSockets.handleUpgrade(request, socket, head, (data) =>
-          exchange.pickUp(dialer, requestId, data),
-        );
-      }
-      // One that comes too late was asked for, if there are few of them.
-      const wasAsked = "of" in found && found.of !== undefined && mayBeLate(found.of);
-      const error = wasAsked ? undefined : overLimit(request);
-      const refusal = error ?? found;
-      if (refusal instanceof ApiError) return refuse(socket, refusal, log);
-      const requestId = randomUUID();
-      log.info({ request_id: requestId, code: refusal.code, detail: refusal.message }, "pick-up refused");
-      answerRaw(socket, rawRefusal(refusal), requestId);
+      take(request, socket, head).catch((cause: unknown) => refuse(socket, toApiError(cause), log));
     },
 
     isControl(request) {
@@ -140,8 +193,9 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
 
     async open(request, socket, head, requestId) {
       const admitted = await admission.admit(request, requestId, { protocol: "helix", check: checkControl });
+      const options = await acceptOptions(admitted, request, socket);
       webSockets.handleUpgrade(request, socket, head, (control) =>
-        admitted.takeOver(exchange.accept(control, acceptOptions(admitted, request))),
+        admitted.takeOver(exchange.accept(control, options)),
       );
     },
 
@@ -154,8 +208,9 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
       const way = { protocol: "helix", check: checkBearer } as const;
       const admitted = await admission.admit(request, requestIdOf(response), way);
       const { socket } = request;
+      const options = await acceptOptions(admitted, request, socket);
       if (socket.destroyed || !socket.writable) return;
-      admitted.takeOver(exchange.acceptStream(takenFrom(socket), acceptOptions(admitted, request)));
+      admitted.takeOver(exchange.acceptStream(takenFrom(socket), options));
     },
   };
 }

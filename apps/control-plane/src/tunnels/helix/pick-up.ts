@@ -30,8 +30,16 @@ export interface HelixRefusal {
   of?: string;
 }
 
-const unknownDialer: HelixRefusal = { status: 500, code: "INTERNAL_SERVER_ERROR", message: "unknown dialer" };
+export const unknownDialer: HelixRefusal = {
+  status: 500,
+  code: "INTERNAL_SERVER_ERROR",
+  message: "unknown dialer",
+};
 const givenUp: HelixRefusal = { status: 410, code: "GONE", message: "the dial was given up" };
+
+/** The one that it names. */
+export const dialerOf = (request: IncomingMessage): string | undefined =>
+  urlOf(request)?.searchParams.get(DIALER) ?? undefined;
 
 export function isPickUp(request: IncomingMessage): boolean {
   if (request.headers["sec-websocket-protocol"] !== undefined) return false;
