@@ -54,7 +54,7 @@ export async function testReplicas(): Promise<Replicas> {
         {
           port,
           replicaUrl: `http://127.0.0.1:${port}`,
-          replicaLeaseMs: 1000,
+          replicaLeaseMs: 4000,
           reconcileIntervalMs: 60_000,
           lobbySettleMs: 300,
           lobbyGraceMs: 200,
