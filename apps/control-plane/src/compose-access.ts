@@ -1,6 +1,7 @@
 /** A part of the composition root: who calls, what is no longer valid, and the audit log. */
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { createExclusive } from "./database/exclusive.prisma.ts";
 import { createNotifications } from "./database/notifications.ts";
 import type { Prisma } from "./database/prisma.prisma.ts";
 import { clientAddresses } from "./http/client-address.ts";
@@ -56,7 +57,16 @@ export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base)
     keyLifeMs: config.agentKeyLifeMs,
   });
   const bridge = createRunnerBridge(config.legacyRunnerToken, agentKeys);
-  const revocations = createRevocations({ store: prismaRevocationStore(prisma), clock, log });
+  const exclusive = createExclusive({ prisma, clock, log });
+  const revoked = prismaRevocationStore(prisma);
+  const revocations = createRevocations({
+    store: {
+      ...revoked,
+      prune: async (at) => void (await exclusive("revocations", () => revoked.prune(at))),
+    },
+    clock,
+    log,
+  });
   const notifications = createNotifications({
     url: databaseUrl,
     channel: REVOKED_CHANNEL,
@@ -106,6 +116,7 @@ export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base)
     unknownPerMinute: config.rateUnauthenticated,
   });
   return {
+    exclusive,
     addresses,
     limits,
     identity,

@@ -29,7 +29,12 @@ export interface HeldHere {
 /** `held`: once it is made. */
 export function composeReplicas(
   { config, prisma, log, clock, draining, metrics }: Base,
-  { replica, addresses, limits }: Pick<ReturnType<typeof composeAccess>, "replica" | "addresses" | "limits">,
+  {
+    replica,
+    addresses,
+    limits,
+    exclusive,
+  }: Pick<ReturnType<typeof composeAccess>, "replica" | "addresses" | "limits" | "exclusive">,
   feed: Pick<EventFeed, "add" | "remove">,
   held: () => HeldHere,
 ) {
@@ -39,8 +44,13 @@ export function composeReplicas(
   const places = url === null ? undefined : found;
   const credentials = createReplicaCredentials(apiKeySecret, replica);
   const forwarding = createForwarding({ credentials, clock });
+  const store = prismaReplicaStore(prisma);
+  const reap = async () => {
+    const gone = await exclusive("reap", store.reap);
+    return gone === "elsewhere" ? [] : gone;
+  };
   const membership = createMembership({
-    store: prismaReplicaStore(prisma),
+    store: { ...store, reap },
     self: { id: replica, url, version, startedAt: clock.now(), secretPrint: secretPrintOf(apiKeySecret) },
     leaseMs,
     clock,
@@ -111,6 +121,7 @@ export function composeReplicas(
         places: found,
         forwarding,
         onForwarded: metrics.forwarded,
+        hops: metrics.hops,
       }),
     door: (served: DoorOptions["calls"]) =>
       createDoor({
@@ -122,6 +133,7 @@ export function composeReplicas(
         clock,
         log,
         onAsked: metrics.askedByReplica,
+        hops: metrics.hops,
       }),
     /** After the last request. */
     async stop() {

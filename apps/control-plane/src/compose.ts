@@ -1,7 +1,6 @@
 /** The composition root: the only place that picks implementations and knows who needs whom. */
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import type { Express } from "express";
@@ -19,7 +18,7 @@ import { conditionalReads } from "./http/etag.ts";
 import { idempotency } from "./http/idempotency.ts";
 import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
 import { addFields } from "./http/limits.ts";
-import { createHttpServer, type ServerLimits } from "./http/server.ts";
+import { closeServer, createHttpServer, type ServerLimits } from "./http/server.ts";
 import { agentHandlers } from "./identity/agent-routes.ts";
 import { auditHandlers } from "./identity/audit-routes.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
@@ -105,16 +104,19 @@ export function compose(
     calls: replicas.calls,
   });
   const front = composeFront(base, access, { ...fleet, seeing, happening, replicas }, serverLimits);
-  const { identity, agents, notifications, revocations, webSessionStore } = access;
+  const { identity, agents, notifications, revocations, webSessionStore, exclusive } = access;
   const { monitor, gateway, sessions, drains, events, doctors, diskHistory } = fleet;
   const { app, server, overHttp, idempotencyStore } = front;
 
-  const prune = async () => {
+  const pruneAll = async () => {
     await diskHistory.prune();
     await agents.prune();
     await events.prune();
     const now = clock.now();
-    await Promise.all([idempotencyStore.prune(now), webSessionStore.prune(now)]).catch((err: unknown) =>
+    await Promise.all([idempotencyStore.prune(now), webSessionStore.prune(now)]);
+  };
+  const prune = async () => {
+    await exclusive("prune", pruneAll).catch((err: unknown) =>
       log.warn({ err }, "what has expired was not removed"),
     );
   };
@@ -189,7 +191,7 @@ export function compose(
 /** Wolves, their tunnels and what runs on them. */
 function composeFleet(
   { config, prisma, log, clock, metrics }: Base,
-  { audit, renewals, revocations }: ReturnType<typeof composeAccess>,
+  { audit, renewals, revocations, exclusive }: ReturnType<typeof composeAccess>,
   events: ReturnType<typeof composeEvents>["log"],
   replicas: ReturnType<typeof composeReplicas>,
 ) {
@@ -222,6 +224,7 @@ function composeFleet(
     massLoss: config.massLoss,
     overrideMs: OVERRIDE_MS,
     quarantine: config.quarantine,
+    exclusive,
   });
   const onRemoved = (wolfId: string) => revocations.tell("wolf", wolfId);
   const onChanged = (wolfId: string) => sessions.wolfChanged(wolfId);
@@ -254,6 +257,7 @@ function composeFleet(
     onExpiring: (session, reason, at) =>
       events.record({ kind: "session.expiring", session, wolfId: session.wolfId, detail: { reason, at } }),
     watch: metrics.sessions,
+    exclusive,
     ...sessionSettings(config),
   });
   monitor.onWolvesLost(() => void sessions.wolvesLost());
@@ -263,6 +267,7 @@ function composeFleet(
     log,
     evict: (wolfId) => sessions.evict(wolfId),
     onChanged,
+    exclusive,
   });
 
   revocations.onRevoked((kind, objectId) => {
@@ -390,12 +395,4 @@ function composeFront(
     onArrival: limits.upgrade,
   });
   return { app, server, overHttp, idempotencyStore };
-}
-
-/** Resolves when the last connection has ended, and at once when it never listened. */
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-  });
 }

@@ -8,11 +8,13 @@ import { repeat } from "../clock.ts";
 import type { PoolWatch } from "../database/watched-pool.ts";
 import type { RequestWatch } from "../http/request-watch.ts";
 import type { Log } from "../logger.ts";
+import type { HopWatch } from "../replicas/hop-watch.ts";
 import type { SessionWatch } from "../sessions/session-watch.ts";
 import type { LinkWatch } from "../tunnels/watched-links.ts";
 import { version } from "../version.ts";
 import { type ControlPlaneDefinitions, definitions } from "./definitions.ts";
 import { type FleetReading, fleetGauges } from "./fleet-gauges.ts";
+import { hopWatch } from "./hop-watch.ts";
 import { linkWatch } from "./link-watch.ts";
 import { createReconnects } from "./reconnects.ts";
 import { requestWatchOf } from "./requests.ts";
@@ -32,6 +34,7 @@ export interface Metrics {
   readonly sessions: SessionWatch;
   readonly links: LinkWatch;
   readonly pool: PoolWatch;
+  readonly hops: HopWatch;
   tunnelEnded(end: { code: string }): void;
   /** Another replica was asked for a wolf of its. */
   forwarded(outcome: "answered" | "failed"): void;
@@ -75,6 +78,7 @@ export function createMetrics({ clock, log, tracing, draining }: MetricsOptions)
     requests: requestWatchOf(meters, tracing),
     sessions: sessions.watch,
     links: linkWatch(meters, tracing),
+    hops: hopWatch(tracing),
     pool: {
       pool(counts) {
         meters.onRead(() => {

@@ -14,6 +14,7 @@ import type { Log } from "../logger.ts";
 import type { TunnelLink } from "../tunnels/helix/grace.ts";
 import { answerRaw } from "../tunnels/refused-upgrade.ts";
 import { pairsOf, travelling } from "./fields.ts";
+import { type HopWatch, unwatchedHops } from "./hop-watch.ts";
 import {
   CLIENT_FIELD,
   DEADLINE_FIELD,
@@ -50,6 +51,8 @@ export interface DoorOptions {
   };
   clock: Clock;
   log: Log;
+  /** Default: nobody watches. */
+  hops?: Pick<HopWatch, "in">;
   onAsked?: (outcome: "answered" | "refused" | "failed") => void;
   /** Exchanges at once; more are refused. Default 4,096. */
   inFlightMax?: number;
@@ -67,13 +70,14 @@ export function createDoor(options: DoorOptions): Door {
     calls,
     clock,
     log,
+    hops = unwatchedHops,
     onAsked = () => {},
     inFlightMax = IN_FLIGHT_MAX,
   } = options;
   let inFlight = 0;
 
   function checkRoom(): void {
-    if (inFlight <= inFlightMax) return;
+    if (inFlight < inFlightMax) return;
     const why = `${inFlightMax} requests of replicas are in flight`;
     throw new RevdialError("REFUSED", why, { sent: "not-sent" });
   }
@@ -107,11 +111,17 @@ export function createDoor(options: DoorOptions): Door {
     if (!end.closed) await over;
   }
 
-  function ask(target: InternalTarget & { kind: "tunnel" }, request: TunnelRequest): Promise<TunnelResponse> {
-    const link = links[target.holder](target.id);
+  function ask(
+    from: string,
+    { holder, id, service }: InternalTarget & { kind: "tunnel" },
+    request: TunnelRequest,
+  ): Promise<TunnelResponse> {
+    const link = links[holder](id);
     if (link === undefined)
       throw new RevdialError("CLOSED", "the tunnel does not end here", { sent: "not-sent" });
-    return link.request(request);
+    return hops.in({ replica: from, service, traceparent: request.traceparent }, (traceparent) =>
+      link.request({ ...request, traceparent }),
+    );
   }
 
   function requestOf(
@@ -157,7 +167,7 @@ export function createDoor(options: DoorOptions): Door {
     }
     const gone = new AbortController();
     response.once("close", () => gone.abort(new Error("the other replica hung up")));
-    const reply = await ask(target, {
+    const reply = await ask(from, target, {
       ...requestOf(target, request, gone.signal),
       onInterim: (status, headers) => {
         if (status === 103 && !response.headersSent) response.writeEarlyHints(hintsOf(headers));
@@ -193,7 +203,7 @@ export function createDoor(options: DoorOptions): Door {
     const hungUp = () => gone.abort(new Error("the other replica hung up"));
     socket.once("close", hungUp);
     const wanted = request.headers[UPGRADE_FIELD];
-    const reply = await ask(target, {
+    const reply = await ask(from, target, {
       ...requestOf(target, request, gone.signal),
       upgrade: typeof wanted === "string" && wanted !== "-" ? wanted : "",
     });

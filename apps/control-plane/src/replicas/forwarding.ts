@@ -158,7 +158,12 @@ class Exchange {
       asked.on("information", ({ statusCode, rawHeaders }) => {
         if (statusCode !== 100) request.onInterim?.(statusCode, travelling(pairsOf(rawHeaders)));
       });
-      asked.once("upgrade", (response, socket, head) => resolve(this.switched(response, socket, head)));
+      asked.once("upgrade", (response, socket, head) => {
+        if (request.upgrade !== undefined) return resolve(this.switched(response, socket, head));
+        socket.destroy();
+        const why = "the other replica switched protocols without being asked";
+        reject(new RevdialError("CHANNEL_RESET", why, { sent: "may-have-run" }));
+      });
       asked.once("response", (response) => {
         const refusal = refusalOf(response);
         if (refusal === undefined) return resolve(this.ordinary(response));

@@ -3,6 +3,7 @@ import { RevdialError, type TunnelRequest, type TunnelResponse } from "revdial";
 import type { TunnelLink } from "../tunnels/helix/grace.ts";
 import type { Links } from "../tunnels/tunnels.ts";
 import type { Forwarding } from "./forwarding.ts";
+import { type HopWatch, unwatchedHops } from "./hop-watch.ts";
 import { type Holder, tunnelPrefix } from "./internal-wire.ts";
 import type { Membership } from "./membership.ts";
 import type { Owner, TunnelPlaces } from "./replica-store.ts";
@@ -15,6 +16,8 @@ export interface LinksOfAllOptions {
   places: Pick<TunnelPlaces, "find" | "findWolf">;
   forwarding: Pick<Forwarding, "ask">;
   onForwarded?: (outcome: "answered" | "failed") => void;
+  /** Default: nobody watches. */
+  hops?: Pick<HopWatch, "out">;
 }
 
 /** Where wolves were last found, for times without a database; of more, the oldest are forgotten. */
@@ -24,6 +27,7 @@ const TRIES = 2;
 
 export function linksOfAll(options: LinksOfAllOptions): Links {
   const { local, isHere, membership, places, forwarding, onForwarded = () => {} } = options;
+  const { hops = unwatchedHops } = options;
   const known = new Map<string, Owner>();
 
   async function ownerOf(wolfId: string): Promise<Owner | undefined> {
@@ -49,7 +53,14 @@ export function linksOfAll(options: LinksOfAllOptions): Links {
     request: TunnelRequest,
   ): Promise<TunnelResponse> {
     try {
-      const response = await forwarding.ask(owner, tunnelPrefix(holder, id, request.service), request);
+      const { service } = request;
+      const response = await hops.out({ replica: owner.id, service }, (traceparent) =>
+        forwarding.ask(
+          owner,
+          tunnelPrefix(holder, id, service),
+          traceparent ? { ...request, traceparent } : request,
+        ),
+      );
       onForwarded("answered");
       return response;
     } catch (error) {

@@ -1,5 +1,6 @@
 /** What the service of sessions is made with. */
 import type { Clock } from "../clock.ts";
+import type { Exclusive } from "../database/exclusive.ts";
 import type { Log } from "../logger.ts";
 import type { PlacementSettings } from "../placement/placement.ts";
 import type { Tunnels } from "../tunnels/tunnels.ts";
@@ -19,6 +20,8 @@ export interface SessionServiceOptions {
   rttMsOf: (wolfId: string) => number | undefined;
   /** Other replicas. Default: there are none. */
   elsewhere?: Elsewhere;
+  /** For work that one replica does at a time. Default: there are no others. */
+  exclusive?: Exclusive;
   clock: Clock;
   log: Log;
   random: () => number;

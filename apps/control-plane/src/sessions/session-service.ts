@@ -8,6 +8,7 @@ import {
   type QueueEntry,
   type WolfLobby,
 } from "@wolfpack/api-contract";
+import { unshared } from "../database/exclusive.ts";
 import { ApiError } from "../http/problem.ts";
 import { reachOf, requireMay } from "../identity/policy.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
@@ -131,7 +132,8 @@ export class SessionService {
       starts: this.starts,
       limits: options.limits,
       warningMs: options.warningMs,
-      seenAt: (wolfId) => this.keeper.seenAt(wolfId),
+      // One that moved to another replica is that one's to judge.
+      seenAt: (wolfId) => (tunnels.wolf(wolfId) === undefined ? undefined : this.keeper.seenAt(wolfId)),
       stopLobbyOf,
       onExpiring: options.onExpiring,
     });
@@ -287,23 +289,26 @@ export class SessionService {
 
   /** The periodic look at time, losses and room: nothing depends on an event that may be lost. Never rejects. */
   async tick(): Promise<void> {
-    await this.attempt("sessions of lost wolves", () => this.losses.look());
-    await this.attempt("deadlines of sessions", () => this.times.look());
+    await this.exclusively("sessions", async () => {
+      await this.attempt("sessions of lost wolves", () => this.losses.look());
+      await this.attempt("deadlines of sessions", () => this.times.look());
+    });
+    await this.attempt("idle sessions", () => this.times.lookAtIdle());
     await this.attempt("changes of the fleet", async () => {
       await this.view.refresh();
       this.view.endQuarantines(this.options.clock.now().getTime());
     });
     this.ticks = (this.ticks + 1) % TICKS_PER_QUEUE_LOOK;
     if (this.ticks > 0) return;
-    // Another replica may have queued what only this one has a wolf for.
-    await this.attempt("the queue", async () => {
+    // Whoever queued it may be gone.
+    await this.exclusively("queue", async () => {
       if ((await this.options.store.countQueued()) > 0) this.desk.wake();
     });
   }
 
   /** Wolves are lost; what was said of them is in PostgreSQL. Never rejects. */
   wolvesLost(): Promise<void> {
-    return this.attempt("sessions of lost wolves", () => this.losses.look());
+    return this.exclusively("sessions", () => this.losses.look());
   }
 
   /** Whoever has a session there knows until when. Never rejects. */
@@ -371,6 +376,12 @@ export class SessionService {
     if (now.status !== "failed") return now;
     const { code, reason } = now.failure ?? { code: "internal", reason: "Unexpected failure." };
     throw new ApiError("session-start-failed", reason, { extras: { session_id: id, reason_code: code } });
+  }
+
+  /** Unless another replica is at it; never rejects. */
+  private exclusively(what: string, run: () => Promise<void>): Promise<void> {
+    const { exclusive = unshared } = this.options;
+    return this.attempt(what, async () => void (await exclusive(what, run)));
   }
 
   private async attempt(what: string, run: () => Promise<void>): Promise<void> {

@@ -27,7 +27,7 @@ export interface SessionTimesOptions {
   log: Log;
   limits: StatusLimits;
   warningMs: number;
-  /** When the wolf's lobbies were last seen. */
+  /** When the lobbies of a wolf whose tunnel is here were last seen by this process. */
   seenAt: (wolfId: string) => Date | undefined;
   /** Never rejects. */
   stopLobbyOf: (session: Session, wolfId: string) => Promise<void>;
@@ -73,12 +73,18 @@ export class SessionTimes {
     this.startedAt = options.clock.now();
   }
 
+  /** By what PostgreSQL says: the same whoever looks. */
   look(): Promise<void> {
     return because("deadline", async () => {
       await this.endOverdue();
       await this.warn();
-      await this.endExpired();
+      await this.endExpired("expired");
     });
+  }
+
+  /** By what this process has seen of its own wolves: nobody else can do it. */
+  lookAtIdle(): Promise<void> {
+    return because("deadline", () => this.endExpired("idle"));
   }
 
   private async endOverdue(): Promise<void> {
@@ -111,11 +117,11 @@ export class SessionTimes {
     await changes.finish(session, { status: "failed", failure }, { from: [status] });
   }
 
-  private async endExpired(): Promise<void> {
+  private async endExpired(why: "expired" | "idle"): Promise<void> {
     const { store, clock, changes, stopLobbyOf, warningMs } = this.options;
     const noticeMs = Math.min(warningMs, NOTICE_MS);
     for (const { session, reason } of await store.listExpired(clock.now(), noticeMs, EXPIRED_PER_LOOK)) {
-      if (reason === "idle" && !this.wasSeenIdle(session)) continue;
+      if (reason !== why || (reason === "idle" && !this.wasSeenIdle(session))) continue;
       if (!(await store.expire(session.id, reason, clock.now(), noticeMs))) continue;
       this.options.log.info({ session_id: session.id, reason }, "session has had its time");
       changes.changed(session.id);

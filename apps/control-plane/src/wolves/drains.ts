@@ -3,6 +3,7 @@
  * nothing is left the drain is done. It does not matter whether the wolf is still there: it is its sessions that leave.
  */
 import type { Clock } from "../clock.ts";
+import { type Exclusive, unshared } from "../database/exclusive.ts";
 import type { Log } from "../logger.ts";
 import { intentsBefore } from "./wolf-lifecycle.ts";
 import type { Wolf, WolfStore } from "./wolf-store.ts";
@@ -15,6 +16,8 @@ export interface DrainsOptions {
   evict: (wolfId: string) => Promise<unknown>;
   /** Called after a drain was done. */
   onChanged: (wolfId: string) => void;
+  /** Default: there is no other replica. */
+  exclusive?: Exclusive;
 }
 
 export interface Drains {
@@ -30,7 +33,8 @@ export function drainStep(wolf: Pick<Wolf, "connectedSandboxes" | "drain">, now:
   return wolf.drain !== null && wolf.drain.deadline <= now ? "evict" : "wait";
 }
 
-export function createDrains({ store, clock, log, evict, onChanged }: DrainsOptions): Drains {
+export function createDrains(options: DrainsOptions): Drains {
+  const { store, clock, log, evict, onChanged, exclusive = unshared } = options;
   let running: Promise<void> = Promise.resolve();
   let next: Promise<void> | undefined;
 
@@ -60,15 +64,17 @@ export function createDrains({ store, clock, log, evict, onChanged }: DrainsOpti
     }
   }
 
+  async function look(): Promise<void> {
+    const wolves = await store.listDraining();
+    const now = clock.now();
+    await Promise.all(wolves.map((wolf) => guarded(wolf.id, () => steps[drainStep(wolf, now)](wolf))));
+  }
+
   return {
     tick() {
       next ??= running.then(async () => {
         next = undefined;
-        await guarded("list", async () => {
-          const wolves = await store.listDraining();
-          const now = clock.now();
-          await Promise.all(wolves.map((wolf) => guarded(wolf.id, () => steps[drainStep(wolf, now)](wolf))));
-        });
+        await guarded("list", () => exclusive("drains", look));
       });
       running = next;
       return next;

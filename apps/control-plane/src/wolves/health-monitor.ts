@@ -3,6 +3,7 @@
  * batch. Only this says when it is looked; a wolf is given up by evictions.ts.
  */
 import type { Clock, Timer } from "../clock.ts";
+import { type Exclusive, unshared } from "../database/exclusive.ts";
 import { because, becauseAgent } from "../events/author.ts";
 import type { Log } from "../logger.ts";
 import { evictionValve, type FleetHealth } from "./eviction-valve.ts";
@@ -44,6 +45,8 @@ export interface HealthMonitorOptions {
   /** For how long an operator's word keeps a mass loss from freezing evictions. */
   overrideMs: number;
   quarantine: QuarantineRules;
+  /** Default: there is no other replica. */
+  exclusive?: Exclusive;
 }
 
 export interface HealthMonitor {
@@ -82,6 +85,7 @@ const noFlap = { flapWindowMs: 0, flapsMax: 2 ** 31 - 1 };
 
 export function createHealthMonitor(options: HealthMonitorOptions): HealthMonitor {
   const { store, clock, log, liveTunnels, tunnelLostAfterMs, restartGraceMs, intervalMs } = options;
+  const { exclusive = unshared } = options;
   const valve = evictionValve({ ...options, rules: options.massLoss });
   const evictions = createEvictions({ ...options, valve });
   /** What waits, and what is called instead when the monitor stops first. */
@@ -162,7 +166,9 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
     nextLook ??= looking.then(async () => {
       nextLook = undefined;
       if (stopped) return;
-      const outcome = await tick("wolves to give up", () => because("silence", evictions.giveUp));
+      const giveUp = () => exclusive("evictions", evictions.giveUp);
+      const outcome = await tick("wolves to give up", () => because("silence", giveUp));
+      // Also "elsewhere": the other replica may know nothing of the graces that run here.
       if (outcome === "done") lookBy(evictions.nextMs());
       else lookBy(nowMs() + (outcome === "frozen" ? FROZEN_LOOK_MS : RETRY_MS));
     });
