@@ -31,17 +31,6 @@ export interface Kill {
   turns: number;
 }
 
-/** Mulberry32: the same seed gives the same dice. */
-export function dice(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 const NTH_MAX = 6;
 const TURNS_MAX = 4;
 

@@ -8,9 +8,10 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { CallReply } from "@wolfpack/api-contract";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@wolfpack/control-plane/embedded-postgres";
+import { diceOf } from "../src/chaos/dice.ts";
 import { lobbiesOn } from "../src/lobbies-on.ts";
 import { Stack } from "../src/stack.ts";
-import { dice, Journal, type Kill, killPlan, type Step, stepOf, steps } from "./kill-plan.ts";
+import { Journal, type Kill, killPlan, type Step, stepOf, steps } from "./kill-plan.ts";
 import { WolfGate } from "./wolf-gate.ts";
 
 const SEED = Number(process.env.KILL_SEED ?? 1);
@@ -23,7 +24,7 @@ const names = ["gpu-1", "gpu-2", "gpu-3"];
 
 type Session = CallReply<"getSession">["body"];
 
-const random = dice(SEED);
+const random = diceOf(SEED);
 const journal = new Journal();
 const gates = names.map(() => new WolfGate());
 /** Sessions by the key of their create, of those whose answer came. */
