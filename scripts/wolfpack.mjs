@@ -1,4 +1,4 @@
-// The door to the project: `npm start`, `npm test`, `npm run demo|bench|simulate|build|sbom`. It runs on any Node from 18 on with
+// The door to the project: `npm start`, `npm test`, `npm run demo|bench|chaos|simulate|build|sbom`. It runs on any Node from 18 on with
 // nothing installed, brings in what is missing, and hands over to the Node that the project pins.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -14,7 +14,7 @@ const built = {
   fleet: "apps/control-plane/test/simulation/main.ts",
   guard: "apps/wolf-revdial-client/test/simulation/main.ts",
 };
-const commands = ["start", "test", "demo", "bench", "simulate", "build", "sbom"];
+const commands = ["start", "test", "demo", "bench", "chaos", "simulate", "build", "sbom"];
 
 /** The counts of all jest reports, plus what failed outside of them. */
 export function addUp(jestReports, failedStages) {
