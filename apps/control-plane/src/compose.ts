@@ -14,6 +14,7 @@ import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { because } from "./events/author.ts";
 import { apiRouter } from "./http/api.ts";
+import { descriptorsMax, limitConnections } from "./http/connection-limit.ts";
 import { conditionalReads } from "./http/etag.ts";
 import { idempotency } from "./http/idempotency.ts";
 import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
@@ -386,6 +387,7 @@ function composeFront(
       door.isInternal(request) ? door.request(request, response) : app(request, response),
     serverLimits,
   );
+  limitConnections(server, { descriptors: descriptorsMax(), clock, log });
   const serveUpgrade = attachUpgrades(server, {
     admission,
     log,

@@ -20,6 +20,8 @@ export interface HostPlan {
   apiUrl?: string;
   /** More flags of its agent, such as its address. */
   agentFlags?: Record<string, string>;
+  /** What its agent is started through, such as a network namespace. */
+  agentThrough?: readonly string[];
   /** More of its agent's environment. */
   agentEnv?: Record<string, string>;
   /** More flags of its emulated Wolf. */
@@ -38,6 +40,8 @@ export interface StackOptions {
   dataDir: string;
   port: number;
   hosts: readonly HostPlan[];
+  /** What the control plane is started through, such as a limit of its resources. */
+  through?: readonly string[];
   /** More settings of the control plane. */
   env?: Record<string, string>;
   /** Hears each line that the control plane logs. */
@@ -206,7 +210,14 @@ export class Stack {
     };
     const agent = await Child.start({
       name: `agent of ${plan.name}`,
-      command: [process.execPath, YOUNG_SPACE, agentBundle, "connect", ...Object.entries(flags).flat()],
+      command: [
+        ...(plan.agentThrough ?? []),
+        process.execPath,
+        YOUNG_SPACE,
+        agentBundle,
+        "connect",
+        ...Object.entries(flags).flat(),
+      ],
       // An emulated host has the tools of this machine no more than its graphics cards.
       env: { PATH: folder, ...plan.agentEnv, ...env },
       // Whether it is connected, the API says.
@@ -299,13 +310,13 @@ export class Stack {
 
 /** A control plane that serves, and where. */
 async function startedControlPlane(
-  { dataDir, env, onLogLine }: StackOptions,
+  { dataDir, env, onLogLine, through = [] }: StackOptions,
   port: number,
 ): Promise<{ child: Child; port: number }> {
   let served = port;
   const child = await Child.start({
     name: "control plane",
-    command: [process.execPath, YOUNG_SPACE, NO_PROTO, controlPlaneMain],
+    command: [...through, process.execPath, YOUNG_SPACE, NO_PROTO, controlPlaneMain],
     env: { DATA_DIR: dataDir, PORT: String(port), ...env },
     logFile: path.join(dataDir, "logs", "control-plane.log"),
     isReady(line) {

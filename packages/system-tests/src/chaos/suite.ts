@@ -183,9 +183,11 @@ class Play {
     const now = await jobs.becomes(resident.id, "running");
     if (now.lobby_id !== resident.lobby_id || now.wolf_instance_id !== resident.wolf_instance_id)
       throw new Error(`session ${resident.id} has another sandbox than before`);
-    const lobbies = await lobbiesOn(this.stack.socketOf(this.hostName));
-    if (lobbies.length !== 1 || lobbies[0]?.id !== resident.lobby_id)
-      throw new Error(`the Wolf runs ${lobbies.length} lobbies, not just that of ${resident.id}`);
+    // What was stopped, or begun in vain, while nobody could ask the Wolf is stopped there once somebody can.
+    await this.stack.until(`${this.hostName} runs the sandbox of ${resident.id} and no other`, async () => {
+      const lobbies = await lobbiesOn(this.stack.socketOf(this.hostName));
+      return lobbies.length === 1 && lobbies[0]?.id === resident.lobby_id;
+    });
     await jobs.use(resident);
   }
 
