@@ -14,12 +14,11 @@ import type { Config } from "./config.ts";
 import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
 import { because } from "./events/author.ts";
 import { apiRouter } from "./http/api.ts";
-import { descriptorsMax, limitConnections } from "./http/connection-limit.ts";
 import { conditionalReads } from "./http/etag.ts";
 import { idempotency } from "./http/idempotency.ts";
 import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
 import { addFields } from "./http/limits.ts";
-import { closeServer, createHttpServer, type ServerLimits } from "./http/server.ts";
+import { closeServer, createHttpServer, limitConnections, type ServerLimits } from "./http/server.ts";
 import { agentHandlers } from "./identity/agent-routes.ts";
 import { auditHandlers } from "./identity/audit-routes.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
@@ -387,7 +386,7 @@ function composeFront(
       door.isInternal(request) ? door.request(request, response) : app(request, response),
     serverLimits,
   );
-  limitConnections(server, { descriptors: descriptorsMax(), clock, log });
+  limitConnections(server, { clock, log });
   const serveUpgrade = attachUpgrades(server, {
     admission,
     log,

@@ -22,7 +22,8 @@ import { Stack } from "./stack.ts";
 const usage = `usage: npm run chaos -- --listen HOST:PORT --to HOST:PORT
                          [--profile NAME] [--up TOXICS] [--down TOXICS]
                          [--scale FACTOR] [--seed N]
-       npm run chaos -- --suite [--profile NAME] [--quick] [--seed N] [--json]
+       npm run chaos -- --suite [--profile NAME] [--quick] [--minutes N]
+                         [--seed N] [--json]
 
   --profile NAME   ${profileNames.slice(0, 4).join(", ")},
                    ${profileNames.slice(4).join(", ")}; default lan, with
@@ -31,6 +32,7 @@ const usage = `usage: npm run chaos -- --listen HOST:PORT --to HOST:PORT
   --down TOXICS    numbers, such as latencyMs=80,jitterMs=20
   --scale FACTOR   of the profile's periods, above 0 to 10, default 1
   --quick          periods of a third, and of 2 s for nat-expiry
+  --minutes N      at work for so long at least, 0 to 1,440, default 0
   --seed N         of all chances, default 1
 
 While the proxy runs, a line with a profile's name changes to it. Profiles
@@ -68,6 +70,7 @@ function readOptions() {
       seed: { type: "string", default: "1" },
       suite: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
+      minutes: { type: "string", default: "0" },
       json: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
@@ -84,7 +87,8 @@ function readOptions() {
     (value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32,
     "a whole number",
   );
-  return { ...values, factor, seed };
+  const minutes = numberOf("minutes", values.minutes, (value) => value >= 0 && value <= 1440, "0 to 1,440");
+  return { ...values, factor, seed, minutes };
 }
 
 type Options = ReturnType<typeof readOptions>;
@@ -136,7 +140,7 @@ const columns: [title: string, of: (result: ProfileResult) => string | number][]
 ];
 
 /** All at once: each waits for its link most of the time. */
-async function runSuite({ profile, quick, seed, json }: Options): Promise<number> {
+async function runSuite({ profile, quick, seed, minutes, json }: Options): Promise<number> {
   const names = profile === undefined ? profileNames : [nameOf(profile)];
   const dataDir = mkdtempSync(path.join(os.tmpdir(), "wolfpack-chaos-"));
   const stopped = interrupted();
@@ -152,7 +156,9 @@ async function runSuite({ profile, quick, seed, json }: Options): Promise<number
     const stack = await starting;
     const play = async (name: ProfileName) => {
       try {
-        results.push(await playProfile({ stack, name, factor: quick ? quickFactor(name) : 1, seed }));
+        results.push(
+          await playProfile({ stack, name, factor: quick ? quickFactor(name) : 1, seed, minutes }),
+        );
         say(`✓ ${name}`);
       } catch (error) {
         failures += 1;

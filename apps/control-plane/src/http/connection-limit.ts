@@ -26,7 +26,11 @@ export function descriptorsMax(read = () => readFileSync("/proc/self/limits", "l
 
 export function limitConnections(
   server: Server,
-  { descriptors, clock, log }: { descriptors: number | undefined; clock: Clock; log: Log },
+  {
+    clock,
+    log,
+    descriptors = descriptorsMax(),
+  }: { clock: Clock; log: Log; descriptors?: number | undefined },
 ): void {
   if (descriptors === undefined) return;
   const connectionsMax = Math.max(CONNECTIONS_MIN, descriptors - DESCRIPTORS_KEPT);

@@ -8,6 +8,8 @@ import { checkHead } from "./head-check.ts";
 import { ApiError, renderProblem, toApiError } from "./problem.ts";
 import { giveRequestId } from "./request-id.ts";
 
+export { limitConnections } from "./connection-limit.ts";
+
 export interface ServerLimits {
   /** All header fields of a request together. Default 16 KiB; past it 431. */
   headerBytesMax: number;

@@ -13,8 +13,15 @@ import { plainFetch } from "./plain-fetch.ts";
 import { type Profile, type ProfileName, profiles, scaled } from "./profiles.ts";
 import { type ChaosProxy, startChaosProxy } from "./proxy.ts";
 
-/** Of the control plane: links are cut here far more often than on a host that would deserve a quarantine. */
-export const suiteEnv = { WOLFPACK_FLAPS_MAX: "1000", WOLFPACK_CREATE_FAILURES_MAX: "1000" };
+/**
+ * Of the control plane: links are cut here far more often than on a host that would deserve a quarantine, and a host that leaves when
+ * its profile has been played is part of no mass loss.
+ */
+export const suiteEnv = {
+  WOLFPACK_FLAPS_MAX: "1000",
+  WOLFPACK_CREATE_FAILURES_MAX: "1000",
+  WOLFPACK_MASS_LOSS_WOLVES_MIN: "1000",
+};
 
 /**
  * For who cannot wait. Of nat-expiry 2 s: less than the 5 s between two pings, so that the tunnel itself is forgotten, which never
@@ -28,6 +35,8 @@ export interface SuiteOptions {
   /** Of the profile's periods. 1: as they are. */
   factor: number;
   seed: number;
+  /** At work for so long at least. Default: until the link has done what it does. */
+  minutes?: number;
 }
 
 /** How a tunnel ended, as one of its ends wrote it. */
@@ -69,13 +78,14 @@ const JOBS_AFTER = 2;
 const PING_MS = 5000;
 
 /** Rejects with what does not hold. */
-export async function playProfile({ stack, name, factor, seed }: SuiteOptions): Promise<ProfileResult> {
+export async function playProfile(options: SuiteOptions): Promise<ProfileResult> {
+  const { stack, name, factor, seed, minutes = 0 } = options;
   const profile: Profile = scaled(profiles[name], factor);
   const to = { host: LOOPBACK, port: Number(new URL(stack.baseUrl).port) };
   const proxy = await startChaosProxy({ listen: { host: LOOPBACK, port: 0 }, to, profile, seed });
   const play = new Play(stack, name, profile, proxy);
   try {
-    return { factor, ...(await play.run()) };
+    return { factor, ...(await play.run(minutes * 60_000)) };
   } finally {
     await play.end();
     await proxy.close();
@@ -102,7 +112,7 @@ class Play {
     return `host-${this.name}`;
   }
 
-  async run(): Promise<Omit<ProfileResult, "factor">> {
+  async run(workMs: number): Promise<Omit<ProfileResult, "factor">> {
     const { stack, proxy, name } = this;
     const { fetch } = this.way;
     const url = `http://${LOOPBACK}:${proxy.port}`;
@@ -124,6 +134,7 @@ class Play {
     const resident = await jobs.create();
     await jobs.once();
     await this.untilTheLinkHasDoneIt(jobs);
+    while (performance.now() - this.begunAt < workMs) await jobs.once();
     const before = jobs.done;
     while (jobs.done < before + JOBS_AFTER) await jobs.once();
     await this.residentIsAsItWas(jobs, resident);
