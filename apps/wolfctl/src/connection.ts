@@ -46,6 +46,8 @@ export function connect(target: Target, apiKey: string | undefined, edges: Edges
   const client = wolfpackClient({
     baseUrl: target.url,
     fetch: heard,
+    // What a control plane of a later version says is shown as it is; what is sent to it is checked all the same.
+    tolerant: true,
     ...(apiKey === undefined ? {} : { apiKey }),
   });
 

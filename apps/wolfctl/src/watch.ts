@@ -1,4 +1,7 @@
-/** `--watch`: the same again and again, drawn over on a terminal; elsewhere printed whenever it has changed. */
+/**
+ * `--watch`: the same again and again, drawn over on a terminal; elsewhere printed whenever it has changed. That time passes, and that
+ * figures go up and down with it, is no change there.
+ */
 import type { Edges } from "./edges.ts";
 import { exitCodes, Interrupted, UsageError } from "./errors.ts";
 import { failureOf } from "./failure.ts";
@@ -8,6 +11,28 @@ import type { Run } from "./run.ts";
 
 const EVERY_MS = 2000;
 const HOME_AND_CLEAR = "\x1b[H\x1b[J";
+
+export interface Drawn {
+  text: string;
+  /** What it shows: objects of the API. */
+  shown: unknown;
+}
+
+/** Names of the API's fields that are another at nearly every look. A reason's detail has figures in it; its code says what it is. */
+const restless = new Set([
+  "last_heartbeat",
+  "updated_at",
+  "usage",
+  "rtt_ms",
+  "rtt_history",
+  "channels",
+  "requests_total",
+  "bytes_in",
+  "bytes_out",
+  "detail",
+]);
+const newsOf = (shown: unknown): string =>
+  JSON.stringify(shown, (name, value: unknown) => (restless.has(name) ? undefined : value)) ?? "";
 
 /** `--watch` alone is true; with a value, seconds. */
 export function watchMs(flag: string | boolean): number {
@@ -22,30 +47,33 @@ export function watchMs(flag: string | boolean): number {
 export async function watched(
   run: Run,
   flag: string | boolean | undefined,
-  draw: () => Promise<string>,
+  draw: () => Promise<Drawn>,
   none = "",
 ): Promise<void> {
   const { edges, out } = run;
   if (flag === undefined || flag === false) {
-    const text = await draw();
+    const { text } = await draw();
     await out.write(text);
     if (text === "" && none !== "" && out.format === "table") await out.note(none);
     return;
   }
   const everyMs = watchMs(flag);
-  let shown: string | undefined;
+  let before: { text: string; news: string } | undefined;
   let failingSinceMs: number | undefined;
   for (;;) {
     try {
-      const text = await draw();
+      const { text, shown } = await draw();
+      const now = { text, news: newsOf(shown) };
       failingSinceMs = undefined;
+      // Of names alone, most of what is new is not to be seen.
+      const isSame = now.news === before?.news || text === before?.text;
       if (edges.stdout.isTTY)
         await out.write(HOME_AND_CLEAR + onScreen(text === "" ? `${none}\n` : text, edges));
-      else if (text !== shown) await out.write((shown === undefined ? "" : "\n") + text);
-      shown = text;
+      else if (!isSame) await out.write((before === undefined ? "" : "\n") + text);
+      before = isSame ? before : now;
     } catch (error) {
       const failure = failureOf(error, run.target().url.origin);
-      if (failure.exitCode !== exitCodes.unavailable || shown === undefined) throw error;
+      if (failure.exitCode !== exitCodes.unavailable || before === undefined) throw error;
       if (failingSinceMs === undefined || edges.stdout.isTTY) {
         failingSinceMs ??= edges.now();
         const since = edges.stdout.isTTY ? ` Since ${duration(edges.now() - failingSinceMs)}.` : "";

@@ -1,7 +1,7 @@
 /** How commands end when things are not as they should be: exit codes, second tries, watching through an outage, Ctrl-C. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { machine } from "./edges.ts";
-import { aWolf } from "./objects.ts";
+import { aSession, aWolf } from "./objects.ts";
 import { problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
 
 let server: ScriptedServer;
@@ -115,9 +115,10 @@ describe("what passes", () => {
 });
 
 describe("--watch", () => {
-  const watched = (isTTY: boolean, pauses: number) => {
+  const AT = "2026-11-26T21:29:00.000Z";
+  const watched = (isTTY: boolean, pauses: number, more: string[] = []) => {
     let left = pauses;
-    return here.run(["wolves", "list", "--watch", "5"], {
+    return here.run(["wolves", "list", "--watch", "5", ...more], {
       isTTY,
       env: { ...here.env, NO_COLOR: "1" },
       onPause(edges) {
@@ -142,6 +143,22 @@ describe("--watch", () => {
     expect(out).toContain("cordoned");
     expect(out).not.toContain("\u001b");
   });
+
+  it.each(["table", "json", "yaml", "name"])(
+    "prints nothing as %s while only time and figures go on",
+    async (format) => {
+      let seconds = 0;
+      server.on("GET /api/v1/wolf-instances", () => {
+        seconds += 10;
+        const last_heartbeat = new Date(seconds * 1000).toISOString();
+        const tunnel = { epoch: 3, since: last_heartbeat, rtt_ms: seconds, protocol: "revdial" } as const;
+        const changes = { last_heartbeat, updated_at: last_heartbeat, tunnel: { ...tunnel, since: AT } };
+        return { body: [aWolf(1, changes)] };
+      });
+      const { out } = await watched(false, 5, ["-o", format]);
+      expect(out.match(/gpu-1/g)).toHaveLength(1);
+    },
+  );
 
   it("waits for a control plane that restarts, says so once, and goes on", async () => {
     let asked = 0;
@@ -181,5 +198,54 @@ describe("Ctrl-C", () => {
     stop.abort();
     const { code } = await here.run(["wolves", "drain", "gpu-1"], { isTTY: true, stop, answers: ["y"] });
     expect([code, server.asked]).toEqual([130, []]);
+  });
+});
+
+describe("what a control plane of a later version says", () => {
+  const newer = (word: string) => ({
+    ...aWolf(1),
+    status: "degraded",
+    health: word,
+    health_reasons: [{ code: word, detail: "3 of 4" }],
+    gpu_type: word,
+    host: undefined,
+    cooling: { of: "later" },
+  });
+
+  it.each(["table", "json", "yaml", "name"])(
+    "is shown as %s, with words that are not known here",
+    async (format) => {
+      server.on("GET /api/v1/wolf-instances", { body: [newer("fan-stuck")] });
+      const { code, out } = await here.run(["wolves", "list", "-o", format]);
+      expect(code).toBe(0);
+      expect(out).toContain(format === "name" ? "gpu-1" : "fan-stuck");
+    },
+  );
+
+  it("is shown without its control characters, also in colour", async () => {
+    const word = "fan\u001b[2J\u0007\u009b31m";
+    server.on("GET /api/v1/wolf-instances", { body: [newer(word)] });
+    for (const format of ["table", "json", "yaml"]) {
+      const { code, out } = await here.run(["wolves", "list", "-o", format], { isTTY: true });
+      expect([format, code]).toEqual([format, 0]);
+      for (const harmful of ["\u001b[2J", "\u0007", "\u009b"]) expect(out).not.toContain(harmful);
+    }
+  });
+
+  it("is shown where it is a session's status, and a problem keeps its code", async () => {
+    server.on("GET /api/v1/sessions", { body: [{ ...aSession(1), status: "hibernating" }] });
+    server.on("GET /api/v1/wolf-instances", { body: [aWolf(1)] });
+    const { code, out } = await here.run(["sessions", "list", "--all"], { isTTY: true });
+    expect([code, out]).toEqual([0, expect.stringContaining("hibernating")]);
+    server.on("GET /api/v1/queue", problem(409, "fleet-asleep", "It is night."));
+    expect((await here.run(["queue"])).err).toContain("It is night. (fleet-asleep");
+  });
+
+  it("is refused where it is more than a word, and what is sent is checked as ever", async () => {
+    server.on("GET /api/v1/wolf-instances", { body: [{ ...aWolf(1), max_sandboxes: "many" }] });
+    expect((await here.run(["wolves", "list"])).err).toContain("what this version does not understand");
+    server.asked.length = 0;
+    expect((await here.run(["wolves", "list", "--status", "melting"])).code).toBe(2);
+    expect(server.asked).toEqual([]);
   });
 });

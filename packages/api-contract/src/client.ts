@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { type Operation, type OperationId, operations } from "./operations.ts";
 import { Problem } from "./schemas.ts";
+import { parseTolerantly } from "./tolerant.ts";
 
 type Operations = typeof operations;
 type Field<Op, Key extends string> = Op extends Record<Key, z.ZodType> ? z.input<Op[Key]> : undefined;
@@ -62,6 +63,8 @@ export interface ClientOptions {
   /** Sent as a bearer credential. Visible ASCII only. */
   apiKey?: string;
   fetch?: typeof fetch;
+  /** Replies are only shown: words and fields of a newer control plane are no mistake (tolerant.ts). Default: false. */
+  tolerant?: boolean;
 }
 
 export interface CallOptions {
@@ -93,6 +96,7 @@ interface AnyInput extends CallOptions {
 export function wolfpackClient(options: ClientOptions): WolfpackClient {
   const send = options.fetch ?? fetch;
   const { apiKey } = options;
+  const read: Read = options.tolerant ? parseTolerantly : (schema, json) => schema.parse(json);
   const base = readBase(options.baseUrl);
   if (apiKey !== undefined && !/^[\x21-\x7e]+$/.test(apiKey))
     throw new TypeError("the API key has characters that no key has");
@@ -129,7 +133,7 @@ export function wolfpackClient(options: ClientOptions): WolfpackClient {
         cause: mentions(cause, apiKey) ? undefined : cause,
       });
     }
-    return as(readReply(operation, reply.status, bytes, withoutKey));
+    return as(readReply(operation, reply.status, bytes, { withoutKey, read }));
   }
 
   const methods = Object.keys(operations).map((id) => [
@@ -167,18 +171,22 @@ function mentions(cause: unknown, secret: string | undefined): boolean {
   return typeof link === "string" && link.includes(secret);
 }
 
+type Read = <Schema extends z.ZodType>(schema: Schema, json: unknown) => z.output<Schema>;
+
 function readReply(
   operation: Operation,
   status: number,
   bytes: Uint8Array,
-  withoutKey: (text: string) => string,
+  { withoutKey, read }: { withoutKey: (text: string) => string; read: Read },
 ): unknown {
   const expected = operation.responses[status];
   const text = () => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   if (expected === undefined) {
-    const problem = Problem.safeParse(parseJson(() => withoutKey(text())));
-    if (problem.success)
-      throw new WolfpackApiError(problem.data.code, problem.data.detail, { status, problem: problem.data });
+    const problem = problemOf(
+      parseJson(() => withoutKey(text())),
+      read,
+    );
+    if (problem !== undefined) throw new WolfpackApiError(problem.code, problem.detail, { status, problem });
     throw new WolfpackApiError("unexpected-reply", `status ${status} without a problem`, { status });
   }
   if (expected === null) return undefined;
@@ -187,10 +195,18 @@ function readReply(
   try {
     if (expected === "html" || expected === "text") return text();
     const json: unknown = JSON.parse(text());
-    return expected === "json" ? json : expected.parse(json);
+    return expected === "json" ? json : read(expected, json);
   } catch (cause) {
     const what = cause instanceof z.ZodError ? z.prettifyError(cause) : "the body is broken";
     throw new WolfpackApiError("unexpected-reply", withoutKey(what), { status });
+  }
+}
+
+function problemOf(json: unknown, read: Read): Problem | undefined {
+  try {
+    return read(Problem, json);
+  } catch {
+    return undefined;
   }
 }
 

@@ -188,5 +188,6 @@ export {
   SessionStatus,
   StopReason,
 } from "./sessions.ts";
+export { parseTolerantly } from "./tolerant.ts";
 export { UpdateUserRequest } from "./users.ts";
 export { CreateWebSessionRequest, CSRF_HEADER, WEB_SESSION_COOKIE, WebSession } from "./web-session.ts";

@@ -53,7 +53,7 @@ export function findingText(
   const text = wrapped(printable(`${title}: ${detail}`), room);
   if (advice !== null) text.push(...wrapped(printable(`Try: ${advice}`), room));
   const [first = "", ...others] = text;
-  const head = `${paint(tones[status], words[status].padEnd(8))} ${printable(id).padEnd(3)} ${first}`;
+  const head = `${paint(tones[status], (words[status] ?? printable(status)).padEnd(8))} ${printable(id).padEnd(3)} ${first}`;
   return `${[head, ...others.map((line) => " ".repeat(INDENT) + line)].join("\n")}\n`;
 }
 

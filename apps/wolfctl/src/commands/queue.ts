@@ -21,7 +21,7 @@ export function queueCommand(program: Command, bind: Binder): void {
         const draw = async () => {
           const { body } = await run.connection().call("listQueue", { query: { limit: QUEUE_SHOWN_MAX } });
           full = body.length === QUEUE_SHOWN_MAX;
-          return run.out.listText(body, queueList(run.edges.now()));
+          return { text: run.out.listText(body, queueList(run.edges.now())), shown: body };
         };
         await watched(run, watch, draw, NOBODY);
         if (full) await run.out.note(`These are the next ${QUEUE_SHOWN_MAX}; there may be more.`);

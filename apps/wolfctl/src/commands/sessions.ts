@@ -206,7 +206,7 @@ async function list(run: Run, { status, wolf, owner, all, limit, watch }: ListFl
             shown.map((one) => one.wolf_instance_id),
           )
         : new Map();
-    return run.out.listText(shown, sessionList(run.edges.now(), names));
+    return { text: run.out.listText(shown, sessionList(run.edges.now(), names)), shown };
   };
   await watched(run, watch, draw, "There are no sessions that fit.");
   if (more) await run.out.note(`There are more than ${wanted}: --limit all shows them.`);
@@ -217,11 +217,12 @@ async function show(run: Run, { watch }: { watch?: string | boolean }, id: strin
   await watched(run, watch, async () => {
     const { body: session } = await connection.call("getSession", { params: { id: sessionId(id) } });
     if (run.out.format !== "table")
-      return run.out.oneText(session, { name: (one) => one.id, text: () => "" });
+      return { text: run.out.oneText(session, { name: (one) => one.id, text: () => "" }), shown: session };
     const { ranked, text } = session.placement;
     const mentioned = text.match(/wlf_[0-9A-HJKMNP-TV-Z]{26}/g) ?? [];
     const ids = [session.wolf_instance_id, ...ranked.map((one) => one.wolf_instance_id), ...mentioned];
-    return run.out.oneText(session, sessionOne(run.edges.now(), await wolfNames(connection, ids)));
+    const view = sessionOne(run.edges.now(), await wolfNames(connection, ids));
+    return { text: run.out.oneText(session, view), shown: session };
   });
 }
 

@@ -154,7 +154,7 @@ async function list(run: Run, { status, gpu, intent, region, limit, watch }: Lis
     // People look for a name; programs get the order of the API.
     const sorted =
       run.out.format === "table" ? shown.toSorted((a, b) => byName.compare(a.name, b.name)) : shown;
-    return run.out.listText(sorted, wolfList(run.edges.now()));
+    return { text: run.out.listText(sorted, wolfList(run.edges.now())), shown: sorted };
   };
   await watched(run, watch, draw, "There are no wolves that fit.");
   if (more) await run.out.note(`There are more than ${wanted}: --limit all shows them.`);
@@ -163,12 +163,14 @@ async function list(run: Run, { status, gpu, intent, region, limit, watch }: Lis
 async function show(run: Run, { watch }: { watch?: string | boolean }, name: string): Promise<void> {
   await watched(run, watch, async () => {
     const wolf = await wolfOf(run.connection(), name);
-    if (run.out.format !== "table") return run.out.oneText(wolf, { name: (one) => one.name, text: () => "" });
+    if (run.out.format !== "table")
+      return { text: run.out.oneText(wolf, { name: (one) => one.name, text: () => "" }), shown: wolf };
     const [{ items, more }, line] = await Promise.all([
       liveSessions(run.connection(), { wolf_instance_id: wolf.id }, SESSIONS_SHOWN_MAX),
       wolf.tunnel === null ? null : tunnelOf(run, wolf.id),
     ]);
-    return run.out.oneText({ wolf, sessions: items, moreSessions: more, line }, wolfOne(run.edges.now()));
+    const shown = { wolf, sessions: items, moreSessions: more, line };
+    return { text: run.out.oneText(shown, wolfOne(run.edges.now())), shown };
   });
 }
 

@@ -2,7 +2,7 @@
  * Events as they happen, each once and none left out as far as the server can help it: the stream, resumed where it broke; where a
  * server has no stream, page after page from the last event seen.
  */
-import { FleetEvent, Problem, WolfpackApiError } from "@wolfpack/api-contract";
+import { FleetEvent, Problem, parseTolerantly, WolfpackApiError } from "@wolfpack/api-contract";
 import type { Connection } from "../connection.ts";
 import type { Edges } from "../edges.ts";
 import { Failed, Interrupted } from "../errors.ts";
@@ -138,8 +138,8 @@ async function stream(
 async function take(event: string, data: string, followed: Followed): Promise<string | undefined> {
   const json = parsed(data);
   if (event === "message") {
-    const known = FleetEvent.safeParse(json);
-    if (known.success) await followed.event(known.data);
+    const known = knownAs(readEvent, json);
+    if (known !== undefined) await followed.event(known);
     else await followed.note("The server sent an event that this version does not understand.");
     return undefined;
   }
@@ -155,13 +155,13 @@ async function take(event: string, data: string, followed: Followed): Promise<st
 }
 
 function refusal(status: number, text: string, broken: (why: string) => End): End {
-  const problem = Problem.safeParse(parsed(text));
-  if (problem.success) {
-    const { code, detail } = problem.data;
+  const problem = knownAs(readProblem, parsed(text));
+  if (problem !== undefined) {
+    const { code, detail } = problem;
     if (code === "too-many-streams") return { kind: "no-stream", why: detail.replace(/\.$/, "") };
     // What passes is waited for; a key that is refused stays so.
     if (status >= 500 || status === 429) return broken(detail);
-    throw new WolfpackApiError(code, detail, { status, problem: problem.data });
+    throw new WolfpackApiError(code, detail, { status, problem });
   }
   if (status === 406) return { kind: "no-stream", why: "This control plane has no stream of events" };
   if (status >= 500) return broken(`answered with ${status}`);
@@ -191,6 +191,17 @@ async function newest(connection: Connection, filter: EventFilter): Promise<stri
   });
   return body[0]?.id;
 }
+
+/** As replies are read (connection.ts). */
+function knownAs<Known>(read: (json: unknown) => Known, json: unknown): Known | undefined {
+  try {
+    return read(json);
+  } catch {
+    return undefined;
+  }
+}
+const readEvent = (json: unknown) => parseTolerantly(FleetEvent, json);
+const readProblem = (json: unknown) => parseTolerantly(Problem, json);
 
 function parsed(text: string): unknown {
   try {

@@ -1,7 +1,8 @@
 /** Colours, on terminals that want them. A tone says what is meant; how it looks is decided here. */
 
 export type Tone = "good" | "warn" | "bad" | "faint" | "strong" | "none";
-export type Paint = (tone: Tone, text: string) => string;
+/** No tone: what a newer control plane says has none here. */
+export type Paint = (tone: Tone | undefined, text: string) => string;
 
 const codes: Record<Exclude<Tone, "none">, [number, number]> = {
   good: [32, 39],
@@ -13,7 +14,7 @@ const codes: Record<Exclude<Tone, "none">, [number, number]> = {
 
 export const noPaint: Paint = (_tone, text) => text;
 const ansi: Paint = (tone, text) => {
-  if (tone === "none" || text === "") return text;
+  if (tone === undefined || tone === "none" || text === "") return text;
   const [on, off] = codes[tone];
   return `\x1b[${on}m${text}\x1b[${off}m`;
 };

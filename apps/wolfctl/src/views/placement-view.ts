@@ -52,7 +52,7 @@ export function explanationSections(
         [
           { title: "FILTER", of: ({ filter }) => filter },
           { title: "WOLVES", of: ({ count: many }) => String(many), align: "right" },
-          { title: "BECAUSE", of: ({ filter }) => filterWords[filter], shrinkTo: 10 },
+          { title: "BECAUSE", of: ({ filter }) => filterWords[filter] ?? "–", shrinkTo: 10 },
         ],
         removed,
         { width: inner(width), paint },
@@ -114,7 +114,9 @@ export function previewOne(names: WolfNames): OneView<PlacementPreview> {
       ? `It would run on ${wolfNamed(id, names)}.`
       : outcome === "queued"
         ? `It would wait in the queue${position === null ? "" : `, as number ${position}`}.`
-        : "No wolf that is known could ever take it.";
+        : outcome === "impossible"
+          ? "No wolf that is known could ever take it."
+          : `It would be ${String(outcome)}.`;
   return {
     name: ({ wolf_instance_id: id }) => wolfNamed(id, names),
     text: (preview, options) =>

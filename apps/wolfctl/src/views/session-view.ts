@@ -107,6 +107,12 @@ function life(session: Session, nowMs: number, names: WolfNames): Section {
   };
 }
 
+const whenLost: Record<Session["spec"]["disconnect_policy"], string> = {
+  keep: "waits for it",
+  replace: "a new sandbox elsewhere",
+  stop: "ends",
+};
+
 function wish({ spec }: Session): Section {
   const { width, height, refresh_rate: rate } = spec.resolution;
   return {
@@ -129,10 +135,7 @@ function wish({ spec }: Session): Section {
       fact("video memory", spec.resources.vram_mb > 0 ? `${spec.resources.vram_mb} MiB` : undefined),
       fact("policy", spec.policy),
       fact("priority", String(spec.priority)),
-      fact(
-        "wolf lost",
-        { keep: "waits for it", replace: "a new sandbox elsewhere", stop: "ends" }[spec.disconnect_policy],
-      ),
+      fact("wolf lost", whenLost[spec.disconnect_policy] ?? spec.disconnect_policy),
       fact(
         "lives",
         spec.ttl_seconds === null ? undefined : `${duration(spec.ttl_seconds * 1000)} after it began`,
