@@ -12,12 +12,15 @@ export interface ApiErrorOptions {
   /** Members added to the problem; never secrets. */
   extras?: Record<string, unknown>;
   headers?: Record<string, string>;
+  /** What the log says in its place, where the detail has words of the caller. */
+  logged?: string;
 }
 
 export class ApiError extends Error {
   readonly code: ProblemCode;
   readonly extras: Record<string, unknown>;
   readonly headers: Record<string, string>;
+  readonly logged: string;
   /** Not what it says: the caller may not do it, and must not learn why. For the audit log. */
   denied = false;
   /** Whose credential it was, which opens nothing (any more). For the audit log. */
@@ -29,6 +32,7 @@ export class ApiError extends Error {
     this.code = code;
     this.extras = options.extras ?? {};
     this.headers = options.headers ?? {};
+    this.logged = options.logged ?? detail;
   }
 
   asDenied(): this {
@@ -151,7 +155,7 @@ export function problemHandler(log: Log): ErrorRequestHandler {
     const error = toApiError(cause);
     const about = aboutOf(res);
     about.code = error.code;
-    about.detail = error.message;
+    about.detail = error.logged;
     // What is no fault of ours is said in the request's own line; its causes are for whoever looks closely.
     const level =
       error.code === "internal" ? "error" : error.code === "database-unavailable" ? "warn" : "debug";

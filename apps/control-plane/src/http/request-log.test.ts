@@ -3,10 +3,12 @@ import { createServer, request as httpRequest, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import express, { type Express } from "express";
+import { z } from "zod";
 import { createLogger } from "../logger.ts";
 import { ApiError, notFound, problemHandler } from "./problem.ts";
 import { aboutOf } from "./request-about.ts";
 import { requestLog } from "./request-log.ts";
+import { parseBody } from "./validate.ts";
 
 let server: Server;
 afterEach(async () => {
@@ -164,6 +166,40 @@ describe("a request's line of the log", () => {
     request.destroy();
     await written(1);
     expect(lines).toMatchObject([{ cut: true, req: { path: "/slow" } }]);
+  });
+
+  it("names no field that its caller made up, nor what is in one, and the answer does", async () => {
+    const Body = z.strictObject({
+      labels: z.record(z.string().max(3), z.string()).optional(),
+      size: z.int(),
+    });
+    const { url, lines, written } = await serving((app) => {
+      app.post("/things", express.json(), (request) => {
+        parseBody(Body, request);
+      });
+    });
+    const bodies = [
+      { size: 1, "made-up": true },
+      { size: 1, labels: { "made-up": "x" } },
+      { size: 1, labels: { a: { "made-up": 1 } } },
+      { size: "made-up" },
+    ];
+    for (const body of bodies) {
+      const headers = { "content-type": "application/json" };
+      const reply = await fetch(`${url}/things`, { method: "POST", headers, body: JSON.stringify(body) });
+      expect(((await reply.json()) as { code: string }).code).toBe("invalid-request");
+      if (body === bodies[0]) expect(reply.status).toBe(400);
+    }
+    await written(bodies.length);
+    expect(JSON.stringify(lines)).not.toContain("made-up");
+    const details = lines.map(({ detail }) => detail);
+    const words = "The request does not fit its schema:";
+    expect(details).toEqual([
+      `${words} body (unrecognized_keys).`,
+      `${words} body.labels (invalid_key).`,
+      `${words} body.labels (invalid_type).`,
+      `${words} body.size (invalid_type).`,
+    ]);
   });
 
   it("has its fields and no others, whatever was asked", async () => {

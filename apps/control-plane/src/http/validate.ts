@@ -1,7 +1,7 @@
 /** Requests against the contract's schemas: what does not fit is one problem that names every place. */
 import { type Operation, problemKind } from "@wolfpack/api-contract";
 import type { Request } from "express";
-import type { z } from "zod";
+import { z } from "zod";
 import { ApiError } from "./problem.ts";
 
 const ERRORS_SHOWN = 20;
@@ -34,8 +34,16 @@ export function parse<Schema extends z.ZodType>(
   throw new ApiError(
     "invalid-request",
     `The request does not fit its schema: ${errors[0]?.path} ${errors[0]?.message}.`,
-    { extras: { errors } },
+    { extras: { errors }, logged: loggedOf(schema, result.error.issues[0], where) },
   );
+}
+
+/** For the log, whose words are ours: the field of the contract, if it is one, and the kind of mistake. */
+function loggedOf(schema: z.ZodType, issue: z.core.$ZodIssue | undefined, where: string): string {
+  const [first] = issue?.path ?? [];
+  const isOurs =
+    schema instanceof z.ZodObject && typeof first === "string" && Object.hasOwn(schema.shape, first);
+  return `The request does not fit its schema: ${isOurs ? `${where}.${first}` : where} (${issue?.code}).`;
 }
 
 /** A JSON body. Error: unsupported-media-type when there is a body of another type. */

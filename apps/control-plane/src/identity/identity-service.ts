@@ -202,7 +202,10 @@ export function createIdentityService({
 
     async createUser(request: CreateUserRequest): Promise<UserRecord> {
       const user = await store.addUser({ id: newId("usr"), ...request }, clock.now());
-      if (user === undefined) throw new ApiError("user-exists", `There is a user named ${request.name}.`);
+      if (user === undefined)
+        throw new ApiError("user-exists", `There is a user named ${request.name}.`, {
+          logged: "There is such a user.",
+        });
       return user;
     },
 

@@ -310,6 +310,7 @@ export class PlacementDesk {
     if (queued.outcome === "full")
       throw new ApiError("queue-full", `${explanation.text} ${queued.length} sessions wait already.`, {
         extras: { queue_length: queued.length },
+        logged: `No wolf has room. ${queued.length} sessions wait already.`,
       });
     if (queued.outcome === "too-many" || queued.outcome === "too-fast") throw overQuota(queued, now);
     // Room that came between the look and this row was offered to nobody.
@@ -351,11 +352,15 @@ export function impossible({
 }: Extract<Decision, { outcome: "impossible" }>): ApiError {
   return new ApiError("placement-impossible", explanation.text, {
     extras: { errors, allowed, counterfactuals: explanation.counterfactuals, removed: explanation.removed },
+    logged: "No wolf that is known could ever take it.",
   });
 }
 
 function noCapacity({ text, candidates, removed, counterfactuals }: PlacementExplanation): ApiError {
-  return new ApiError("no-capacity", text, { extras: { candidates, removed, counterfactuals } });
+  return new ApiError("no-capacity", text, {
+    extras: { candidates, removed, counterfactuals },
+    logged: "No wolf has room.",
+  });
 }
 
 function overQuota(claim: OverQuota, now: Date): ApiError {

@@ -126,6 +126,51 @@ describe("figures", () => {
   });
 });
 
+describe("an intent", () => {
+  /** As `store`, and somebody else does `meanwhile` after each statement by which it changes something. */
+  const overtaken = (meanwhile: () => Promise<unknown>): WolfStore =>
+    prismaWolfStore(
+      new Proxy(prisma, {
+        get(target, name) {
+          const found: unknown = Reflect.get(target, name);
+          if (name !== "$queryRaw") return found;
+          return async (...given: Parameters<Prisma["$queryRaw"]>) => {
+            const rows = await target.$queryRaw(...given);
+            await meanwhile();
+            return rows;
+          };
+        },
+      }),
+    );
+  const uncordon = { from: ["cordoned" as const], to: "active" as const, reason: null };
+  const retire = { from: ["active" as const], to: "retired" as const, reason: null, unlessSessions: true };
+
+  it("that somebody else changes between a refusal and its reason is overtaken, and has no sessions in its way", async () => {
+    const { id } = await register("a");
+    await store.changeIntent(id, { from: ["pending"], to: "active", reason: null }, at(1));
+    const cordon = () =>
+      otherPrisma.wolfInstance.update({
+        where: { id },
+        data: { intent: "cordoned", connected_sandboxes: 3 },
+      });
+    expect(await overtaken(cordon).changeIntent(id, uncordon, at(2))).toMatchObject({
+      outcome: "overtaken",
+      wolf: { intent: "cordoned" },
+    });
+  });
+
+  it("that is refused because of sessions that end just then is overtaken, too", async () => {
+    const { id } = await register("a");
+    await otherPrisma.wolfInstance.update({
+      where: { id },
+      data: { intent: "active", connected_sandboxes: 1 },
+    });
+    const end = () => otherPrisma.wolfInstance.update({ where: { id }, data: { connected_sandboxes: 0 } });
+    expect((await store.changeIntent(id, retire, at(2))).outcome).toBe("has-sessions");
+    expect((await overtaken(end).changeIntent(id, retire, at(2))).outcome).toBe("overtaken");
+  });
+});
+
 describe("removing a wolf", () => {
   it("by force waits for a session that is just ending, without a deadlock", async () => {
     const wolf = await aPlaceableWolf(store, "a");

@@ -107,6 +107,26 @@ describe("a wolf's intent", () => {
     expect(await steer("uncordon")).toMatchObject({ intent: "active", drain: null });
   });
 
+  it("that another operator changes at the same moment is a conflict that says so, and names no sessions", async () => {
+    const overtaken = async () => ({
+      outcome: "overtaken" as const,
+      wolf: { ...wolf, intent: "cordoned" as const },
+    });
+    const racing = createWolfService({
+      store: { ...store, changeIntent: overtaken },
+      clock,
+      log: createLogger("silent"),
+      onRemoved() {},
+      onChanged: (id) => void changed.push(id),
+      onDraining,
+    });
+    const error = await refusal(racing.changeIntent(wolf.id, "uncordon", {}));
+    expect(error).toMatchObject({ code: "intent-refused", extras: { intent: "cordoned" } });
+    expect(error.message).toContain("at the same moment");
+    expect(error.message).not.toContain("session");
+    expect(changed).toEqual([]);
+  });
+
   it("is not retired while sessions live there, and the answer names another way", async () => {
     const row = fleet.wolves.get(wolf.id);
     if (row !== undefined) fleet.changeWolf(row, { connectedSandboxes: 1 });

@@ -71,6 +71,15 @@ function refused(event: Steering, { intent }: Wolf): ApiError {
   );
 }
 
+function overtaken(event: Steering, { intent }: Wolf): ApiError {
+  const allowed = allowedWords(intent);
+  return new ApiError(
+    "intent-refused",
+    `Its intent has changed at the same moment, and is ${intent} now: ${steering[event]} has done nothing. Ask again if it is still meant.`,
+    { extras: { intent, allowed } },
+  );
+}
+
 export function createWolfService(options: WolfServiceOptions) {
   const { store, clock, log, onRemoved, onChanged, onDraining } = options;
 
@@ -93,6 +102,7 @@ export function createWolfService(options: WolfServiceOptions) {
     if (changed.outcome === "unknown") throw wolfNotFound();
     if (changed.outcome === "refused") throw refused(event, changed.wolf);
     if (changed.outcome === "has-sessions") throw hasSessions("stop them, or drain it with `then: retired`");
+    if (changed.outcome === "overtaken") throw overtaken(event, changed.wolf);
     log.info({ wolf_id: id, intent: to, reason }, "wolf steered");
     onChanged(id);
     return changed.wolf;

@@ -109,7 +109,9 @@ export function steering(prisma: Prisma): Steering {
       const row = await get(id);
       if (row === null) return { outcome: "unknown" };
       const wolf = toWolf(row);
-      return { outcome: from.includes(wolf.intent) ? "has-sessions" : "refused", wolf };
+      if (!from.includes(wolf.intent)) return { outcome: "refused", wolf };
+      // It would be allowed now: what stood in its way then was its sessions, or an intent that somebody has changed since.
+      return { outcome: unlessSessions && wolf.connectedSandboxes > 0 ? "has-sessions" : "overtaken", wolf };
     },
 
     async listDraining() {

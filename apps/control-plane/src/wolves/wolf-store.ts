@@ -262,7 +262,8 @@ export interface WolfStore {
   readmit(id: string, now: Date): Promise<boolean>;
   /**
    * Another intent, if it still has one of `from`; `drain` is kept while draining. With `unlessSessions` only without live
-   * sessions, by one statement that no claim can pass. The wolf as it is now tells what happened.
+   * sessions, by one statement that no claim can pass. The wolf as it is now tells what happened; `overtaken`: it would be allowed
+   * now, but was not when it was tried.
    */
   changeIntent(
     id: string,
@@ -274,7 +275,9 @@ export interface WolfStore {
       unlessSessions?: boolean;
     },
     now: Date,
-  ): Promise<{ outcome: "changed" | "refused" | "has-sessions"; wolf: Wolf } | { outcome: "unknown" }>;
+  ): Promise<
+    { outcome: "changed" | "refused" | "has-sessions" | "overtaken"; wolf: Wolf } | { outcome: "unknown" }
+  >;
   listDraining(): Promise<Wolf[]>;
   /**
    * How many wolves are in which connectivity, of those that are expected to be there: not the pending and retired ones, nor

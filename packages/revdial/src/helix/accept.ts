@@ -90,7 +90,7 @@ export interface HelixExchange {
    * whatever has become of its host, until it is asked for something (`pickupTimeoutMs`). Error: ARGUMENT.
    */
   acceptStream(control: Duplex, options: HelixAcceptOptions): Tunnel;
-  /** The live control connection with this dialer id. */
+  /** The live control connection with this dialer id; the same object as long as it lives. */
   dialer(id: string): { credential: string } | undefined;
   /** Whether a pick-up with this id is waited for; one without an id never is, since all of ours have one. */
   awaits(dialerId: string, requestId: string | undefined): boolean;
@@ -225,7 +225,7 @@ class Exchange extends Summary implements HelixExchange {
 
   dialer(id: string): { credential: string } | undefined {
     const agent = this.#agents.get(id);
-    return agent?.live ? { credential: agent.credential } : undefined;
+    return agent?.live ? agent.shown : undefined;
   }
 
   awaits(dialerId: string, requestId: string | undefined): boolean {
@@ -253,7 +253,7 @@ function checkAcceptOptions(options: HelixAcceptOptions): void {
 /** One control connection, and the tunnel that stands on it. */
 class Agent implements LinkOwner, ControlEvents {
   readonly transport: string;
-  readonly credential: string;
+  readonly shown: { readonly credential: string };
   readonly pickups: Pickups;
   readonly tunnel: Tunnel;
   /** Its control connection is there, and nobody has ended it. */
@@ -275,7 +275,7 @@ class Agent implements LinkOwner, ControlEvents {
   ) {
     const report = guarded(options.onHandlerError ?? warn);
     this.transport = transport;
-    this.credential = options.credential;
+    this.shown = { credential: options.credential };
     this.onOver = onOver;
     this.onFault = (fault) => {
       try {

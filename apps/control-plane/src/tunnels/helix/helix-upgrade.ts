@@ -80,7 +80,8 @@ const LATE_PER_SECOND_MAX = 2;
 export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades {
   const { admission, clock, log, limits, calls, exchange = createHelixExchange() } = options;
   const guards = new WolfGuards();
-  const lateBudgets = new Map<string, () => boolean>();
+  /** As long as the exchange has the agent: nothing is to be tidied up. */
+  const lateBudgets = new WeakMap<object, () => boolean>();
   const webSockets = new WebSocketServer({ ...helixWebSocketServerOptions, noServer: true });
   webSockets.on("wsClientError", (cause, socket) => {
     refuse(socket, new ApiError("malformed-http", "The WebSocket handshake is not valid.", { cause }), log);
@@ -117,9 +118,10 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
 
   /** Whoever knows its own dialer id may bring as many as it likes. */
   function mayBeLate(dialer: string): boolean {
-    for (const id of lateBudgets.keys()) if (exchange.dialer(id) === undefined) lateBudgets.delete(id);
-    const budget = lateBudgets.get(dialer) ?? tokenBucket(clock, LATE_BURST_MAX, LATE_PER_SECOND_MAX);
-    lateBudgets.set(dialer, budget);
+    const agent = exchange.dialer(dialer);
+    if (agent === undefined) return false;
+    const budget = lateBudgets.get(agent) ?? tokenBucket(clock, LATE_BURST_MAX, LATE_PER_SECOND_MAX);
+    lateBudgets.set(agent, budget);
     return budget();
   }
 
