@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect } from "@jest/globals"
 import { obtainBrowser } from "../src/browser.ts";
 import { describeHostility } from "./dashboard/hostility.ts";
 import { describeLooks } from "./dashboard/looks.ts";
+import { describeManaging } from "./dashboard/managing.ts";
 import { describeMany } from "./dashboard/many.ts";
 import { describeReconnecting } from "./dashboard/reconnecting.ts";
 import { describeRecords } from "./dashboard/records.ts";
@@ -37,6 +38,7 @@ describeInBrowser("the dashboard in a browser", () => {
   describeSteering(the);
   describeSandboxes(the);
   describeRecords(the);
+  describeManaging(the);
   describeReconnecting(the);
   describeLooks(the);
   describeHostility(the);

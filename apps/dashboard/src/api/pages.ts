@@ -18,7 +18,8 @@ export function usePages<Row>(operation: OperationId, query: Record<string, stri
     readonly unknown[],
     string | undefined
   >({
-    queryKey: [operation, { query }],
+    // Another than of a read of one page (keyOf), whose data has no pages.
+    queryKey: [operation, { query, inPages: true }],
     queryFn: ({ pageParam, signal }) =>
       readPage<Row>(operation, { ...query, limit: PAGE, cursor: pageParam }, signal),
     initialPageParam: undefined,

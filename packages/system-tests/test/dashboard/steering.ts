@@ -75,11 +75,12 @@ export function describeSteering(the: () => Stage): void {
         await page.locator(".page-head").getByText("Online").waitFor();
       });
 
-      it("is left alone when the question is answered by Cancel, and is not retired while sessions live on it", async () => {
+      it("is left alone when the question is answered by Cancel, and retired once its sessions have ended, in sight", async () => {
         const { body: session } = await the().api.createSession({
           body: { gpu_type: "amd", name: "keeps it busy" },
         });
-        const { page, faults } = await the().open("operator", "/wolves/ams-amd-1");
+        const { page } = await the().open("operator", "/wolves/ams-amd-1");
+        await isLive(page);
         await page.getByRole("button", { name: "Cordon" }).click();
         await page.getByRole("button", { name: "Cancel" }).click();
         await page.getByRole("button", { name: "Retire" }).click();
@@ -88,12 +89,17 @@ export function describeSteering(the: () => Stage): void {
         );
         await page.getByRole("alertdialog").getByLabel(/^Type/).fill("ams-amd-1");
         await confirm(page, "Retire");
-        await page.getByRole("alertdialog").getByRole("alert").waitFor();
-        expect(faults.splice(0)).toEqual([expect.stringMatching(/^409 POST .*\/retire$/)]);
-        await page.getByRole("button", { name: "Cancel" }).click();
+        const progress = page.getByRole("region", { name: "Drain" });
+        await progress.getByText("1 session left").waitFor();
+        await progress.getByText("then retired").waitFor();
         const { body } = await the().api.getWolf({ params: { id: "ams-amd-1" } });
-        expect(body.intent).toBe("active");
+        expect([body.intent, body.drain?.then, body.drain?.sessions_left]).toEqual([
+          "draining",
+          "retired",
+          1,
+        ]);
         await the().api.stopSession({ params: { id: session.id } });
+        await page.getByRole("region", { name: "Retirement" }).getByText("Nothing is left on it").waitFor();
       });
 
       it("is drained in sight: what is left, and that it is done", async () => {

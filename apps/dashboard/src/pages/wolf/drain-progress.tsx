@@ -1,4 +1,4 @@
-/** How far a drain has come, live. */
+/** How far a drain, or what has followed it, has come, live. */
 import type { WolfInstance } from "@wolfpack/api-contract";
 import { LoadBar } from "../../ui/load-bar.tsx";
 import { many, plain } from "../../ui/text.ts";
@@ -27,6 +27,22 @@ export function DrainProgress({ wolf, drain }: { wolf: WolfInstance; drain: Drai
         warnAt={2}
         fullAt={2}
       />
+    </section>
+  );
+}
+
+/** There is no deadline any more: a wolf is retired when nothing is left. */
+export function Retired({ wolf }: { wolf: WolfInstance }) {
+  const { connected_sandboxes: left } = wolf;
+  return (
+    <section className="card wolf-drain" aria-label="Retirement">
+      <div className="row-wrap">
+        <strong>Retired</strong>
+        <span className="muted">
+          {left === 0 ? "Nothing is left on it" : `${many(left, "session")} left`}; it gets no sessions, and
+          keeps its history until it is removed or taken back
+        </span>
+      </div>
     </section>
   );
 }

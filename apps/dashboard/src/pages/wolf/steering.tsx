@@ -82,6 +82,8 @@ function Ask({ step, wolf, onClose }: { step: Step; wolf: WolfInstance; onClose:
   const [deadline, setDeadline] = useState<string>(HOUR);
   const [then, setThen] = useState<string>("cordoned");
   const name = plain(wolf.name);
+  // Nobody is retired with sessions: they have until the deadline, and the page shows how far that is.
+  const isLater = step === "retire" && wolf.connected_sandboxes > 0;
 
   async function run(): Promise<void> {
     const params = { id: wolf.id };
@@ -94,16 +96,20 @@ function Ask({ step, wolf, onClose }: { step: Step; wolf: WolfInstance; onClose:
       return;
     }
     const { body: changed } =
-      step === "drain"
+      step === "drain" || isLater
         ? await call("drainWolf", {
             params,
-            // biome-ignore lint/suspicious/noThenProperty: a word of the API, in an object that nobody awaits
-            body: { ...body, deadline_seconds: Number(deadline), then: then as "cordoned" },
+            body: {
+              ...body,
+              deadline_seconds: Number(deadline),
+              // biome-ignore lint/suspicious/noThenProperty: a word of the API, in an object that nobody awaits
+              then: isLater ? "retired" : (then as "cordoned"),
+            },
           })
         : await call(`${step}Wolf`, { params, body });
     client.setQueryData(keyOf("getWolf", { params }), changed);
     wolfChanged(client, wolf.id);
-    toasts.done(done[step](name));
+    toasts.done(isLater ? `${name} is being drained, and retired then` : done[step](name));
   }
 
   return (
@@ -117,14 +123,16 @@ function Ask({ step, wolf, onClose }: { step: Step; wolf: WolfInstance; onClose:
       {...(grave.includes(step) ? { typed: wolf.name } : {})}
       onConfirm={run}
     >
-      {step === "drain" && (
+      {(step === "drain" || isLater) && (
         <div className="wolf-drain-choices">
           <Field label="Sessions have until then">
             {(ids) => <Choice {...ids} value={deadline} onChange={setDeadline} options={deadlines} />}
           </Field>
-          <Field label="Then it is to">
-            {(ids) => <Choice {...ids} value={then} onChange={setThen} options={afterwards} />}
-          </Field>
+          {!isLater && (
+            <Field label="Then it is to">
+              {(ids) => <Choice {...ids} value={then} onChange={setThen} options={afterwards} />}
+            </Field>
+          )}
         </div>
       )}
       {step !== "remove" && step !== "uncordon" && step !== "readmit" && (
@@ -166,7 +174,9 @@ function what(step: Step, { connected_sandboxes: live, intent }: WolfInstance): 
     case "maintain":
       return `It gets no new sessions, and its absence is nothing to be alarmed about. ${running}`;
     case "retire":
-      return `It leaves the fleet and keeps its history. Refused while sessions live on it: drain it first. ${running}`;
+      return live === 0
+        ? `It leaves the fleet and keeps its history. ${running}`
+        : `It leaves the fleet and keeps its history, once nothing lives on it: until the deadline its sessions may go on, then they are moved or stopped. ${running}`;
     case "readmit":
       return "It gets sessions at once, and what led to the quarantine is forgotten.";
     case "remove":

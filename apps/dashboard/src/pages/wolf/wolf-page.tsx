@@ -12,7 +12,7 @@ import { Icon } from "../../ui/icon.tsx";
 import { lazyPart } from "../../ui/part.ts";
 import { Loaded, Skeleton } from "../../ui/states.tsx";
 import { plain } from "../../ui/text.ts";
-import { DrainProgress } from "./drain-progress.tsx";
+import { DrainProgress, Retired } from "./drain-progress.tsx";
 import { Overview } from "./overview.tsx";
 import { Steering } from "./steering.tsx";
 import "./wolf.css";
@@ -78,6 +78,7 @@ function Shown({ wolf }: { wolf: WolfInstance }) {
         <Steering wolf={wolf} />
       </div>
       {wolf.drain && wolf.intent === "draining" && <DrainProgress wolf={wolf} drain={wolf.drain} />}
+      {wolf.intent === "retired" && <Retired wolf={wolf} />}
       <Tabs.Root value={current} onValueChange={setTab} className="stack">
         <Tabs.List ref={list} className="tabs" aria-label="About this wolf">
           {shown.map(([name, words]) => (
