@@ -103,10 +103,23 @@ export class Child {
 
   /** SIGKILL: no word to anybody. */
   kill(): void {
+    this.signal("SIGKILL");
+  }
+
+  /** It stands still, with its connections open, until `resume`. */
+  pause(): void {
+    this.signal("SIGSTOP");
+  }
+
+  resume(): void {
+    this.signal("SIGCONT");
+  }
+
+  private signal(name: NodeJS.Signals): void {
     const { pid } = this.process;
     if (pid === undefined) return;
     try {
-      process.kill(-pid, "SIGKILL");
+      process.kill(-pid, name);
     } catch {
       // It has just ended by itself.
     }

@@ -53,7 +53,7 @@ export interface StackOptions {
 
 /** From src and from dist alike. */
 export const root = fileURLToPath(new URL("../../..", import.meta.url));
-const controlPlaneMain = path.join(root, "apps/control-plane/dist/main.js");
+export const controlPlaneMain = path.join(root, "apps/control-plane/dist/main.js");
 /** As in the containers: bodies in buffers are given back at once (docs/performance.md). */
 const YOUNG_SPACE = "--max-semi-space-size=1";
 /** Nothing can be written through `__proto__`. Not "throw": a header field of that name would end Node's server. */
@@ -241,6 +241,15 @@ export class Stack {
     host.agent = undefined;
     agent?.kill();
     await agent?.exited;
+  }
+
+  /** The control plane stands still, with all its connections open, until `resumeControlPlane`. */
+  pauseControlPlane(): void {
+    this.controlPlane?.pause();
+  }
+
+  resumeControlPlane(): void {
+    this.controlPlane?.resume();
   }
 
   /** The control plane is gone without a word; its own PostgreSQL ends with it. */

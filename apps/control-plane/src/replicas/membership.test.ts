@@ -1,0 +1,226 @@
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
+import { createLogger } from "../logger.ts";
+import { createMembership, type Membership, type MembershipOptions, RefusedReplica } from "./membership.ts";
+import { memoryReplicaStore } from "./replica-store.memory.ts";
+import type { ReplicaStore } from "./replica-store.ts";
+
+const LEASE_MS = 10_000;
+const RENEWAL_MS = LEASE_MS / 5;
+const [A, B] = ["A", "B"].map((letter) => `rep_01KB00000000000000000000${letter}0`) as [string, string];
+
+let clock: ManualClock;
+let rows: ReplicaStore;
+let down: boolean;
+let lines: string[];
+let running: Membership[];
+
+beforeEach(() => {
+  clock = manualClock();
+  rows = memoryReplicaStore(clock);
+  down = false;
+  lines = [];
+  running = [];
+});
+
+afterEach(async () => {
+  down = false;
+  for (const membership of running) await membership.stop();
+});
+
+interface Made {
+  membership: Membership;
+  fenced: number;
+  gone: string[];
+  peers: number;
+}
+
+/** With a database of which it may be cut off by itself. */
+function make(id: string, changes: Partial<MembershipOptions> = {}, isCut = () => false): Made {
+  const guard =
+    <Args extends unknown[], Result>(run: (...args: Args) => Promise<Result>) =>
+    async (...args: Args): Promise<Result> => {
+      if (down || isCut()) throw new Error("no database");
+      return run(...args);
+    };
+  const { join, renew, leave, live, reap } = rows;
+  const made: Made = { membership: undefined as never, fenced: 0, gone: [], peers: 0 };
+  made.membership = createMembership({
+    store: {
+      join: guard(join),
+      renew: guard(renew),
+      leave: guard(leave),
+      live: guard(live),
+      reap: guard(reap),
+    },
+    self: { id, url: `http://${id}:8080`, version: "1", startedAt: clock.now(), secretPrint: "print" },
+    leaseMs: LEASE_MS,
+    clock,
+    log: createLogger("debug", { write: (line) => void lines.push(line) }),
+    draining: () => false,
+    tunnels: () => 3,
+    onFenced: () => {
+      made.fenced += 1;
+    },
+    onGone: async (ids) => void made.gone.push(...ids),
+    onPeers: () => {
+      made.peers += 1;
+    },
+    ...changes,
+  });
+  running.push(made.membership);
+  return made;
+}
+
+/** In steps, so that each renewal ends before the next begins. */
+async function pass(ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= RENEWAL_MS) {
+    clock.advance(Math.min(left, RENEWAL_MS));
+    for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+  }
+}
+
+describe("a replica among others", () => {
+  it("stays for as long as it renews its lease, and knows who else is there", async () => {
+    const [a, b] = [make(A), make(B)];
+    await a.membership.start();
+    await b.membership.start();
+    expect([a.membership.peers, b.membership.peers]).toEqual([[], [{ id: A, url: `http://${A}:8080` }]]);
+    await pass(RENEWAL_MS);
+    expect(a.membership.peer(B)).toEqual({ id: B, url: `http://${B}:8080` });
+    await pass(20 * LEASE_MS);
+    expect((await a.membership.list()).map(({ id, tunnels }) => [id, tunnels])).toEqual([
+      [A, 3],
+      [B, 3],
+    ]);
+    expect([a.gone, b.gone, a.fenced, b.fenced]).toEqual([[], [], 0, 0]);
+  });
+
+  it("is gone at once when it stops, and at the end of its lease when it dies", async () => {
+    const a = make(A);
+    let dead = false;
+    const b = make(B, {}, () => dead);
+    await a.membership.start();
+    await b.membership.start();
+    await pass(LEASE_MS);
+    dead = true;
+    await pass(LEASE_MS - RENEWAL_MS);
+    expect(a.gone).toEqual([]);
+    await pass(2 * RENEWAL_MS);
+    expect([a.gone, a.membership.peers]).toEqual([[B], []]);
+    dead = false;
+    await pass(RENEWAL_MS);
+    expect(b.fenced).toBe(1);
+    await b.membership.stop();
+    await pass(RENEWAL_MS);
+    expect([a.membership.peers, a.gone]).toEqual([[], [B]]);
+  });
+
+  it("that finds its row removed says so, begins anew, and is heard again", async () => {
+    const a = make(A);
+    await a.membership.start();
+    await rows.leave(A);
+    await pass(RENEWAL_MS);
+    expect(a.fenced).toBe(1);
+    expect(lines.join("")).toContain("was taken for gone");
+    expect((await rows.live()).map(({ id }) => id)).toEqual([A]);
+    await pass(3 * LEASE_MS);
+    expect(a.fenced).toBe(1);
+  });
+
+  it("removes nobody before it could renew its own lease for a whole one", async () => {
+    const dead = make("rep_01KB00000000000000000000Z0");
+    await dead.membership.start();
+    await dead.membership.stop();
+    await rows.join({
+      id: B,
+      url: null,
+      version: "1",
+      startedAt: clock.now(),
+      secretPrint: "print",
+      leaseMs: 1,
+    });
+    await pass(RENEWAL_MS);
+    const a = make(A);
+    await a.membership.start();
+    await pass(LEASE_MS - RENEWAL_MS);
+    expect(a.gone).toEqual([]);
+    await pass(RENEWAL_MS);
+    expect(a.gone).toEqual([B]);
+  });
+
+  it("outlives 60 s without a database, and takes nobody for gone who does too", async () => {
+    const [a, b] = [make(A), make(B)];
+    await a.membership.start();
+    await b.membership.start();
+    await pass(2 * LEASE_MS);
+    down = true;
+    await pass(60_000);
+    expect([a.membership.expired(), a.membership.peer(B)?.id]).toEqual([true, B]);
+    await expect(a.membership.lives("rep_01KB00000000000000000000X0")).rejects.toThrow("no database");
+    down = false;
+    await pass(3 * LEASE_MS);
+    expect([a.gone, b.gone, a.fenced, b.fenced]).toEqual([[], [], 0, 0]);
+    expect(a.membership.expired()).toBe(false);
+    expect(lines.filter((line) => line.includes("is not renewed"))).toHaveLength(2);
+  });
+
+  it("tells again of those that are gone until it was heard", async () => {
+    const told: string[][] = [];
+    const a = make(A, {
+      onGone: async (ids) => {
+        told.push([...ids]);
+        if (told.length < 3) throw new Error("no database");
+      },
+    });
+    await a.membership.start();
+    await rows.join({
+      id: B,
+      url: null,
+      version: "1",
+      startedAt: clock.now(),
+      secretPrint: "print",
+      leaseMs: 1,
+    });
+    await pass(5 * LEASE_MS);
+    expect(told).toEqual([[B], [B], [B]]);
+  });
+
+  it("asks the database for whoever it has not seen yet", async () => {
+    const [a, b] = [make(A), make(B)];
+    await a.membership.start();
+    await b.membership.start();
+    expect(a.membership.peer(B)).toBeUndefined();
+    expect([await a.membership.lives(B), await a.membership.lives("rep_01KB00000000000000000000X0")]).toEqual(
+      [true, false],
+    );
+  });
+});
+
+describe("a replica that may not be one", () => {
+  it("is refused with another secret, by its name and what to do", async () => {
+    await make(A).membership.start();
+    const other = make(B, {
+      self: { id: B, url: "http://b", version: "1", startedAt: clock.now(), secretPrint: "another" },
+    });
+    const refused = await other.membership.start().catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(RefusedReplica);
+    expect((refused as Error).message).toContain(`replica ${A} of this database has another API_KEY_SECRET`);
+    expect(other.membership.expired()).toBe(false);
+    await other.membership.stop();
+    expect((await rows.live()).map(({ id }) => id)).toEqual([A]);
+  });
+
+  it("rejects with the database's own error when there is none at its start", async () => {
+    down = true;
+    await expect(make(A).membership.start()).rejects.toThrow("no database");
+  });
+
+  it("stops without a database, and its lease ends by itself", async () => {
+    const a = make(A);
+    await a.membership.start();
+    down = true;
+    await a.membership.stop();
+    expect(lines.join("")).toContain("ends by itself");
+  });
+});
