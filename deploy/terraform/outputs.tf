@@ -1,19 +1,19 @@
 output "url" {
-  description = "Where users and agents come."
+  description = "What agents and users are given."
   value       = "https://${var.host}"
 }
 
-output "release" {
-  description = "The Helm release."
-  value       = helm_release.control_plane.name
-}
-
 output "namespace" {
-  description = "Where its objects are."
-  value       = helm_release.control_plane.namespace
+  description = "Where the release is."
+  value       = helm_release.wolfpack.namespace
 }
 
 output "deployment" {
-  description = "The Deployment of the replicas, for kubectl."
-  value       = "${helm_release.control_plane.name}-control-plane"
+  description = "Name of the Deployment, for kubectl rollout."
+  value       = "${var.release_name}-control-plane"
+}
+
+output "values" {
+  description = "What the chart was told, as YAML. No secret is in it."
+  value       = yamlencode(local.chart_values)
 }

@@ -1,10 +1,11 @@
+# What the chart is told: of the module's variables alone, so that it can be looked at without a provider or a cluster.
 locals {
-  # What the chart's values.schema.json checks again.
-  values = {
+  autoscaled = var.replicas.max > var.replicas.min
+
+  chart_values = {
     image = {
-      repository  = var.image.repository
-      tag         = var.image.tag
-      pullSecrets = var.image.pull_secrets
+      repository = var.image_repository
+      tag        = var.image_tag
     }
     existingSecret = var.existing_secret
     settings = merge(
@@ -14,18 +15,16 @@ locals {
       },
       var.settings,
     )
-    replicas = var.replicas
+    replicas = var.replicas.min
     autoscaling = {
-      enabled           = var.autoscaling != null
-      minReplicas       = var.replicas
-      maxReplicas       = var.autoscaling == null ? var.replicas : max(var.replicas, var.autoscaling.max_replicas)
-      tunnelsPerReplica = var.autoscaling == null ? 2500 : var.autoscaling.tunnels_per_replica
+      enabled     = local.autoscaled
+      minReplicas = var.replicas.min
+      maxReplicas = var.replicas.max
     }
     ingress = {
-      className   = var.ingress_class
-      host        = var.host
-      tlsSecret   = var.tls_secret
-      annotations = var.ingress_annotations
+      className = var.ingress_class
+      host      = var.host
+      tlsSecret = var.tls_secret
     }
     serviceMonitor = {
       enabled = var.service_monitor

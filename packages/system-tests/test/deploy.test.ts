@@ -220,6 +220,21 @@ describe("the systemd unit and the supervisord program", () => {
     expect(Number(/^stopwaitsecs=(\d+)$/m.exec(supervisord)?.[1])).toBeGreaterThan(30);
   });
 
+  it("start a replica with what it knows, give it the time to drain, and do not try a wrong setting again", () => {
+    const replica = read("deploy/systemd/wolfpack-control-plane.service");
+    const given = [...replica.matchAll(/^Environment=([A-Z_]+)=/gm)].map(([, name]) => name);
+    expect(given).toEqual(["NODE_ENV", "DATA_DIR"]);
+    for (const name of given) expect(documented).toContain(name);
+    expect(replica).toMatch(/^RestartPreventExitStatus=2$/m);
+    expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(replica)?.[1])).toBeGreaterThan(20);
+    // Its embedded PostgreSQL, where there is one, is for it to stop.
+    expect(replica).toMatch(/^KillMode=mixed$/m);
+    expect(replica).not.toMatch(/(SECRET|TOKEN|DATABASE_URL)=|^User=root|MemoryDenyWriteExecute/m);
+    const image = read("deploy/docker/control-plane.Dockerfile");
+    const [, flags = ""] = /^ExecStart=\S+ (.*)$/m.exec(replica) ?? [];
+    for (const word of flags.split(" ")) expect(image).toContain(`"${word}"`);
+  });
+
   it("let systemd-notify speak, and take every capability and privilege away", () => {
     expect(setting("Type")).toBe("notify");
     expect(setting("NotifyAccess")).toBe("all");

@@ -2,7 +2,9 @@
  * Checks Kubernetes objects against the schemas that Kubernetes publishes, as an API server with strict field validation
  * would. Those schemas allow fields they do not know; a field that the compiled schema never reads is such a one.
  */
-import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { validate as daemonSet } from "kubernetes-models/_schemas/IoK8sApiAppsV1DaemonSet";
 import { validate as deployment } from "kubernetes-models/_schemas/IoK8sApiAppsV1Deployment";
 import { validate as autoscaler } from "kubernetes-models/_schemas/IoK8sApiAutoscalingV2HorizontalPodAutoscaler";
@@ -18,29 +20,26 @@ type Schema = ((value: unknown) => boolean) & {
   errors?: { instancePath: string; message?: string; keyword: string; params: unknown }[] | null;
 };
 
-/** Its package gives out no schema, only a class that throws what is wrong. */
-const serviceMonitor: Schema = (value) => {
-  serviceMonitor.errors = null;
-  try {
-    new ServiceMonitor(value as ConstructorParameters<typeof ServiceMonitor>[0]).validate();
-    return true;
-  } catch (error) {
-    serviceMonitor.errors = [{ instancePath: "", keyword: "schema", params: String(error) }];
-    return false;
-  }
+/** The Prometheus operator's package exports classes, which copy what they get; its schemas are found by file. */
+const operator = path.dirname(
+  createRequire(import.meta.url).resolve("@kubernetes-models/prometheus-operator/package.json"),
+);
+const serviceMonitorFile = `${operator}/_schemas/ComGithubPrometheusOperatorPrometheusOperatorPkgApisMonitoringV1ServiceMonitor.js`;
+const { validate: serviceMonitor } = (await import(pathToFileURL(serviceMonitorFile).href)) as {
+  validate: Schema;
 };
 
 const schemas: Record<string, Schema> = {
-  "apps/v1 DaemonSet": daemonSet,
   "apps/v1 Deployment": deployment,
   "autoscaling/v2 HorizontalPodAutoscaler": autoscaler,
   "monitoring.coreos.com/v1 ServiceMonitor": serviceMonitor,
   "networking.k8s.io/v1 Ingress": ingress,
-  "networking.k8s.io/v1 NetworkPolicy": networkPolicy,
   "policy/v1 PodDisruptionBudget": disruptionBudget,
+  "v1 Service": service,
+  "apps/v1 DaemonSet": daemonSet,
+  "networking.k8s.io/v1 NetworkPolicy": networkPolicy,
   "v1 ConfigMap": configMap,
   "v1 Namespace": namespace,
-  "v1 Service": service,
   "v1 ServiceAccount": serviceAccount,
 };
 

@@ -1,8 +1,7 @@
-/** Documents lead where they say, and name commands and runbooks that exist. */
+/** Documents lead where they say, and name commands that exist. */
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "@jest/globals";
-import { parse } from "yaml";
 import { projectFiles, read, root } from "./workspaces.ts";
 
 const documents = projectFiles().filter((file) => file.endsWith(".md") && !file.includes("/vectors"));
@@ -58,31 +57,5 @@ describe("documents", () => {
       ),
     );
     expect(wrong).toEqual([]);
-  });
-});
-
-describe("runbooks", () => {
-  const folder = "docs/operations/runbooks";
-  const books = documents.filter((file) => path.dirname(file) === folder && !file.endsWith("/README.md"));
-
-  it("exist for every alert, and are all in their list", () => {
-    const { groups } = parse(read("deploy/prometheus/rules.yaml")) as {
-      groups: { rules: { alert?: string; annotations?: { runbook?: string } }[] }[];
-    };
-    const alerts = groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert !== undefined);
-    for (const { alert, annotations } of alerts) {
-      expect({ alert, books: books.includes(annotations?.runbook ?? "") }).toEqual({ alert, books: true });
-      // Who reads it looks for the name of what rang.
-      expect(read(annotations?.runbook ?? "")).toContain(`\`${alert}\``);
-    }
-    const listed = [...read(`${folder}/README.md`).matchAll(/\]\(([\w-]+\.md)\)/g)].map(
-      ([, file]) => `${folder}/${file}`,
-    );
-    expect(listed.sort()).toEqual([...books].sort());
-  });
-
-  it.each(books)("%s says what is seen, how to be sure, what to do and when to stop", (book) => {
-    const headings = [...read(book).matchAll(/^## (.*)$/gm)].map(([, heading]) => heading);
-    expect(headings).toEqual(["What is seen", "Confirm", "Do", "When to stop"]);
   });
 });
