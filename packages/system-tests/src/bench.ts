@@ -1,8 +1,9 @@
-/** `npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy|events|dashboard`; see `usage`. */
+/** `npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy|events|dashboard|forward`; see `usage`. */
 import { parseArgs } from "node:util";
 import { authTable, benchAuth } from "./bench/auth.ts";
 import { benchDashboard, dashboardTable } from "./bench/dashboard.ts";
 import { benchEvents, eventsTable } from "./bench/events.ts";
+import { benchForward, forwardTable } from "./bench/forward.ts";
 import { benchGuard, guardTable } from "./bench/guard.ts";
 import { benchLegacy, legacyTable } from "./bench/legacy.ts";
 import { benchPlacement, placementTable } from "./bench/placement.ts";
@@ -12,7 +13,7 @@ import { tunnelTable } from "./bench/tunnel-table.ts";
 import { interrupted } from "./interrupt.ts";
 
 const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy
-                        |events|dashboard
+                        |events|dashboard|forward
                         [--json] [--rounds N] [--quick] [--tunnels N]
 
   --json       one JSON document instead of the table
@@ -22,7 +23,17 @@ const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement|
                default 5,000 (500 with --quick)
 `;
 
-const benches = ["tunnel", "revdial-core", "guard", "auth", "placement", "legacy", "events", "dashboard"];
+const benches = [
+  "tunnel",
+  "revdial-core",
+  "guard",
+  "auth",
+  "placement",
+  "legacy",
+  "events",
+  "dashboard",
+  "forward",
+];
 
 interface BenchOptions {
   what: string;
@@ -103,6 +114,10 @@ async function main(): Promise<void> {
   if (what === "dashboard") {
     const result = await benchDashboard({ rounds, quick }, stopped);
     return print(json ? undefined : dashboardTable(result), result);
+  }
+  if (what === "forward") {
+    const result = await benchForward({ rounds, quick }, stopped);
+    return print(json ? undefined : forwardTable(result), result);
   }
   const options = {
     rounds,

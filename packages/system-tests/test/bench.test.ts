@@ -10,6 +10,7 @@ import { describe, expect, it } from "@jest/globals";
 import { authTable } from "../src/bench/auth.ts";
 import { type DashboardResult, dashboardTable } from "../src/bench/dashboard.ts";
 import { type EventsResult, eventsTable } from "../src/bench/events.ts";
+import { forwardTable } from "../src/bench/forward.ts";
 import { medianShares } from "../src/bench/lanes.ts";
 import { type LegacyResult, legacyTable } from "../src/bench/legacy.ts";
 import { type TunnelResult, tunnelTable } from "../src/bench/tunnel-table.ts";
@@ -167,6 +168,20 @@ describe("the table of authentication", () => {
     { ...reached, connect: { ...reached.connect, all: Number.NaN } },
   ])("names what is missed: %j", (result) => {
     expect(authTable(result).match(/MISSED/g)).toHaveLength(1);
+  });
+});
+
+describe("the table of the hop between replicas", () => {
+  it("has both ways and both ratios, in 80 columns", () => {
+    const [right, wrong] = [
+      { p50Ms: 1.5, perSecond: 900 },
+      { p50Ms: 3.25, perSecond: 450 },
+    ];
+    const forward = { right, wrong, ratio1: 2.167, ratio64: 2, failed: 3 };
+    const table = forwardTable({ rounds: 3, forward });
+    for (const figure of ["1.50 ms", "3.25 ms", "900/s", "450/s", "2.17 alone", "2.00 with 64", "3 failed"])
+      expect(table).toContain(figure);
+    for (const line of table.split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   });
 });
 
