@@ -35,6 +35,15 @@ function aPool(watch: PoolWatch, url = database.url, more: { connectionTimeoutMi
 }
 
 describe("a watched pool", () => {
+  it("says that time ran out, in the system's word, where no connection came free", async () => {
+    const { watch, waits } = watcher();
+    const pool = aPool(watch, database.url, { connectionTimeoutMillis: 1000 });
+    const held = await pool.connect();
+    await expect(pool.query("SELECT 1")).rejects.toMatchObject({ code: "ETIMEDOUT" });
+    held.release();
+    expect(waits).toEqual(["given", "failed"]);
+  });
+
   it("tells of each wait and each use, of statements and of connections that are held", async () => {
     const { watch, waits, uses, counts } = watcher();
     const pool = aPool(watch);

@@ -40,7 +40,11 @@ export class WatchedPool extends pg.Pool {
   // biome-ignore lint/suspicious/noExplicitAny: pg declares two overloads, one with a callback
   override connect(given?: any): any {
     const since = this.now();
-    const said = (error: unknown) => this.watch.waited(this.now() - since, error ? "failed" : "given");
+    const said = (error: unknown) => {
+      this.watch.waited(this.now() - since, error ? "failed" : "given");
+      // The pool's own errors have none, and a caller that no connection came free for is told to come back, as from a system's.
+      if (error instanceof Error && !("code" in error)) Object.assign(error, { code: "ETIMEDOUT" });
+    };
     if (given === undefined) {
       const client = super.connect();
       client.then(() => said(undefined), said);
