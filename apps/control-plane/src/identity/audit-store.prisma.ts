@@ -1,5 +1,6 @@
 /** The audit log in PostgreSQL, where a trigger refuses changes of what is written. */
 import type { AuditActor, AuditResult } from "@wolfpack/api-contract";
+import { inBatches } from "../database/batches.ts";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { AuditEvent } from "../generated/client.ts";
 import { firstIdAt } from "../ids.ts";
@@ -33,18 +34,20 @@ const idsBetween = (since: Date | undefined, until: Date | undefined) => ({
 });
 
 export function prismaAuditStore(prisma: Prisma): AuditStore {
+  const add = inBatches(async (records: readonly AuditRecord[]) => {
+    await prisma.auditEvent.createMany({
+      data: records.map(({ actorId, credentialId, requestId, detail, ...same }) => ({
+        ...same,
+        actor_id: actorId,
+        credential_id: credentialId,
+        request_id: requestId,
+        detail: detail as object,
+      })),
+    });
+    return records.map(() => undefined);
+  });
   return {
-    async add({ actorId, credentialId, requestId, detail, ...same }) {
-      await prisma.auditEvent.create({
-        data: {
-          ...same,
-          actor_id: actorId,
-          credential_id: credentialId,
-          request_id: requestId,
-          detail: detail as object,
-        },
-      });
-    },
+    add,
 
     async list({ limit, after, actorId, action, object, result, since, until }) {
       const equal = { actor_id: actorId, action, object, result };

@@ -1,4 +1,5 @@
 /** Sessions in PostgreSQL: every change is one guarded statement. A session is locked before its wolf, here and everywhere else. */
+import { inBatches } from "../database/batches.ts";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { Prisma as Sql } from "../generated/client.ts";
 import { deadlines, warnedOfClock } from "./session-deadlines.prisma.ts";
@@ -20,6 +21,15 @@ type Changes = Omit<
 const before = (event: SessionEvent): string[] => statusesBefore(event);
 
 function lookups(prisma: Prisma): Lookups {
+  // All wolves are compared at once when they come back together, and every half minute.
+  const listLive = inBatches(async (wolfIds: readonly string[]) => {
+    const rows = await prisma.session.findMany({
+      where: { wolf_instance_id: { in: [...new Set(wolfIds)] }, ended_at: null },
+      orderBy: { id: "asc" },
+    });
+    const byWolf = Map.groupBy(rows.map(toSession), ({ wolfId }) => wolfId);
+    return wolfIds.map((wolfId) => byWolf.get(wolfId) ?? []);
+  });
   return {
     async get(id) {
       const row = await prisma.session.findUnique({ where: { id } });
@@ -46,13 +56,7 @@ function lookups(prisma: Prisma): Lookups {
       return Object.fromEntries(rows.map(({ status, count }) => [status, count]));
     },
 
-    async listLive(wolfId) {
-      const rows = await prisma.session.findMany({
-        where: { wolf_instance_id: wolfId, ended_at: null },
-        orderBy: { id: "asc" },
-      });
-      return rows.map(toSession);
-    },
+    listLive,
 
     async listOwners(lobbies) {
       const rows = await prisma.session.findMany({

@@ -1,9 +1,7 @@
-/** Disk samples in PostgreSQL. They are written with a wolf's figures, in the statement that checks its epoch (wolf-store.prisma.ts). */
+/** Disk samples in PostgreSQL. They are written with a wolf's figures, in the statement that checks its epoch (wolf-figures.prisma.ts). */
 import { DiskLevel } from "@wolfpack/api-contract";
 import type { Prisma } from "../database/prisma.prisma.ts";
-import { Prisma as Sql } from "../generated/client.ts";
-import { DISK_SAMPLES_PER_SLOT_MAX, type DiskHistoryStore, diskSlotOf } from "./disk-history.ts";
-import type { UsageReport } from "./wolf-store.ts";
+import type { DiskHistoryStore } from "./disk-history.ts";
 
 /** Any number that nothing else in this database locks on. */
 const PRUNE_LOCK = 7_301_990_413;
@@ -54,29 +52,4 @@ export function prismaDiskHistoryStore(prisma: Prisma): DiskHistoryStore {
       }
     },
   };
-}
-
-/**
- * The part of a statement that writes them if there is a row of `found`: one per mount and slot, and a bounded number per wolf and slot,
- * since mounts are whatever the host calls so.
- */
-export function diskSamples(
-  wolfId: string,
-  found: Sql.Sql,
-  { usage: { disks }, sampleIds }: Pick<UsageReport, "usage" | "sampleIds">,
-  now: Date,
-): Sql.Sql {
-  const slot = diskSlotOf(now);
-  const column = (figure: "total_bytes" | "used_bytes" | "available_bytes") =>
-    disks.map((disk) => BigInt(disk[figure]));
-  return Sql.sql`
-    INSERT INTO disk_sample (id, wolf_instance_id, mount, slot, at, total_bytes, used_bytes, available_bytes, level)
-    SELECT disk.id, ${wolfId}, disk.mount, ${slot}::int, ${now}, disk.total_bytes, disk.used_bytes, disk.available_bytes, disk.level
-    FROM unnest(${[...sampleIds]}::text[], ${disks.map(({ mount }) => mount)}::text[], ${column("total_bytes")}::bigint[],
-      ${column("used_bytes")}::bigint[], ${column("available_bytes")}::bigint[], ${disks.map(({ level }) => level)}::text[])
-      AS disk(id, mount, total_bytes, used_bytes, available_bytes, level)
-    WHERE EXISTS (SELECT 1 FROM ${found})
-    LIMIT GREATEST(0, ${DISK_SAMPLES_PER_SLOT_MAX}::int
-      - (SELECT count(*) FROM disk_sample WHERE wolf_instance_id = ${wolfId} AND slot = ${slot}::int))
-    ON CONFLICT (wolf_instance_id, slot, mount) DO NOTHING`;
 }

@@ -1,5 +1,6 @@
 /** In PostgreSQL: what operators want of wolves, what keeps wolves away that hurt sessions, and what placement has to know of them. */
 import type { Connectivity, QuarantineReason } from "@wolfpack/api-contract";
+import { inBatches } from "../database/batches.ts";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
@@ -50,22 +51,41 @@ const candidateColumns = Sql.raw(
     .join(", "),
 );
 
+interface Reconciled {
+  id: string;
+  epoch: number;
+  otherLobbies: number;
+  now: Date;
+}
+
+/** For each whether it is known by then. Every half minute for every wolf: what says nothing new is not written. */
+async function reconciledAll(prisma: Prisma, all: readonly Reconciled[]): Promise<boolean[]> {
+  const now = new Date(Math.max(...all.map((one) => one.now.getTime())));
+  // Of one wolf the keeper writes one after the other.
+  const said = Sql.sql`unnest(${all.map(({ id }) => id)}::text[], ${all.map(({ epoch }) => epoch)}::int[],
+    ${all.map(({ otherLobbies }) => otherLobbies)}::int[]) AS said(id, epoch, other_lobbies)`;
+  const rows = await prisma.$queryRaw<{ id: string; epoch: number }[]>`
+    WITH held AS (
+      SELECT wolf.id FROM wolf_instance wolf JOIN ${said} ON said.id = wolf.id AND said.epoch = wolf.epoch
+      WHERE (wolf.reconciled_epoch, wolf.other_lobbies) <> (said.epoch, said.other_lobbies) ORDER BY wolf.id FOR NO KEY UPDATE OF wolf
+    ), changed AS (
+      UPDATE wolf_instance wolf SET reconciled_epoch = said.epoch, other_lobbies = said.other_lobbies, updated_at = ${now}
+      FROM held JOIN ${said} ON said.id = held.id WHERE wolf.id = held.id AND wolf.epoch = said.epoch
+      RETURNING wolf.id, wolf.epoch
+    )
+    SELECT id, epoch FROM changed UNION SELECT wolf.id, wolf.epoch FROM wolf_instance wolf JOIN ${said}
+      ON said.id = wolf.id AND said.epoch = wolf.epoch
+      WHERE (wolf.reconciled_epoch, wolf.other_lobbies) = (said.epoch, said.other_lobbies)`;
+  const known = new Set(rows.map(({ id, epoch }) => `${id} ${epoch}`));
+  return all.map(({ id, epoch }) => known.has(`${id} ${epoch}`));
+}
+
 export function steering(prisma: Prisma): Steering {
+  const reconciled = inBatches((all: readonly Reconciled[]) => reconciledAll(prisma, all));
   const get = (id: string) => prisma.wolfInstance.findUnique({ where: { id } });
 
   return {
-    async reconciled(id, epoch, otherLobbies, now) {
-      // Every half minute for every wolf: what says nothing new is not written.
-      const [done] = await prisma.$queryRaw<{ known: boolean }[]>`
-        WITH changed AS (
-          UPDATE wolf_instance SET reconciled_epoch = ${epoch}, other_lobbies = ${otherLobbies}, updated_at = ${now}
-          WHERE id = ${id} AND epoch = ${epoch} AND (reconciled_epoch, other_lobbies) <> (${epoch}::int, ${otherLobbies}::int)
-          RETURNING id
-        )
-        SELECT EXISTS (SELECT 1 FROM changed UNION ALL SELECT 1 FROM wolf_instance
-          WHERE id = ${id} AND epoch = ${epoch} AND reconciled_epoch = ${epoch} AND other_lobbies = ${otherLobbies}) AS known`;
-      return done?.known === true;
-    },
+    reconciled: (id, epoch, otherLobbies, now) => reconciled({ id, epoch, otherLobbies, now }),
 
     async createSucceeded(id, now) {
       await prisma.$executeRaw`

@@ -1,31 +1,41 @@
 /** Wolves in PostgreSQL: hand-written statements, each guarded by what must still hold (an ORM's read-then-write overcommits). */
+import { inBatches } from "../database/batches.ts";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
 import { revoke } from "../identity/revocation-store.prisma.ts";
 import { newId } from "../ids.ts";
-import { diskSamples } from "./disk-history.prisma.ts";
+import { figures, isSaidByOurs } from "./wolf-figures.prisma.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
+import { knowing, labelsOfTokens } from "./wolf-news.prisma.ts";
 import { toWolf } from "./wolf-row.prisma.ts";
 import { isFree, quarantineIf, steering } from "./wolf-steering.prisma.ts";
 import { type Heartbeat, nativeTunnel, type TunnelKey, undescribed, type WolfStore } from "./wolf-store.ts";
 
 /** `replica`: who opens tunnels here. */
 export function prismaWolfStore(prisma: Prisma, replica: string | null = null): WolfStore {
-  return { ...steering(prisma), ...reporting(prisma, replica) };
+  return { ...steering(prisma), ...figures(prisma), ...reporting(prisma, replica) };
 }
 
 const INT_MAX = 2 ** 31 - 1;
-const MIB = 2 ** 20;
 /** The second finds what another has made, unless it has been removed meanwhile. */
 const SAME_NAME_ATTEMPTS_MAX = 5;
 /** A host may say what no column holds. */
 const atMostInt = (count: number | null) => (count === null ? null : Math.min(count, INT_MAX));
 
-function reporting(
-  prisma: Prisma,
-  replica: string | null,
-): Omit<WolfStore, keyof ReturnType<typeof steering>> {
+type Others = Omit<WolfStore, keyof ReturnType<typeof steering> | keyof ReturnType<typeof figures>>;
+
+function reporting(prisma: Prisma, replica: string | null): Others {
+  const isKnown = knowing(prisma);
+  // A fleet that comes back names all its wolves at once.
+  const getByName = inBatches(async (names: readonly string[]) => {
+    const rows = await prisma.wolfInstance.findMany({ where: { name: { in: [...new Set(names)] } } });
+    const byName = new Map(rows.map((row) => [row.name, row]));
+    return names.map((name) => {
+      const row = byName.get(name);
+      return row && toWolf(row);
+    });
+  });
   return {
     async register(
       {
@@ -75,30 +85,6 @@ function reporting(
       throw new Error("a wolf of this name is made and removed all the time");
     },
 
-    async heartbeat(id, { gpuType, maxSandboxes, daemon }, now) {
-      // Of the row as it was. Whether a wolf is there that has had a tunnel, its tunnel says.
-      const counts = daemon ? Sql.sql`(epoch = 0)` : Sql.sql`true`;
-      const knows = Sql.sql`(NOT ${isSaidByOurs})`;
-      const { gpuType: daemonGpu = null, disks } = daemon ?? {};
-      const usage = disks
-        ? Sql.sql`
-          usage = CASE WHEN ${knows} THEN ${JSON.stringify(disks.usage)}::jsonb ELSE usage END,
-          usage_at = CASE WHEN ${knows} THEN ${now} ELSE usage_at END,`
-        : Sql.empty;
-      const sample = disks ? diskSamples(id, Sql.sql`wolf WHERE ${knows}`, disks, now) : Sql.sql`SELECT 1`;
-      const [done] = await prisma.$queryRaw<{ changed: boolean }[]>`
-        WITH wolf AS (
-          UPDATE wolf_instance SET last_heartbeat = CASE WHEN ${counts} THEN ${now} ELSE last_heartbeat END, updated_at = ${now},
-            gpu_type = COALESCE(${gpuType ?? null}, CASE WHEN ${knows} THEN ${daemonGpu} END, gpu_type), ${usage}
-            max_sandboxes = COALESCE(${maxSandboxes ?? null}::int, max_sandboxes),
-            connectivity_since = CASE WHEN connectivity = 'lost' AND ${counts} THEN ${now} ELSE connectivity_since END,
-            connectivity = CASE WHEN connectivity = 'lost' AND ${counts} THEN 'connected' ELSE connectivity END
-          WHERE id = ${id} RETURNING id, epoch, tunnel_protocol
-        ), sample AS (${sample})
-        SELECT EXISTS (SELECT 1 FROM wolf) AS changed`;
-      return done?.changed === true;
-    },
-
     async heartbeats(beats, now) {
       if (beats.length === 0) return 0;
       return prisma.$executeRaw`
@@ -118,10 +104,7 @@ function reporting(
       return row ? toWolf(row) : undefined;
     },
 
-    async getByName(name) {
-      const row = await prisma.wolfInstance.findUnique({ where: { name } });
-      return row ? toWolf(row) : undefined;
-    },
+    getByName,
 
     async list({ limit, after, status, gpuType, name }) {
       const states = Object.entries(derivedStatus).flatMap(([connectivity, byHealth]) =>
@@ -210,6 +193,7 @@ function reporting(
     },
 
     async changeHealth(id, epoch, health, reasons, now) {
+      if (await isKnown(id, epoch, { health, health_reasons: reasons })) return true;
       const count = await prisma.$executeRaw`
         UPDATE wolf_instance SET health = ${health}, health_reasons = ${JSON.stringify(reasons)}::jsonb, updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch}`;
@@ -217,6 +201,7 @@ function reporting(
     },
 
     async changeCapabilities(id, epoch, capabilities, now) {
+      if (await isKnown(id, epoch, { wolf_capabilities: capabilities })) return true;
       const json = capabilities === null ? null : JSON.stringify(capabilities);
       const count = await prisma.$executeRaw`
         UPDATE wolf_instance SET wolf_capabilities = ${json}::jsonb, updated_at = ${now}
@@ -225,6 +210,7 @@ function reporting(
     },
 
     async changeImages(id, epoch, images, now) {
+      if (await isKnown(id, epoch, { images })) return true;
       const json = images === null ? null : JSON.stringify(images);
       const count = await prisma.$executeRaw`
         UPDATE wolf_instance SET images = ${json}::jsonb, updated_at = ${now}
@@ -234,50 +220,29 @@ function reporting(
 
     async changeReport(id, epoch, report, now) {
       const { gpuType, maxSandboxes, labels, region, costPerHour, agentVersion, host, gpu } = report;
+      const said = {
+        gpu_type: gpuType,
+        max_sandboxes: maxSandboxes,
+        labels,
+        region,
+        cost_per_hour: costPerHour,
+        agent_version: agentVersion,
+        encoder_sessions_max: report.encoderSessionsMax,
+        ...(gpu && { gpu_model: gpu.model, render_node: gpu.renderNode, vram_mb: atMostInt(gpu.vramMb) }),
+        ...(host && { host }),
+      };
+      if (await isKnown(id, epoch, said)) return true;
       const rendering =
         gpu === undefined
           ? Sql.empty
           : Sql.sql`gpu_model = ${gpu.model}, render_node = ${gpu.renderNode}, vram_mb = ${atMostInt(gpu.vramMb)}::int,`;
       const count = await prisma.$executeRaw`
-        UPDATE wolf_instance SET gpu_type = ${gpuType}, max_sandboxes = ${maxSandboxes}, labels = ${JSON.stringify(labels)}::jsonb || ${labelsOfTokens(id)},
+        UPDATE wolf_instance SET gpu_type = ${gpuType}, max_sandboxes = ${maxSandboxes}, labels = ${JSON.stringify(labels)}::jsonb || ${labelsOfTokens(Sql.sql`${id}`)},
           region = ${region}, cost_per_hour = ${costPerHour}, agent_version = ${agentVersion}, ${rendering}
           encoder_sessions_max = ${report.encoderSessionsMax}::int,
           host = COALESCE(${host === undefined ? null : JSON.stringify(host)}::jsonb, host), updated_at = ${now}
         WHERE id = ${id} AND epoch = ${epoch}`;
       return count === 1;
-    },
-
-    async changeUsage(id, epoch, { usage, wolfRestarts, sampleIds }, now) {
-      const json = JSON.stringify(usage);
-      // What could not be read says nothing about what is used.
-      const isRead = usage.gpu_state === "ok" || usage.gpu_state === "missing";
-      // What others use does not become less because a claim was made that nobody uses yet, but only when less is used at all.
-      const beyond = (claimed: Sql.Sql, other: Sql.Sql, figure: Sql.Sql) => {
-        const measured = Sql.sql`COALESCE(${figure}, 0)`;
-        return Sql.sql`LEAST(GREATEST(0, ${measured} - ${claimed}, LEAST(${other}, ${measured})), ${INT_MAX}::bigint)::int`;
-      };
-      const figures = Sql.sql`render_gpu_usage(host, render_node, ${json}::jsonb)`;
-      const others = isRead
-        ? Sql.sql`
-          vram_mb_other = ${beyond(
-            Sql.sql`vram_mb_claimed`,
-            Sql.sql`vram_mb_other`,
-            Sql.sql`(${figures}->>'vram_used_bytes')::bigint / ${MIB}::int`,
-          )},
-          encoder_sessions_other = ${beyond(
-            Sql.sql`encoder_sessions_claimed`,
-            Sql.sql`encoder_sessions_other`,
-            Sql.sql`(${figures}->>'encoder_sessions')::int`,
-          )},`
-        : Sql.empty;
-      const [done] = await prisma.$queryRaw<{ changed: boolean }[]>`
-        WITH wolf AS (
-          UPDATE wolf_instance SET usage = ${json}::jsonb, usage_at = ${now}, wolf_restarts = ${wolfRestarts}, ${others}
-            updated_at = ${now}
-          WHERE id = ${id} AND epoch = ${epoch} RETURNING id
-        ), sample AS (${diskSamples(id, Sql.sql`wolf`, { usage, sampleIds }, now)})
-        SELECT EXISTS (SELECT 1 FROM wolf) AS changed`;
-      return done?.changed === true;
     },
 
     async findStale(cutoff, live) {
@@ -315,9 +280,6 @@ function reporting(
   };
 }
 
-/** The newest tunnel, live or not, is one of an agent of ours. */
-const isSaidByOurs = Sql.sql`(epoch > 0 AND tunnel_protocol = 'revdial')`;
-
 /** What agents of ours say all the time; what the host consists of stays. */
 const forgotten = Sql.sql`
   health = CASE WHEN ${isSaidByOurs} THEN 'ok' ELSE health END,
@@ -338,14 +300,6 @@ function failSessions(tx: Pick<Prisma, "$executeRaw">, wolfId: string, now: Date
       create_key = NULL, lock_token = NULL, lock_expires_at = NULL, failure_code = 'wolf-removed',
       failure_reason = 'Its wolf was removed from the fleet.', ended_at = ${now}, updated_at = ${now}
     WHERE wolf_instance_id = ${wolfId} AND ended_at IS NULL`;
-}
-
-/** What the join token labels a wolf with that the key it connects with was made by; the host's own words do not change these. */
-function labelsOfTokens(wolfId: string): Sql.Sql {
-  return Sql.sql`COALESCE((
-    SELECT token.labels FROM agent_key JOIN join_token token ON token.id = agent_key.enrolled_by
-    WHERE agent_key.wolf_instance_id = ${wolfId} AND agent_key.last_used_at IS NOT NULL ORDER BY agent_key.id DESC LIMIT 1
-  ), '{}')`;
 }
 
 function isStale(cutoff: Date, live: readonly TunnelKey[]): Sql.Sql {

@@ -1,0 +1,82 @@
+/**
+ * Many calls, one statement. Whoever asks while a statement is under way shares the next one, so a storm of callers costs as many
+ * statements as fit one after the other, and a single caller waits for nobody.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Clock } from "../clock.ts";
+
+export interface BatchOptions {
+  /** Of one statement. Default 500: it holds its locks for a moment only. */
+  itemsMax?: number;
+  /** How often a statement may begin: so many at once after a quiet time, then so many a second. Default: as often as it can. */
+  pace?: { clock: Clock; burst: number; perSecond: number };
+}
+
+interface Waiting<Item, Result> {
+  item: Item;
+  resolve: (result: Result) => void;
+  reject: (error: unknown) => void;
+}
+
+/** Of a batch, which is nobody's request: what its first caller was about is not what all of it is about. */
+const nowhere = AsyncLocalStorage.snapshot();
+
+/**
+ * `run` gets items in the order they came in, and gives a result for each. When it fails for several, each is tried alone: what one item
+ * cannot have does not keep the others from it.
+ */
+export function inBatches<Item, Result>(
+  run: (items: readonly Item[]) => Promise<readonly Result[]>,
+  { itemsMax = 500, pace }: BatchOptions = {},
+): (item: Item) => Promise<Result> {
+  const turn = pace === undefined ? undefined : paced(pace);
+  let waiting: Waiting<Item, Result>[] = [];
+  let running = false;
+
+  async function settle(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    try {
+      const results = await run(batch.map(({ item }) => item));
+      if (results.length !== batch.length)
+        throw new Error("a batch has another number of results than of items");
+      for (const [at, { resolve }] of batch.entries()) resolve(results[at] as Result);
+    } catch (error) {
+      if (batch.length === 1) batch[0]?.reject(error);
+      else for (const one of batch) await settle([one]);
+    }
+  }
+
+  async function work(): Promise<void> {
+    running = true;
+    // Those of this turn of the event loop come along.
+    await Promise.resolve();
+    while (waiting.length > 0) {
+      await turn?.();
+      const batch = waiting.slice(0, itemsMax);
+      waiting = waiting.slice(itemsMax);
+      await settle(batch);
+    }
+    running = false;
+  }
+
+  return (item) =>
+    new Promise((resolve, reject) => {
+      waiting.push({ item, resolve, reject });
+      if (!running) nowhere(() => void work());
+    });
+}
+
+/** Resolves when the next may begin. */
+function paced({ clock, burst, perSecond }: NonNullable<BatchOptions["pace"]>): () => Promise<void> {
+  const everyMs = 1000 / perSecond;
+  /** Until then everything that may begin has begun: `burst` turns ahead of now at the most. */
+  let takenUntilMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const nowMs = clock.now().getTime();
+    // The wall clock may step back: nobody waits for longer than a full bucket takes.
+    const from = Math.min(Math.max(takenUntilMs, nowMs), nowMs + burst * everyMs);
+    takenUntilMs = from + everyMs;
+    const waitMs = takenUntilMs - nowMs - burst * everyMs;
+    if (waitMs <= 0) return Promise.resolve();
+    return new Promise((resolve) => clock.setTimer(waitMs, resolve));
+  };
+}
