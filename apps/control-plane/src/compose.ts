@@ -1,7 +1,5 @@
 /** The composition root: the only place that picks implementations and knows who needs whom. */
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import type { Express } from "express";
 import { createApp } from "./app.ts";
@@ -18,7 +16,8 @@ import { conditionalReads } from "./http/etag.ts";
 import { idempotency } from "./http/idempotency.ts";
 import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
 import { addFields } from "./http/limits.ts";
-import { closeServer, createHttpServer, limitConnections, type ServerLimits } from "./http/server.ts";
+import { type Listening, listenOn } from "./http/listening.ts";
+import { createHttpServer, limitConnections, type ServerLimits } from "./http/server.ts";
 import { agentHandlers } from "./identity/agent-routes.ts";
 import { auditHandlers } from "./identity/audit-routes.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
@@ -34,12 +33,14 @@ import { sessionHandlers } from "./sessions/session-routes.ts";
 import { SessionService } from "./sessions/session-service.ts";
 import { sessionSettings } from "./sessions/session-settings.ts";
 import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
-import { createAdmission } from "./tunnels/admission.ts";
+import { createAdmission, PENDING_MAX, requireRoom } from "./tunnels/admission.ts";
 import { createAgentControl } from "./tunnels/agent-control.ts";
 import { createDoctorTunnels } from "./tunnels/doctor-tunnels.ts";
 import { createHelixUpgrades } from "./tunnels/helix/helix-upgrade.ts";
+import { watchLateness } from "./tunnels/lateness.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
+import { createTurns } from "./tunnels/turns.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
 import { watchedLinks } from "./tunnels/watched-links.ts";
 import { reportedBy } from "./wolves/agents-reports.ts";
@@ -106,7 +107,7 @@ export function compose(
   const front = composeFront(base, access, { ...fleet, seeing, happening, replicas }, serverLimits);
   const { identity, agents, notifications, revocations, webSessionStore, exclusive } = access;
   const { monitor, gateway, sessions, drains, events, doctors, diskHistory } = fleet;
-  const { app, server, overHttp, idempotencyStore } = front;
+  const { app, server, overHttp, idempotencyStore, lateness } = front;
 
   const pruneAll = async () => {
     await diskHistory.prune();
@@ -121,6 +122,7 @@ export function compose(
     );
   };
 
+  let listening: Listening | undefined;
   let ticking: Timer | undefined;
   let reconciling: Timer | undefined;
   let pruning: Timer | undefined;
@@ -138,8 +140,7 @@ export function compose(
       await revocations.start();
       notifications.start();
       happening.start();
-      server.listen(config.port, config.host);
-      await once(server, "listening");
+      listening = await listenOn(server, config);
       ticking = repeat(clock, TICK_MS, async () => {
         await sessions.tick();
         await because("drain", drains.tick);
@@ -156,7 +157,7 @@ export function compose(
         fleetState: monitor.state,
       });
       seeing.start();
-      return (server.address() as AddressInfo).port;
+      return listening.port;
     },
 
     async stop() {
@@ -164,6 +165,7 @@ export function compose(
       ticking?.cancel();
       reconciling?.cancel();
       pruning?.cancel();
+      lateness.stop();
       sessions.close();
       happening.streams.close();
       // Still listening: over HTTP, what is in flight needs new connections to arrive.
@@ -171,7 +173,7 @@ export function compose(
       seeing.stop();
       await gateway.drain();
       overHttp.close();
-      const closed = closeServer(server);
+      const closed = listening?.close();
       const timer = setTimeout(() => server.closeAllConnections(), REQUESTS_DRAIN_MS);
       await closed;
       clearTimeout(timer);
@@ -306,6 +308,13 @@ function composeFront(
   const { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors, seeing } = fleet;
   const idempotencyStore = prismaIdempotencyStore(prisma);
   const { calls } = fleet.replicas;
+  const lateness = watchLateness(clock, () => performance.now());
+  const turns = createTurns({
+    clock,
+    max: PENDING_MAX,
+    others: () => gateway.countOpening() + sessions.countComparing(),
+    lateMs: lateness.ms,
+  });
   const admission = createAdmission({
     identity,
     audit,
@@ -320,6 +329,7 @@ function composeFront(
     draining,
     limits,
     addressOf: addresses.of,
+    turns,
   });
   const overHttp = tunnelsOverHttp(admission, { calls });
   const helix = createHelixUpgrades({ admission, clock, log, limits, calls });
@@ -343,7 +353,7 @@ function composeFront(
       apiRouter(
         {
           ...identityHandlers(identity),
-          ...agentHandlers(agents),
+          ...agentHandlers(agents, () => requireRoom(turns.waitSeconds())),
           ...wolfHandlers({ wolves, diskHistory, bridge, clock, rttMsOf: gateway.rttMsOf }),
           ...fleetHandlers({ monitor, countLive: () => sessions.countLive() }),
           ...fleet.happening.handlers,
@@ -395,5 +405,5 @@ function composeFront(
     door,
     onArrival: limits.upgrade,
   });
-  return { app, server, overHttp, idempotencyStore };
+  return { app, server, overHttp, idempotencyStore, lateness };
 }

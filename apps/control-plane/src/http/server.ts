@@ -80,14 +80,6 @@ export function createHttpServer(listener: RequestListener, options: Partial<Ser
   return server;
 }
 
-/** Resolves when the last connection has ended, and at once when it never listened. */
-export function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-  });
-}
-
 const clientProblems: Record<string, [ProblemCode, string]> = {
   HPE_HEADER_OVERFLOW: ["headers-too-large", "The header fields are larger than allowed."],
   ERR_HTTP_REQUEST_TIMEOUT: ["request-timeout", "The request did not arrive in time."],

@@ -18,7 +18,8 @@ type Handled =
   | "approveAgentKey"
   | "revokeAgentKey";
 
-export function agentHandlers(agents: AgentService): Pick<Handlers, Handled> {
+/** `requireRoom` throws while so many agents connect that there is none: who is given a challenge comes to connect. */
+export function agentHandlers(agents: AgentService, requireRoom: () => void): Pick<Handlers, Handled> {
   return {
     async createJoinToken(call) {
       const { record, token } = await agents.createToken(userOf(call).userId, call.body);
@@ -37,6 +38,7 @@ export function agentHandlers(agents: AgentService): Pick<Handlers, Handled> {
     },
 
     async createAgentChallenge() {
+      requireRoom();
       const { nonce, expiresAt, now } = agents.challenge();
       const body = {
         nonce: Buffer.from(nonce).toString("base64url"),

@@ -107,6 +107,11 @@ export class SessionKeeper {
     this.timers.add(timer);
   }
 
+  /** Wolves whose lobbies are being compared. */
+  get comparing(): number {
+    return this.running.size;
+  }
+
   /** Never rejects. */
   reconcileWolf(wolfId: string): Promise<void> {
     const current = this.running.get(wolfId);

@@ -35,6 +35,7 @@ export const sessionNotFound = (): ApiError => new ApiError("session-not-found",
 /** How long a stop waits for a creation in flight before it answers 202. */
 const STOP_WAIT_MS = 10_000;
 const TICKS_PER_QUEUE_LOOK = 10;
+const RECONCILED_AT_ONCE = 64;
 
 export class SessionService {
   private readonly options: SessionServiceOptions;
@@ -282,9 +283,16 @@ export class SessionService {
     return session && session.endedAt === null ? session.ownerId : undefined;
   }
 
-  /** The periodic comparison: every wolf with a tunnel. */
+  /** Wolves that are being compared with what their Wolfs run. */
+  countComparing = (): number => this.keeper.comparing;
+
+  /** The periodic comparison: every wolf with a tunnel, some at a time, since thousands at once would keep everybody else waiting. */
   async reconcileAll(wolfIds: readonly string[]): Promise<void> {
-    await Promise.all(wolfIds.map((wolfId) => this.keeper.reconcileWolf(wolfId)));
+    const left = wolfIds.values();
+    const worker = async () => {
+      for (const wolfId of left) await this.keeper.reconcileWolf(wolfId);
+    };
+    await Promise.all(Array.from({ length: RECONCILED_AT_ONCE }, worker));
   }
 
   /** The periodic look at time, losses and room: nothing depends on an event that may be lost. Never rejects. */

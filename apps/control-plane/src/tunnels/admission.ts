@@ -30,10 +30,14 @@ import { type DoctorTunnels, doctorTunnelOptions } from "./doctor-tunnels.ts";
 import type { Opener } from "./opener.ts";
 import { repeatedRefusals } from "./repeated-refusals.ts";
 import { moonlightKey, type TunnelGateway } from "./tunnel-gateway.ts";
+import { createTurns, type Turns } from "./turns.ts";
 
 export const TUNNEL_PATH = "/api/v1/revdial";
-/** Requests between arrival and answer; more are told to come back. */
-const PENDING_MAX = 256;
+/**
+ * Agents that are being taken in; more are told when to come back. As many as keep a process busy: with more, each takes longer, and
+ * all of them so long that agents give up.
+ */
+export const PENDING_MAX = 128;
 
 export interface AdmissionOptions {
   identity: Identity;
@@ -59,8 +63,8 @@ export interface AdmissionOptions {
   limits?: Pick<Limits, "byCredential" | "unknown">;
   /** Past proxies, for the audit log. Default: whose connection it is. */
   addressOf?: ClientAddresses["of"];
-  /** Requests between arrival and answer, upgrades and others together. Default 256; past it 503. */
-  pendingMax?: number;
+  /** Of requests between arrival and answer, upgrades and others together. Default: 128 at once; past it 503. */
+  turns?: Turns;
 }
 
 export interface Admission {
@@ -94,24 +98,24 @@ export type TunnelTarget =
 
 export function createAdmission(options: AdmissionOptions): Admission {
   const refusals = repeatedRefusals(options.clock ?? systemClock);
-  const { log, pendingMax = PENDING_MAX, addressOf = ({ socket }) => socket.remoteAddress ?? "" } = options;
+  const { log, clock = systemClock, addressOf = ({ socket }) => socket.remoteAddress ?? "" } = options;
+  const turns = options.turns ?? createTurns({ clock, max: PENDING_MAX });
   const tunnelOptions: TunnelOptions = {
     agent: `wolfpack-control-plane/${version}`,
     onHandlerError: (err) => log.error({ err }, "a tunnel's handler failed"),
   };
-  let pending = 0;
-
   /** Cheap checks first; nothing about wolves or sessions is said before the caller is known. */
   async function check(
     request: TunnelRequest,
-    trail: TunnelTrail,
+    trail: TurnTrail,
     caller: Caller,
     { protocol = "revdial", check: checkWay }: Way,
   ): Promise<Admitted> {
     const url = URL.parse(request.originalUrl ?? request.url ?? "", "http://control-plane");
     if (url?.pathname !== TUNNEL_PATH) throw new ApiError("not-found", "There is no tunnel here.");
     if (options.draining()) throw new ApiError("draining", "This replica is shutting down.");
-    if (pending > pendingMax) throw new ApiError("draining", "Too many agents connect at once.");
+    requireRoom(turns.begin());
+    trail.hasTurn = true;
     const asked = url.searchParams.get("runnerid") ?? "";
     trail.action = actionOf(asked);
     trail.object = asked;
@@ -166,20 +170,26 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   return {
     async admit(request, requestId, way = {}) {
-      const trail: TunnelTrail = { action: undefined, principal: undefined, object: undefined, detail: {} };
+      const trail: TurnTrail = {
+        action: undefined,
+        principal: undefined,
+        object: undefined,
+        detail: {},
+        hasTurn: false,
+      };
       const caller = { requestId, address: addressOf(request) };
-      pending += 1;
       try {
         const admitted = await check(request, trail, caller, way);
         await recordOpened(options.audit, trail, caller);
         return admitted;
       } catch (cause) {
         const error = toApiError(cause);
-        const known = { ...caller, ...trail, code: error.code };
+        const { hasTurn: _, ...said } = trail;
+        const known = { ...caller, ...said, code: error.code };
         if (way.protocol === "helix" && refusals.isRepeated(known)) throw error;
         throw await recordRefused(options.audit, trail, caller, error);
       } finally {
-        pending -= 1;
+        if (trail.hasTurn) turns.end();
       }
     },
   };
@@ -192,6 +202,11 @@ interface TunnelTrail {
   principal: Principal | undefined;
   object: string | undefined;
   detail: Record<string, unknown>;
+}
+
+interface TurnTrail extends TunnelTrail {
+  /** It is one of those that are taken in at the moment. */
+  hasTurn: boolean;
 }
 
 interface Caller {
@@ -285,6 +300,13 @@ function readRunnerId(query: URLSearchParams, protocol: TunnelProtocol): { kind:
     "runner-id-invalid",
     `runnerid has to be wolf-<name>, ${other}-<name> or sandbox-<session id>.`,
   );
+}
+
+/** Each is told another moment: Error: draining. */
+export function requireRoom(waitSeconds: number | undefined): void {
+  if (waitSeconds === undefined) return;
+  const headers = { "retry-after": String(waitSeconds) };
+  throw new ApiError("draining", "Too many agents connect at once.", { headers });
 }
 
 function requireTurn(waitMs: number | undefined): void {

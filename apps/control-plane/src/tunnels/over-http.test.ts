@@ -24,12 +24,14 @@ import {
   until,
   wolfTarget,
 } from "../../test/tunnel-requests.ts";
+import { systemClock } from "../clock.ts";
 import { problemHandler } from "../http/problem.ts";
 import { createHttpServer } from "../http/server.ts";
 import { newId } from "../ids.ts";
 import { createLogger } from "../logger.ts";
 import { type AdmissionOptions, createAdmission } from "./admission.ts";
 import { type TunnelsOverHttp, tunnelsOverHttp } from "./over-http.ts";
+import { createTurns } from "./turns.ts";
 import { attachUpgrades } from "./upgrade.ts";
 
 const TYPE = "application/vnd.revdial.v3";
@@ -312,7 +314,7 @@ describe("a tunnel over HTTP", () => {
       publicHosts: [],
       mark: () => 0,
       draining: () => false,
-      pendingMax: 1,
+      turns: createTurns({ clock: systemClock, max: 1 }),
     };
     // What a test changes later counts.
     const changeable = new Proxy(options, { get: (_target, name) => Reflect.get(options, name) });

@@ -31,6 +31,8 @@ export interface TunnelGateway extends Tunnels {
   /** Milliseconds until another agent may take over a wolf, a session or a `moonlightKey` whose tunnel is live; undefined: now. */
   takeoverWaitMs(key: string): number | undefined;
   liveWolves(): { id: string; epoch: number; rttMs: number | undefined }[];
+  /** Tunnels whose epoch is being issued. */
+  countOpening(): number;
   rttMsOf(wolfId: string): number | undefined;
   /** Ends at once whatever was opened with this credential, by this user or as this wolf; also what was replaced and is still busy. */
   revoke(objectId: string): void;
@@ -296,6 +298,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     onWolfRelist: (listener) => void relists.push(listener),
     rttMsOf: (wolfId) => wolves.get(wolfId)?.tunnel.rttMs,
     liveWolves: () => wolves.list().map(([id, { epoch, tunnel }]) => ({ id, epoch, rttMs: tunnel.rttMs })),
+    countOpening: () => [...opening.values()].reduce((sum, count) => sum + count, 0),
 
     async acceptWolf(wolf, tunnel, opener) {
       if (!keep(tunnel, opener, wolf.id)) return;

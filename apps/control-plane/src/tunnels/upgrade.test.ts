@@ -35,9 +35,11 @@ import {
   until,
   wolfTarget,
 } from "../../test/tunnel-requests.ts";
+import { systemClock } from "../clock.ts";
 import { newId } from "../ids.ts";
 import { createLogger } from "../logger.ts";
 import { type AdmissionOptions, createAdmission } from "./admission.ts";
+import { createTurns } from "./turns.ts";
 import { attachUpgrades } from "./upgrade.ts";
 
 const handshake = {
@@ -394,7 +396,7 @@ describe("an upgrade", () => {
       publicHosts: [],
       mark: () => 0,
       draining: () => false,
-      pendingMax: 2,
+      turns: createTurns({ clock: systemClock, max: 2 }),
     };
     server = createServer();
     // What a test changes later counts.

@@ -1,0 +1,73 @@
+/**
+ * How many agents are taken in at once, and when those that find no room are to come back. A fleet that lost its replica comes back as
+ * one: each who is refused is told a moment of its own, one after the other at the pace at which agents are really taken in.
+ */
+import type { Clock } from "../clock.ts";
+
+export interface Turns {
+  /** Undefined: it is this one's turn, until `end`. Otherwise seconds after which to come back, and there is nothing to end. */
+  begin(): number | undefined;
+  end(): void;
+  /** What `begin` would say, for who is about to need a turn. */
+  waitSeconds(): number | undefined;
+}
+
+export interface TurnsOptions {
+  clock: Clock;
+  max: number;
+  /** What is under way besides, and keeps others waiting. Default: nothing. */
+  others?: () => number;
+  /** How late this process is, in milliseconds: late ones take nobody in. Default: never. */
+  lateMs?: () => number;
+}
+
+/** Until it is known better. */
+const PER_SECOND_FIRST = 200;
+const PER_SECOND_MIN = 100;
+/** Users wait for as long. An agent that connects gives up on a WebSocket after 5 s, and on it hang a dozen such waits. */
+const LATE_MS_MAX = 200;
+/** An agent that is told more than this might as well be told nothing. */
+const WAIT_MS_MAX = 60_000;
+const MEASURED_OVER_MS = 1000;
+
+export function createTurns({ clock, max, others = () => 0, lateMs = () => 0 }: TurnsOptions): Turns {
+  let open = 0;
+  let ended = 0;
+  let measuredFromMs = clock.now().getTime();
+  let perSecond = PER_SECOND_FIRST;
+  /** The moment that was told last. */
+  let toldMs = Number.NEGATIVE_INFINITY;
+
+  /** How many turns ended a second, while there was no room: one that is idle says nothing of how fast it could be. */
+  function measure(nowMs: number): void {
+    const overMs = nowMs - measuredFromMs;
+    if (overMs >= 0 && overMs < MEASURED_OVER_MS) return;
+    if (overMs > 0 && overMs < 2 * MEASURED_OVER_MS)
+      perSecond = Math.max(PER_SECOND_MIN, (ended * 1000) / overMs);
+    ended = 0;
+    measuredFromMs = nowMs;
+  }
+
+  const isFull = () => open + others() >= max || lateMs() > LATE_MS_MAX;
+
+  function nextMoment(): number {
+    const nowMs = clock.now().getTime();
+    measure(nowMs);
+    // The wall clock may step back: nobody is sent away for longer.
+    toldMs = Math.min(Math.max(toldMs, nowMs) + 1000 / perSecond, nowMs + WAIT_MS_MAX);
+    return Math.max(1, Math.ceil((toldMs - nowMs) / 1000));
+  }
+
+  return {
+    begin() {
+      if (isFull()) return nextMoment();
+      open += 1;
+      return undefined;
+    },
+    end() {
+      open -= 1;
+      ended += 1;
+    },
+    waitSeconds: () => (isFull() ? nextMoment() : undefined),
+  };
+}
