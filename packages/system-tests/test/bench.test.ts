@@ -10,9 +10,12 @@ import { describe, expect, it } from "@jest/globals";
 import { authTable } from "../src/bench/auth.ts";
 import { type DashboardResult, dashboardTable } from "../src/bench/dashboard.ts";
 import { type EventsResult, eventsTable } from "../src/bench/events.ts";
+import { type FleetResult, fleetTable } from "../src/bench/fleet.ts";
 import { forwardTable } from "../src/bench/forward.ts";
 import { medianShares } from "../src/bench/lanes.ts";
 import { type LegacyResult, legacyTable } from "../src/bench/legacy.ts";
+import { type SoakResult, slope, soakTable } from "../src/bench/soak.ts";
+import { type StormResult, stormTable } from "../src/bench/storm.ts";
 import { type TunnelResult, tunnelTable } from "../src/bench/tunnel-table.ts";
 
 const program = fileURLToPath(new URL("../dist/bench.js", import.meta.url));
@@ -266,6 +269,136 @@ describe("the table of the dashboard", () => {
   );
 });
 
+describe("the table of a fleet", () => {
+  const paced = { heartbeatsPerSecond: 500, databaseWritesPerSecond: 2, cpu: 0.5 };
+  const reached: FleetResult = {
+    rounds: 3,
+    loadAverages: [0.5, 12.25, 1],
+    fleet: {
+      agents: 5000,
+      rssBytesPerAgent: 40_000,
+      rssBytesPerAgentAfterLoad: 123_456,
+      enrolmentsPerSecond: 123.4,
+      heartbeatsPerSecond: 1999,
+      databaseWritesPerSecond: 2,
+      databaseRowsPerSecond: 1234.5,
+      walBytesPerSecond: 1_234_567,
+      cpu: 0.75,
+      ownPace: paced,
+      http: { ...paced, heartbeatsPerSecond: 2000 },
+    },
+  };
+
+  it("fits a terminal of 80 columns, and says nothing of what is just reached", () => {
+    expect(fleetTable(reached)).not.toContain("MISSED");
+    for (const line of fleetTable(reached).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it.each([
+    { agents: 4999 },
+    { rssBytesPerAgent: 40_001 },
+    { rssBytesPerAgent: Number.NaN },
+    { heartbeatsPerSecond: 1800 },
+    { databaseWritesPerSecond: 2.1 },
+    { ownPace: { ...paced, databaseWritesPerSecond: 2.1 } },
+  ])("names what is missed: %j", (other) => {
+    const result = { ...reached, fleet: { ...reached.fleet, ...other } };
+    expect(fleetTable(result).match(/MISSED/g)).toHaveLength(1);
+  });
+});
+
+describe("the table of a storm", () => {
+  const reached: StormResult = {
+    rounds: 3,
+    loadAverages: [0.5],
+    storm: {
+      agents: 5000,
+      replicas: 1,
+      sessions: 1000,
+      secondsToRecover: 30,
+      secondsAway: 1.5,
+      lost: 0,
+      duplicates: 0,
+      userApiP50Ms: 12.3,
+      userApiP99Ms: 2000,
+      userApiMaxMs: 12_345,
+      userApiAnswered: 450,
+      userApiUnanswered: 20,
+      userApiRefused: 0,
+      refusals: { 0: 12_345, 503: 1234 },
+      fallbacks: 3,
+      fallbackCauses: { DIAL_TIMEOUT: 3 },
+      cpuSeconds: 25,
+      databaseWrites: 12_345,
+      databaseTransactions: 45_678,
+    },
+  };
+
+  it("fits a terminal of 80 columns, and says nothing of what is just reached", () => {
+    expect(stormTable(reached)).not.toContain("MISSED");
+    for (const line of stormTable(reached).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it.each([
+    { agents: 4999 },
+    { secondsToRecover: 30.1 },
+    { secondsToRecover: Number.NaN },
+    { lost: 1 },
+    { duplicates: 1 },
+    { userApiP99Ms: 2001 },
+  ])("names what is missed: %j", (other) => {
+    const result = { ...reached, storm: { ...reached.storm, ...other } };
+    expect(stormTable(result).match(/MISSED/g)).toHaveLength(1);
+  });
+});
+
+describe("the table of a soak", () => {
+  const soak = {
+    agents: 200,
+    rssSlopeBytesPerHour: 2 * 2 ** 20,
+    heapSlopeBytesPerHour: 1000,
+    handlesMore: 0,
+    timersMore: 0,
+    filesMore: 0,
+    databaseConnectionsMore: 0,
+    rounds: 12,
+    sessions: 720,
+    reconnects: 480,
+    requests: 12_345,
+    streams: 240,
+    revocations: 120,
+    serverErrors: 0,
+    samples: [],
+  };
+  const reached: SoakResult = { minutes: 30, loadAverages: [0.5], soak };
+
+  it("fits a terminal of 80 columns, and says nothing of what is just reached", () => {
+    expect(soakTable(reached)).not.toContain("MISSED");
+    for (const line of soakTable(reached).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it.each([
+    { rssSlopeBytesPerHour: 2 * 2 ** 20 + 100_000 },
+    { rssSlopeBytesPerHour: Number.NaN },
+    { handlesMore: 1 },
+    { timersMore: 1 },
+    { filesMore: 1 },
+    { databaseConnectionsMore: 1 },
+    { serverErrors: 1 },
+  ])("names what is missed: %j", (other) => {
+    expect(soakTable({ ...reached, soak: { ...soak, ...other } }).match(/MISSED/g)).toHaveLength(1);
+  });
+
+  it("takes the slope of a straight line for what it is, however the points lie about it", () => {
+    const seen = [0, 1, 2, 3].map((minutes) => ({
+      minutes,
+      bytes: 7 + 5 * minutes + (minutes % 3 === 0 ? 1 : -1),
+    }));
+    expect(slope(seen, ({ bytes }) => bytes)).toBeCloseTo(5);
+    expect(slope(seen.slice(0, 1), ({ bytes }) => bytes)).toBe(0);
+  });
+});
+
 describe("npm run bench", () => {
   it("tells how it is used, and what it cannot be asked", async () => {
     const [help, nothing, unknown] = await Promise.all([bench("--help"), bench(), bench("rocket")]);
@@ -286,6 +419,41 @@ describe("npm run bench", () => {
     expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toContain(reason);
   });
+
+  it.each([
+    [["fleet", "--agents", "1"], "--agents is 2 to 15,000"],
+    [["storm", "--replicas", "3"], "--replicas is 1 to 2"],
+    [["soak", "--minutes", "0"], "--minutes is 1 to 1,440"],
+  ])("refuses %j and starts nothing", async (args, reason) => {
+    const { code, stdout, stderr } = await bench(...args);
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toContain(reason);
+  });
+
+  // Each waits most of the time, so all three at once.
+  it("gives a fleet, a storm and a soak as JSON documents: nobody is lost or there twice", async () => {
+    const whats = ["fleet", "storm", "soak"];
+    const outcomes = await Promise.all(whats.map((what) => bench(what, "--quick", "--json")));
+    expect(outcomes.map(({ code, stderr }) => [code, code === 0 ? "" : stderr])).toEqual(
+      whats.map(() => [0, ""]),
+    );
+    const [fleet, storm, soak] = outcomes.map(({ stdout }): unknown => JSON.parse(stdout));
+    const missing = (document: unknown, figures: string[]) =>
+      figures.filter((key) => typeof at(document, key) !== "number");
+    expect(
+      missing(fleet, [
+        "fleet.rssBytesPerAgent",
+        "fleet.heartbeatsPerSecond",
+        "fleet.databaseWritesPerSecond",
+        "fleet.http.heartbeatsPerSecond",
+      ]),
+    ).toEqual([]);
+    expect(at(fleet, "fleet.agents")).toBe(20);
+    expect(missing(storm, ["storm.agents", "storm.secondsToRecover", "storm.userApiP99Ms"])).toEqual([]);
+    expect([at(storm, "storm.lost"), at(storm, "storm.duplicates")]).toEqual([0, 0]);
+    expect(missing(soak, ["soak.rssSlopeBytesPerHour", "soak.filesMore"])).toEqual([]);
+    expect([at(soak, "soak.handlesMore"), at(soak, "soak.serverErrors")]).toEqual([0, 0]);
+  }, 180_000);
 
   it("gives codec and core as one JSON document", async () => {
     const { code, stdout } = await bench("revdial-core", "--quick", "--json");

@@ -22,6 +22,8 @@ const wishes = [{}, { gpu_type: "nvidia" }, { region: "eu-west" }, { gpu_type: "
   CreateSessionRequest.parse({ ...wish, wait_seconds: 0, queue: false }),
 );
 
+const anywhere = CreateSessionRequest.parse({ wait_seconds: 0, queue: false });
+
 /** No Wolf answers while it is measured: what is measured ends when the claim is written. */
 const never = new Promise<never>(() => undefined);
 const lobbies = () => ({
@@ -42,6 +44,21 @@ const tunnels: Tunnels = {
   onWolfEvent: () => undefined,
   onWolfRelist: () => undefined,
 };
+
+/** Another replica on the database that one has made ready. */
+async function join({ url }: { url: string }) {
+  const prisma = createPrisma(url);
+  const rows = await prisma.user.findMany({ select: { id: true } });
+  return { prisma, users: rows.map(({ id }) => userOf(id)), service: serviceOn(prisma) };
+}
+
+const userOf = (userId: string): UserPrincipal => ({
+  kind: "user",
+  userId,
+  role: "user",
+  scopes: null,
+  credentialId: newId("key"),
+});
 
 async function open({ url, wolves }: { url: string; wolves: number }) {
   await migrate(url);
@@ -68,13 +85,7 @@ async function open({ url, wolves }: { url: string; wolves: number }) {
     await wolfStore.openTunnel(id, now);
     await wolfStore.reconciled(id, 1, 0, now);
   }
-  const users: UserPrincipal[] = Array.from({ length: USERS }, () => ({
-    kind: "user",
-    userId: newId("usr"),
-    role: "user",
-    scopes: null,
-    credentialId: newId("key"),
-  }));
+  const users = Array.from({ length: USERS }, () => userOf(newId("usr")));
   for (const { userId } of users)
     await prisma.user.create({ data: { id: userId, name: userId, role: "user", created_at: now } });
   return { prisma, users, service: serviceOn(prisma) };
@@ -132,6 +143,29 @@ serveCalls({
     plane?.service.close();
     await plane?.prisma.$disconnect();
     plane = await open(argument);
+  },
+  join: async (argument: { url: string }) => {
+    plane = await join(argument);
+  },
+  /** Asks for so many sessions that fit anywhere, more than there may be room for. */
+  race: async ({ sessions, parallel }: { sessions: number; parallel: number }) => {
+    const { service, users } = plane ?? (await never);
+    const outcome = { placed: 0, refused: 0 };
+    let left = sessions;
+    const user = async () => {
+      for (; left > 0; ) {
+        left -= 1;
+        try {
+          await service.create(users[left % users.length] as UserPrincipal, anywhere);
+          outcome.placed += 1;
+        } catch (error) {
+          if ((error as { code?: string }).code !== "no-capacity") throw error;
+          outcome.refused += 1;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: parallel }, user));
+    return outcome;
   },
   /** So many sessions, so many of them at once; seconds. */
   flood: async ({ sessions, parallel }: { sessions: number; parallel: number }): Promise<number> => {

@@ -17,6 +17,16 @@ export interface PlacementResult {
     p50Ms: number;
     p99Ms: number;
   };
+  /** Two control planes at once on one database, asked for more than fits. */
+  replicas: {
+    processes: number;
+    slots: number;
+    placed: number;
+    refused: number;
+    overcommits: number;
+    /** Slots that are left although somebody was refused. */
+    undercommits: number;
+  };
   overcommits: number;
 }
 
@@ -24,6 +34,10 @@ const WOLVES = 1000;
 const SESSIONS = 6000;
 const PARALLEL = 256;
 const PER_SECOND = 100;
+const REPLICAS = 2;
+/** Of a fleet that two replicas fight for; a wolf of it has 12 slots. */
+const FEW_WOLVES = 100;
+const SLOTS = 12;
 const must = { decisionsPerSecond: 10_000, placementsPerSecond: 1000, p99Ms: 100 };
 
 /** Rejects, with everything cleared away, when `stopped` does. */
@@ -49,6 +63,31 @@ export async function benchPlacement(
     );
     overcommits += await running.call<number>("overcommits");
   };
+  const others: BenchProcess[] = [];
+  /** Half as much again as there is room for, from both at once. */
+  const fight = async (url: string): Promise<PlacementResult["replicas"]> => {
+    const wolves = quick ? FEW_WOLVES / 10 : FEW_WOLVES;
+    const slots = wolves * SLOTS;
+    for (let at = 0; at < REPLICAS; at += 1) {
+      const one = await BenchProcess.start("control plane", "placement-plane");
+      others.push(one);
+      await one.call(at === 0 ? "open" : "join", { url, wolves });
+    }
+    const race = { sessions: (slots * 1.5) / REPLICAS, parallel: PARALLEL };
+    const outcomes = await Promise.all(
+      others.map((one) => one.call<{ placed: number; refused: number }>("race", race)),
+    );
+    const placed = outcomes.reduce((sum, one) => sum + one.placed, 0);
+    return {
+      processes: REPLICAS,
+      slots,
+      placed,
+      refused: outcomes.reduce((sum, one) => sum + one.refused, 0),
+      overcommits: (await others[0]?.call<number>("overcommits")) ?? Number.NaN,
+      undercommits: slots - placed,
+    };
+  };
+  let replicas: PlacementResult["replicas"];
   try {
     const { url } = await Promise.race([starting, stopped]);
     for (let at = 0; at < rounds; at += 1) {
@@ -56,8 +95,9 @@ export async function benchPlacement(
       await Promise.race([round(plane, url), stopped]);
       await plane.stop();
     }
+    replicas = await Promise.race([fight(url), stopped]);
   } finally {
-    await plane?.stop();
+    await Promise.all([plane, ...others].map((process) => process?.stop()));
     await starting.then(
       (postgres) => postgres.stop(),
       () => undefined,
@@ -73,10 +113,10 @@ export async function benchPlacement(
     p50Ms: quantile(0.5),
     p99Ms: quantile(0.99),
   };
-  return { rounds, pure, durable, overcommits };
+  return { rounds, pure, durable, replicas, overcommits: overcommits + replicas.overcommits };
 }
 
-export function placementTable({ pure, durable, overcommits }: PlacementResult): string {
+export function placementTable({ pure, durable, replicas, overcommits }: PlacementResult): string {
   const row = (name: string, value: number, digits: number, limit?: { value: number; least: boolean }) => {
     const text = value.toLocaleString("en", { maximumFractionDigits: digits });
     if (limit === undefined) return `${name.padEnd(44)} ${text.padStart(10)}`;
@@ -107,6 +147,12 @@ export function placementTable({ pure, durable, overcommits }: PlacementResult):
       value: must.p99Ms,
       least: false,
     }),
+    row(`placed by ${replicas.processes} replicas at once`, replicas.placed, 0),
+    row(`  of ${replicas.slots.toLocaleString("en")} slots, left`, replicas.undercommits, 0, {
+      value: 1,
+      least: false,
+    }),
+    row("  refused", replicas.refused, 0),
     row("wolves with wrong claims", overcommits, 0, { value: 1, least: false }),
     "",
   ].join("\n");

@@ -121,6 +121,7 @@ export class BenchProcess {
   }
 
   call<Value>(call: string, argument?: unknown): Promise<Value> {
+    if (!this.child.connected) return Promise.reject(new Error(`${this.name} has ended`));
     const id = this.next;
     this.next += 1;
     const waiter = Promise.withResolvers<unknown>();

@@ -1,0 +1,223 @@
+/**
+ * `npm run bench -- soak`: a day of a fleet in some minutes: agents come and go, sessions begin and end, screens are looked at, events are
+ * read, users are revoked. Afterwards everything is what it was.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import type { PlaneResources } from "./fleet-plane.ts";
+import { FleetRun, resourcesOf } from "./fleet-run.ts";
+import type { UserCounts } from "./fleet-users.ts";
+import { BenchProcess } from "./process.ts";
+
+export interface SoakResult {
+  minutes: number;
+  loadAverages: number[];
+  soak: {
+    agents: number;
+    /**
+     * Per hour of the day that the minutes stand for. Of the control plane, garbage collected, by least squares through the quiet moments
+     * after the first third.
+     */
+    rssSlopeBytesPerHour: number;
+    heapSlopeBytesPerHour: number;
+    /** At the end less at the beginning, both with the same agents connected and nothing else. */
+    handlesMore: number;
+    timersMore: number;
+    filesMore: number;
+    databaseConnectionsMore: number;
+    /** What there was of each. */
+    rounds: number;
+    sessions: number;
+    reconnects: number;
+    requests: number;
+    streams: number;
+    revocations: number;
+    /** Answers of 500 and more. */
+    serverErrors: number;
+    samples: { minutes: number; rssBytes: number; heapBytes: number }[];
+  };
+}
+
+export const must = { rssSlopeBytesPerHour: 2 * 2 ** 20 };
+const AGENTS = 200;
+const AGENTS_QUICK = 20;
+const SETTLES_MS = 3000;
+const SETTLES_QUICK_MS = 500;
+const WITHIN_MS = 120_000;
+/** What compilers and caches take at first is no leak. */
+const FIRST_SHARE = 1 / 3;
+const HOURS = 24;
+
+export interface SoakOptions {
+  minutes: number;
+  quick: boolean;
+}
+
+/** Rejects, with everything cleared away, when `stopped` does. */
+export async function benchSoak(options: SoakOptions, stopped: Promise<never>): Promise<SoakResult> {
+  const loadAverages: number[] = [];
+  const soak = await FleetRun.with((run) => {
+    loadAverages.push(run.loadAverage);
+    return measure(run, options);
+  }, stopped);
+  return { minutes: options.minutes, loadAverages, soak };
+}
+
+interface Seen extends PlaneResources {
+  minutes: number;
+  databaseConnections: number;
+}
+
+async function measure(run: FleetRun, { minutes, quick }: SoakOptions): Promise<SoakResult["soak"]> {
+  const agents = quick ? AGENTS_QUICK : AGENTS;
+  const { plane, port } = await run.startPlane();
+  await run.enrol(agents, [port]);
+  await run.all("start", { overMs: quick ? 100 : 2000 });
+  const users = await BenchProcess.start("users", "fleet-users");
+  run.others.push(users);
+  const begun = performance.now();
+  const isQuiet = async () => {
+    const [row] = await run.query<{ live: bigint }>(
+      "SELECT count(*) AS live FROM session WHERE ended_at IS NULL",
+    );
+    return Number(row?.live) === 0 && (await run.live()) === agents;
+  };
+  const look = async (): Promise<Seen> => {
+    await run.until("quiet", isQuiet, WITHIN_MS);
+    await pause(quick ? SETTLES_QUICK_MS : SETTLES_MS);
+    const [row] = await run.query<{ connections: bigint }>(
+      "SELECT count(*) AS connections FROM pg_stat_activity WHERE datname = current_database()",
+    );
+    const resources = await resourcesOf(plane);
+    return {
+      ...resources,
+      minutes: (performance.now() - begun) / 60_000,
+      databaseConnections: Number(row?.connections),
+    };
+  };
+  const seen: Seen[] = [];
+  let revocations = 0;
+  const [admin = ""] = await plane.call<string[]>("keys", { count: 1, role: "admin" });
+  await churn(run, { plane, users, port, quick, admin, turn: 0 });
+  do {
+    seen.push(await look());
+    revocations += await churn(run, { plane, users, port, quick, admin, turn: seen.length });
+  } while ((performance.now() - begun) / 60_000 < minutes || seen.length < 3);
+  seen.push(await look());
+  const counts = await users.call<UserCounts>("counts");
+  const { connects } = await run.counts();
+  return {
+    ...slopes(seen, minutes),
+    ...more(seen),
+    agents,
+    ...summary(counts),
+    revocations,
+    rounds: seen.length,
+    reconnects: connects - agents,
+  };
+}
+
+interface Churn {
+  plane: BenchProcess;
+  users: BenchProcess;
+  port: number;
+  quick: boolean;
+  admin: string;
+  turn: number;
+}
+
+/** An hour or two of a day: everything at once. Resolves to how many users were revoked. */
+async function churn(run: FleetRun, { plane, users, port, quick, admin, turn }: Churn): Promise<number> {
+  const count = quick ? 2 : 10;
+  const keys = await plane.call<string[]>("keys", { count, role: "user" });
+  const some = quick ? 4 : 40;
+  await Promise.all([
+    users.call("day", {
+      port,
+      keys,
+      admin,
+      sessions: quick ? 4 : 60,
+      streams: quick ? 2 : 20,
+      reads: quick ? 20 : 300,
+    }),
+    ...run.clients.map((client) => client.call("flap", { from: turn * some, count: some / 2 })),
+    run.all("beat", { perSecond: quick ? 10 : 100 }),
+  ]);
+  await run.all("beat", { perSecond: 0 });
+  return plane.call<number>("revokeUsers");
+}
+
+const summary = ({ answered, refused, sessions, streams }: UserCounts) => ({
+  sessions: sessions.length,
+  requests: answered,
+  streams,
+  serverErrors: Object.entries(refused).reduce(
+    (sum, [status, times]) => sum + (Number(status) >= 500 ? times : 0),
+    0,
+  ),
+});
+
+function more(seen: readonly Seen[]) {
+  const [first, last] = [seen[0], seen.at(-1)];
+  if (first === undefined || last === undefined) throw new Error("nothing was seen");
+  return {
+    handlesMore: last.handles - first.handles,
+    timersMore: last.timers - first.timers,
+    filesMore: last.files - first.files,
+    databaseConnectionsMore: last.databaseConnections - first.databaseConnections,
+  };
+}
+
+function slopes(seen: readonly Seen[], minutes: number) {
+  const last = seen.at(-1)?.minutes ?? 0;
+  const later = seen.filter((one) => one.minutes >= last * FIRST_SHARE);
+  const hours = (of: (one: Seen) => number) => slope(later, of) / (HOURS / minutes);
+  return {
+    rssSlopeBytesPerHour: hours(({ rssBytes }) => rssBytes),
+    heapSlopeBytesPerHour: hours(({ heapBytes }) => heapBytes),
+    samples: seen.map(({ minutes, rssBytes, heapBytes }) => ({ minutes, rssBytes, heapBytes })),
+  };
+}
+
+/** Per minute, by least squares. */
+export function slope<One extends { minutes: number }>(
+  seen: readonly One[],
+  of: (one: One) => number,
+): number {
+  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const at = seen.map(({ minutes }) => minutes);
+  const value = seen.map(of);
+  const [atMean, valueMean] = [mean(at), mean(value)];
+  const spread = at.reduce((sum, x) => sum + (x - atMean) ** 2, 0);
+  return spread === 0
+    ? 0
+    : at.reduce((sum, x, n) => sum + (x - atMean) * ((value[n] ?? 0) - valueMean), 0) / spread;
+}
+
+export function soakTable({ soak, minutes, loadAverages }: SoakResult): string {
+  const row = (name: string, value: number, digits = 0, max?: number) => {
+    const text = value.toLocaleString("en", { maximumFractionDigits: digits });
+    const verdict =
+      max === undefined ? "" : `  must be ≤ ${max.toLocaleString("en")}${value <= max ? "" : ": MISSED"}`;
+    return `${name.padEnd(40)} ${text.padStart(10)}${verdict}`;
+  };
+  const mib = 2 ** 20;
+  return [
+    row("minutes", minutes),
+    row("agents", soak.agents),
+    row("RSS grows, MiB per hour", soak.rssSlopeBytesPerHour / mib, 2, must.rssSlopeBytesPerHour / mib),
+    row("heap grows, MiB per hour", soak.heapSlopeBytesPerHour / mib, 2),
+    row("handles more", soak.handlesMore, 0, 0),
+    row("timers more", soak.timersMore, 0, 0),
+    row("files more", soak.filesMore, 0, 0),
+    row("connections of the database more", soak.databaseConnectionsMore, 0, 0),
+    row("rounds of churn", soak.rounds),
+    row("sessions", soak.sessions),
+    row("agents that came back", soak.reconnects),
+    row("requests", soak.requests),
+    row("streams of events", soak.streams),
+    row("users revoked", soak.revocations),
+    row("answers of 500 and more", soak.serverErrors, 0, 0),
+    `load average at the start: ${loadAverages.map((load) => load.toFixed(1)).join(", ")}`,
+    "",
+  ].join("\n");
+}
