@@ -2,6 +2,7 @@
 import pg from "pg";
 import type { Clock, Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
+import { KEEP_ALIVE_MS } from "./prisma.prisma.ts";
 
 export interface NotificationsOptions {
   url: string;
@@ -40,6 +41,7 @@ export function createNotifications(options: NotificationsOptions): Notification
       connectionString: url,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
       application_name: name,
     });
     client = made;

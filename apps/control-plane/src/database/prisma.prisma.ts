@@ -8,6 +8,10 @@ export type Prisma = PrismaClient;
 const POOL_CONNECTIONS = 10;
 const CONNECT_TIMEOUT_MS = 5000;
 const STATEMENT_TIMEOUT_MS = 15_000;
+/** Also where the network swallows what is sent: then nobody else ends the wait. */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1000;
+/** Of a connection that is idle, until its other end is asked whether it is there. */
+export const KEEP_ALIVE_MS = 10_000;
 
 export function createPrisma(url: string, watch?: PoolWatch): Prisma {
   const config = {
@@ -15,6 +19,9 @@ export function createPrisma(url: string, watch?: PoolWatch): Prisma {
     max: POOL_CONNECTIONS,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     application_name: "wolfpack-control-plane",
   };
   const adapter = watch

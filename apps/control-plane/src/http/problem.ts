@@ -1,6 +1,7 @@
 /** Errors as the API shows them: RFC 9457 problems with stable codes. The cause is logged once, here, and never sent. */
 import { type ProblemCode, problemKind } from "@wolfpack/api-contract";
 import type { ErrorRequestHandler, RequestHandler } from "express";
+import { isDatabaseDown } from "../database/database-down.ts";
 import type { Principal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
 import { aboutOf } from "./request-about.ts";
@@ -72,50 +73,6 @@ export function renderProblem(
   if (kind.retry) headers["retry-after"] ??= String(RETRY_AFTER_SECONDS);
   if (kind.status === 401) headers["www-authenticate"] ??= 'Bearer realm="wolfpack"';
   return { status: kind.status, headers, body: JSON.stringify(problem) };
-}
-
-/** Codes of PostgreSQL's driver and of Prisma that say that the database cannot be reached. */
-const databaseDown = new Set([
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "ETIMEDOUT",
-  "EPIPE",
-  "57P01",
-  "57P02",
-  "57P03",
-  "53300",
-  "3D000",
-  "P1001",
-  "P1002",
-  "P1003",
-  "P1008",
-  "P1017",
-  "P2024",
-]);
-
-/** The same in the words of Prisma's driver adapters. */
-const adapterDown = new Set([
-  "DatabaseNotReachable",
-  "DatabaseDoesNotExist",
-  "ConnectionClosed",
-  "SocketTimeout",
-  "TooManyConnections",
-]);
-
-function isDatabaseDown(error: unknown, depth = 0): boolean {
-  if (typeof error !== "object" || error === null || depth > 5) return false;
-  const { code, cause, name, meta } = error as {
-    code?: unknown;
-    cause?: unknown;
-    name?: unknown;
-    meta?: { code?: unknown; driverAdapterError?: unknown };
-  };
-  if (typeof code === "string" && databaseDown.has(code)) return true;
-  if (typeof meta?.code === "string" && databaseDown.has(meta.code)) return true;
-  if (name === "PrismaClientInitializationError") return true;
-  const kind = (cause as { kind?: unknown } | undefined)?.kind;
-  if (name === "DriverAdapterError" && typeof kind === "string" && adapterDown.has(kind)) return true;
-  return isDatabaseDown(cause, depth + 1) || isDatabaseDown(meta?.driverAdapterError, depth + 1);
 }
 
 /** Body-parser's error types (its documentation, "Errors"). */

@@ -135,4 +135,34 @@ describe("an authentication", () => {
     await ask("b");
     expect(loads).toBe(5);
   });
+
+  describe("while the database is away", () => {
+    const away = () => Promise.reject(Object.assign(new Error("gone"), { code: "ECONNREFUSED" }));
+
+    it("is what it was for two minutes since the last look, and not a millisecond longer", async () => {
+      await ask();
+      await pass(119_999);
+      expect(await known.find("a", away)).toBe("anna");
+      await pass(1);
+      await expect(known.find("a", away)).rejects.toThrow("gone");
+    });
+
+    it("is none beyond its expiry, nor once it was revoked here, nor if it was never looked up", async () => {
+      await ask("a", authentication({ expiresAt: new Date(clock.now().getTime() + 40_000) }));
+      await ask("b", authentication({ objectIds: ["key_2"] }));
+      revocations.tell("api-key", "key_2");
+      await pass(40_000);
+      for (const hash of ["a", "b", "c"]) await expect(known.find(hash, away)).rejects.toThrow("gone");
+    });
+
+    it("is looked up all the same when something else fails, or the database is back and knows it no more", async () => {
+      await ask();
+      await pass(30_000);
+      await expect(known.find("a", () => Promise.reject(new Error("a mistake")))).rejects.toThrow(
+        "a mistake",
+      );
+      expect(await known.find("a", async () => undefined)).toBeUndefined();
+      await expect(known.find("a", away)).rejects.toThrow("gone");
+    });
+  });
 });

@@ -9,6 +9,7 @@ import { because, becauseAgent } from "../events/author.ts";
 import type { Log } from "../logger.ts";
 import type { Tunnels, WolfVoice } from "../tunnels/tunnels.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
+import type { KnownSessions } from "./known-sessions.ts";
 import { isUnknownLobby, type Lobbies, type LobbyApi } from "./lobbies.ts";
 import { LobbyEvents } from "./lobby-events.ts";
 import { type ReconcileAction, type ReconcileInput, reconcile } from "./reconcile.ts";
@@ -37,6 +38,7 @@ export interface SessionKeeperOptions {
   onReconciled: () => void;
   /** The wolf's tunnel is not here: whoever has it is to compare. */
   elsewhere: (wolfId: string) => void;
+  known: KnownSessions;
 }
 
 /** Between two looks at a wolf's lobbies that its events ask for: a flood of them costs one look each. */
@@ -158,6 +160,7 @@ export class SessionKeeper {
     const listed = await lobbies.listLobbies();
     const seenBefore = this.seen.get(wolfId);
     const sessions = await store.listLive(wolfId);
+    this.options.known.replace(wolfId, sessions);
     const now = clock.now();
     const input = { sessions, lobbies: listed, listedAt, now, settleMs, creating: starts.creating };
     const endOf = (lobbyId: string) => this.lobbyEvents.endOf(wolfId, lobbyId);
@@ -259,8 +262,18 @@ export class SessionKeeper {
   /** What to do with lobbies that no session of their wolf has. */
   private async judge(wolfId: string, strays: readonly Stray[]): Promise<ReconcileAction[]> {
     const { store, clock, log, strayGraceMs } = this.options;
-    const owners = strays.length === 0 ? [] : await store.listOwners(strays);
-    const { stop, fresh, foreign } = this.strayLobbies.judge(wolfId, strays, owners, clock.now());
+    const tags = strays.map(({ sessionId }) => sessionId);
+    const [owners, recorded] =
+      tags.length === 0
+        ? [[], new Set<string>()]
+        : await Promise.all([store.listOwners(strays), store.recorded(tags)]);
+    const said = this.strayLobbies.judge(wolfId, strays, { owners, recorded }, clock.now());
+    const { stop, fresh, foreign, unknown } = said;
+    for (const { lobbyId, sessionId } of unknown)
+      log.warn(
+        { wolf_id: wolfId, lobby_id: lobbyId, session_id: sessionId },
+        "a lobby is that of a session which this database does not know, and is kept: was an older state restored?",
+      );
     for (const { lobbyId, ownerId, ownerWolfId } of foreign)
       log.warn(
         { wolf_id: wolfId, lobby_id: lobbyId, session_id: ownerId, owner_wolf_id: ownerWolfId },

@@ -461,9 +461,34 @@ describe("reconciliation", () => {
     expect(asked.filter((line) => line.includes("gone GET"))).toHaveLength(1);
   });
 
+  /** Of a session that is over. */
+  async function endedId(): Promise<string> {
+    const id = newId("ses");
+    await database.prisma.$executeRaw`
+      INSERT INTO session (id, owner_id, name, status, spec, placement, slot_held, created_at, updated_at, ended_at)
+      VALUES (${id}, ${principal.userId}, 'over', 'stopped', '{}', '{}', false, now(), now(), now())`;
+    return id;
+  }
+
+  it("keeps a lobby of ours whose session this database has never heard of, and says so once", async () => {
+    const wolfId = await wolf("restored");
+    const lobby = { id: LOBBY, name: newId("ses"), runner: { type: "docker", env: [] } };
+    answers.set("restored /api/v1/lobbies", () => reply({ success: true, lobbies: [lobby] }));
+    for (let look = 0; look < 3; look += 1) {
+      await service.reconcileAll([wolfId]);
+      clock.advance(STRAY_GRACE_MS);
+    }
+    expect(asked.filter((line) => line.includes("/stop"))).toEqual([]);
+    expect(lines.filter((line) => line.includes("an older state restored"))).toHaveLength(1);
+    // It takes room all the same.
+    expect(await database.prisma.wolfInstance.findUnique({ where: { id: wolfId } })).toMatchObject({
+      other_lobbies: 1,
+    });
+  });
+
   it("does again what Wolf refused", async () => {
     const wolfId = await wolf("refusing");
-    const stray = { id: LOBBY, name: newId("ses"), runner: { type: "docker", env: [] } };
+    const stray = { id: LOBBY, name: await endedId(), runner: { type: "docker", env: [] } };
     answers.set("refusing /api/v1/lobbies", () => reply({ success: true, lobbies: [stray] }));
     answers.set("/api/v1/lobbies/stop", () => reply({ success: false, error: "busy" }, 500));
     const stops = () => asked.filter((line) => line.includes("/stop")).length;
@@ -486,9 +511,10 @@ describe("reconciliation", () => {
 
   it("gives up its round at the first step that Wolf does not answer", async () => {
     const wolfId = await wolf("stuck");
-    const lobbies = [1, 2, 3].map((n) => ({
-      id: LOBBY.replace(/1$/, String(n)),
-      name: newId("ses"),
+    const names = [await endedId(), await endedId(), await endedId()];
+    const lobbies = names.map((name, at) => ({
+      id: LOBBY.replace(/1$/, String(at + 1)),
+      name,
       runner: { type: "docker", env: [] },
     }));
     answers.set("stuck /api/v1/lobbies", () => reply({ success: true, lobbies }));

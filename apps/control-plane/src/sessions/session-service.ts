@@ -16,6 +16,7 @@ import { PlacementDesk } from "../placement/desk.ts";
 import { FleetView } from "../placement/fleet-view.ts";
 import type { Decision } from "../placement/placement.ts";
 import { nowhere } from "./elsewhere.ts";
+import { KnownSessions } from "./known-sessions.ts";
 import { placeOfNext, queueEntry } from "./queue-places.ts";
 import { SessionChanges } from "./session-changes.ts";
 import { SessionKeeper } from "./session-keeper.ts";
@@ -49,6 +50,7 @@ export class SessionService {
   private readonly times: SessionTimes;
   private ticks = 0;
   private readonly use: SessionUse;
+  private readonly known: KnownSessions;
 
   constructor(options: SessionServiceOptions) {
     this.options = options;
@@ -56,6 +58,7 @@ export class SessionService {
     const common = { store, clock, log, watch: options.watch ?? unwatchedSessions };
     this.waiters = new Waiters(clock);
     this.use = new SessionUse(common);
+    this.known = new KnownSessions(tunnels);
     const wake = () => this.desk.wake();
     const wolfOf = (wolfId: string) => this.view.wolf(wolfId);
     this.view = new FleetView({
@@ -120,6 +123,7 @@ export class SessionService {
       wolfOf,
       onReconciled: wake,
       elsewhere: elsewhere.look,
+      known: this.known,
     });
     const stopLobbyOf = (session: Session, wolfId: string) => this.keeper.stopLobbyOf(session, wolfId);
     this.losses = new SessionLosses({
@@ -181,7 +185,8 @@ export class SessionService {
   }
 
   async get(principal: UserPrincipal, action: Action, id: string): Promise<Session> {
-    const session = await this.options.store.get(id);
+    const { store } = this.options;
+    const session = await (action === "session.look" ? this.known.look(id, store) : store.get(id));
     if (session === undefined) throw sessionNotFound();
     // A foreign one reads like one that does not exist.
     requireMay(principal, action, session.ownerId, sessionNotFound);
@@ -209,15 +214,11 @@ export class SessionService {
   }
 
   /** What the wolf's Wolf runs now. */
-  lobbiesOf(wolfId: string): Promise<WolfLobby[]> {
-    return wolfLobbies(wolfId, this.options.lobbies, this.options.store);
-  }
+  lobbiesOf = (wolfId: string): Promise<WolfLobby[]> =>
+    wolfLobbies(wolfId, this.options.lobbies, this.options.store);
 
   /** Live sessions by status. */
-  countLive(): ReturnType<SessionStore["countLive"]> {
-    return this.options.store.countLive();
-  }
-
+  countLive = () => this.options.store.countLive();
   queuePosition(session: Session): Promise<number | undefined> {
     if (session.status !== "queued") return Promise.resolve(undefined);
     return this.options.store.queuePosition(session.id);

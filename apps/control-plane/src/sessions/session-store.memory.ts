@@ -9,7 +9,10 @@ export function memorySessionStore(fleet: MemoryFleet): SessionStore {
   return { ...placing(fleet), ...lookups(fleet), ...changes(fleet), ...memoryDeadlines(fleet) };
 }
 
-type Lookups = Pick<SessionStore, "get" | "list" | "countLive" | "listLive" | "listOwners" | "pinsOf">;
+type Lookups = Pick<
+  SessionStore,
+  "get" | "list" | "countLive" | "listLive" | "listOwners" | "recorded" | "pinsOf"
+>;
 type Changes = Omit<
   SessionStore,
   keyof ReturnType<typeof placing> | keyof Lookups | keyof ReturnType<typeof memoryDeadlines>
@@ -63,6 +66,10 @@ function lookups(fleet: MemoryFleet): Lookups {
         wolfId,
         leftWolves: [...leftWolves],
       }));
+    },
+
+    async recorded(sessionIds) {
+      return new Set(sessionIds.filter((id) => fleet.sessions.has(id)));
     },
 
     async pinsOf(sessionIds) {

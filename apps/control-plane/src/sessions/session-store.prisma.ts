@@ -12,7 +12,10 @@ export function prismaSessionStore(prisma: Prisma): SessionStore {
   return { ...placing(prisma), ...lookups(prisma), ...changes(prisma), ...deadlines(prisma) };
 }
 
-type Lookups = Pick<SessionStore, "get" | "list" | "countLive" | "listLive" | "listOwners" | "pinsOf">;
+type Lookups = Pick<
+  SessionStore,
+  "get" | "list" | "countLive" | "listLive" | "listOwners" | "recorded" | "pinsOf"
+>;
 type Changes = Omit<
   SessionStore,
   keyof Lookups | keyof ReturnType<typeof placing> | keyof ReturnType<typeof deadlines>
@@ -75,6 +78,14 @@ function lookups(prisma: Prisma): Lookups {
         wolfId: row.wolf_instance_id,
         leftWolves: row.left_wolves,
       }));
+    },
+
+    async recorded(sessionIds) {
+      const rows = await prisma.session.findMany({
+        where: { id: { in: [...sessionIds] } },
+        select: { id: true },
+      });
+      return new Set(rows.map(({ id }) => id));
     },
 
     async pinsOf(sessionIds) {

@@ -408,6 +408,9 @@ describe.each(implementations)("sessions in %s", (_name, open) => {
         [ended.id, "1234"],
       ]);
       expect(await stores.sessions.pinsOf([])).toEqual(new Map());
+      const recorded = await stores.sessions.recorded([live.id, ended.id, newId("ses")]);
+      expect(recorded).toEqual(new Set([live.id, ended.id]));
+      expect(await stores.sessions.recorded([])).toEqual(new Set());
     });
 
     it("are copies: whoever changes one changes no row, nor does whoever changes what a row was made of", async () => {

@@ -198,6 +198,8 @@ export interface SessionStore {
   listLive(wolfId: string): Promise<Session[]>;
   /** Live sessions of any wolf that have one of these lobbies, or are named by one. */
   listOwners(lobbies: readonly Stray[]): Promise<Owner[]>;
+  /** Those of these ids that there is, or was, a session of. */
+  recorded(sessionIds: readonly string[]): Promise<Set<string>>;
   /** PINs by session, of any status: a lobby that has one is only stopped with it. */
   pinsOf(sessionIds: readonly string[]): Promise<Map<string, string>>;
 

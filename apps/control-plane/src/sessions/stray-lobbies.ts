@@ -1,7 +1,8 @@
 /**
  * Lobbies with our tag that no session of their wolf has: what is seen of them, and which are to be stopped. One that its session
  * has left behind goes at once. Another of a live session is a Wolf that is known by two names, and is never stopped; what has
- * no live session only after a grace.
+ * no live session only after a grace. What names a session that the database has never heard of is kept: a session is written before
+ * its lobby is made, so the database is another one, or an older one that was restored.
  */
 import type { Session } from "./session-store.ts";
 
@@ -20,23 +21,33 @@ export interface Judgement {
   /** Seen without an owner for the first time. */
   fresh: Stray[];
   /** Of a session of another wolf; named once. */
+  /** Of a session that there is no row of; named once. */
+  unknown: Stray[];
   foreign: (Stray & { ownerId: string; ownerWolfId: string | null })[];
 }
 
 export class StrayLobbies {
   private readonly graceMs: number;
   /** By wolf, then by lobby: when it was first seen without an owner, or that it has one. */
-  private readonly seen = new Map<string, ReadonlyMap<string, Date | "owned">>();
+  private readonly seen = new Map<string, ReadonlyMap<string, Date | "owned" | "unknown">>();
 
   constructor(graceMs: number) {
     this.graceMs = graceMs;
   }
 
-  /** `strays`: all of the wolf, as listed now. `owners`: the live sessions with one of their tags or ids. */
-  judge(wolfId: string, strays: readonly Stray[], owners: readonly Owner[], now: Date): Judgement {
+  /**
+   * `strays`: all of the wolf, as listed now. `owners`: the live sessions with one of their tags or ids. `recorded`: those of their tags
+   * that there is a row of.
+   */
+  judge(
+    wolfId: string,
+    strays: readonly Stray[],
+    { owners, recorded }: { owners: readonly Owner[]; recorded: ReadonlySet<string> },
+    now: Date,
+  ): Judgement {
     const before = this.seen.get(wolfId);
-    const after = new Map<string, Date | "owned">();
-    const judgement: Judgement = { stop: [], fresh: [], foreign: [] };
+    const after = new Map<string, Date | "owned" | "unknown">();
+    const judgement: Judgement = { stop: [], fresh: [], unknown: [], foreign: [] };
     for (const stray of strays) {
       const { lobbyId } = stray;
       const known = before?.get(lobbyId);
@@ -50,6 +61,11 @@ export class StrayLobbies {
         after.set(lobbyId, "owned");
         if (known !== "owned" && owner.wolfId !== wolfId)
           judgement.foreign.push({ ...stray, ownerId: owner.id, ownerWolfId: owner.wolfId });
+        continue;
+      }
+      if (!recorded.has(stray.sessionId)) {
+        after.set(lobbyId, "unknown");
+        if (known !== "unknown") judgement.unknown.push(stray);
         continue;
       }
       const since = known instanceof Date ? known : now;
