@@ -1,4 +1,4 @@
-// The door to the project: `npm start`, `npm test`, `npm run demo|bench|chaos|simulate|build|sbom`. It runs on any Node from 18 on with
+// The door to the project: `npm start`, `npm test`, `npm run demo|bench|chaos|simulate|faults|build|sbom`. It runs on any Node from 18 on with
 // nothing installed, brings in what is missing, and hands over to the Node that the project pins.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -14,7 +14,7 @@ const built = {
   fleet: "apps/control-plane/test/simulation/main.ts",
   guard: "apps/wolf-revdial-client/test/simulation/main.ts",
 };
-const commands = ["start", "test", "demo", "bench", "chaos", "simulate", "build", "sbom"];
+const commands = ["start", "test", "demo", "bench", "chaos", "simulate", "faults", "build", "sbom"];
 
 /** The counts of all jest reports, plus what failed outside of them. */
 export function addUp(jestReports, failedStages) {
@@ -67,10 +67,10 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 }
 
 /** Runs a program to its end; resolves to its exit code. With `quiet`, its output is returned and shown only by the caller. */
-function run(command, args, { env = {}, quiet = false } = {}) {
+function run(command, args, { cwd = root, env = {}, quiet = false } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
-      cwd: root,
+      cwd,
       env: { ...process.env, TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", ...env },
       stdio: quiet ? ["ignore", "pipe", "pipe"] : ["inherit", "inherit", "inherit"],
       shell: process.platform === "win32",
@@ -204,6 +204,12 @@ async function main([command, ...args]) {
   if (command === "build") {
     await build();
     return 0;
+  }
+  if (command === "faults") {
+    await build();
+    const jest = path.join(root, "scripts", "jest.mjs");
+    const long = { cwd: path.join(root, "packages", "system-tests"), env: { FAULTS: "long" } };
+    return (await run("node", [jest, "faults", ...args], long)).code;
   }
   if (command === "sbom") return (await run("node", [path.join(root, "scripts/sbom.mjs"), ...args])).code;
   // Simulations run from their sources: Node takes them as they are. Some need the packages they are about.

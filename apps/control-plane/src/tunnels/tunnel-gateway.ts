@@ -243,7 +243,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       if (!takesOver(wolf.id, tunnel)) return undefined;
       opening.set(wolf.id, (opening.get(wolf.id) ?? 0) + 1);
       const opened = await store
-        .openTunnel(wolf.id, clock.now(), originOf(opener))
+        // A database that was restored under us has forgotten epochs that were issued: the newest tunnel has the highest all the same.
+        .openTunnel(wolf.id, clock.now(), originOf(opener), wolves.get(wolf.id)?.epoch)
         .finally(() => isOpened(wolf.id));
       if (opened === undefined) tunnel.destroy(new Error("the wolf was removed"));
       return opened;

@@ -198,7 +198,8 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
     for (const key of live) {
       // A retired one is no candidate, and may be wanted again.
       const epoch = newest.get(key.id) ?? (await store.get(key.id))?.epoch ?? 0;
-      if (epoch <= key.epoch) continue;
+      // Lower: an older state of the database was restored, in which this tunnel never was.
+      if (epoch === key.epoch || epoch === 0) continue;
       log.warn({ wolf_id: key.id, epoch: key.epoch }, "a live tunnel was overtaken, and is sent away");
       options.onOvertaken?.(key);
     }

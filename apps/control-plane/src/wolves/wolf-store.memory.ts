@@ -194,11 +194,11 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
       return "deleted";
     },
 
-    async openTunnel(id, now, by = nativeTunnel) {
+    async openTunnel(id, now, by = nativeTunnel, after = 0) {
       const row = fleet.wolves.get(id);
       if (row === undefined) return undefined;
       fleet.changeWolf(row, {
-        epoch: row.epoch + 1,
+        epoch: Math.max(row.epoch, after) + 1,
         tunnelSince: now,
         tunnelBy: by,
         tunnelRttMs: null,

@@ -159,9 +159,9 @@ function reporting(prisma: Prisma, replica: string | null): Others {
       });
     },
 
-    async openTunnel(id, now, { protocol, legacyCredential } = nativeTunnel) {
+    async openTunnel(id, now, { protocol, legacyCredential } = nativeTunnel, after = 0) {
       const rows = await prisma.$queryRaw<WolfInstance[]>`
-        UPDATE wolf_instance SET epoch = epoch + 1, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
+        UPDATE wolf_instance SET epoch = GREATEST(epoch, ${after}::int) + 1, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
           tunnel_replica_id = ${replica}, tunnel_rtt_ms = NULL, tunnel_protocol = ${protocol}, tunnel_legacy_credential = ${legacyCredential}, ${protocol === "helix" ? forgotten : Sql.empty}
           connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END, connectivity = 'connected'
         WHERE id = ${id} RETURNING *`;
