@@ -24,7 +24,7 @@ import { SessionLosses } from "./session-losses.ts";
 import type { SessionServiceOptions } from "./session-service-options.ts";
 import { specOf } from "./session-spec.ts";
 import { SessionStarts } from "./session-starts.ts";
-import type { NewSession, Session, SessionStore } from "./session-store.ts";
+import type { NewSession, Session } from "./session-store.ts";
 import { idleAt, SessionTimes, statusDeadline } from "./session-times.ts";
 import { SessionUse } from "./session-use.ts";
 import { unwatchedSessions } from "./session-watch.ts";
