@@ -12,7 +12,10 @@ import type { Log } from "./logger.ts";
 
 export interface AppOptions {
   log: Log;
+  /** Not ready, and no connection is kept; it serves on until it is closing. */
   draining: () => boolean;
+  /** Nothing new is taken. */
+  closing: () => boolean;
   /** Rejects when the database does not answer. */
   pingDatabase: () => Promise<void>;
   /** POSTs of tunnels over HTTP; see there why they come first. */
@@ -20,6 +23,7 @@ export interface AppOptions {
   /** Of a proxy: whether its forwarded fields are to be believed. */
   trustsProxy: (address: string) => boolean;
   limitByAddress: RequestHandler;
+  countCall: RequestHandler;
   /** Who counts and traces. */
   requests: RequestWatch;
   /** GET /metrics. */
@@ -31,7 +35,8 @@ export interface AppOptions {
 }
 
 export function createApp(options: AppOptions): Express {
-  const { log, draining, pingDatabase, tunnelPosts, trustsProxy, limitByAddress, corsOrigins } = options;
+  const { log, draining, closing, pingDatabase, tunnelPosts, trustsProxy, limitByAddress, corsOrigins } =
+    options;
   const app = express();
   app.disable("x-powered-by");
   // The API makes its own, of what has one.
@@ -41,6 +46,8 @@ export function createApp(options: AppOptions): Express {
   app.set("query parser", "simple");
 
   app.use(tunnelPosts);
+  // Not those of tunnels: what is sent on their connections belongs to this replica.
+  app.use(leaving(draining));
   app.use(requestLog(log));
   app.use(requestWatch(options.requests));
   app.use(apiHeaders);
@@ -49,7 +56,7 @@ export function createApp(options: AppOptions): Express {
   app.use(methodCheck());
   app.use(systemRoutes({ draining, pingDatabase }));
   app.use(options.metrics);
-  app.use("/api/v1", refuseWhen(draining), neverStored, ...options.routers);
+  app.use("/api/v1", refuseWhen(closing), options.countCall, neverStored, ...options.routers);
   app.use(dashboardFiles());
   app.use(notFound);
   app.use(problemHandler(log));
@@ -61,12 +68,17 @@ const neverStored: RequestHandler = (_req, res, next) => {
   next();
 };
 
-function refuseWhen(draining: () => boolean): RequestHandler {
+/** Whoever keeps a connection makes its next one, to another replica if a load balancer stands in between. */
+function leaving(draining: () => boolean): RequestHandler {
   return (_req, res, next) => {
-    if (draining()) {
-      res.setHeader("connection", "close");
-      throw new ApiError("draining", "This replica is shutting down.");
-    }
+    if (draining()) res.setHeader("connection", "close");
+    next();
+  };
+}
+
+function refuseWhen(closing: () => boolean): RequestHandler {
+  return (_req, _res, next) => {
+    if (closing()) throw new ApiError("draining", "This replica is shutting down.");
     next();
   };
 }

@@ -116,9 +116,11 @@ export function composeReplicas(
     links: (gateway: Pick<TunnelGateway, "links" | "wolf">) =>
       linksOfAll({
         local: gateway.links,
+        alone: url === null,
         isHere: (wolfId) => gateway.wolf(wolfId) !== undefined,
         membership,
         places: found,
+        clock,
         forwarding,
         onForwarded: metrics.forwarded,
         hops: metrics.hops,
@@ -128,6 +130,7 @@ export function composeReplicas(
         calls: served,
         credentials,
         membership,
+        draining,
         links: held().gateway.links,
         look: (wolfId) => held().sessions.look(wolfId),
         clock,

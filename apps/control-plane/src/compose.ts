@@ -15,6 +15,7 @@ import { apiRouter } from "./http/api.ts";
 import { conditionalReads } from "./http/etag.ts";
 import { idempotency } from "./http/idempotency.ts";
 import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
+import { createInFlight } from "./http/in-flight.ts";
 import { addFields } from "./http/limits.ts";
 import { type Listening, listenOn } from "./http/listening.ts";
 import { createHttpServer, limitConnections, type ServerLimits } from "./http/server.ts";
@@ -62,7 +63,10 @@ export interface ControlPlane {
   readonly identity: IdentityService;
   /** Begins to serve and to look after the fleet; resolves to the port. Rejects with Node's error, such as EADDRINUSE. */
   listen(): Promise<number>;
-  /** Not ready, tunnels told to go elsewhere, new requests refused, those in flight finished; bounded. Ends every connection and timer. */
+  /**
+   * Not ready, but serving until load balancers have seen it and agents have moved, where there are other replicas. Then tunnels are
+   * told to go elsewhere, new requests refused, those in flight finished; bounded. Ends every connection and timer.
+   */
   stop(): Promise<void>;
 }
 
@@ -73,7 +77,7 @@ export interface ComposeParts {
   tracing?: Tracing;
 }
 
-/** How long requests in flight may take after the last tunnel has ended. */
+/** How long requests in flight may take after tunnels have moved, and after the last one has ended. */
 const REQUESTS_DRAIN_MS = 5000;
 const PRUNE_INTERVAL_MS = 10 * 60_000;
 /** Between two looks at deadlines of sessions, at lost wolves, at drains, and at what others changed. */
@@ -88,6 +92,8 @@ export function compose(
 ): ControlPlane {
   let isDraining = false;
   const draining = () => isDraining;
+  let isClosing = false;
+  const closing = () => isClosing;
   const metrics = createMetrics({ clock, log, tracing, draining });
   const prisma = createPrisma(databaseUrl, metrics.pool);
   const base: Base = { config, databaseUrl, prisma, log, clock, draining, metrics };
@@ -104,10 +110,10 @@ export function compose(
     replica: access.replica,
     calls: replicas.calls,
   });
-  const front = composeFront(base, access, { ...fleet, seeing, happening, replicas }, serverLimits);
+  const front = composeFront(base, access, { ...fleet, seeing, happening, replicas, closing }, serverLimits);
   const { identity, agents, notifications, revocations, webSessionStore, exclusive } = access;
   const { monitor, gateway, sessions, drains, events, doctors, diskHistory } = fleet;
-  const { app, server, overHttp, idempotencyStore, lateness } = front;
+  const { app, server, overHttp, inFlight, idempotencyStore, lateness } = front;
 
   const pruneAll = async () => {
     await diskHistory.prune();
@@ -121,6 +127,15 @@ export function compose(
       log.warn({ err }, "what has expired was not removed"),
     );
   };
+
+  /** Nothing of it is to be noticed: everything is served until nobody asks here any more. Never rejects. */
+  async function leave(): Promise<void> {
+    // Load balancers see at their next look that it is not ready.
+    await new Promise<void>((resolve) => void clock.setTimer(config.drainNoticeMs, resolve));
+    happening.streams.close();
+    await gateway.moveAway(monitor.beat);
+    await inFlight.none(REQUESTS_DRAIN_MS);
+  }
 
   let listening: Listening | undefined;
   let ticking: Timer | undefined;
@@ -162,6 +177,8 @@ export function compose(
 
     async stop() {
       isDraining = true;
+      if (await membership.hasOthers()) await leave();
+      isClosing = true;
       ticking?.cancel();
       reconciling?.cancel();
       pruning?.cancel();
@@ -301,6 +318,7 @@ function composeFront(
     seeing: ReturnType<typeof composeSeeing>;
     happening: ReturnType<typeof composeEvents>;
     replicas: ReturnType<typeof composeReplicas>;
+    closing: () => boolean;
   },
   serverLimits: Partial<ServerLimits>,
 ) {
@@ -332,14 +350,17 @@ function composeFront(
     turns,
   });
   const overHttp = tunnelsOverHttp(admission, { calls });
+  const inFlight = createInFlight(clock);
   const helix = createHelixUpgrades({ admission, clock, log, limits, calls });
   const app = createApp({
     log,
     draining,
+    closing: fleet.closing,
     pingDatabase: () => pingDatabase(prisma),
     tunnelPosts: overHttp.posts,
     trustsProxy: addresses.trusts,
     limitByAddress: limits.byAddress,
+    countCall: inFlight.count,
     requests: metrics.requests,
     metrics: metricsRoutes({
       metrics,
@@ -405,5 +426,5 @@ function composeFront(
     door,
     onArrival: limits.upgrade,
   });
-  return { app, server, overHttp, idempotencyStore, lateness };
+  return { app, server, overHttp, inFlight, idempotencyStore, lateness };
 }

@@ -40,6 +40,7 @@ export async function startControlPlane(
     publicUrls: [],
     replicaUrl: undefined,
     replicaLeaseMs: 10_000,
+    drainNoticeMs: 0,
     agentKeyLifeMs: 7 * 86_400_000,
     apiKeySecret: API_KEY_SECRET,
     defaultSandboxImage: "ghcr.io/games-on-whales/xfce:edge",

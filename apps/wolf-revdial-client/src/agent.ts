@@ -19,6 +19,7 @@ import { type Ending, LASTED_MS, type LifeEvent, type LifeState, lifeTransitions
 import { type LocalCheck, localCheck } from "./local-check.ts";
 import type { Log } from "./logger.ts";
 import type { Metrics } from "./metrics.ts";
+import { movable } from "./moves.ts";
 import { printableWithout } from "./printable.ts";
 import { sentence } from "./sentence.ts";
 import { watchedAsk, watchedHandler } from "./served.ts";
@@ -89,7 +90,9 @@ class Agent {
       version,
       incarnation: host.incarnation,
       clock,
-      handler: handlerOf(config, edges, this.local ?? this.line),
+      handler: movable(handlerOf(config, edges, this.local ?? this.line), (afterMs) =>
+        this.serving.move(afterMs),
+      ),
       onHandlerError: (err) => log.error({ err }, "a request could not be served"),
       ...(this.local === undefined ? {} : { pickups: this.pickups(this.local) }),
     };

@@ -3,7 +3,7 @@
  * the one it came from, which finishes what is in flight. A move is no loss: the new tunnel is live before the old one ends.
  */
 import { moveBack, type Tunnel, type TunnelEnd } from "revdial";
-import type { Clock } from "./clock.ts";
+import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./logger.ts";
 
 export interface ServingOptions {
@@ -29,14 +29,26 @@ export interface Serving {
   serve(tunnel: Tunnel): Promise<TunnelEnd>;
   /** Sends a notice through the live tunnel; false when it was dropped. */
   notify(type: string, payload: unknown): boolean;
-  /** Another tunnel is to take the place of the live one, which ends when it has. */
+  /** Another tunnel is to take the place of the live one, which ends when it has: of the new key. */
   renew(): void;
+  /** The same, at another replica: its own is about to end. */
+  move(afterMs: number): void;
   /** The live tunnel. */
   readonly tunnel: Tunnel | undefined;
   /** Resolves when no tunnel is open any more. */
   ended(): Promise<void>;
 }
 
+/** Why the live tunnel is to be replaced, and how. */
+interface Wish {
+  what: string;
+  afterMs: number;
+  /** From one try to the next, and before the first. */
+  everyMs: number;
+}
+
+/** Of a replica that is about to end, which waits no longer than a few seconds. */
+export const MOVE_EVERY_MS = 250;
 const DRAIN_MS = 30_000;
 /** A tunnel takes no larger payload in one notice. */
 const NOTICE_BYTES_MAX = 16 * 1024;
@@ -76,10 +88,12 @@ export function createServing(options: ServingOptions): Serving {
       wanted.signal.addEventListener("abort", () => resolve(), { once: true });
       if (!wanted.signal.aborted) await Promise.race([promise, tunnel.goingAway]);
       if (!wanted.signal.aborted) return undefined;
+      const wish = wanted.signal.reason as Wish;
       wanted = new AbortController();
-      next = await moveBack({ tunnel, dial: replace, everyMs, clock, signal });
+      await pause(wish.afterMs, clock, signal);
+      next = await moveBack({ tunnel, dial: replace, everyMs: wish.everyMs, clock, signal });
       if (next === undefined) return undefined;
-      log.info("moved to a tunnel of the new key");
+      log.info(`moved to a tunnel ${wish.what}`);
     }
     void tunnel.closed.then(({ code, reason }) =>
       log.debug({ code, reason }, "the tunnel that was left has ended"),
@@ -132,7 +146,11 @@ export function createServing(options: ServingOptions): Serving {
     },
 
     renew() {
-      wanted.abort();
+      wanted.abort({ what: "of the new key", afterMs: 0, everyMs: options.redialEveryMs } satisfies Wish);
+    },
+
+    move(afterMs) {
+      wanted.abort({ what: "at another replica", afterMs, everyMs: MOVE_EVERY_MS } satisfies Wish);
     },
 
     get tunnel() {

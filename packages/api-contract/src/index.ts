@@ -168,6 +168,8 @@ export {
   HealthReport,
   historyLimits,
   Me,
+  MOVE_PATH,
+  MoveRequest,
   POLICY_PATH,
   Replica,
   UsageHistory,

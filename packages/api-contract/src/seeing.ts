@@ -7,6 +7,14 @@ import { TunnelProtocol, User } from "./schemas.ts";
 /** The service of a wolf's tunnel that tells of its agent; an agent of before refuses it. */
 export const AGENT_SERVICE = "agent";
 export const POLICY_PATH = "/policy";
+/**
+ * POST: the agent is to open another tunnel in place of the one that this came through, which takes requests until then. 202, and at
+ * once; an agent of before refuses it, and hears of the end by GOAWAY.
+ */
+export const MOVE_PATH = "/move";
+/** Spreads those that are told together. */
+export const MoveRequest = z.strictObject({ after_ms: z.int().min(0).max(60_000) });
+export type MoveRequest = z.infer<typeof MoveRequest>;
 
 export const CheckStatus = z.enum(["ok", "warning", "failed", "skipped"]).meta({
   id: "CheckStatus",

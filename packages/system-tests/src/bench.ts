@@ -1,4 +1,4 @@
-/** `npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy|events|dashboard|forward|fleet|storm|soak`; see `usage`. */
+/** `npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy|events|dashboard|forward|rolling|fleet|storm|soak`; see `usage`. */
 import { parseArgs } from "node:util";
 import { authTable, benchAuth } from "./bench/auth.ts";
 import { benchDashboard, dashboardTable } from "./bench/dashboard.ts";
@@ -9,6 +9,7 @@ import { benchGuard, guardTable } from "./bench/guard.ts";
 import { benchLegacy, legacyTable } from "./bench/legacy.ts";
 import { benchPlacement, placementTable } from "./bench/placement.ts";
 import { benchCore, coreTable } from "./bench/revdial-core.ts";
+import { benchRolling, rollingTable } from "./bench/rolling.ts";
 import { benchSoak, soakTable } from "./bench/soak.ts";
 import { benchStorm, stormTable } from "./bench/storm.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
@@ -16,7 +17,8 @@ import { tunnelTable } from "./bench/tunnel-table.ts";
 import { interrupted } from "./interrupt.ts";
 
 const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy
-                        |events|dashboard|forward|fleet|storm|soak
+                        |events|dashboard|forward|rolling|fleet
+                        |storm|soak
                         [--json] [--rounds N] [--quick] [--tunnels N]
                         [--agents N] [--replicas N] [--profile FILE]
                         [--minutes N]
@@ -108,6 +110,7 @@ const others: Record<string, ReturnType<typeof of>> = {
   events: of(benchEvents, eventsTable),
   dashboard: of(benchDashboard, dashboardTable),
   forward: of(benchForward, forwardTable),
+  rolling: of(benchRolling, rollingTable),
   fleet: of(benchFleet, fleetTable),
   storm: of(benchStorm, stormTable),
   soak: of(benchSoak, soakTable),

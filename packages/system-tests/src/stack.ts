@@ -42,6 +42,8 @@ export interface StackOptions {
   hosts: readonly HostPlan[];
   /** What the control plane is started through, such as a limit of its resources. */
   through?: readonly string[];
+  /** Control planes that somebody else runs. Default: one of our own. */
+  at?: { baseUrl: string; adminKey: string };
   /** More settings of the control plane. */
   env?: Record<string, string>;
   /** Hears each line that the control plane logs. */
@@ -85,14 +87,14 @@ export class Stack {
   private readonly hosts = new Map<string, Host>();
   private stopping = false;
 
-  private constructor(options: StackOptions, runFolder: string, controlPlane: Child, port: number) {
+  private constructor(options: StackOptions, runFolder: string, served: Served) {
     this.options = options;
     this.runFolder = runFolder;
-    this.controlPlane = controlPlane;
-    this.baseUrl = `http://127.0.0.1:${port}`;
-    this.adminKey = readFileSync(path.join(options.dataDir, "admin-api-key"), "utf8").trim();
+    this.controlPlane = served.child;
+    this.baseUrl = served.baseUrl;
+    this.adminKey = served.adminKey;
     this.logFolder = path.join(options.dataDir, "logs");
-    this.watch(controlPlane);
+    if (served.child !== undefined) this.watch(served.child);
   }
 
   /** Everything up and every wolf online. Rejects with ChildFailed, one sentence, after stopping what had started. */
@@ -108,9 +110,7 @@ export class Stack {
     const runFolder = mkdtempSync(path.join(os.platform() === "win32" ? os.tmpdir() : "/tmp", "wp-"));
     let stack: Stack | undefined;
     try {
-      say("Starting the control plane and its PostgreSQL …");
-      const { child, port } = await startedControlPlane(options, options.port);
-      stack = new Stack(options, runFolder, child, port);
+      stack = new Stack(options, runFolder, await served(options));
       say(`Starting ${options.hosts.length} emulated Wolfs and their agents …`);
       await Promise.all(options.hosts.map((plan) => (stack as Stack).startHost(plan)));
       await stack.until("every wolf is online", async (api) => {
@@ -317,17 +317,32 @@ export class Stack {
   }
 }
 
+interface Served {
+  baseUrl: string;
+  adminKey: string;
+  child: Child | undefined;
+}
+
+async function served(options: StackOptions): Promise<Served> {
+  if (options.at !== undefined) return { ...options.at, child: undefined };
+  options.say("Starting the control plane and its PostgreSQL …");
+  const { child, port } = await startedControlPlane(options, options.port);
+  const adminKey = readFileSync(path.join(options.dataDir, "admin-api-key"), "utf8").trim();
+  return { baseUrl: `http://127.0.0.1:${port}`, adminKey, child };
+}
+
 /** A control plane that serves, and where. */
-async function startedControlPlane(
-  { dataDir, env, onLogLine, through = [] }: StackOptions,
+export async function startedControlPlane(
+  { dataDir, env, onLogLine, through = [] }: Pick<StackOptions, "dataDir" | "env" | "onLogLine" | "through">,
   port: number,
+  name = "control-plane",
 ): Promise<{ child: Child; port: number }> {
   let served = port;
   const child = await Child.start({
-    name: "control plane",
+    name: name.replaceAll("-", " "),
     command: [...through, process.execPath, YOUNG_SPACE, NO_PROTO, controlPlaneMain],
     env: { DATA_DIR: dataDir, PORT: String(port), ...env },
-    logFile: path.join(dataDir, "logs", "control-plane.log"),
+    logFile: path.join(dataDir, "logs", `${name}.log`),
     isReady(line) {
       const ready = /"port":(\d+).*"msg":"ready"/.exec(line);
       if (ready) served = Number(ready[1]);

@@ -41,6 +41,8 @@ export interface DoorOptions {
   credentials: Pick<ReplicaCredentials, "check">;
   membership: Pick<Membership, "lives" | "expired">;
   /** Tunnels of this replica only. */
+  /** Its connections are not kept any more. Default: never. */
+  draining?: () => boolean;
   links: { wolf(id: string): TunnelLink | undefined; sandbox(id: string): TunnelLink | undefined };
   /** A wolf whose tunnel is here is to be compared. */
   look: (wolfId: string) => void;
@@ -73,6 +75,7 @@ export function createDoor(options: DoorOptions): Door {
     hops = unwatchedHops,
     onAsked = () => {},
     inFlightMax = IN_FLIGHT_MAX,
+    draining = () => false,
   } = options;
   let inFlight = 0;
 
@@ -275,6 +278,7 @@ export function createDoor(options: DoorOptions): Door {
 
     request(request, response) {
       const requestId = randomUUID();
+      if (draining()) response.setHeader("connection", "close");
       counted(answer(request, response, requestId), (cause) => {
         const { status, headers, body, level } = refusal(cause, requestId);
         if (!request.readableEnded) request.resume();

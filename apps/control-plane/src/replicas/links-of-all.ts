@@ -1,5 +1,6 @@
 /** The way into every tunnel of the cluster: one that ends here directly, any other through the replica that holds it. */
 import { RevdialError, type TunnelRequest, type TunnelResponse } from "revdial";
+import type { Clock } from "../clock.ts";
 import type { TunnelLink } from "../tunnels/helix/grace.ts";
 import type { Links } from "../tunnels/tunnels.ts";
 import type { Forwarding } from "./forwarding.ts";
@@ -12,8 +13,11 @@ export interface LinksOfAllOptions {
   local: Links;
   /** A live tunnel of this replica, and not the wait for one. */
   isHere: (wolfId: string) => boolean;
-  membership: Pick<Membership, "peers" | "peer">;
-  places: Pick<TunnelPlaces, "find" | "findWolf">;
+  /** No other replica can reach this one: there are none. */
+  alone: boolean;
+  membership: Pick<Membership, "peer">;
+  places: Pick<TunnelPlaces, "find" | "findWolf" | "expectsWolf">;
+  clock: Clock;
   forwarding: Pick<Forwarding, "ask">;
   onForwarded?: (outcome: "answered" | "failed") => void;
   /** Default: nobody watches. */
@@ -22,13 +26,19 @@ export interface LinksOfAllOptions {
 
 /** Where wolves were last found, for times without a database; of more, the oldest are forgotten. */
 const KNOWN_MAX = 20_000;
-/** A tunnel that has just moved is looked for once more. */
-const TRIES = 2;
+/** An agent that has lost its tunnel, or moves to another replica, is back within. */
+const RETURN_MS = 4000;
+const LOOK_MS_MIN = 20;
+const LOOK_MS_MAX = 320;
+/** Requests that wait for a return, of one wolf and of all; more fail at once. */
+const WAITING_PER_WOLF_MAX = 64;
+const WAITING_MAX = 1024;
 
 export function linksOfAll(options: LinksOfAllOptions): Links {
-  const { local, isHere, membership, places, forwarding, onForwarded = () => {} } = options;
+  const { local, isHere, alone, membership, places, forwarding, clock, onForwarded = () => {} } = options;
   const { hops = unwatchedHops } = options;
   const known = new Map<string, Owner>();
+  const waiting = createWaiting();
 
   async function ownerOf(wolfId: string): Promise<Owner | undefined> {
     try {
@@ -69,15 +79,29 @@ export function linksOfAll(options: LinksOfAllOptions): Links {
     }
   }
 
-  async function askWolf(id: string, request: TunnelRequest, triesLeft = TRIES): Promise<TunnelResponse> {
-    if (isHere(id)) return linkHere(id).request(request);
-    const owner = await ownerOf(id);
-    if (owner === undefined) return linkHere(id).request(request);
-    try {
-      return await ask(owner, "wolf", id, request);
-    } catch (error) {
-      if (triesLeft <= 1 || !mayAskAgain(error, request)) throw error;
-      return askWolf(id, request, triesLeft - 1);
+  async function askOnce(id: string, request: TunnelRequest): Promise<TunnelResponse> {
+    const owner = isHere(id) ? undefined : await ownerOf(id);
+    return owner === undefined ? linkHere(id).request(request) : ask(owner, "wolf", id, request);
+  }
+
+  /** What was not sent for want of a tunnel is asked again until the agent is back, if it is expected. */
+  async function askWolf(id: string, request: TunnelRequest): Promise<TunnelResponse> {
+    const begun = clock.now().getTime();
+    const { deadlineMs } = request;
+    const limitMs = Math.min(RETURN_MS, deadlineMs ?? RETURN_MS);
+    for (let lookMs = LOOK_MS_MIN; ; lookMs = Math.min(2 * lookMs, LOOK_MS_MAX)) {
+      const spentMs = Math.max(0, clock.now().getTime() - begun);
+      try {
+        return await askOnce(
+          id,
+          deadlineMs === undefined ? request : { ...request, deadlineMs: Math.max(1, deadlineMs - spentMs) },
+        );
+      } catch (error) {
+        if (spentMs + lookMs >= limitMs || !mayAskAgain(error, request)) throw error;
+        if (!(await places.expectsWolf(id).catch(() => false)) || !waiting.enter(id)) throw error;
+      }
+      await new Promise<void>((resolve) => void clock.setTimer(lookMs, resolve));
+      waiting.leave(id);
     }
   }
 
@@ -90,13 +114,13 @@ export function linksOfAll(options: LinksOfAllOptions): Links {
 
   return {
     wolf(wolfId) {
-      if (isHere(wolfId) || membership.peers.length === 0) return local.wolf(wolfId);
+      if (isHere(wolfId) || alone) return local.wolf(wolfId);
       return { request: (request) => askWolf(wolfId, request) };
     },
 
     async sandbox(sessionId) {
       const here = await local.sandbox(sessionId);
-      if (here !== undefined || membership.peers.length === 0) return here;
+      if (here !== undefined || alone) return here;
       const owner = await places.find(sessionId).catch(() => undefined);
       return owner && { request: (request) => ask(owner, "sandbox", sessionId, request) };
     },
@@ -105,6 +129,25 @@ export function linksOfAll(options: LinksOfAllOptions): Links {
 
 const unreachable = (cause?: unknown) =>
   new RevdialError("CLOSED", "no replica holds a tunnel of this wolf", { sent: "not-sent", cause });
+
+function createWaiting() {
+  const perWolf = new Map<string, number>();
+  let all = 0;
+  const change = (id: string, by: 1 | -1) => {
+    all += by;
+    const now = (perWolf.get(id) ?? 0) + by;
+    if (now === 0) perWolf.delete(id);
+    else perWolf.set(id, now);
+  };
+  return {
+    enter(id: string): boolean {
+      if (all >= WAITING_MAX || (perWolf.get(id) ?? 0) >= WAITING_PER_WOLF_MAX) return false;
+      change(id, 1);
+      return true;
+    },
+    leave: (id: string) => change(id, -1),
+  };
+}
 
 function mayAskAgain(error: unknown, { body, signal }: TunnelRequest): boolean {
   const isWhole = body === undefined || body instanceof Uint8Array;

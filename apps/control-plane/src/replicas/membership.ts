@@ -35,6 +35,8 @@ export interface Membership {
   readonly peers: readonly Owner[];
   /** Another one has a lease: as last seen, or as the database says. Rejects without a database. */
   lives(id: string): Promise<boolean>;
+  /** Others live that stay, now; without a database, as last seen. Never rejects. */
+  hasOthers(): Promise<boolean>;
   /** Its lease has ended by its own clock: nobody has to believe that it lives. */
   expired(): boolean;
   /** All that live, also this one. Rejects without a database. */
@@ -145,6 +147,14 @@ export function createMembership(options: MembershipOptions): Membership {
       if (peers.has(id)) return true;
       // One that has just come, or cannot be reached itself.
       return (await store.live()).some((row) => row.id === id);
+    },
+    async hasOthers() {
+      if (renewing === undefined || self.url === null) return false;
+      const isOther = ({ id, url, draining }: ReplicaRow) => id !== self.id && url !== null && !draining;
+      return store.live().then(
+        (rows) => rows.some(isOther),
+        () => peers.size > 0,
+      );
     },
     get peers() {
       return [...peers.values()];

@@ -73,5 +73,11 @@ export function prismaTunnelPlaces(prisma: Prisma, self: string): TunnelPlaces {
           AND replica.id <> ${self}`;
       return owner;
     },
+
+    async expectsWolf(wolfId) {
+      const rows = await prisma.$queryRaw<{ one: number }[]>`
+        SELECT 1 AS one FROM wolf_instance WHERE id = ${wolfId} AND epoch > 0 AND (connectivity = 'suspect' OR tunnel_since IS NOT NULL)`;
+      return rows.length > 0;
+    },
   };
 }

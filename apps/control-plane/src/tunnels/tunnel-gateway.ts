@@ -14,6 +14,7 @@ import type { TunnelKey, Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import type { AgentControl } from "./agent-control.ts";
 import { agentNotices, type NoticeSink } from "./agent-notices.ts";
 import { createGrace, mayComeBack, type TunnelLink } from "./helix/grace.ts";
+import { moveAway } from "./moving.ts";
 import { type Opener, objectIdsOf, originOf } from "./opener.ts";
 import { takeoverLimit } from "./takeovers.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
@@ -40,6 +41,8 @@ export interface TunnelGateway extends Tunnels {
   sendAway(key: TunnelKey): void;
   /** The same to all there are: this replica was taken for gone. */
   sendAllAway(): void;
+  /** Asks agents to open their tunnels at another replica; resolves when they have, and in time. `sendOvertaken`: see moving.ts. */
+  moveAway(sendOvertaken: () => Promise<void>): Promise<unknown>;
   /** GOAWAY to all, each told to come back at another moment; resolves when all have ended and their loss is written. */
   drain(): Promise<void>;
 }
@@ -382,6 +385,12 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
 
     sendAllAway() {
       for (const tunnel of all.keys()) void goAway(tunnel, "the replica was taken for gone");
+    },
+
+    moveAway(sendOvertaken) {
+      const live = [...wolves.list(), ...sandboxes.list()].map(([, { tunnel }]) => tunnel);
+      const tunnels = live.filter((tunnel) => !tunnel.draining && !isOfHelix(tunnel));
+      return moveAway({ tunnels, sendOvertaken, clock, log, random });
     },
 
     async drain() {

@@ -67,6 +67,8 @@ export interface HealthMonitor {
   onWolvesLost(listener: (wolfIds: readonly string[]) => void): void;
   /** Replicas were removed: wolves that had their tunnel there are suspect, and lost unless they return. Rejects without a database. */
   replicasGone(): Promise<void>;
+  /** Writes that tunnels live, now instead of in time, and finds those that were overtaken. Never rejects. */
+  beat(): Promise<void>;
   /** An operator says that a mass loss is real. */
   unfreeze(): Promise<FleetHealth>;
   state(): Promise<FleetHealth>;
@@ -212,6 +214,10 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       if (!live.has(`${id} ${epoch}`)) await tunnelLost(id, epoch, { sentAway: true });
   }
 
+  async function beat(): Promise<void> {
+    await tick("heartbeats", () => because("heartbeat", writeHeartbeats));
+  }
+
   return {
     async start() {
       await untilDone("orphaned tunnels", async () => {
@@ -222,8 +228,9 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       evictions.started();
       await look();
       every(intervalMs, look);
-      every(HEARTBEAT_FLUSH_MS, () => tick("heartbeats", () => because("heartbeat", writeHeartbeats)));
+      every(HEARTBEAT_FLUSH_MS, beat);
     },
+    beat,
     tunnelLost,
     async replicasGone() {
       const suspects = await because("replica-gone", () => store.orphanTunnels(clock.now(), "removed"));
