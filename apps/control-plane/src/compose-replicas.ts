@@ -1,4 +1,5 @@
 /** A part of the composition root: this replica among the others, and the ways to their tunnels. */
+import type { HeldBy } from "@wolfpack/api-contract";
 import type { Base, composeAccess } from "./compose-access.ts";
 import type { EventFeed, EventListener } from "./events/event-feed.ts";
 import { createCalls } from "./replicas/calls.ts";
@@ -113,11 +114,13 @@ export function composeReplicas(
     elsewhere,
     calls,
     places,
-    links: (gateway: Pick<TunnelGateway, "links" | "wolf">) =>
+    /** Who holds tunnels that are opened here, of how many that others could be opened at. */
+    heldBy: (): HeldBy => ({ replica, of: membership.peers.length + 1 }),
+    links: (gateway: Pick<TunnelGateway, "links" | "holdsWolf">) =>
       linksOfAll({
         local: gateway.links,
         alone: url === null,
-        isHere: (wolfId) => gateway.wolf(wolfId) !== undefined,
+        isHere: gateway.holdsWolf,
         membership,
         places: found,
         clock,

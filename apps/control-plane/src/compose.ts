@@ -1,62 +1,23 @@
 /** The composition root: the only place that picks implementations and knows who needs whom. */
-import { randomUUID } from "node:crypto";
 import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import type { Express } from "express";
-import { createApp } from "./app.ts";
 import { type Clock, repeat, systemClock, type Timer } from "./clock.ts";
 import { type Base, composeAccess } from "./compose-access.ts";
 import { composeEvents } from "./compose-events.ts";
+import { composeFleet } from "./compose-fleet.ts";
+import { composeFront } from "./compose-front.ts";
 import { composeReplicas } from "./compose-replicas.ts";
 import { composeSeeing } from "./compose-seeing.ts";
 import type { Config } from "./config.ts";
-import { createPrisma, pingDatabase } from "./database/prisma.prisma.ts";
+import { createPrisma } from "./database/prisma.prisma.ts";
 import { because } from "./events/author.ts";
-import { apiRouter } from "./http/api.ts";
-import { conditionalReads } from "./http/etag.ts";
-import { idempotency } from "./http/idempotency.ts";
-import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
-import { createInFlight } from "./http/in-flight.ts";
-import { addFields } from "./http/limits.ts";
 import { type Listening, listenOn } from "./http/listening.ts";
-import { createHttpServer, limitConnections, type ServerLimits } from "./http/server.ts";
-import { agentHandlers } from "./identity/agent-routes.ts";
-import { auditHandlers } from "./identity/audit-routes.ts";
-import { identityHandlers } from "./identity/identity-routes.ts";
+import type { ServerLimits } from "./http/server.ts";
 import type { IdentityService } from "./identity/identity-service.ts";
-import { webSessionHandlers } from "./identity/web-session-routes.ts";
-import { newId } from "./ids.ts";
 import type { Log } from "./logger.ts";
 import { createMetrics } from "./metrics/metrics.ts";
-import { metricsRoutes } from "./metrics/metrics-routes.ts";
-import { lobbiesThrough } from "./sessions/lobbies.ts";
-import { createScreen } from "./sessions/screen.ts";
-import { sessionHandlers } from "./sessions/session-routes.ts";
-import { SessionService } from "./sessions/session-service.ts";
-import { sessionSettings } from "./sessions/session-settings.ts";
-import { prismaSessionStore } from "./sessions/session-store.prisma.ts";
-import { createAdmission, PENDING_MAX, requireRoom } from "./tunnels/admission.ts";
-import { createAgentControl } from "./tunnels/agent-control.ts";
-import { createDoctorTunnels } from "./tunnels/doctor-tunnels.ts";
-import { createHelixUpgrades } from "./tunnels/helix/helix-upgrade.ts";
-import { watchLateness } from "./tunnels/lateness.ts";
-import { tunnelsOverHttp } from "./tunnels/over-http.ts";
-import { createTunnelGateway } from "./tunnels/tunnel-gateway.ts";
-import { createTurns } from "./tunnels/turns.ts";
-import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
-import { watchedLinks } from "./tunnels/watched-links.ts";
-import { reportedBy } from "./wolves/agents-reports.ts";
-import { prismaDiskHistoryStore } from "./wolves/disk-history.prisma.ts";
-import { createDiskHistory } from "./wolves/disk-history.ts";
-import { createDrains } from "./wolves/drains.ts";
-import { fleetHandlers } from "./wolves/fleet-routes.ts";
-import { createHealthMonitor } from "./wolves/health-monitor.ts";
-import { createUsageHistory, tellingUsage } from "./wolves/usage-history.ts";
-import { wolfHandlers } from "./wolves/wolf-routes.ts";
-import { createWolfService } from "./wolves/wolf-service.ts";
-import { prismaWolfStore } from "./wolves/wolf-store.prisma.ts";
 
-/** A fault of ours: the documents promise other problems. */
-export const UNLISTED = "a problem that the contract does not list";
+export { UNLISTED } from "./compose-front.ts";
 
 export interface ControlPlane {
   readonly app: Express;
@@ -82,8 +43,6 @@ const REQUESTS_DRAIN_MS = 5000;
 const PRUNE_INTERVAL_MS = 10 * 60_000;
 /** Between two looks at deadlines of sessions, at lost wolves, at drains, and at what others changed. */
 const TICK_MS = 1000;
-/** An operator's word that a loss is real. */
-const OVERRIDE_MS = 10 * 60_000;
 export function compose(
   config: Config,
   databaseUrl: string,
@@ -205,226 +164,4 @@ export function compose(
       await tracing.stop();
     },
   };
-}
-
-/** Wolves, their tunnels and what runs on them. */
-function composeFleet(
-  { config, prisma, log, clock, metrics }: Base,
-  { audit, renewals, revocations, exclusive }: ReturnType<typeof composeAccess>,
-  events: ReturnType<typeof composeEvents>["log"],
-  replicas: ReturnType<typeof composeReplicas>,
-) {
-  const wolfStore = prismaWolfStore(prisma, replicas.membership.id);
-  const usageHistory = createUsageHistory({ clock });
-  const gateway = createTunnelGateway({
-    store: reportedBy(tellingUsage(wolfStore, usageHistory)),
-    clock,
-    log,
-    random: Math.random,
-    tunnelLost: (...lost) => monitor.tunnelLost(...lost),
-    audit,
-    revocations,
-    control: createAgentControl({ renewals, audit, clock, log }),
-    renderNode: config.renderNode,
-    onTunnelEnd: metrics.tunnelEnded,
-    ...(replicas.places && { places: replicas.places }),
-  });
-  const links = watchedLinks(replicas.links(gateway), metrics.links);
-  const monitor = createHealthMonitor({
-    store: wolfStore,
-    clock,
-    log,
-    liveTunnels: gateway.liveWolves,
-    onOvertaken: gateway.sendAway,
-    tunnelLostAfterMs: config.tunnelLostAfterMs,
-    restartGraceMs: config.restartGraceMs,
-    wolfStaleAfterMs: config.wolfStaleAfterMs,
-    intervalMs: config.healthIntervalMs,
-    massLoss: config.massLoss,
-    overrideMs: OVERRIDE_MS,
-    quarantine: config.quarantine,
-    exclusive,
-  });
-  const onRemoved = (wolfId: string) => revocations.tell("wolf", wolfId);
-  const onChanged = (wolfId: string) => sessions.wolfChanged(wolfId);
-  const wolves = createWolfService({
-    store: wolfStore,
-    clock,
-    log,
-    onRemoved,
-    onChanged,
-    onDraining: (wolfId, deadline) => void sessions.announceDrain(wolfId, deadline),
-  });
-  const diskHistory = createDiskHistory({
-    store: prismaDiskHistoryStore(prisma),
-    wolves: wolfStore,
-    clock,
-    log,
-  });
-  const sessions = new SessionService({
-    store: prismaSessionStore(prisma),
-    wolves: wolfStore,
-    tunnels: gateway,
-    lobbies: lobbiesThrough(links, config.sessionStartTimeoutMs),
-    rttMsOf: gateway.rttMsOf,
-    elsewhere: replicas.elsewhere,
-    clock,
-    log,
-    random: Math.random,
-    newId,
-    newToken: randomUUID,
-    onExpiring: (session, reason, at) =>
-      events.record({ kind: "session.expiring", session, wolfId: session.wolfId, detail: { reason, at } }),
-    watch: metrics.sessions,
-    exclusive,
-    ...sessionSettings(config),
-  });
-  monitor.onWolvesLost(() => void sessions.wolvesLost());
-  const drains = createDrains({
-    store: wolfStore,
-    clock,
-    log,
-    evict: (wolfId) => sessions.evict(wolfId),
-    onChanged,
-    exclusive,
-  });
-
-  revocations.onRevoked((kind, objectId) => {
-    gateway.revoke(objectId);
-    if (kind === "wolf") sessions.changedElsewhere();
-  });
-
-  const doctors = createDoctorTunnels({ clock, log });
-  return {
-    wolfStore,
-    wolves,
-    diskHistory,
-    usageHistory,
-    gateway,
-    links,
-    monitor,
-    sessions,
-    drains,
-    events,
-    doctors,
-  };
-}
-
-/** Every way in: the API, and tunnels by WebSocket and over HTTP. */
-function composeFront(
-  { config, prisma, log, clock, draining, metrics }: Base,
-  access: ReturnType<typeof composeAccess>,
-  fleet: ReturnType<typeof composeFleet> & {
-    seeing: ReturnType<typeof composeSeeing>;
-    happening: ReturnType<typeof composeEvents>;
-    replicas: ReturnType<typeof composeReplicas>;
-    closing: () => boolean;
-  },
-  serverLimits: Partial<ServerLimits>,
-) {
-  const { identity, agents, bridge, webSessions, audit, auditStore, revocations, addresses, limits } = access;
-  const { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors, seeing } = fleet;
-  const idempotencyStore = prismaIdempotencyStore(prisma);
-  const { calls } = fleet.replicas;
-  const lateness = watchLateness(clock, () => performance.now());
-  const turns = createTurns({
-    clock,
-    max: PENDING_MAX,
-    others: () => gateway.countOpening() + sessions.countComparing(),
-    lateMs: lateness.ms,
-  });
-  const admission = createAdmission({
-    identity,
-    audit,
-    bridge,
-    wolves: { ...wolfStore, registerOnConnect: wolves.registerOnConnect },
-    ownerOf: (sessionId) => sessions.ownerOf(sessionId),
-    gateway,
-    doctors,
-    publicHosts: config.publicHosts,
-    mark: revocations.mark,
-    log,
-    draining,
-    limits,
-    addressOf: addresses.of,
-    turns,
-  });
-  const overHttp = tunnelsOverHttp(admission, { calls });
-  const inFlight = createInFlight(clock);
-  const helix = createHelixUpgrades({ admission, clock, log, limits, calls });
-  const app = createApp({
-    log,
-    draining,
-    closing: fleet.closing,
-    pingDatabase: () => pingDatabase(prisma),
-    tunnelPosts: overHttp.posts,
-    trustsProxy: addresses.trusts,
-    limitByAddress: limits.byAddress,
-    countCall: inFlight.count,
-    requests: metrics.requests,
-    metrics: metricsRoutes({
-      metrics,
-      identity,
-      audit,
-      token: config.metricsToken,
-      onUnknown: limits.unknown,
-    }),
-    corsOrigins: config.corsOrigins,
-    routers: [
-      apiRouter(
-        {
-          ...identityHandlers(identity),
-          ...agentHandlers(agents, () => requireRoom(turns.waitSeconds())),
-          ...wolfHandlers({ wolves, diskHistory, bridge, clock, rttMsOf: gateway.rttMsOf }),
-          ...fleetHandlers({ monitor, countLive: () => sessions.countLive() }),
-          ...fleet.happening.handlers,
-          ...auditHandlers(auditStore),
-          ...seeing.handlers,
-          ...webSessionHandlers({ webSessions, identity, audit, limits }),
-          ...sessionHandlers({ sessions, screen: createScreen(fleet.links), requireWolf: wolves.get }),
-        },
-        {
-          identity,
-          webSessions,
-          audit,
-          bodyBytesMax: config.bodyBytesMax,
-          onKnown: (principal, request, response) =>
-            addFields(response, limits.byCredential(principal, request)),
-          onUnknown: limits.unknown,
-          onUnlisted: (operation, code) => log.error({ operation, code }, UNLISTED),
-          steps: [
-            conditionalReads,
-            idempotency({
-              store: idempotencyStore,
-              clock,
-              secret: config.apiKeySecret,
-              log,
-            }),
-          ],
-        },
-      ),
-      upgradeRoutes(helix),
-      overHttp.routes,
-    ],
-  });
-  const door = fleet.replicas.door({
-    request: app,
-    upgrade: (...call) => serveUpgrade(...call),
-  });
-  // Ahead of everything that is for people and agents: limits, the API's log, a replica that shuts down.
-  const server = createHttpServer(
-    (request, response) =>
-      door.isInternal(request) ? door.request(request, response) : app(request, response),
-    serverLimits,
-  );
-  limitConnections(server, { clock, log });
-  const serveUpgrade = attachUpgrades(server, {
-    admission,
-    log,
-    helix,
-    echo: seeing.echo,
-    door,
-    onArrival: limits.upgrade,
-  });
-  return { app, server, overHttp, inFlight, idempotencyStore, lateness };
 }

@@ -6,6 +6,7 @@ import { type RequestHandler, RevdialError, type Tunnel } from "revdial";
 import { type Clock, pause } from "./clock.ts";
 import type { Condition } from "./condition.ts";
 import { type AgentConfig, ConfigError } from "./config.ts";
+import { type Connections, createConnections, type Dialling } from "./connections.ts";
 import { type DialAs, dial } from "./control-plane.ts";
 import { createForwarder } from "./forward.ts";
 import type { HostState } from "./host-state.ts";
@@ -62,7 +63,9 @@ class Agent {
   private readonly edges: AgentEdges;
   private readonly inventory: AgentInventory;
   private readonly line: WolfLine;
-  private readonly dialAs: Omit<DialAs, "headers" | "signal" | "transport" | "onFallback">;
+  private readonly dialAs: Omit<DialAs, "headers" | "signal" | "transport" | "onFallback" | "handler">;
+  private readonly handler: RequestHandler;
+  private readonly connections: Connections;
   private readonly credential: Credential;
   private readonly serving: Serving;
   /** Of a Helix control plane only. */
@@ -78,6 +81,8 @@ class Agent {
   private pending: string | undefined;
   /** Ends the watches. */
   private readonly unwatch = new AbortController();
+  /** Ends the tunnels beside the first. */
+  private readonly unfurther = new AbortController();
 
   constructor(config: AgentConfig, edges: AgentEdges) {
     const { log, version, host, clock, signal } = edges;
@@ -90,12 +95,11 @@ class Agent {
       version,
       incarnation: host.incarnation,
       clock,
-      handler: movable(handlerOf(config, edges, this.local ?? this.line), (afterMs) =>
-        this.serving.move(afterMs),
-      ),
       onHandlerError: (err) => log.error({ err }, "a request could not be served"),
       ...(this.local === undefined ? {} : { pickups: this.pickups(this.local) }),
     };
+    this.handler = handlerOf(config, edges, this.local ?? this.line);
+    this.connections = this.furtherConnections();
     this.credential = this.local ? tokenCredential(config.token) : this.keyCredential();
     this.serving = createServing({
       log,
@@ -109,8 +113,8 @@ class Agent {
       onReplaced: () => {
         if (host.seat?.wanted) this.handOver();
       },
-      redial: config.transport === "auto" ? (wanted) => this.dial(wanted, "websocket") : undefined,
-      replace: (wanted) => this.dial(wanted, config.transport),
+      redial: config.transport === "auto" ? (wanted) => this.dialFirst(wanted, "websocket") : undefined,
+      replace: (wanted) => this.dialFirst(wanted, config.transport),
       redialEveryMs: config.reconnectMaxMs,
     });
   }
@@ -165,7 +169,8 @@ class Agent {
       await this.stayConnected();
     } finally {
       this.step("stop");
-      await serving.ended();
+      this.unfurther.abort();
+      await Promise.all([serving.ended(), this.connections.ended()]);
       this.step("drained");
       this.unwatch.abort();
       await Promise.all([this.watches?.done, renewed]);
@@ -206,16 +211,41 @@ class Agent {
     const { signal } = this.edges;
     await this.credential.prepare(signal);
     this.step("registered");
-    return this.dial(signal, config.transport);
+    return this.dialFirst(signal, config.transport);
   }
 
-  private async dial(signal: AbortSignal, transport: AgentConfig["transport"]): Promise<Tunnel> {
+  private dialFirst(signal: AbortSignal, transport: AgentConfig["transport"]): Promise<Tunnel> {
+    const { onAnswer } = this.connections;
+    return this.dial({ signal, transport, onAnswer, onMove: (afterMs) => this.serving.move(afterMs) });
+  }
+
+  private furtherConnections(): Connections {
+    const { config, edges, unfurther } = this;
+    const { log, clock, random, condition } = edges;
+    const { connections: of, transport } = config;
+    return createConnections({
+      count: of,
+      dial: (at, dialling) => this.dial({ ...dialling, transport, connection: { at, of } }),
+      onUp: condition.furtherUp,
+      log,
+      clock,
+      random,
+      reconnectMaxMs: config.reconnectMaxMs,
+      signal: AbortSignal.any([edges.signal, unfurther.signal]),
+    });
+  }
+
+  private async dial({
+    onMove,
+    ...how
+  }: Dialling & Pick<DialAs, "transport" | "connection">): Promise<Tunnel> {
+    const { signal } = how;
     const credential = this.credential.forDial(signal);
     const tunnel = await dial(this.config, {
       ...this.dialAs,
+      ...how,
+      handler: movable(this.handler, onMove),
       headers: credential.headers,
-      signal,
-      transport,
       onFallback: (error) => {
         const { code, status } = error;
         const reason = this.printable(sentence(error));
@@ -266,6 +296,7 @@ class Agent {
     if (this.lostAt !== undefined) metrics.observed({ name: "reconnect", ms: clock.now() - this.lostAt });
     this.lostAt = undefined;
     condition.tunnelUp(tunnel);
+    this.connections.firstUp(tunnel);
     this.step("tunnelUp");
     const whose = sessionId === undefined ? { wolf_id: wolfId } : { session_id: sessionId };
     log.info({ ...whose, control_plane: apiUrl.host, transport }, "tunnel up");
@@ -278,6 +309,7 @@ class Agent {
     this.handedOver = true;
     this.step("stop");
     this.edges.log.info("a newer agent of this host took over: finishing what is in flight");
+    this.unfurther.abort();
     this.unwatch.abort();
     void Promise.resolve(this.watches?.done).then(this.edges.host.seat?.release);
   }

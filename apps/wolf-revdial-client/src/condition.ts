@@ -35,8 +35,10 @@ export interface ConditionReport {
   state_s: number;
   transport: string | null;
   rtt_ms: number | null;
-  /** Tunnels so far. */
+  /** Tunnels so far; those beside the first are not counted. */
   tunnels: number;
+  /** Tunnels that are up now, those beside the first included. */
+  connections: number;
   /** Tries and tunnels that ended, by their cause. */
   endings: Record<string, number>;
   wolf: "ok" | "slow" | "stuck" | "unreachable" | "unknown";
@@ -65,6 +67,8 @@ export interface Condition {
   /** The next step is this far away. */
   waits(ms: number): void;
   tunnelUp(tunnel: Tunnel): void;
+  /** One beside the first. */
+  furtherUp(tunnel: Tunnel): void;
   ended(cause: string, problem: string): void;
   /** Every notice passes here on its way up. */
   noticed(type: string, payload: unknown): void;
@@ -108,6 +112,16 @@ export function createCondition(options: ConditionOptions): Condition {
     return now() - answeredAt < ANSWER_AGE_MS_MAX;
   };
 
+  function count(tunnel: Tunnel): void {
+    if (open.has(tunnel)) return;
+    open.add(tunnel);
+    void tunnel.closed.then(() => {
+      open.delete(tunnel);
+      past = sum(past, tunnel.metrics);
+      if (live === tunnel) live = undefined;
+    });
+  }
+
   return {
     step(next) {
       state = next;
@@ -126,14 +140,9 @@ export function createCondition(options: ConditionOptions): Condition {
       tunnels += 1;
       answers = 0;
       answeredAt = now();
-      if (open.has(tunnel)) return;
-      open.add(tunnel);
-      void tunnel.closed.then(() => {
-        open.delete(tunnel);
-        past = sum(past, tunnel.metrics);
-        if (live === tunnel) live = undefined;
-      });
+      count(tunnel);
     },
+    furtherUp: count,
     ended(cause, problem) {
       endings[cause] = (endings[cause] ?? 0) + 1;
       lastProblem = problem;
@@ -157,6 +166,7 @@ export function createCondition(options: ConditionOptions): Condition {
       transport: live?.transport ?? null,
       rtt_ms: live?.rttMs === undefined ? null : Math.round(live.rttMs * 10) / 10,
       tunnels,
+      connections: [...open].filter(({ draining }) => !draining).length,
       endings: { ...endings },
       wolf,
       events_wait_s: eventsWaitAt === undefined ? null : seconds(now() - eventsWaitAt),

@@ -1,11 +1,18 @@
 /** The agent's configuration from flags and environment; the only reader of both. What is wrong is named by flag and variable. */
 import { X509Certificate } from "node:crypto";
-import { closeSync, openSync, readSync } from "node:fs";
-import { GpuType, hostLimits, Mount, RegisterWolfRequest, WolfName } from "@wolfpack/api-contract";
+import {
+  CONNECTIONS_MAX,
+  GpuType,
+  hostLimits,
+  Mount,
+  RegisterWolfRequest,
+  WolfName,
+} from "@wolfpack/api-contract";
 import { readTracing, type TracingSettings } from "@wolfpack/telemetry";
 import { defaultWolfPolicy, readWolfPolicy, type WolfPolicy } from "@wolfpack/wolf-api";
 import { z } from "zod";
 import { type Protocol, readApiUrl } from "./api-url.ts";
+import { readBounded, readFile } from "./bounded-file.ts";
 import { checkHelixSettings } from "./helix-settings.ts";
 import type { DiskThresholds } from "./inventory/disks.ts";
 import { closedToHelix, closedToSessions } from "./policy-closes.ts";
@@ -54,6 +61,8 @@ export interface AgentConfig {
   disks: string[] | undefined;
   diskThresholds: DiskThresholds;
   reconnectMaxMs: number;
+  /** Tunnels at once. */
+  connections: number;
   transport: "auto" | "websocket" | "http";
   ca: string | undefined;
   insecure: boolean;
@@ -78,27 +87,6 @@ interface TokenMissing {
   error: ConfigError;
   /** Whoever named the file has to hear of it even where another token is there. */
   odd: boolean;
-}
-
-const FILE_BYTES_MAX = 1024 * 1024;
-
-/** Bounded while it reads: a device or a pipe may have no end. */
-function readBounded(descriptor: number): string {
-  const buffer = Buffer.alloc(FILE_BYTES_MAX + 1);
-  let bytes = 0;
-  for (let read = -1; read !== 0 && bytes < buffer.length; bytes += read)
-    read = readSync(descriptor, buffer, bytes, buffer.length - bytes, null);
-  if (bytes > FILE_BYTES_MAX) throw new Error("it is larger than 1 MiB");
-  return buffer.toString("utf8", 0, bytes);
-}
-
-function readFile(path: string): string {
-  const descriptor = openSync(path, "r");
-  try {
-    return readBounded(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
 }
 
 /** Throws ConfigError. */
@@ -205,6 +193,7 @@ export function readConfig({
     address: text("address") ?? "",
     ...readDisks(),
     reconnectMaxMs: (number("reconnect", 1, 3600) ?? 30) * 1000,
+    connections: number("connections", 1, CONNECTIONS_MAX, z.number().int()) ?? 1,
     transport: transport.data,
     ca: readCertificates(text("caFile")),
     insecure,

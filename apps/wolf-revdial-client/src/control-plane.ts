@@ -1,7 +1,14 @@
 /** The agent's two ways to its control plane: single calls by HTTP, and the tunnel; both with the same trust in certificates. */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { AgentChallenge, type AgentInventory, Enrollment, type EnrollRequest } from "@wolfpack/api-contract";
+import {
+  AgentChallenge,
+  type AgentInventory,
+  CONNECTION_PARAMETER,
+  CONNECTIONS_PARAMETER,
+  Enrollment,
+  type EnrollRequest,
+} from "@wolfpack/api-contract";
 import { type DialOptions, dialTunnel, type RequestHandler, type Tunnel } from "revdial";
 import { dialHelix, type HelixDialOptions } from "revdial/helix";
 import { z } from "zod";
@@ -138,6 +145,9 @@ export interface DialAs {
   handler: RequestHandler;
   onHandlerError: (error: unknown) => void;
   transport: AgentConfig["transport"];
+  /** Of a tunnel beside the first: which, and of how many. */
+  connection?: { at: number; of: number };
+  onAnswer?: NonNullable<DialOptions["onAnswer"]>;
   /** Told why the tunnel goes on over plain HTTP. */
   onFallback?: NonNullable<DialOptions["onFallback"]>;
   /** Of a Helix control plane only. */
@@ -146,9 +156,13 @@ export interface DialAs {
 
 /** Rejects with a RevdialError, or with what making the headers failed with. */
 export function dial(config: AgentConfig, how: DialAs): Promise<Tunnel> {
-  const { version, transport, onFallback, pickups, ...both } = how;
+  const { version, transport, onFallback, onAnswer, connection, pickups, ...both } = how;
   const { protocol, apiUrl, sessionId, wolfId, insecure, ca } = config;
   const url = tunnelUrlOf(apiUrl, sessionId === undefined ? `wolf-${wolfId}` : `sandbox-${sessionId}`);
+  if (connection !== undefined) {
+    url.searchParams.set(CONNECTION_PARAMETER, String(connection.at));
+    url.searchParams.set(CONNECTIONS_PARAMETER, String(connection.of));
+  }
   const options = {
     agent: `wolf-revdial-client/${version}`,
     insecure,
@@ -156,7 +170,12 @@ export function dial(config: AgentConfig, how: DialAs): Promise<Tunnel> {
     ...both,
   };
   if (protocol === "helix") return dialHelix(url, { service: "wolf", ...options, ...pickups });
-  return dialTunnel(url, { ...options, transport, ...(onFallback === undefined ? {} : { onFallback }) });
+  return dialTunnel(url, {
+    ...options,
+    transport,
+    ...(onFallback === undefined ? {} : { onFallback }),
+    ...(onAnswer === undefined ? {} : { onAnswer }),
+  });
 }
 
 /** fetch with our own certificates, which the built-in one cannot be given. Requests and replies are small JSON. */

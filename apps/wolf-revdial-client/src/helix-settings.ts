@@ -22,6 +22,7 @@ const meaningless: readonly SettingName[] = [
   "gpuType",
   "disk",
   "stateDir",
+  "connections",
 ];
 
 /** Throws what is wrong with what was given besides; returns a warning about what changes nothing. */

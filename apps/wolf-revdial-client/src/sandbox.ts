@@ -19,6 +19,7 @@ export const wolfSettings = [
   "diskWarningPercent",
   "diskCriticalPercent",
   "diskFreeMinGib",
+  "connections",
 ] as const satisfies readonly SettingName[];
 
 interface Given {

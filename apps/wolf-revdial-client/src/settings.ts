@@ -129,6 +129,12 @@ export const settings = {
       "Longest wait between two tries, 1 to 3600; over HTTP also from one try of a WebSocket to the next",
     default: "30",
   },
+  connections: {
+    flag: "--connections <n>",
+    env: ["WOLFPACK_CONNECTIONS"],
+    meaning: "Tunnels at once, 1 to 8, at as many replicas of the control plane where there are so many",
+    default: "1",
+  },
   protocol: {
     flag: "--protocol <name>",
     env: ["WOLFPACK_PROTOCOL"],

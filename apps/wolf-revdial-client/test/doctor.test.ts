@@ -47,7 +47,16 @@ interface Changes extends Partial<Omit<NetworkOptions & TunnelOptions, "config">
 /** Status and detail by code. */
 async function examine(url: string, changes: Changes = {}): Promise<Record<string, string>> {
   const { token = TOKEN, joinToken = "", ca, insecure = false, transport = "auto", ...others } = changes;
-  const config = { apiUrl: new URL(url), token, joinToken, ca, insecure, transport, wolfId: "gpu-1" };
+  const config = {
+    apiUrl: new URL(url),
+    token,
+    joinToken,
+    ca,
+    insecure,
+    transport,
+    wolfId: "gpu-1",
+    connections: 1,
+  };
   const options = {
     config,
     key: { file: "none", credential: undefined, problem: undefined },

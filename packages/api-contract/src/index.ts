@@ -59,6 +59,15 @@ export {
   wolfpackClient,
 } from "./client.ts";
 export {
+  CONNECTION_PARAMETER,
+  CONNECTIONS_MAX,
+  CONNECTIONS_PARAMETER,
+  HELD_BY_FIELD,
+  type HeldBy,
+  heldByText,
+  readHeldBy,
+} from "./connections.ts";
+export {
   DrainRequest,
   EventStreamHello,
   EventStreamMissed,

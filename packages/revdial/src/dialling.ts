@@ -43,6 +43,11 @@ export interface DialOptions extends TunnelOptions {
    * 2,147,483,647.
    */
   upgradeTimeoutMs?: number;
+  /**
+   * Told the header fields of the answer that opens the tunnel, before it is up: what a server says of itself. Of each way that is
+   * tried and answered.
+   */
+  onAnswer?: (headers: Readonly<Record<string, string | readonly string[] | undefined>>) => void;
   /** Told why "auto" goes on over HTTP. */
   onFallback?: (error: RevdialError) => void;
   /** Mask with a zero key. Default: where SPEC §2.3 allows it, inside TLS and on loopback. */

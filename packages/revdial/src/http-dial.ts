@@ -4,6 +4,7 @@ import * as https from "node:https";
 import { type Clock, systemClock, type Timer } from "./clock.ts";
 import { type Connecting, networkReason, refusal, type WayOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
+import { tell } from "./exchange.ts";
 import {
   closeRecord,
   HTTP_CONTENT_TYPE,
@@ -52,6 +53,7 @@ export function connectHttp(target: URL, options: WayOptions, events: Connecting
       return events.failed(new RevdialError("DIAL_FAILED", "the answer is no stream of a revdial acceptor"));
     }
     opened = true;
+    tell(() => options.onAnswer?.(response.headers), options.onHandlerError);
     events.opened(new HttpDialTransport(request, response, key, caller, options));
   });
   request.end();

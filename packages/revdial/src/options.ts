@@ -103,7 +103,7 @@ function checkHelloOptions({ agent = "", features = [], incarnation = 0 }: Tunne
 export function checkDialOptions(options: DialOptions): void {
   checkTunnelOptions(options);
   checkNumbers(options, dialBounds);
-  checkCalls(options, "handler", "onFallback");
+  checkCalls(options, "handler", "onFallback", "onAnswer");
   checkSwitches(options, "insecure", "zeroMask");
   checkSignal(options.signal);
   checkCertificates(options.ca);

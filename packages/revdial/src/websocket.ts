@@ -7,6 +7,7 @@ import { systemClock } from "./clock.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import { type Connecting, networkReason, refusal, type WayOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
+import { tell } from "./exchange.ts";
 import { fragmentsOf } from "./fragments.ts";
 import { defaultLimits, limitsOf } from "./limits.ts";
 import { Summary } from "./summary.ts";
@@ -165,6 +166,7 @@ export function connectWebSocket(target: URL, options: WayOptions, events: Conne
   socket.once("unexpected-response", (_request, response) => {
     events.refused(refusal(response, "upgrade", options.clock ?? systemClock));
   });
+  socket.once("upgrade", ({ headers }) => tell(() => options.onAnswer?.(headers), options.onHandlerError));
   socket.once("open", () => {
     opened = true;
     events.opened(new WebSocketTransport(socket));

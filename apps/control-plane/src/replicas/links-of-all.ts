@@ -16,7 +16,7 @@ export interface LinksOfAllOptions {
   /** No other replica can reach this one: there are none. */
   alone: boolean;
   membership: Pick<Membership, "peer">;
-  places: Pick<TunnelPlaces, "find" | "findWolf" | "expectsWolf">;
+  places: Pick<TunnelPlaces, "find" | "findWolf" | "findFurther" | "expectsWolf">;
   clock: Clock;
   forwarding: Pick<Forwarding, "ask">;
   onForwarded?: (outcome: "answered" | "failed") => void;
@@ -79,9 +79,27 @@ export function linksOfAll(options: LinksOfAllOptions): Links {
     }
   }
 
+  /** Here; else where the newest tunnel is; else where another of the same agent is. */
   async function askOnce(id: string, request: TunnelRequest): Promise<TunnelResponse> {
-    const owner = isHere(id) ? undefined : await ownerOf(id);
-    return owner === undefined ? linkHere(id).request(request) : ask(owner, "wolf", id, request);
+    if (isHere(id)) return linkHere(id).request(request);
+    const owner = await ownerOf(id);
+    let last: unknown;
+    for await (const holder of holdersOf(id, owner)) {
+      try {
+        return await ask(holder, "wolf", id, request);
+      } catch (error) {
+        if (!mayAskAgain(error, request)) throw error;
+        last ??= error;
+      }
+    }
+    if (last !== undefined) throw last;
+    return linkHere(id).request(request);
+  }
+
+  async function* holdersOf(id: string, owner: Owner | undefined): AsyncGenerator<Owner> {
+    if (owner !== undefined) yield owner;
+    for (const holder of await places.findFurther(id).catch(() => []))
+      if (holder.id !== owner?.id) yield holder;
   }
 
   /** What was not sent for want of a tunnel is asked again until the agent is back, if it is expected. */

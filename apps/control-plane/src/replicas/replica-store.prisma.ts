@@ -1,5 +1,6 @@
 /** Replicas and the places of tunnels in PostgreSQL. */
 import type { Prisma } from "../database/prisma.prisma.ts";
+import { furtherKeys } from "../tunnels/further-connections.ts";
 import type { Owner, ReplicaRow, ReplicaStore, TunnelPlaces } from "./replica-store.ts";
 
 export function prismaReplicaStore(prisma: Prisma): ReplicaStore {
@@ -72,6 +73,12 @@ export function prismaTunnelPlaces(prisma: Prisma, self: string): TunnelPlaces {
         WHERE wolf_instance.id = ${wolfId} AND tunnel_since IS NOT NULL AND lease_until > now() AND url IS NOT NULL
           AND replica.id <> ${self}`;
       return owner;
+    },
+
+    async findFurther(wolfId) {
+      return prisma.$queryRaw<Owner[]>`
+        SELECT DISTINCT replica.id, url FROM tunnel_place JOIN replica ON replica.id = replica_id
+        WHERE key = ANY(${furtherKeys(wolfId)}) AND lease_until > now() AND url IS NOT NULL AND replica.id <> ${self} ORDER BY replica.id`;
     },
 
     async expectsWolf(wolfId) {

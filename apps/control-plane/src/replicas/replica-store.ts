@@ -41,6 +41,8 @@ export interface TunnelPlaces {
   find(key: string): Promise<Owner | undefined>;
   /** Of the newest tunnel of a wolf. */
   findWolf(wolfId: string): Promise<Owner | undefined>;
+  /** Of the other tunnels of its agent, those elsewhere. */
+  findFurther(wolfId: string): Promise<Owner[]>;
   /** A tunnel of this wolf has just been lost, or is just being opened: the next one comes soon, if any. */
   expectsWolf(wolfId: string): Promise<boolean>;
 }

@@ -5,6 +5,9 @@
 import type { IncomingMessage } from "node:http";
 import {
   type Action,
+  CONNECTION_PARAMETER,
+  CONNECTIONS_MAX,
+  CONNECTIONS_PARAMETER,
   type ProofPurpose,
   problemKind,
   SessionId,
@@ -27,6 +30,7 @@ import type { Log } from "../logger.ts";
 import { version } from "../version.ts";
 import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import { type DoctorTunnels, doctorTunnelOptions } from "./doctor-tunnels.ts";
+import { furtherKey } from "./further-connections.ts";
 import type { Opener } from "./opener.ts";
 import { repeatedRefusals } from "./repeated-refusals.ts";
 import { moonlightKey, type TunnelGateway } from "./tunnel-gateway.ts";
@@ -49,7 +53,10 @@ export interface AdmissionOptions {
   };
   /** The owner of a session that has not ended. */
   ownerOf: (sessionId: string) => Promise<string | undefined>;
-  gateway: Pick<TunnelGateway, "acceptWolf" | "acceptSandbox" | "acceptMoonlight" | "takeoverWaitMs">;
+  gateway: Pick<
+    TunnelGateway,
+    "acceptWolf" | "acceptFurther" | "acceptSandbox" | "acceptMoonlight" | "takeoverWaitMs"
+  >;
   doctors: Pick<DoctorTunnels, "full" | "accept">;
   /** Default: the system's. */
   clock?: Clock;
@@ -128,7 +135,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     trail.principal = principal;
     options.limits?.byCredential(principal, request);
     checkWay?.(request);
-    const { kind, id } = readRunnerId(url.searchParams, protocol);
+    const { kind, id, connection } = readRunnerId(url.searchParams, protocol);
     const hosts = hostsOf(request.headers.host, options.publicHosts);
     const opener: Opener = { principal, mark, hosts, protocol, ...caller };
     if (protocol === "helix") trail.detail = { protocol, ...(kind === "moonlight" && { service: kind }) };
@@ -139,6 +146,15 @@ export function createAdmission(options: AdmissionOptions): Admission {
       const wolf = await onBehalfOf(opener, () => wolfOf(asked, principal, caller, options), "connected");
       trail.object = wolf.id;
       const target = { kind, wolf };
+      if (connection !== undefined) {
+        trail.detail = { connection };
+        requireTurn(gateway.takeoverWaitMs(furtherKey({ wolfId: wolf.id, connection })));
+        return {
+          tunnelOptions,
+          target,
+          takeOver: (one) => void gateway.acceptFurther({ wolfId: wolf.id, connection }, one, opener),
+        };
+      }
       requireTurn(gateway.takeoverWaitMs(kind === "wolf" ? wolf.id : moonlightKey(wolf.id)));
       if (kind === "moonlight")
         return { tunnelOptions, target, takeOver: (one) => void gateway.acceptMoonlight(wolf, one, opener) };
@@ -283,10 +299,18 @@ const kinds: Record<TunnelProtocol, readonly Kind[]> = {
   helix: ["wolf", "moonlight", "sandbox"],
 };
 
-function readRunnerId(query: URLSearchParams, protocol: TunnelProtocol): { kind: Kind; id: string } {
+interface RunnerId {
+  kind: Kind;
+  id: string;
+  /** Of a wolf: which of its agent's tunnels beside the first. */
+  connection?: number;
+}
+
+function readRunnerId(query: URLSearchParams, protocol: TunnelProtocol): RunnerId {
+  const known = ["runnerid", CONNECTION_PARAMETER, CONNECTIONS_PARAMETER];
   for (const name of query.keys()) {
-    if (name === "runnerid") continue;
-    throw new ApiError("invalid-request", "The only query parameter is runnerid.", {
+    if (known.includes(name)) continue;
+    throw new ApiError("invalid-request", `The query parameters are ${known.join(", ")}.`, {
       extras: { errors: [{ path: "query", message: "unknown parameter" }] },
     });
   }
@@ -294,7 +318,8 @@ function readRunnerId(query: URLSearchParams, protocol: TunnelProtocol): { kind:
   const [, asked, id = ""] = /^([a-z]+)-(.+)$/s.exec(ids.length === 1 ? (ids[0] ?? "") : "") ?? [];
   const kind = kinds[protocol].find((known) => known === asked);
   const form = kind === "sandbox" ? SessionId : WolfName;
-  if (kind !== undefined && form.safeParse(id).success) return { kind, id };
+  if (kind !== undefined && form.safeParse(id).success)
+    return { kind, id, ...connectionOf(query, kind, protocol) };
   const other = protocol === "helix" ? "moonlight" : "doctor";
   throw new ApiError(
     "runner-id-invalid",
@@ -307,6 +332,20 @@ export function requireRoom(waitSeconds: number | undefined): void {
   if (waitSeconds === undefined) return;
   const headers = { "retry-after": String(waitSeconds) };
   throw new ApiError("draining", "Too many agents connect at once.", { headers });
+}
+
+function connectionOf(query: URLSearchParams, kind: Kind, protocol: TunnelProtocol): { connection?: number } {
+  const [at, of] = [query.getAll(CONNECTION_PARAMETER), query.getAll(CONNECTIONS_PARAMETER)];
+  if (at.length === 0 && of.length === 0) return {};
+  const [connection, connections] = [Number(at[0]), Number(of[0])];
+  const isOne = [...at, ...of].length === 2 && [...at, ...of].every((text) => /^[0-9]$/.test(text));
+  const fits = connection >= 1 && connection < connections && connections <= CONNECTIONS_MAX;
+  if (isOne && fits && kind === "wolf" && protocol === "revdial") return { connection };
+  throw new ApiError(
+    "invalid-request",
+    `Beside its first tunnel an agent of a wolf opens connection=1 to connections-1, of connections=2 to ${CONNECTIONS_MAX}.`,
+    { extras: { errors: [{ path: "query", message: "no further connection" }] } },
+  );
 }
 
 function requireTurn(waitMs: number | undefined): void {

@@ -305,6 +305,7 @@ describe("a tunnel over HTTP", () => {
       ownerOf: async () => undefined,
       gateway: {
         acceptWolf: (_wolf, tunnel) => accept(tunnel),
+        acceptFurther: async () => {},
         acceptSandbox: (_id, tunnel) => accept(tunnel),
         acceptMoonlight: (_wolf, tunnel) => accept(tunnel),
         takeoverWaitMs: () => undefined,

@@ -3,6 +3,7 @@
  * ends, and further POSTs carry what the peer says.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { HELD_BY_FIELD, type HeldBy, heldByText } from "@wolfpack/api-contract";
 import { type RequestHandler, Router } from "express";
 import { createHttpAcceptor, newTunnelKey } from "revdial";
 import { ApiError } from "../http/problem.ts";
@@ -28,13 +29,15 @@ export interface TunnelsOverHttp {
 
 export interface OverHttpOptions {
   tunnelsMax?: number;
+  /** Who holds the tunnel, of how many replicas. Default: nothing is said. */
+  heldBy?: () => HeldBy;
   /** POSTs for tunnels of other replicas. Default: there are none. */
   calls?: Pick<Calls, "hold" | "ownerOf" | "passOn"> | undefined;
 }
 
 export function tunnelsOverHttp(
   admission: Admission,
-  { tunnelsMax = TUNNELS_MAX, calls }: OverHttpOptions = {},
+  { tunnelsMax = TUNNELS_MAX, calls, heldBy }: OverHttpOptions = {},
 ): TunnelsOverHttp {
   const acceptor = createHttpAcceptor({ tunnelsMax });
   const routes = Router();
@@ -52,6 +55,7 @@ export function tunnelsOverHttp(
         if (open >= tunnelsMax) throw new ApiError("draining", "Too many tunnels are open over HTTP.");
       },
     });
+    if (heldBy !== undefined) response.setHeader(HELD_BY_FIELD, heldByText(heldBy()));
     const key = newTunnelKey();
     // The first POST may come to another replica as soon as the key is out.
     await calls?.hold("http", key, response);

@@ -4,71 +4,19 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Tunnel, TunnelEnd } from "revdial";
-import type { Clock } from "../clock.ts";
-import type { AuditEntry, AuditLog } from "../identity/audit.ts";
-import type { Revocations } from "../identity/revocations.ts";
-import type { Log } from "../logger.ts";
-import type { TunnelPlaces } from "../replicas/replica-store.ts";
-import type { HealthMonitor } from "../wolves/health-monitor.ts";
-import type { TunnelKey, Wolf, WolfStore } from "../wolves/wolf-store.ts";
-import type { AgentControl } from "./agent-control.ts";
+import type { AuditEntry } from "../identity/audit.ts";
+import type { Wolf } from "../wolves/wolf-store.ts";
 import { agentNotices, type NoticeSink } from "./agent-notices.ts";
-import { createGrace, mayComeBack, type TunnelLink } from "./helix/grace.ts";
+import { createFurtherConnections, furtherKey, noFurtherPlaces } from "./further-connections.ts";
+import type { TunnelGateway, TunnelGatewayOptions } from "./gateway-face.ts";
+import { createGrace, mayComeBack } from "./helix/grace.ts";
 import { moveAway } from "./moving.ts";
 import { type Opener, objectIdsOf, originOf } from "./opener.ts";
 import { takeoverLimit } from "./takeovers.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
-import type { Links, Tunnels } from "./tunnels.ts";
+import type { Tunnels } from "./tunnels.ts";
 
-export interface TunnelGateway extends Tunnels {
-  /** Of this replica. */
-  readonly links: { [Way in keyof Links]: (id: string) => TunnelLink | undefined };
-  /** Never rejects. */
-  acceptWolf(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
-  /** Never rejects. */
-  acceptSandbox(sessionId: string, tunnel: Tunnel, opener: Opener): Promise<void>;
-  /** Never rejects. */
-  acceptMoonlight(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
-  /** Milliseconds until another agent may take over a wolf, a session or a `moonlightKey` whose tunnel is live; undefined: now. */
-  takeoverWaitMs(key: string): number | undefined;
-  liveWolves(): { id: string; epoch: number; rttMs: number | undefined }[];
-  /** Tunnels whose epoch is being issued. */
-  countOpening(): number;
-  rttMsOf(wolfId: string): number | undefined;
-  /** Ends at once whatever was opened with this credential, by this user or as this wolf; also what was replaced and is still busy. */
-  revoke(objectId: string): void;
-  /** GOAWAY to one that counts no more: its agent comes back for a newer epoch. */
-  sendAway(key: TunnelKey): void;
-  /** The same to all there are: this replica was taken for gone. */
-  sendAllAway(): void;
-  /** Asks agents to open their tunnels at another replica; resolves when they have, and in time. `sendOvertaken`: see moving.ts. */
-  moveAway(sendOvertaken: () => Promise<void>): Promise<unknown>;
-  /** GOAWAY to all, each told to come back at another moment; resolves when all have ended and their loss is written. */
-  drain(): Promise<void>;
-}
-
-export interface TunnelGatewayOptions {
-  store: Pick<
-    WolfStore,
-    "openTunnel" | "changeHealth" | "changeReport" | "changeUsage" | "changeCapabilities" | "changeImages"
-  >;
-  clock: Clock;
-  log: Log;
-  random: () => number;
-  /** Told of every tunnel that is gone. */
-  tunnelLost: HealthMonitor["tunnelLost"];
-  audit: AuditLog;
-  revocations: Pick<Revocations, "revokedSince">;
-  /** What agents with a key of their own may ask. */
-  control: AgentControl;
-  /** The device that sandboxes render on, where a host has it. */
-  renderNode?: string;
-  /** Of one wolf within a minute. Default 10. */
-  takeoversMax?: number;
-  onTunnelEnd?: (end: TunnelEnd) => void;
-  /** Where sandboxes' tunnels end, for other replicas. Default: there are none. */
-  places?: Pick<TunnelPlaces, "put" | "remove">;
-}
+export type { TunnelGateway, TunnelGatewayOptions } from "./gateway-face.ts";
 
 /** Of the moonlight-web beside a wolf, among everything that tunnels lead to. */
 export const moonlightKey = (wolfId: string): string => `moonlight ${wolfId}`;
@@ -77,6 +25,8 @@ export const moonlightKey = (wolfId: string): string => `moonlight ${wolfId}`;
 const RETRY_MIN_MS = 100;
 const RETRY_SPREAD_MS = 2000;
 const DRAIN_MS = 10_000;
+/** An agent that has other tunnels has its first one again within. */
+const REOPEN_MS = 2000;
 /** A tunnel whose agent moves to another connection: longer than the creation of a sandbox, the slowest request, takes. */
 const REPLACED_DRAIN_MS = 120_000;
 
@@ -85,6 +35,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const wolves = new TunnelRegistry();
   const sandboxes = new TunnelRegistry();
   const moonlights = new TunnelRegistry();
+  const further = createFurtherConnections({ places: options.furtherPlaces ?? noFurtherPlaces, clock, log });
   const isOfHelix = ({ transport }: Pick<Tunnel, "transport">) => transport.startsWith("helix");
   const wolfGrace = createGrace({ clock, isOfHelix, live: (id) => wolves.dial(id) });
   const sandboxGrace = createGrace({ clock, isOfHelix, live: (id) => sandboxes.dial(id) });
@@ -217,7 +168,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   }
 
   const isContested = (key: string) =>
-    opening.has(key) || [wolves, sandboxes, moonlights].some((live) => live.dial(key) !== undefined);
+    opening.has(key) ||
+    [wolves, sandboxes, moonlights, further.registry].some((live) => live.dial(key) !== undefined);
 
   /** False, and the tunnel is over: it would take over too soon again. */
   function takesOver(key: string, tunnel: Tunnel): boolean {
@@ -227,6 +179,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     void tunnel.close({ retryAfterMs: waitMs, drainMs: 0, reason });
     return false;
   }
+
+  const later = (ms: number) => new Promise<void>((resolve) => void clock.setTimer(ms, resolve));
 
   function atEnd(tunnel: Tunnel, run: (end: Awaited<Tunnel["closed"]>) => unknown): void {
     const ending: Promise<void> = tunnel.closed
@@ -247,7 +201,10 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       opening.set(wolf.id, (opening.get(wolf.id) ?? 0) + 1);
       const opened = await store
         // A database that was restored under us has forgotten epochs that were issued: the newest tunnel has the highest all the same.
-        .openTunnel(wolf.id, clock.now(), originOf(opener), wolves.get(wolf.id)?.epoch)
+        .openTunnel(wolf.id, clock.now(), originOf(opener), {
+          after: wolves.get(wolf.id)?.epoch,
+          incarnation: tunnel.peer?.incarnation,
+        })
         .finally(() => isOpened(wolf.id));
       if (opened === undefined) tunnel.destroy(new Error("the wolf was removed"));
       return opened;
@@ -285,8 +242,9 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   }
 
   return {
-    links: { wolf: wolfGrace.link, sandbox: sandboxGrace.link },
+    links: { wolf: (id) => further.link(id, wolfGrace.link(id)), sandbox: sandboxGrace.link },
     wolf: (wolfId) => wolves.dial(wolfId),
+    holdsWolf: (wolfId) => wolves.dial(wolfId) !== undefined || further.of(wolfId).length > 0,
     wolfEpoch: (wolfId) => wolves.get(wolfId)?.epoch,
     sandbox: (sessionId) => sandboxes.dial(sessionId),
     takeoverWaitMs: (key) => (isContested(key) ? takeovers.waitMs(key) : undefined),
@@ -320,6 +278,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         if (!wolves.remove(id, epoch)) return;
         if (mayComeBack(end, opener)) wolfGrace.begin(id);
         log.info({ wolf_id: id, epoch, code: end.code, reason: end.reason }, "tunnel down");
+        // Its agent opens it again at once, and is reached meanwhile.
+        if (!draining && (await further.lives(id))) await later(REOPEN_MS);
         await tunnelLost(id, epoch, { sentAway: draining });
         tell(lost, id);
       });
@@ -346,6 +306,23 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       wolfGrace.arrived(id, tunnel);
       tell(connected, id);
       if (draining) void goAway(tunnel);
+    },
+
+    async acceptFurther({ wolfId, connection }, tunnel, opener) {
+      if (!keep(tunnel, opener, wolfId)) return;
+      const about = { wolf_id: wolfId, connection };
+      try {
+        await tunnel.reached;
+        const held = { wolfId, connection, incarnation: tunnel.peer?.incarnation ?? 0n };
+        if (!(await further.admit(held, tunnel)))
+          return log.info(about, "a further tunnel of another agent is sent away");
+      } catch (err) {
+        log.info({ err, ...about }, "further tunnel not accepted");
+        return tunnel.destroy(new Error("the tunnel could not be accepted"));
+      }
+      const onEnd = () => further.left({ wolfId, connection });
+      const key = furtherKey({ wolfId, connection });
+      await acceptService(further.registry, key, tunnel, { about, what: "further", onEnd });
     },
 
     async acceptSandbox(sessionId, tunnel, opener) {
@@ -388,15 +365,19 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     },
 
     moveAway(sendOvertaken) {
-      const live = [...wolves.list(), ...sandboxes.list()].map(([, { tunnel }]) => tunnel);
+      const live = [wolves, further.registry, sandboxes]
+        .flatMap((registry) => registry.list())
+        .map(([, { tunnel }]) => tunnel);
       const tunnels = live.filter((tunnel) => !tunnel.draining && !isOfHelix(tunnel));
-      return moveAway({ tunnels, sendOvertaken, clock, log, random });
+      const sendAll = async () => void (await Promise.all([sendOvertaken(), further.look()]));
+      return moveAway({ tunnels, sendOvertaken: sendAll, clock, log, random });
     },
 
     async drain() {
       draining = true;
       wolfGrace.close();
       sandboxGrace.close();
+      further.close();
       const late = clock.setTimer(DRAIN_MS, () => {
         for (const tunnel of all.keys()) tunnel.destroy(new Error("the replica shuts down"));
       });

@@ -24,6 +24,10 @@ export class TunnelRegistry {
     return entry && !entry.tunnel.draining ? entry.tunnel : undefined;
   }
 
+  get size(): number {
+    return this.live.size;
+  }
+
   get(key: string): LiveTunnel | undefined {
     return this.live.get(key);
   }

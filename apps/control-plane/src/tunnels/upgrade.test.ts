@@ -387,6 +387,7 @@ describe("an upgrade", () => {
       ownerOf: async () => undefined,
       gateway: {
         acceptWolf: ({ name }, tunnel) => accept(name, tunnel),
+        acceptFurther: async () => {},
         acceptSandbox: (id, tunnel) => accept(id, tunnel),
         acceptMoonlight: ({ name }, tunnel) => accept(name, tunnel),
         takeoverWaitMs: () => waitMs,

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
+import { HELD_BY_FIELD, type HeldBy, heldByText } from "@wolfpack/api-contract";
 import { Router } from "express";
 import { acceptTunnel, REVDIAL_SUBPROTOCOL, webSocketServerOptions } from "revdial";
 import { WebSocketServer } from "ws";
@@ -24,6 +25,8 @@ export interface UpgradeOptions {
   echo?: Pick<EchoUpgrades, "isEcho" | "open">;
   /** What replicas ask of each other. Default: nobody asks. */
   door?: Pick<Door, "isInternal" | "upgrade">;
+  /** Who holds the tunnel, of how many replicas. Default: nothing is said. */
+  heldBy?: () => HeldBy;
   /** Throws to refuse, before anything is known of the caller. */
   onArrival?: (request: IncomingMessage) => void;
 }
@@ -32,11 +35,16 @@ export type ServeUpgrade = (request: IncomingMessage, socket: Duplex, head: Buff
 
 /** Returns what serves any that is not internal. */
 export function attachUpgrades(server: Server, options: UpgradeOptions): ServeUpgrade {
-  const { admission, log, helix, echo, onArrival } = options;
+  const { admission, log, helix, echo, heldBy, onArrival } = options;
   const webSockets = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   // What `ws` itself finds wrong with the handshake; without a listener it answers in plain text.
   webSockets.on("wsClientError", (cause, socket) => {
     refuse(socket, new ApiError("malformed-http", "The WebSocket handshake is not valid.", { cause }), log);
+  });
+
+  const held = new WeakSet<IncomingMessage>();
+  webSockets.on("headers", (headers, request) => {
+    if (heldBy !== undefined && held.has(request)) headers.push(`${HELD_BY_FIELD}: ${heldByText(heldBy())}`);
   });
 
   async function open(request: IncomingMessage, socket: Duplex, head: Buffer, requestId: string) {
@@ -45,6 +53,7 @@ export function attachUpgrades(server: Server, options: UpgradeOptions): ServeUp
     if (echo?.isEcho(request)) return echo.open(request, socket, head);
     if (helix?.isControl(request)) return helix.open(request, socket, head, requestId);
     const { tunnelOptions, takeOver } = await admission.admit(request, requestId, { check: checkHandshake });
+    held.add(request);
     webSockets.handleUpgrade(request, socket, head, (webSocket) =>
       takeOver(acceptTunnel(webSocket, tunnelOptions)),
     );

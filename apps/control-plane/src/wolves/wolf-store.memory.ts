@@ -194,7 +194,7 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
       return "deleted";
     },
 
-    async openTunnel(id, now, by = nativeTunnel, after = 0) {
+    async openTunnel(id, now, by = nativeTunnel, { after = 0 } = {}) {
       const row = fleet.wolves.get(id);
       if (row === undefined) return undefined;
       fleet.changeWolf(row, {

@@ -5,6 +5,7 @@ import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
 import { revoke } from "../identity/revocation-store.prisma.ts";
 import { newId } from "../ids.ts";
+import { signed } from "../tunnels/further-places.prisma.ts";
 import { figures, isSaidByOurs } from "./wolf-figures.prisma.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
 import { knowing, labelsOfTokens } from "./wolf-news.prisma.ts";
@@ -159,10 +160,15 @@ function reporting(prisma: Prisma, replica: string | null): Others {
       });
     },
 
-    async openTunnel(id, now, { protocol, legacyCredential } = nativeTunnel, after = 0) {
+    async openTunnel(
+      id,
+      now,
+      { protocol, legacyCredential } = nativeTunnel,
+      { after = 0, incarnation } = {},
+    ) {
       const rows = await prisma.$queryRaw<WolfInstance[]>`
         UPDATE wolf_instance SET epoch = GREATEST(epoch, ${after}::int) + 1, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
-          tunnel_replica_id = ${replica}, tunnel_rtt_ms = NULL, tunnel_protocol = ${protocol}, tunnel_legacy_credential = ${legacyCredential}, ${protocol === "helix" ? forgotten : Sql.empty}
+          tunnel_replica_id = ${replica}, tunnel_rtt_ms = NULL, tunnel_incarnation = ${incarnation === undefined ? null : signed(incarnation)}::bigint, tunnel_protocol = ${protocol}, tunnel_legacy_credential = ${legacyCredential}, ${protocol === "helix" ? forgotten : Sql.empty}
           connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END, connectivity = 'connected'
         WHERE id = ${id} RETURNING *`;
       return rows[0] ? toWolf(rows[0]) : undefined;

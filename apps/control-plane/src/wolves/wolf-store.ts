@@ -167,6 +167,13 @@ export interface TunnelKey {
   epoch: number;
 }
 
+export interface NewTunnel {
+  /** The epoch is higher than this one, whatever the database remembers. Default 0. */
+  after?: number | undefined;
+  /** Of the agent's boot. */
+  incarnation?: bigint | undefined;
+}
+
 export interface Heartbeat extends TunnelKey {
   /** Of its last ping; undefined: it has had none. */
   rttMs?: number | undefined;
@@ -202,9 +209,8 @@ export interface WolfStore {
   /**
    * A tunnel is up: the next epoch is issued and the wolf is connected. `by`: default `nativeTunnel`. The first tunnel of an agent of
    * Helix after one of ours forgets what ours said that changes all the time, since nobody corrects it any more.
-   * The epoch is higher than `after`, whatever the database remembers. Default 0.
    */
-  openTunnel(id: string, now: Date, by?: TunnelOrigin, after?: number): Promise<Wolf | undefined>;
+  openTunnel(id: string, now: Date, by?: TunnelOrigin, tunnel?: NewTunnel): Promise<Wolf | undefined>;
   /** The tunnel of this epoch is gone: the wolf is suspect, unless a newer tunnel is there. Too often, and it is quarantined. */
   loseTunnel(id: string, epoch: number, rules: QuarantineRules, now: Date): Promise<boolean>;
   /** The grace is over: a wolf that is still suspect in this epoch is lost. */

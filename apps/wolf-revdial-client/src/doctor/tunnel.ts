@@ -2,13 +2,17 @@
 import { randomBytes } from "node:crypto";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
+import { HELD_BY_FIELD, type HeldBy, readHeldBy } from "@wolfpack/api-contract";
 import { dialTunnel, REVDIAL_SUBPROTOCOL, RevdialError, type Tunnel } from "revdial";
 import type { AgentConfig } from "../config.ts";
 import { type DoctorKey, noTunnelYet, tunnelHeaders, tunnelUrl } from "./key.ts";
 import { type Check, type Finding, failed, ok, warning } from "./run.ts";
 
 export interface TunnelOptions {
-  config: Pick<AgentConfig, "apiUrl" | "token" | "joinToken" | "ca" | "insecure" | "transport" | "wolfId">;
+  config: Pick<
+    AgentConfig,
+    "apiUrl" | "token" | "joinToken" | "ca" | "insecure" | "transport" | "wolfId" | "connections"
+  >;
   key: DoctorKey;
   version: string;
   quick: boolean;
@@ -46,10 +50,16 @@ export function tunnelChecks(options: TunnelOptions): Check[] {
       skip: webSocket,
       timeoutMs,
       run: (signal) =>
-        withTunnel(options, "websocket", signal, async (tunnel) => {
+        withTunnel(options, "websocket", signal, async (tunnel, held) => {
           await tunnel.reached;
           const rtt = tunnel.rttMs === undefined ? "" : `, round trip ${Math.round(tunnel.rttMs)} ms`;
-          return ok(`HELLO of ${tunnel.peer?.agent.slice(0, 80)}${rtt}`);
+          const at = held === undefined ? "" : `, replica ${held.replica} of ${held.of}`;
+          const said = `HELLO of ${tunnel.peer?.agent.slice(0, 80)}${rtt}${at}`;
+          return held === undefined && config.connections > 1
+            ? warning(
+                `${said}; this control plane takes one connection of an agent, and --connections is not used`,
+              )
+            : ok(said);
         }),
     },
     {
@@ -97,11 +107,15 @@ async function withTunnel(
   { config, key, version, timeoutMs }: TunnelOptions,
   transport: "websocket" | "http",
   signal: AbortSignal,
-  use: (tunnel: Tunnel) => Promise<Finding>,
+  use: (tunnel: Tunnel, held: HeldBy | undefined) => Promise<Finding>,
 ): Promise<Finding> {
   const url = tunnelUrl(config);
   url.protocol = config.apiUrl.protocol === "https:" ? "wss:" : "ws:";
+  let held: HeldBy | undefined;
   const tunnel = await dialTunnel(url, {
+    onAnswer: (headers) => {
+      held = readHeldBy(headers[HELD_BY_FIELD]);
+    },
     headers: () => tunnelHeaders(config, key, signal),
     agent: `wolf-revdial-client-doctor/${version}`,
     insecure: config.insecure,
@@ -119,7 +133,7 @@ async function withTunnel(
   const end = () => tunnel.destroy();
   signal.addEventListener("abort", end, { once: true });
   try {
-    return await use(tunnel);
+    return await use(tunnel, held);
   } finally {
     signal.removeEventListener("abort", end);
     end();

@@ -49,6 +49,7 @@ beforeEach(async () => {
     ownerOf: async () => undefined,
     gateway: {
       acceptWolf: (_wolf, tunnel) => accept(tunnel),
+      acceptFurther: async () => {},
       acceptSandbox: (_id, tunnel) => accept(tunnel),
       acceptMoonlight: (_wolf, tunnel) => accept(tunnel),
       takeoverWaitMs: () => undefined,

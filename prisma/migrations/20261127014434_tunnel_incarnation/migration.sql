@@ -1,0 +1,3 @@
+-- expand
+-- AlterTable
+ALTER TABLE "wolf_instance" ADD COLUMN     "tunnel_incarnation" BIGINT;
