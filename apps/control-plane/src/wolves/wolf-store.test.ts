@@ -198,8 +198,8 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
 
     it("gives an epoch above one that an older database has forgotten", async () => {
       const { id } = await register("restored");
-      expect(await store.openTunnel(id, at(1), undefined, 9)).toMatchObject({ epoch: 10 });
-      expect(await store.openTunnel(id, at(2), undefined, 3)).toMatchObject({ epoch: 11 });
+      expect(await store.openTunnel(id, at(1), undefined, { after: 9 })).toMatchObject({ epoch: 10 });
+      expect(await store.openTunnel(id, at(2), undefined, { after: 3 })).toMatchObject({ epoch: 11 });
     });
 
     it("that was replaced cannot make its wolf suspect, lost, ill or otherwise described", async () => {

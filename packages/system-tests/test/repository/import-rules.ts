@@ -82,7 +82,7 @@ export const confined: readonly { workspace: string; module: RegExp; files: RegE
   {
     workspace: "control-plane",
     module: /^\.{1,2}\/metrics\/|^@wolfpack\/telemetry$/,
-    files: /^src\/(compose(-access)?|config|main|parts)\.ts$|^src\/metrics\//,
+    files: /^src\/(compose(-access|-front)?|config|main|parts)\.ts$|^src\/metrics\//,
     why: "rooms do not know who counts and traces: they have an interface for whoever watches",
   },
   {
