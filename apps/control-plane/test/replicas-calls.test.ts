@@ -176,7 +176,10 @@ describe("a tunnel over HTTP whose POSTs come to another replica", () => {
     expect(places).toEqual([
       { key: expect.stringMatching(/^http [0-9a-f]{64}$/), replica_id: seen.body.replica },
     ]);
-    const made = await replicas.call<Session>(a, "POST", "sessions", { queue: false });
+    const made = await eventually(
+      () => replicas.call<Session>(a, "POST", "sessions", { queue: false }),
+      ({ status }) => status === 201,
+    );
     expect(made.body).toMatchObject({ status: "running", wolf_instance_id: wolfId });
     const picture = Buffer.concat([PNG, randomBytes(3 * 1024 * 1024)]);
     host.screen = () => ({ status: 200, headers: [["content-type", "image/png"]], body: picture });
@@ -351,6 +354,32 @@ describe("a question about a wolf whose tunnel another replica holds", () => {
       operation: "getWolfTunnel",
       req: { path: `/api/v1/wolf-instances/${wolf.wolfId}/tunnel` },
     });
+  });
+
+  it("counts where it first came from, and believes nobody's X-Forwarded-For on the way", async () => {
+    const wolf = await replicas.host(b);
+    const ask = (key: string) =>
+      fetch(`${a.url}/api/v1/wolf-instances/${wolf.wolfId}/tunnel`, {
+        headers: {
+          authorization: `Bearer ${key}`,
+          "x-forwarded-for": "203.0.113.5",
+          "wolfpack-client": "203.0.113.6",
+        },
+      });
+    expect((await ask(replicas.adminKey)).status).toBe(200);
+    const inner = `/internal/v1/calls/api/v1/wolf-instances/${wolf.wolfId}/policy`;
+    const credential = createReplicaCredentials(API_KEY_SECRET, await idOf(a));
+    const shown = credential.sign(await idOf(b), "GET", inner, Date.now());
+    const headers = {
+      authorization: "Bearer wpk_nobody",
+      [REPLICA_FIELD]: shown,
+      "wolfpack-client": "192.0.2.44",
+      "x-forwarded-for": "203.0.113.7",
+    };
+    expect((await fetch(`${b.url}${inner}`, { headers })).status).toBe(401);
+    const events = await replicas.database.prisma.$queryRaw<{ address: string | null }[]>`
+      SELECT address FROM audit_event WHERE result = 'denied'`;
+    expect(events).toEqual([{ address: "192.0.2.44" }]);
   });
 
   it("is wolf-unreachable when nobody holds it, and when its holder does not answer", async () => {
