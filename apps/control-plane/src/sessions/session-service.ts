@@ -266,16 +266,12 @@ export class SessionService {
   statusDeadline = (session: Session): Date | undefined => statusDeadline(session, this.options.limits);
   idleAt = (session: Session): Date | undefined => idleAt(session);
 
-  isReachable(session: Session): boolean {
+  isReachable({ id, endedAt, wolfId }: Session): boolean {
     const { tunnels, elsewhere = nowhere } = this.options;
-    const leads = (wolfId: string | null) => {
-      const wolf = wolfId === null ? undefined : this.view.wolf(wolfId);
-      return (
-        wolfId !== null &&
-        (tunnels.wolf(wolfId) !== undefined || (wolf !== undefined && elsewhere.holds(wolf)))
-      );
-    };
-    return session.endedAt === null && (tunnels.sandbox(session.id) !== undefined || leads(session.wolfId));
+    if (endedAt !== null) return false;
+    const wolf = wolfId === null ? undefined : this.view.wolf(wolfId);
+    const leads = wolfId !== null && tunnels.wolf(wolfId) !== undefined;
+    return leads || tunnels.sandbox(id) !== undefined || (wolf !== undefined && elsewhere.holds(wolf));
   }
 
   /** For tunnels of sandboxes: the owner of a session that has not ended. */
