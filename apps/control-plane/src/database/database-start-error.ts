@@ -4,7 +4,6 @@ export type DatabaseStartErrorCode =
   | "DATA_DIR_UNUSABLE"
   | "DATA_DIR_IN_USE"
   | "DATA_DIR_OTHER_VERSION"
-  | "DISK_FULL"
   | "PLATFORM_UNSUPPORTED"
   | "INITDB_FAILED"
   | "START_FAILED"
