@@ -219,10 +219,8 @@ export class SessionService {
 
   /** Live sessions by status. */
   countLive = () => this.options.store.countLive();
-  queuePosition(session: Session): Promise<number | undefined> {
-    if (session.status !== "queued") return Promise.resolve(undefined);
-    return this.options.store.queuePosition(session.id);
-  }
+  queuePosition = async ({ id, status }: Session): Promise<number | undefined> =>
+    status === "queued" ? this.options.store.queuePosition(id) : undefined;
 
   /** The session afterwards: stopped, or stopping while its wolf cannot be asked. */
   async stop(principal: UserPrincipal, id: string, force: boolean): Promise<Session> {
@@ -325,9 +323,7 @@ export class SessionService {
   }
 
   /** Everything goes from a wolf whose drain has come to its deadline. */
-  evict(wolfId: string): Promise<void> {
-    return this.losses.evict(wolfId);
-  }
+  evict = (wolfId: string): Promise<void> => this.losses.evict(wolfId);
 
   /** An operator, an agent or a tunnel changed what placement knows of a wolf. */
   wolfChanged(wolfId: string): void {
