@@ -32,7 +32,7 @@ export interface HttpAcceptor {
   kindOf(request: IncomingMessage): "open" | "post" | undefined;
   /**
    * Answers an open request. The caller has authenticated the peer and refused any `Origin`. Undefined when there is no
-   * room: the request is answered with 503 then. `key`: one of `newTunnelKey`, for callers that have to know it before the
+   * room: the request is answered with 503 then. `key`: one of `newKey`, for callers that have to know it before the
    * peer does; default: one that nobody is told of. Error: ARGUMENT, with nothing answered.
    */
   open(
@@ -41,6 +41,8 @@ export interface HttpAcceptor {
     options?: TunnelOptions,
     key?: string,
   ): Tunnel | undefined;
+  /** A key for one tunnel, which nobody has yet. A secret. */
+  newKey(): string;
   /** The tunnel key of a POST upwards, if it has the form of one. A secret. */
   keyOf(request: IncomingMessage): string | undefined;
   /** Whether the tunnel of this key ends here. */
@@ -49,11 +51,6 @@ export interface HttpAcceptor {
   receive(request: IncomingMessage, response: ServerResponse): void;
   /** Ends all tunnels now and takes no more. */
   close(): void;
-}
-
-/** Of one tunnel: a secret. */
-export function newTunnelKey(): string {
-  return randomBytes(32).toString("base64url");
 }
 
 /** Error: ARGUMENT. */
@@ -86,7 +83,7 @@ class Acceptor extends Summary implements HttpAcceptor {
     request: IncomingMessage,
     response: ServerResponse,
     options: TunnelOptions = {},
-    key = newTunnelKey(),
+    key = this.newKey(),
   ): Tunnel | undefined {
     checkTunnelOptions(options);
     if (!TUNNEL_KEY_FORM.test(key) || this.holds(key)) throw argument("the key is none, or in use");
@@ -122,6 +119,10 @@ class Acceptor extends Summary implements HttpAcceptor {
   close(): void {
     this.closed = true;
     for (const { transport } of [...this.transports.values()]) transport.terminate();
+  }
+
+  newKey(): string {
+    return randomBytes(32).toString("base64url");
   }
 
   keyOf({ headers }: IncomingMessage): string | undefined {

@@ -14,7 +14,6 @@ export {
   createHttpAcceptor,
   type HttpAcceptor,
   type HttpAcceptorOptions,
-  newTunnelKey,
 } from "./http-accept.ts";
 export { defaultLimits, type TunnelLimits } from "./limits.ts";
 export { type MoveBackOptions, moveBack } from "./move-back.ts";

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { HELD_BY_FIELD, type HeldBy, heldByText } from "@wolfpack/api-contract";
 import { type RequestHandler, Router } from "express";
-import { createHttpAcceptor, newTunnelKey } from "revdial";
+import { createHttpAcceptor } from "revdial";
 import { ApiError } from "../http/problem.ts";
 import { giveRequestId, requestIdOf } from "../http/request-id.ts";
 import type { Calls } from "../replicas/calls.ts";
@@ -56,7 +56,7 @@ export function tunnelsOverHttp(
       },
     });
     if (heldBy !== undefined) response.setHeader(HELD_BY_FIELD, heldByText(heldBy()));
-    const key = newTunnelKey();
+    const key = acceptor.newKey();
     // The first POST may come to another replica as soon as the key is out.
     await calls?.hold("http", key, response);
     const tunnel = acceptor.open(request, response, tunnelOptions, key);

@@ -9,7 +9,9 @@ afterEach(() => {
 });
 
 function shown() {
-  const client = new QueryClient({ defaultOptions: { queries: { retry: false, gcTime: 0 } } });
+  const client = new QueryClient({
+    defaultOptions: { queries: { retry: false, gcTime: Number.POSITIVE_INFINITY } },
+  });
   const timers = new ManualTimers();
   const reread: Reread = createReread(client, timers);
   const asked: { answer: PromiseWithResolvers<string>; signal: AbortSignal }[] = [];
