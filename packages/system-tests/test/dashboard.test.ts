@@ -1,5 +1,5 @@
 /** The dashboard in a real browser, before a fleet of real processes: what people see, do, and are kept from. */
-import { afterAll, afterEach, beforeAll, describe, expect } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, jest } from "@jest/globals";
 import { obtainBrowser } from "../src/browser.ts";
 import { describeHostility } from "./dashboard/hostility.ts";
 import { describeLooks } from "./dashboard/looks.ts";
@@ -18,6 +18,9 @@ const describeInBrowser = chrome === undefined ? describe.skip : describe;
 if (chrome === undefined) say("SKIPPED, every test of it: there is no browser");
 
 let stage: Stage;
+
+// A browser shares two cores with whatever else is tested; it waits for what it sees, and no longer.
+jest.setTimeout(90_000);
 
 describeInBrowser("the dashboard in a browser", () => {
   beforeAll(async () => {

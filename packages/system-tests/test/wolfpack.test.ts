@@ -82,7 +82,9 @@ describe("scripts/wolfpack.mjs", () => {
         name in scripts ? [name] : [],
       ),
     );
-    expect([...typed].toSorted()).toEqual(["bench", "build", "demo", "sbom", "simulate", "start", "test"]);
+    expect([...typed].toSorted()).toEqual([
+      ...["bench", "build", "chaos", "demo", "sbom", "simulate", "start", "test"],
+    ]);
     for (const name of typed) expect(scripts[name]).toBe(`exec node scripts/wolfpack.mjs ${name}`);
   });
 });

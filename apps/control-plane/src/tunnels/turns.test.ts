@@ -20,12 +20,18 @@ describe("turns of agents that connect", () => {
     expect(turns.begin()).toBeUndefined();
   });
 
-  it("are given to nobody while the process is late", () => {
+  it("are given to eight at a time while the process is late", () => {
     let lateMs = 201;
-    const turns = createTurns({ clock: manualClock(), max: 2, lateMs: () => lateMs });
+    const turns = createTurns({ clock: manualClock(), max: 9, lateMs: () => lateMs });
+    for (let at = 0; at < 8; at += 1) expect(turns.begin()).toBeUndefined();
     expect(turns.begin()).toBe(1);
     lateMs = 200;
     expect(turns.begin()).toBeUndefined();
+  });
+
+  it("are no more than ever while the process is late", () => {
+    const turns = createTurns({ clock: manualClock(), max: 1, lateMs: () => 201 });
+    expect([turns.begin(), turns.begin()]).toEqual([undefined, 1]);
   });
 
   it("tell a thousand who are refused at once to come back one after the other, no more in a second than are taken in", () => {

@@ -17,7 +17,7 @@ export interface TurnsOptions {
   max: number;
   /** What is under way besides, and keeps others waiting. Default: nothing. */
   others?: () => number;
-  /** How late this process is, in milliseconds: late ones take nobody in. Default: never. */
+  /** How late this process is, in milliseconds: late ones take a few in at a time. Default: never. */
   lateMs?: () => number;
 }
 
@@ -26,6 +26,8 @@ const PER_SECOND_FIRST = 200;
 const PER_SECOND_MIN = 100;
 /** Users wait for as long. An agent that connects gives up on a WebSocket after 5 s, and on it hang a dozen such waits. */
 const LATE_MS_MAX = 200;
+/** While it is later: these are not what makes it late, and are not to wait for whatever does. */
+const WHILE_LATE_MAX = 8;
 /** An agent that is told more than this might as well be told nothing. */
 const WAIT_MS_MAX = 60_000;
 const MEASURED_OVER_MS = 1000;
@@ -48,7 +50,7 @@ export function createTurns({ clock, max, others = () => 0, lateMs = () => 0 }: 
     measuredFromMs = nowMs;
   }
 
-  const isFull = () => open + others() >= max || lateMs() > LATE_MS_MAX;
+  const isFull = () => open + others() >= (lateMs() > LATE_MS_MAX ? Math.min(max, WHILE_LATE_MAX) : max);
 
   function nextMoment(): number {
     const nowMs = clock.now().getTime();

@@ -88,7 +88,8 @@ export class Bounds {
   /** What is wrong with a lobby of ours, if it is. */
   wrongWith({ id, tag, wolf }: SimLobby): string | undefined {
     const session = tag === undefined ? undefined : this.options.rows.session(tag);
-    if (session === undefined) return "of a session that does not exist";
+    // Kept, as what the database has never heard of: it may be an older one that was restored.
+    if (session === undefined) return undefined;
     if (session.endedAt !== null) return `of a session that is ${session.status}`;
     if (session.wolfId !== wolf.id) return `of a session that is ${session.status} on ${session.wolfId}`;
     if (session.lobbyId !== null && session.lobbyId !== id) return `of a session that has ${session.lobbyId}`;

@@ -126,12 +126,16 @@ export class FaultMaker {
     },
     leftover: (dice) => {
       const { wolf } = this.host(dice);
-      if (wolf.up) wolf.plant(this.fleet.newId("ses"));
+      const ended = this.fleet.rows.lastEnded();
+      if (wolf.up && ended !== undefined) wolf.plant(ended.id);
     },
     foreign: (dice) => {
       const { wolf } = this.host(dice);
       if (!wolf.up) return;
-      const lobby = wolf.plant(dice.pick(["Firefox", "Steam of ses_1", "wolfpack", "ses_not-one-of-ours"]));
+      // One with our tag is of a session that this database has never heard of.
+      const unknown = this.fleet.newId("ses");
+      const names = ["Firefox", "Steam of ses_1", "wolfpack", "ses_not-one-of-ours", unknown] as const;
+      const lobby = wolf.plant(dice.pick(names));
       this.later(dice.gapMs(4 * MINUTE), () => wolf.end(lobby, "StopLobbyEvent"));
     },
     resize: (dice) => {

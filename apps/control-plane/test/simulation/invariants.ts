@@ -76,7 +76,7 @@ export class Invariants implements Witness {
   }
 
   stopAsked(lobby: SimLobby, pinFits: boolean): void {
-    if (lobby.tag === undefined)
+    if (lobby.tag === undefined || this.rows.session(lobby.tag) === undefined)
       this.world.violate(
         "foreign-lobby",
         `${lobby.wolf.id} was asked to stop ${lobby.id}, which is not ours`,

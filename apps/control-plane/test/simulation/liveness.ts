@@ -43,11 +43,11 @@ function checkLobbies(fleet: Fleet): void {
     if (!isQuiet || fleet.reachableSinceMs(wolf.id) === undefined) continue;
     let others = 0;
     for (const lobby of wolf.lobbies.values()) {
-      const wrong = lobby.tag === undefined ? "of somebody else" : fleet.bounds.wrongWith(lobby);
+      const isForeign = lobby.tag === undefined || fleet.rows.session(lobby.tag) === undefined;
+      const wrong = isForeign ? "of somebody else" : fleet.bounds.wrongWith(lobby);
       if (wrong === undefined) continue;
       others += 1;
-      if (lobby.tag !== undefined)
-        fleet.world.violate("liveness", `lobby ${lobby.id} on ${wolf.id} is ${wrong}`);
+      if (!isForeign) fleet.world.violate("liveness", `lobby ${lobby.id} on ${wolf.id} is ${wrong}`);
     }
     for (const { id, lobbyId, status } of fleet.rows.liveOf(wolf.id))
       if (status === "running" && !wolf.lobbies.has(lobbyId ?? ""))

@@ -10,6 +10,8 @@ export interface Rows {
   liveOf(wolfId: string): Iterable<SessionRow>;
   /** All that have not ended. */
   live(): SessionRow[];
+  /** The newest one that has ended and had no PIN. */
+  lastEnded(): SessionRow | undefined;
   wolves(): Iterable<WolfRow>;
   /** Those whose absence counts when many are gone. */
   expected(): WolfRow[];
@@ -27,6 +29,8 @@ export function rowsOf(fleet: MemoryFleet): Rows {
     wolf: (id) => fleet.wolves.get(id),
     liveOf: (wolfId) => fleet.liveOnWolf(wolfId),
     live: () => liveStatuses.flatMap((status) => [...fleet.sessionsOf(status)]),
+    lastEnded: () =>
+      [...fleet.sessions.values()].findLast(({ endedAt, pin }) => endedAt !== null && pin === null),
     wolves: () => fleet.wolves.values(),
     expected: () => [...fleet.wolves.values()].filter(({ intent }) => !absent.has(intent)),
     isFrozen: () => fleet.state.frozenSince !== null,

@@ -319,7 +319,7 @@ export const sabotages: readonly Sabotage[] = [
   },
   {
     what: "takes every lobby for one of ours",
-    noticedBy: ["foreign-lobby"],
+    noticedBy: ["foreign-lobby", "stray"],
     alter: () => ({
       lobbies: (api) => ({
         ...api,

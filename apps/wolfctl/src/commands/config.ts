@@ -1,5 +1,7 @@
 /** `wolfctl config`: profiles, and the keys for them in files of their own. */
+
 import { rmSync } from "node:fs";
+import path from "node:path";
 import type { Command } from "commander";
 import { readKey, readKeyFile } from "../config/key-file.ts";
 import {
@@ -81,7 +83,8 @@ async function set(
   if (keyFile !== undefined) readKeyFile(keyFile);
   // A key is for one control plane: at another address it would be shown to somebody else.
   const moved = before !== undefined && URL.parse(before.url)?.origin !== URL.parse(href)?.origin;
-  const key_file = keyFile ?? (moved ? null : (before?.key_file ?? null));
+  // Wherever it is used from.
+  const key_file = (keyFile && path.resolve(keyFile)) ?? (moved ? null : (before?.key_file ?? null));
   const changed = { ...profiles.profiles, [name]: { url: href.replace(/\/+$/, ""), key_file } };
   writeProfiles(run.edges, { ...profiles, current: profiles.current ?? name, profiles: changed });
   await run.out.done(`${name} is ${href.replace(/\/+$/, "")}.`);

@@ -13,7 +13,7 @@ import { type HostPlan, root, Stack } from "../../src/stack.ts";
 export type RoleName = "admin" | "operator" | "user" | "viewer";
 export const desktop = { width: 1440, height: 900 };
 export const phone = { width: 360, height: 740 };
-const WAIT_MS = 10_000;
+const WAIT_MS = 20_000;
 
 /** Pictures of the pages are written only when somebody asks: they differ a little each time. */
 export const isWriting = process.env.WOLFPACK_WRITE_IMAGES === "1";
