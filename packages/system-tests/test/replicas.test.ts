@@ -209,8 +209,13 @@ it("a replica that stood still is fenced, one that was killed is missed for seco
 
   const ofTrace = () => collector.spans.filter(({ traceId }) => traceId === TRACE_ID);
   const atAgent = () => ofTrace().find(({ service }) => service === "wolfpack-agent");
-  await stack.until("the agent's span has come", async () => atAgent() !== undefined);
-  const names = wayUp(ofTrace(), atAgent());
+  // Each process tells of its own, when it comes to it.
+  const way = () => wayUp(ofTrace(), atAgent());
+  await stack.until(
+    "all spans of the way have come",
+    async () => way().length >= 4 && way().some((name) => name.endsWith("getExternalAgentScreenshot")),
+  );
+  const names = way();
   expect(names.slice(-4)).toEqual([
     "wolfpack-control-plane: from another replica",
     "wolfpack-control-plane: to another replica",

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, it, jest } from "@jest/globals";
 import { root, Stack } from "../src/stack.ts";
 
 const bundle = path.join(root, "apps/wolfctl/dist/wolfctl.mjs");
@@ -67,6 +67,9 @@ async function keyFileOf(user: string, role: string): Promise<string> {
   expect([made.code, statSync(file).mode & 0o777]).toEqual([0, 0o600]);
   return file;
 }
+
+// Each command is a process, beside whatever else is tested on two cores.
+jest.setTimeout(90_000);
 
 describe("an operator with wolfctl", () => {
   it("is told by the doctor that all is well, with the control plane's own checks", async () => {
