@@ -14,6 +14,7 @@ import { Stack } from "../src/stack.ts";
 import { Journal, type Kill, killPlan, type Step, stepOf, steps } from "./kill-plan.ts";
 import { WolfGate } from "./wolf-gate.ts";
 
+const AIMS_AGAIN_MAX = 3;
 const SEED = Number(process.env.KILL_SEED ?? 1);
 const CREATES = 12;
 const STOPS = 12;
@@ -251,6 +252,13 @@ async function sessionsByKey(): Promise<Map<string, Session[]>> {
 describe("SIGKILL of the control plane", () => {
   it("leaves slots, sessions and lobbies in agreement, at each step of a create and of a stop", async () => {
     for (const kill of killPlan(steps, random)) await killAt(kill, controlPlane);
+    // A short step is missed now and then where the machine is busy: it is aimed at again.
+    for (let again = 0; again < AIMS_AGAIN_MAX; again += 1)
+      for (const kill of killPlan(
+        steps.filter((step) => !struck.has(step)),
+        random,
+      ))
+        await killAt(kill, controlPlane);
     expect(points.size).toBeGreaterThanOrEqual(POINTS_MIN);
     expect([...struck].toSorted()).toEqual([...steps].toSorted());
   }, 240_000);
