@@ -1,7 +1,7 @@
 /** Events that are followed: the stream's grammar, resuming where it broke, what is missing, pages where there is no stream. */
 import type { ServerResponse } from "node:http";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import type { FleetEvent } from "@wolfpack/api-contract";
+import { BEFORE_ALL_EVENTS, type FleetEvent } from "@wolfpack/api-contract";
 import fc from "fast-check";
 import { targetOf } from "../src/config/target.ts";
 import { connect } from "../src/connection.ts";
@@ -144,9 +144,18 @@ describe("wolfctl events --follow", () => {
       },
     ];
     const { out, err } = await until("session.stopped");
-    expect(asksForStream().map(({ headers }) => headers["last-event-id"])).toEqual([undefined, eventId(1)]);
+    expect(asksForStream().map(({ headers }) => headers["last-event-id"])).toEqual([
+      BEFORE_ALL_EVENTS,
+      eventId(1),
+    ]);
     expect(out.match(/session\.running/g)).toHaveLength(1);
     expect(err.match(/it is resumed/g)).toHaveLength(1);
+  });
+
+  it("misses nothing that happens after it has found no past, and before its stream has begun", async () => {
+    streams = [(response) => void say(response, anEvent(1))];
+    await until("session.running", ["--session", anEvent(1).session_id ?? ""]);
+    expect(asksForStream()[0]?.headers["last-event-id"]).toBe(BEFORE_ALL_EVENTS);
   });
 
   it("resumes from where the stream began when nothing had happened yet", async () => {
@@ -169,7 +178,13 @@ describe("wolfctl events --follow", () => {
     streams = [() => undefined, (response) => void say(response, anEvent(1))];
     const notes: string[] = [];
     const following = follow(
-      { connection: connect(target, KEY, edges), edges, filter: {}, after: undefined, silenceMaxMs: 50 },
+      {
+        connection: connect(target, KEY, edges),
+        edges,
+        filter: {},
+        after: BEFORE_ALL_EVENTS,
+        silenceMaxMs: 50,
+      },
       { event: async () => edges.stop.abort(), note: async (sentence) => void notes.push(sentence) },
     );
     await expect(following).rejects.toThrow(Interrupted);

@@ -73,6 +73,8 @@ export type QueueEntry = z.infer<typeof QueueEntry>;
 export const ListQueueQuery = z.strictObject({ limit: Limit });
 
 export const FleetEventId = prefixedId("evt");
+/** Before the first event of all: what comes after it is everything that is still kept. */
+export const BEFORE_ALL_EVENTS = `evt_${"0".repeat(26)}`;
 
 /** Who made a change, in the words of the audit log. */
 export const FleetEventActor = z
@@ -132,7 +134,7 @@ export const ListFleetEventsQuery = z.strictObject({
   newest_first: flag.optional(),
   ...eventFilters,
   last_event_id: FleetEventId.optional().meta({
-    description: "For a stream, where the client cannot send `Last-Event-ID`: what came after this event.",
+    description: `For a stream, where the client cannot send \`Last-Event-ID\`: what came after this event; after \`${BEFORE_ALL_EVENTS}\`: all.`,
   }),
 });
 export type ListFleetEventsQuery = z.infer<typeof ListFleetEventsQuery>;

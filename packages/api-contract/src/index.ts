@@ -68,6 +68,7 @@ export {
   readHeldBy,
 } from "./connections.ts";
 export {
+  BEFORE_ALL_EVENTS,
   DrainRequest,
   EventStreamHello,
   EventStreamMissed,

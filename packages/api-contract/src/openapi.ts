@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { createDocument, type ZodOpenApiOperationObject, type ZodOpenApiPathsObject } from "zod-openapi";
 import { actionKind, roles } from "./access.ts";
-import { FleetEventId } from "./fleet.ts";
+import { BEFORE_ALL_EVENTS, FleetEventId } from "./fleet.ts";
 import {
   hasEtag,
   type Operation,
@@ -74,7 +74,7 @@ function requestHeadersOf(operation: Operation): z.ZodObject | undefined {
     ...(operation.streams
       ? {
           "Last-Event-ID": FleetEventId.optional().meta({
-            description: "Of a stream: what came after this event, as far as it is not too much.",
+            description: `Of a stream: what came after this event, as far as it is not too much; after \`${BEFORE_ALL_EVENTS}\`: all.`,
           }),
         }
       : {}),

@@ -2,6 +2,7 @@
  * What happens, for whoever listens on this replica: read once for all of them, in the order of events, when the database tells of
  * news, and twice a second in case that was lost. Nobody listens: nothing is read.
  */
+import { BEFORE_ALL_EVENTS } from "@wolfpack/api-contract";
 import { type Clock, repeat, type Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import type { EventStore, FleetEventRecord } from "./event-store.ts";
@@ -48,8 +49,7 @@ const AGAIN_MIN_MS = 10;
 const AGAIN_MAX_MS = 320;
 /** Nobody's transaction takes that long but one that somebody has left open. */
 const STUCK_MS = 30_000;
-/** Before the first event of all: what comes after it is everything. */
-export const BEFORE_ALL: Place = { seq: 0n, id: `evt_${"0".repeat(26)}` };
+export const BEFORE_ALL: Place = { seq: 0n, id: BEFORE_ALL_EVENTS };
 
 export function createEventFeed(options: EventFeedOptions): EventFeed {
   const { store, clock, log, togetherMs = TOGETHER_MS } = options;

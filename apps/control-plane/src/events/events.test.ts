@@ -2,7 +2,7 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
-import { FleetEvent, type Role } from "@wolfpack/api-contract";
+import { BEFORE_ALL_EVENTS, FleetEvent, type Role } from "@wolfpack/api-contract";
 import express from "express";
 import pg from "pg";
 import request from "supertest";
@@ -175,6 +175,11 @@ describe("GET /events", () => {
       expect([order, seen]).toEqual([order, order === "&newest_first=true" ? all.reverse() : all]);
       expect(sizes).toEqual([4, 4, 3]);
     }
+  });
+
+  it("after what was before the first one are all", async () => {
+    await six();
+    expect(await events(`?cursor=${BEFORE_ALL_EVENTS}`)).toEqual(await events());
   });
 
   it("newest first shows no event twice that happens while somebody pages", async () => {

@@ -1,5 +1,5 @@
 /** `wolfctl events`: what happened to sessions, wolves and the fleet, and what happens now. */
-import { type FleetEvent, isKindFilter, SessionId } from "@wolfpack/api-contract";
+import { BEFORE_ALL_EVENTS, type FleetEvent, isKindFilter, SessionId } from "@wolfpack/api-contract";
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import { type EventFilter, follow } from "../events/follow.ts";
@@ -60,8 +60,10 @@ async function events(run: Run, flags: Flags): Promise<void> {
     return;
   }
   for (const event of past) await print(event);
+  // Of those that fit there were none yet: so that none is missed that happens before the stream has begun.
+  const after = past.at(-1)?.id ?? BEFORE_ALL_EVENTS;
   await follow(
-    { connection, edges: run.edges, filter, after: past.at(-1)?.id },
+    { connection, edges: run.edges, filter, after },
     { event: print, note: (sentence) => run.out.note(sentence) },
   );
 }

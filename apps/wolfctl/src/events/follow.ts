@@ -38,8 +38,8 @@ export interface FollowOptions {
   connection: Connection;
   edges: Edges;
   filter: EventFilter;
-  /** The last event that is known; undefined: from now on. */
-  after: string | undefined;
+  /** The last event that is known. */
+  after: string;
   silenceMaxMs?: number;
 }
 
@@ -83,7 +83,7 @@ interface Ask {
   connection: Connection;
   edges: Edges;
   filter: EventFilter;
-  cursor: string | undefined;
+  cursor: string;
 }
 
 async function stream(
@@ -104,7 +104,7 @@ async function stream(
     heard();
     const query = new URLSearchParams({ ...filter });
     const reply = await connection.request(`/api/v1/events${query.size === 0 ? "" : `?${query}`}`, {
-      headers: { accept: "text/event-stream", ...(cursor === undefined ? {} : { "last-event-id": cursor }) },
+      headers: { accept: "text/event-stream", "last-event-id": cursor },
       signal: AbortSignal.any([edges.signal, silence.signal]),
     });
     const type = reply.headers.get("content-type") ?? "";
@@ -174,22 +174,15 @@ async function poll(
   why: string,
 ): Promise<never> {
   await followed.note(`${why}: it is asked every ${POLL_MS / 1000} s.`);
-  let after = cursor ?? (await newest(connection, filter));
+  let after = cursor;
   for (;;) {
-    const query = { ...filter, limit: PAGE, ...(after === undefined ? {} : { cursor: after }) };
+    const query = { ...filter, limit: PAGE, cursor: after };
     const { body } = await connection.call("listEvents", { query });
     for (const event of body) await followed.event(event);
     after = body.at(-1)?.id ?? after;
     if (body.length < PAGE) await edges.pause(POLL_MS, edges.signal);
     if (edges.signal.aborted) throw new Interrupted();
   }
-}
-
-async function newest(connection: Connection, filter: EventFilter): Promise<string | undefined> {
-  const { body } = await connection.call("listEvents", {
-    query: { ...filter, limit: 1, newest_first: "true" },
-  });
-  return body[0]?.id;
 }
 
 /** As replies are read (connection.ts). */
