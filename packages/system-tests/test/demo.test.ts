@@ -1,54 +1,73 @@
 /** `npm run demo` as a process: it must hold every step, and must not leave anything behind. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
-import { describe, expect, it } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { wrap } from "../src/demo-lines.ts";
 import { readPng } from "../src/png-check.ts";
 import { root } from "./repository/workspaces.ts";
 
 const demo = path.join(root, "packages/system-tests/dist/demo.js");
 
-/** Processes of the stack that run now, by command. */
-export function stackProcesses(): string[] {
-  const listed = execFileSync("ps", ["-eo", "pid=,args="], { encoding: "utf8" }).split("\n");
-  // Of this working copy: another one may be at work on the same machine.
-  return listed.filter((line) => line.includes(root) && /\/tmp\/wp-|wolfpack-demo-/.test(line));
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(os.tmpdir(), "wolfpack-demo-test-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function start() {
+  const child = spawn(process.execPath, [demo, "--json"], {
+    env: { ...process.env, TMPDIR: folder },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const said = { out: "", err: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    said.out += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said.err += text;
+  });
+  const ended = once(child, "close").then(([code]) => ({ code: code as number | null, ...said }));
+  return { child, ended };
+}
+
+/** Processes of this demo that run now, by command: other stacks run beside it. What they have in common is inherited. */
+function processes(): string[] {
+  const listed = execFileSync("ps", ["axeww", "-o", "pid=,command="], {
+    encoding: "utf8",
+    maxBuffer: 2 ** 26,
+  });
+  return listed.split("\n").filter((line) => line.includes(`TMPDIR=${folder}`));
 }
 
 describe("the demo", () => {
   it("holds every step, prints one JSON document, and leaves no process behind", async () => {
-    const child = spawn(process.execPath, [demo, "--json"], { stdio: ["ignore", "pipe", "ignore"] });
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-    const [code] = (await once(child, "close")) as [number];
-    const report = JSON.parse(output) as {
+    const { code, out } = await start().ended;
+    const report = JSON.parse(out) as {
       ok: boolean;
       steps: { name: string; ok: boolean; detail: string }[];
     };
     expect(report.steps.filter((step) => !step.ok)).toEqual([]);
     expect(report.steps).toHaveLength(9);
     expect({ code, ok: report.ok }).toEqual({ code: 0, ok: true });
-    expect(stackProcesses()).toEqual([]);
+    expect(processes()).toEqual([]);
   }, 90_000);
 
   it("stops everything when it is interrupted in the middle, and does not say that all is well", async () => {
-    const child = spawn(process.execPath, [demo, "--json"], { stdio: ["ignore", "pipe", "pipe"] });
-    let said = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      said += text;
-      if (said.includes("emulated Wolfs")) child.kill("SIGINT");
+    const { child, ended } = start();
+    let running = 0;
+    child.stderr.on("data", (text: string) => {
+      if (!text.includes("emulated Wolfs")) return;
+      running = processes().length;
+      child.kill("SIGINT");
     });
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-    const [code] = (await once(child, "close")) as [number];
+    const { code, out } = await ended;
     expect(code).toBe(1);
-    expect(JSON.parse(output)).toMatchObject({ ok: false });
-    expect(stackProcesses()).toEqual([]);
+    expect(JSON.parse(out)).toMatchObject({ ok: false });
+    expect(running).toBeGreaterThan(1);
+    expect(processes()).toEqual([]);
   }, 60_000);
 
   it("refuses an unknown argument with 2", () => {
