@@ -27,6 +27,11 @@ export const systemClock: Clock = {
   },
 };
 
+/** Resolves after `ms`. */
+export function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => void clock.setTimer(ms, resolve));
+}
+
 /** Runs `run` again and again, `ms` after the last one ended. `run` must not reject. */
 export function repeat(clock: Clock, ms: number, run: () => Promise<void>): Timer {
   let cancelled = false;

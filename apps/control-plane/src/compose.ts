@@ -1,7 +1,7 @@
 /** The composition root: the only place that picks implementations and knows who needs whom. */
 import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import type { Express } from "express";
-import { type Clock, repeat, systemClock, type Timer } from "./clock.ts";
+import { type Clock, pause, repeat, systemClock, type Timer } from "./clock.ts";
 import { type Base, composeAccess } from "./compose-access.ts";
 import { composeEvents } from "./compose-events.ts";
 import { composeFleet } from "./compose-fleet.ts";
@@ -90,7 +90,7 @@ export function compose(
   /** Nothing of it is to be noticed: everything is served until nobody asks here any more. Never rejects. */
   async function leave(): Promise<void> {
     // Load balancers see at their next look that it is not ready.
-    await new Promise<void>((resolve) => void clock.setTimer(config.drainNoticeMs, resolve));
+    await pause(clock, config.drainNoticeMs);
     happening.streams.close();
     await gateway.moveAway(monitor.beat);
     await inFlight.none(REQUESTS_DRAIN_MS);

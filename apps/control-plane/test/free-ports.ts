@@ -1,6 +1,6 @@
-/** A replica has to say where it is before it listens. */
+/** Ports for programs that have to be told theirs before they listen. */
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 
 /** That were free together a moment ago. */
 export async function freePorts(count: number): Promise<number[]> {
@@ -8,9 +8,14 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports = await Promise.all(
     servers.map(async (server) => {
       await once(server, "listening");
-      return (server.address() as { port: number }).port;
+      return (server.address() as AddressInfo).port;
     }),
   );
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+export async function freePort(): Promise<number> {
+  const [port = 0] = await freePorts(1);
+  return port;
 }

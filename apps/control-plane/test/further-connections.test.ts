@@ -12,7 +12,7 @@ import {
 import { dialTunnel, type RequestHandler, RevdialError, type Tunnel } from "revdial";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
-import { freePorts } from "./free-ports.ts";
+import { freePort } from "./free-ports.ts";
 import { eventually, startHost, type TestHost } from "./host.ts";
 
 let database: TestDatabase;
@@ -34,7 +34,7 @@ afterEach(async () => {
 });
 
 async function replica(): Promise<TestControlPlane> {
-  const [port = 0] = await freePorts(1);
+  const port = await freePort();
   const plane = await startControlPlane(
     { port, replicaUrl: `http://127.0.0.1:${port}`, replicaLeaseMs: 1000, tunnelLostAfterMs: 500 },
     { ...database, drop: async () => {} },

@@ -1,9 +1,8 @@
 /** Replicas that share one PostgreSQL, for tests: real control planes, real tunnels, real Wolf emulators. */
-import { once } from "node:events";
-import { createServer, type Server } from "node:net";
 import type { Replica } from "@wolfpack/api-contract";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
+import { freePort } from "./free-ports.ts";
 import { eventually, startHost, type TestHost, type TestHostOptions } from "./host.ts";
 
 export interface Replicas {
@@ -23,16 +22,6 @@ export interface Called<T> {
   status: number;
   headers: Headers;
   body: T;
-}
-
-/** A port that was free a moment ago: a replica has to say where it is before it listens. */
-export async function freePort(): Promise<number> {
-  const server: Server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 export async function testReplicas(): Promise<Replicas> {

@@ -44,6 +44,8 @@ export interface Balancer {
 }
 
 const CONNECT_MS = 1000;
+/** Connections that the system takes before we look: a fleet may come at once. */
+const BACKLOG = 4096;
 
 /** Resolves when it listens and has looked at every backend once. Rejects with Node's error, such as EADDRINUSE. */
 export async function startBalancer(options: BalancerOptions): Promise<Balancer> {
@@ -96,7 +98,7 @@ export async function startBalancer(options: BalancerOptions): Promise<Balancer>
     client.once("close", () => open.delete(client));
     void pass(client);
   });
-  server.listen(options.port ?? 0, "127.0.0.1");
+  server.listen(options.port ?? 0, "127.0.0.1", BACKLOG);
   await once(server, "listening");
 
   const timers = new Set<NodeJS.Timeout>();

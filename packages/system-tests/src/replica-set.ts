@@ -1,12 +1,11 @@
 /** Several replicas as processes on one PostgreSQL of their own, each restarted in its place. */
 
-import { once } from "node:events";
 import { mkdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import path from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@wolfpack/control-plane/embedded-postgres";
 import type { Backend } from "./balancer.ts";
 import type { Child } from "./child.ts";
+import { freePorts } from "./free-ports.ts";
 import { startedControlPlane } from "./stack.ts";
 
 export interface ReplicaSetOptions {
@@ -103,17 +102,4 @@ export class ReplicaSet {
     await Promise.all(this.replicas.map((_, at) => this.killReplica(at)));
     await this.postgres.stop();
   }
-}
-
-/** That were free together a moment ago: a replica has to say where it is before it listens. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  const ports = await Promise.all(
-    servers.map(async (server) => {
-      await once(server, "listening");
-      return (server.address() as { port: number }).port;
-    }),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

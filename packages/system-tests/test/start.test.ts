@@ -6,6 +6,7 @@ import { createServer, type Server } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { freePort } from "../src/free-ports.ts";
 import { root } from "./repository/workspaces.ts";
 
 const start = path.join(root, "packages/system-tests/dist/start.js");
@@ -24,16 +25,6 @@ afterEach(async () => {
   blocker = undefined;
   rmSync(folder, { recursive: true, force: true });
 });
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as { port: number };
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
 
 function run(env: Record<string, string>, args: readonly string[] = []) {
   const child = spawn(process.execPath, [start, ...args], {

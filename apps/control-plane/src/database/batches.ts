@@ -3,7 +3,7 @@
  * statements as fit one after the other, and a single caller waits for nobody.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { Clock } from "../clock.ts";
+import { type Clock, pause } from "../clock.ts";
 
 export interface BatchOptions {
   /** Of one statement. Default 500: it holds its locks for a moment only. */
@@ -76,7 +76,6 @@ function paced({ clock, burst, perSecond }: NonNullable<BatchOptions["pace"]>): 
     const from = Math.min(Math.max(takenUntilMs, nowMs), nowMs + burst * everyMs);
     takenUntilMs = from + everyMs;
     const waitMs = takenUntilMs - nowMs - burst * everyMs;
-    if (waitMs <= 0) return Promise.resolve();
-    return new Promise((resolve) => clock.setTimer(waitMs, resolve));
+    return waitMs <= 0 ? Promise.resolve() : pause(clock, waitMs);
   };
 }

@@ -18,7 +18,7 @@ import type { Clock } from "../clock.ts";
 import { pairsOf, travelling } from "./fields.ts";
 import { DEADLINE_FIELD, FATE_FIELD, UPGRADE_FIELD, UPGRADE_NAME } from "./internal-wire.ts";
 import { REPLICA_FIELD, type ReplicaCredentials } from "./replica-credential.ts";
-import type { Owner } from "./replica-store.ts";
+import { endOf, type Owner } from "./replica-store.ts";
 
 export interface Forwarding {
   /** `prefix`: what of the path comes before the request's own; `ours`: fields for the replica itself. Rejects with a RevdialError. */
@@ -46,32 +46,30 @@ const IDLE_SOCKET_MS = 30_000;
 export function createForwarding(options: ForwardingOptions): Forwarding {
   const { credentials, clock, inFlightMax = IN_FLIGHT_MAX, connectMs = CONNECT_MS } = options;
   const settings = { keepAlive: true, maxSockets: SOCKETS_PER_REPLICA_MAX, timeout: IDLE_SOCKET_MS };
-  const agents = { "http:": new http.Agent(settings), "https:": new https.Agent(settings) };
+  const agents = { http: new http.Agent(settings), https: new https.Agent(settings) };
   let inFlight = 0;
 
   function open(owner: Owner, path: string, request: TunnelRequest, ours: HeaderList): ClientRequest {
     const { method, deadlineMs, upgrade, traceparent, body } = request;
-    const target = new URL(owner.url);
-    const secure = target.protocol === "https:";
+    const { isSecure, host, port } = endOf(owner);
     const headers: [string, string][] = [...travelling(request.headers ?? [])];
     for (const [name, value] of ours) headers.push([name, value]);
     headers.push([REPLICA_FIELD, credentials.sign(owner.id, method, path, clock.now().getTime())]);
-    headers.push(["host", target.host]);
+    headers.push(["host", new URL(owner.url).host]);
     if (deadlineMs !== undefined) headers.push([DEADLINE_FIELD, String(deadlineMs)]);
     if (traceparent !== undefined) headers.push(["traceparent", traceparent]);
     if (upgrade !== undefined)
       headers.push(["connection", "upgrade"], ["upgrade", UPGRADE_NAME], [UPGRADE_FIELD, upgrade || "-"]);
     if (body instanceof Uint8Array && !headers.some(([name]) => name === "content-length"))
       headers.push(["content-length", String(body.byteLength)]);
-    return (secure ? https : http).request({
-      protocol: target.protocol,
-      hostname: target.hostname,
-      port: target.port || (secure ? 443 : 80),
+    return (isSecure ? https : http).request({
+      host,
+      port,
       path,
       method,
       headers: headers.flat(),
       // What becomes a socket leaves the pool.
-      agent: upgrade === undefined ? agents[secure ? "https:" : "http:"] : false,
+      agent: upgrade === undefined ? agents[isSecure ? "https" : "http"] : false,
     });
   }
 

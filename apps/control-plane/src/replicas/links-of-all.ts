@@ -1,6 +1,7 @@
 /** The way into every tunnel of the cluster: one that ends here directly, any other through the replica that holds it. */
 import { RevdialError, type TunnelRequest, type TunnelResponse } from "revdial";
-import type { Clock } from "../clock.ts";
+import { type Clock, pause } from "../clock.ts";
+import { isRepeatable, wasNotSent } from "../tunnels/asked-again.ts";
 import type { TunnelLink } from "../tunnels/helix/grace.ts";
 import type { Links } from "../tunnels/tunnels.ts";
 import type { Forwarding } from "./forwarding.ts";
@@ -118,7 +119,7 @@ export function linksOfAll(options: LinksOfAllOptions): Links {
         if (spentMs + lookMs >= limitMs || !mayAskAgain(error, request)) throw error;
         if (!(await places.expectsWolf(id).catch(() => false)) || !waiting.enter(id)) throw error;
       }
-      await new Promise<void>((resolve) => void clock.setTimer(lookMs, resolve));
+      await pause(clock, lookMs);
       waiting.leave(id);
     }
   }
@@ -167,13 +168,7 @@ function createWaiting() {
   };
 }
 
-function mayAskAgain(error: unknown, { body, signal }: TunnelRequest): boolean {
-  const isWhole = body === undefined || body instanceof Uint8Array;
-  return (
-    error instanceof RevdialError &&
-    error.sent === "not-sent" &&
-    error.code === "CLOSED" &&
-    isWhole &&
-    signal?.aborted !== true
-  );
+/** There was no tunnel to send it through. */
+function mayAskAgain(error: unknown, request: TunnelRequest): boolean {
+  return wasNotSent(error) && error.code === "CLOSED" && isRepeatable(request);
 }

@@ -72,6 +72,12 @@ function make(id: string, changes: Partial<MembershipOptions> = {}, isCut = () =
   return made;
 }
 
+/** A row whose lease has ended with the next renewal, of a replica that nobody can reach. */
+function joinsForAMoment(id: string) {
+  const startedAt = clock.now();
+  return rows.join({ id, url: null, version: "1", startedAt, secretPrint: "print", leaseMs: 1 });
+}
+
 /** In steps, so that each renewal ends before the next begins. */
 async function pass(ms: number): Promise<void> {
   for (let left = ms; left > 0; left -= RENEWAL_MS) {
@@ -132,14 +138,7 @@ describe("a replica among others", () => {
     const dead = make("rep_01KB00000000000000000000Z0");
     await dead.membership.start();
     await dead.membership.stop();
-    await rows.join({
-      id: B,
-      url: null,
-      version: "1",
-      startedAt: clock.now(),
-      secretPrint: "print",
-      leaseMs: 1,
-    });
+    await joinsForAMoment(B);
     await pass(RENEWAL_MS);
     const a = make(A);
     await a.membership.start();
@@ -174,14 +173,7 @@ describe("a replica among others", () => {
       },
     });
     await a.membership.start();
-    await rows.join({
-      id: B,
-      url: null,
-      version: "1",
-      startedAt: clock.now(),
-      secretPrint: "print",
-      leaseMs: 1,
-    });
+    await joinsForAMoment(B);
     await pass(5 * LEASE_MS);
     expect(told).toEqual([[B], [B], [B]]);
   });

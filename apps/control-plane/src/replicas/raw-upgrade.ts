@@ -8,7 +8,7 @@ import { RevdialError } from "revdial";
 import type { Clock } from "../clock.ts";
 import { CALL_PREFIX, CLIENT_FIELD, OURS } from "./internal-wire.ts";
 import { REPLICA_FIELD, type ReplicaCredentials } from "./replica-credential.ts";
-import type { Owner } from "./replica-store.ts";
+import { endOf, type Owner } from "./replica-store.ts";
 
 export interface RawUpgradeOptions {
   credentials: Pick<ReplicaCredentials, "sign">;
@@ -65,10 +65,8 @@ export function createRawUpgrades(options: RawUpgradeOptions): PassOnUpgrade {
 }
 
 function connected(owner: Owner, clock: Clock, connectMs: number): Promise<net.Socket> {
-  const { protocol, hostname, port } = new URL(owner.url);
-  const isSecure = protocol === "https:";
-  const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  const to = { host, port: Number(port || (isSecure ? 443 : 80)), allowHalfOpen: true };
+  const { isSecure, host, port } = endOf(owner);
+  const to = { host, port, allowHalfOpen: true };
   const name = net.isIP(host) === 0 ? { servername: host } : {};
   const socket = isSecure ? tls.connect({ ...to, ...name }) : net.connect(to);
   socket.setNoDelay(true);

@@ -4,7 +4,7 @@ import { type TestDatabase, testDatabase } from "../../test/database.ts";
 import { manualClock } from "../../test/manual-clock.ts";
 import { memoryReplicaStore } from "./replica-store.memory.ts";
 import { prismaReplicaStore, prismaTunnelPlaces } from "./replica-store.prisma.ts";
-import type { Joining, ReplicaStore } from "./replica-store.ts";
+import { endOf, type Joining, type ReplicaStore } from "./replica-store.ts";
 
 const LEASE_MS = 10_000;
 const [A, B, C] = ["A", "B", "C"].map((letter) => `rep_01KB00000000000000000000${letter}0`) as [
@@ -159,5 +159,16 @@ describe("places of tunnels", () => {
     // Without a row nobody has a place.
     await ofA.put("http x");
     expect(await prisma.$queryRaw`SELECT key FROM tunnel_place`).toEqual([]);
+  });
+});
+
+describe("where a replica is reached", () => {
+  it.each([
+    ["http://10.1.2.3:8080", { isSecure: false, host: "10.1.2.3", port: 8080 }],
+    ["http://replica-1.example.com", { isSecure: false, host: "replica-1.example.com", port: 80 }],
+    ["https://replica-1.example.com", { isSecure: true, host: "replica-1.example.com", port: 443 }],
+    ["http://[fd00::1]:8080", { isSecure: false, host: "fd00::1", port: 8080 }],
+  ])("is for %s an address without brackets, and the port of its scheme", (url, end) => {
+    expect(endOf({ url })).toEqual(end);
   });
 });

@@ -51,3 +51,12 @@ export interface Owner {
   id: string;
   url: string;
 }
+
+/** Where to connect to. */
+export function endOf({ url }: Pick<Owner, "url">): { isSecure: boolean; host: string; port: number } {
+  const { protocol, hostname, port } = new URL(url);
+  const isSecure = protocol === "https:";
+  // What a URL writes in brackets is an address without them.
+  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  return { isSecure, host, port: Number(port || (isSecure ? 443 : 80)) };
+}

@@ -20,9 +20,9 @@ export interface Judgement {
   stop: Stray[];
   /** Seen without an owner for the first time. */
   fresh: Stray[];
-  /** Of a session of another wolf; named once. */
   /** Of a session that there is no row of; named once. */
   unknown: Stray[];
+  /** Of a session of another wolf; named once. */
   foreign: (Stray & { ownerId: string; ownerWolfId: string | null })[];
 }
 

@@ -6,6 +6,7 @@ import { CONNECTIONS_MAX } from "@wolfpack/api-contract";
 import { RevdialError, type Tunnel, type TunnelRequest, type TunnelResponse } from "revdial";
 import { type Clock, repeat, type Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
+import { isRepeatable, wasNotSent } from "./asked-again.ts";
 import type { TunnelLink } from "./helix/grace.ts";
 import { TunnelRegistry } from "./tunnel-registry.ts";
 
@@ -149,14 +150,9 @@ async function askAny(links: readonly TunnelLink[], request: TunnelRequest): Pro
   try {
     return await best.request(request);
   } catch (error) {
-    if (others.length === 0 || !mayGoElsewhere(error, request)) throw error;
+    if (others.length === 0 || !wasNotSent(error) || !isRepeatable(request)) throw error;
     return askAny(others, request);
   }
-}
-
-function mayGoElsewhere(error: unknown, { body, signal }: TunnelRequest): boolean {
-  const isWhole = body === undefined || body instanceof Uint8Array;
-  return error instanceof RevdialError && error.sent === "not-sent" && isWhole && signal?.aborted !== true;
 }
 
 /** Where none are kept, none are taken. */

@@ -4,7 +4,7 @@
  */
 import { AGENT_SERVICE, MOVE_PATH, type MoveRequest } from "@wolfpack/api-contract";
 import { RevdialError, type Tunnel } from "revdial";
-import type { Clock } from "../clock.ts";
+import { type Clock, pause } from "../clock.ts";
 import type { Log } from "../logger.ts";
 
 export interface MovingOptions {
@@ -41,7 +41,7 @@ export async function moveAway(options: MovingOptions): Promise<{ moved: number;
   const moving = tunnels.filter((_, index) => answers[index]);
   const left = () => moving.filter(({ draining }) => !draining).length;
   while (left() > 0 && clock.now().getTime() < until) {
-    await new Promise<void>((resolve) => void clock.setTimer(LOOK_MS, resolve));
+    await pause(clock, LOOK_MS);
     await sendOvertaken();
   }
   const moved = moving.length - left();

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { Tunnel, TunnelEnd } from "revdial";
+import { pause } from "../clock.ts";
 import type { AuditEntry } from "../identity/audit.ts";
 import type { Wolf } from "../wolves/wolf-store.ts";
 import { agentNotices, type NoticeSink } from "./agent-notices.ts";
@@ -180,8 +181,6 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     return false;
   }
 
-  const later = (ms: number) => new Promise<void>((resolve) => void clock.setTimer(ms, resolve));
-
   function atEnd(tunnel: Tunnel, run: (end: Awaited<Tunnel["closed"]>) => unknown): void {
     const ending: Promise<void> = tunnel.closed
       .then(run)
@@ -279,7 +278,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         if (mayComeBack(end, opener)) wolfGrace.begin(id);
         log.info({ wolf_id: id, epoch, code: end.code, reason: end.reason }, "tunnel down");
         // Its agent opens it again at once, and is reached meanwhile.
-        if (!draining && (await further.lives(id))) await later(REOPEN_MS);
+        if (!draining && (await further.lives(id))) await pause(clock, REOPEN_MS);
         await tunnelLost(id, epoch, { sentAway: draining });
         tell(lost, id);
       });

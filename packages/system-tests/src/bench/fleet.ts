@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { type DatabaseCounters, FleetRun, RUNNER_TOKEN, resourcesOf } from "./fleet-run.ts";
 import { median } from "./lanes.ts";
 import type { BenchProcess } from "./process.ts";
+import { atLeast, atMost, row } from "./table.ts";
 
 export interface FleetResult {
   rounds: number;
@@ -192,32 +193,28 @@ function middle(found: readonly Figures[]): Figures {
 }
 
 export function fleetTable({ fleet, loadAverages }: FleetResult): string {
-  const row = (name: string, value: number, digits: number, limit?: { value: number; least: boolean }) => {
-    const text = value.toLocaleString("en", { maximumFractionDigits: digits });
-    if (limit === undefined) return `${name.padEnd(40)} ${text.padStart(10)}`;
-    const holds = limit.least ? value >= limit.value : value <= limit.value;
-    const bound = `${limit.least ? "≥" : "≤"} ${limit.value.toLocaleString("en")}`;
-    return `${name.padEnd(40)} ${text.padStart(10)}  must be ${bound}${holds ? "" : ": MISSED"}`;
-  };
-  const least = (value: number) => ({ value, least: true });
-  const most = (value: number) => ({ value, least: false });
   return [
-    row("agents held", fleet.agents, 0, least(must.agents)),
-    row("RSS per agent, bytes", fleet.rssBytesPerAgent, 0, most(must.rssBytesPerAgent)),
+    row("agents held", fleet.agents, 0, atLeast(must.agents)),
+    row("RSS per agent, bytes", fleet.rssBytesPerAgent, 0, atMost(must.rssBytesPerAgent)),
     row("  after all load", fleet.rssBytesPerAgentAfterLoad, 0),
     row("enrolments per second", fleet.enrolmentsPerSecond, 0),
     row(
       "heartbeats per second",
       fleet.heartbeatsPerSecond,
       0,
-      least(must.heartbeatsPerSecond * COUNTED_SHARE_MIN),
+      atLeast(must.heartbeatsPerSecond * COUNTED_SHARE_MIN),
     ),
-    row("  writes per second", fleet.databaseWritesPerSecond, 2, most(must.databaseWritesPerSecond)),
+    row("  writes per second", fleet.databaseWritesPerSecond, 2, atMost(must.databaseWritesPerSecond)),
     row("  rows written per second", fleet.databaseRowsPerSecond, 0),
     row("  log written, KB per second", fleet.walBytesPerSecond / 1000, 0),
     row("  control plane's CPU, cores", fleet.cpu, 2),
     row("at their own pace: heartbeats per second", fleet.ownPace.heartbeatsPerSecond, 0),
-    row("  writes per second", fleet.ownPace.databaseWritesPerSecond, 2, most(must.databaseWritesPerSecond)),
+    row(
+      "  writes per second",
+      fleet.ownPace.databaseWritesPerSecond,
+      2,
+      atMost(must.databaseWritesPerSecond),
+    ),
     row("  control plane's CPU, cores", fleet.ownPace.cpu, 2),
     row("over HTTP: heartbeats per second", fleet.http.heartbeatsPerSecond, 0),
     row("  writes per second", fleet.http.databaseWritesPerSecond, 2),

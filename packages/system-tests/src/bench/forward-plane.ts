@@ -1,6 +1,4 @@
 /** Process: one of two control planes on one database. */
-import { once } from "node:events";
-import { createServer } from "node:net";
 import {
   type ControlPlane,
   compose,
@@ -9,21 +7,12 @@ import {
   newId,
   readConfig,
 } from "@wolfpack/control-plane/parts";
+import { freePort } from "../free-ports.ts";
 import { serveCalls } from "./process.ts";
 
 const PLENTY = "1000000";
 
 let plane: ControlPlane | undefined;
-
-/** It has to say where it is before it listens. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** Resolves to the port and to a key of an admin. */
 async function open({ url, dataDir, token }: { url: string; dataDir: string; token: string }) {

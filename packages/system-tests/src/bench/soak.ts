@@ -7,6 +7,7 @@ import type { PlaneResources } from "./fleet-plane.ts";
 import { FleetRun, resourcesOf } from "./fleet-run.ts";
 import type { UserCounts } from "./fleet-users.ts";
 import { BenchProcess } from "./process.ts";
+import { atMost, row } from "./table.ts";
 
 export interface SoakResult {
   minutes: number;
@@ -194,29 +195,28 @@ export function slope<One extends { minutes: number }>(
 }
 
 export function soakTable({ soak, minutes, loadAverages }: SoakResult): string {
-  const row = (name: string, value: number, digits = 0, max?: number) => {
-    const text = value.toLocaleString("en", { maximumFractionDigits: digits });
-    const verdict =
-      max === undefined ? "" : `  must be ≤ ${max.toLocaleString("en")}${value <= max ? "" : ": MISSED"}`;
-    return `${name.padEnd(40)} ${text.padStart(10)}${verdict}`;
-  };
   const mib = 2 ** 20;
   return [
     row("minutes", minutes),
     row("agents", soak.agents),
-    row("RSS grows, MiB per hour", soak.rssSlopeBytesPerHour / mib, 2, must.rssSlopeBytesPerHour / mib),
+    row(
+      "RSS grows, MiB per hour",
+      soak.rssSlopeBytesPerHour / mib,
+      2,
+      atMost(must.rssSlopeBytesPerHour / mib),
+    ),
     row("heap grows, MiB per hour", soak.heapSlopeBytesPerHour / mib, 2),
-    row("handles more", soak.handlesMore, 0, 0),
-    row("timers more", soak.timersMore, 0, 0),
-    row("files more", soak.filesMore, 0, 0),
-    row("connections of the database more", soak.databaseConnectionsMore, 0, 0),
+    row("handles more", soak.handlesMore, 0, atMost(0)),
+    row("timers more", soak.timersMore, 0, atMost(0)),
+    row("files more", soak.filesMore, 0, atMost(0)),
+    row("connections of the database more", soak.databaseConnectionsMore, 0, atMost(0)),
     row("rounds of churn", soak.rounds),
     row("sessions", soak.sessions),
     row("agents that came back", soak.reconnects),
     row("requests", soak.requests),
     row("streams of events", soak.streams),
     row("users revoked", soak.revocations),
-    row("answers of 500 and more", soak.serverErrors, 0, 0),
+    row("answers of 500 and more", soak.serverErrors, 0, atMost(0)),
     `load average at the start: ${loadAverages.map((load) => load.toFixed(1)).join(", ")}`,
     "",
   ].join("\n");

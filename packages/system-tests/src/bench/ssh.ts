@@ -3,13 +3,13 @@ import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { WATCHDOG } from "../child.ts";
+import { freePort } from "../free-ports.ts";
 import type { Fleet, Lane } from "./lanes.ts";
-import { listen } from "./listen.ts";
 
 const SSHD = "/usr/sbin/sshd";
 const READY_ATTEMPTS = 100;
@@ -70,13 +70,6 @@ async function end(child: ChildProcess): Promise<void> {
   const gone = once(child, "exit");
   child.stdin?.end();
   await gone;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** Rejects with what `program` said last when it ends before. */

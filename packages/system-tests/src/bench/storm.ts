@@ -1,11 +1,11 @@
 /** `npm run bench -- storm`: thousands of agents whose replica is killed, until every one is back and compared. */
-import { createServer } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
+import { freePort } from "../free-ports.ts";
 import { FleetRun } from "./fleet-run.ts";
 import type { UserCounts } from "./fleet-users.ts";
 import { median } from "./lanes.ts";
-import { listen } from "./listen.ts";
 import { BenchProcess } from "./process.ts";
+import { atLeast, atMost, row } from "./table.ts";
 
 export interface StormResult {
   rounds: number;
@@ -144,14 +144,6 @@ async function measure(run: FleetRun, options: StormOptions): Promise<Figures> {
 
 type Listening = Awaited<ReturnType<FleetRun["startPlane"]>>[];
 
-/** A replica has to know its own address before it listens. */
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  const port = await listen(probe);
-  await new Promise<void>((resolve) => probe.close(() => resolve()));
-  return port;
-}
-
 async function startReplicas(run: FleetRun, replicas: number): Promise<Listening> {
   const started: Listening = [];
   if (replicas === 1) return [await run.startPlane()];
@@ -271,28 +263,20 @@ function middle(found: readonly Figures[]): Figures {
 }
 
 export function stormTable({ storm, loadAverages }: StormResult): string {
-  const row = (name: string, value: number, digits: number, limit?: { value: number; least: boolean }) => {
-    const text = value.toLocaleString("en", { maximumFractionDigits: digits });
-    if (limit === undefined) return `${name.padEnd(40)} ${text.padStart(10)}`;
-    const holds = limit.least ? value >= limit.value : value <= limit.value;
-    const bound = `${limit.least ? "≥" : "≤"} ${limit.value.toLocaleString("en")}`;
-    return `${name.padEnd(40)} ${text.padStart(10)}  must be ${bound}${holds ? "" : ": MISSED"}`;
-  };
-  const most = (value: number) => ({ value, least: false });
   const told = (counts: Record<string, number>) =>
     Object.entries(counts)
       .map(([name, count]) => `${name}: ${count}`)
       .join(", ") || "none";
   return [
-    row("agents", storm.agents, 0, { value: must.agents, least: true }),
+    row("agents", storm.agents, 0, atLeast(must.agents)),
     row("replicas", storm.replicas, 0),
     row("sessions before", storm.sessions, 0),
-    row("seconds until all are back", storm.secondsToRecover, 1, most(must.secondsToRecover)),
+    row("seconds until all are back", storm.secondsToRecover, 1, atMost(must.secondsToRecover)),
     row("  of which nobody listened", storm.secondsAway, 1),
-    row("lost", storm.lost, 0, most(0)),
-    row("duplicates", storm.duplicates, 0, most(0)),
+    row("lost", storm.lost, 0, atMost(0)),
+    row("duplicates", storm.duplicates, 0, atMost(0)),
     row("users meanwhile, ms, median", storm.userApiP50Ms, 0),
-    row("  99th percentile", storm.userApiP99Ms, 0, most(must.userApiP99Ms)),
+    row("  99th percentile", storm.userApiP99Ms, 0, atMost(must.userApiP99Ms)),
     row("  the slowest", storm.userApiMaxMs, 0),
     row("  answered", storm.userApiAnswered, 0),
     row("  refused", storm.userApiRefused, 0),

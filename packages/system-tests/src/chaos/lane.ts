@@ -3,7 +3,7 @@
  * loses, repeats or reorders a byte, holds no more than its user lets in, and asks the dice only by how far the bytes have come,
  * so that a seed gives the same slices and the same losses however the kernel cuts what it reads.
  */
-import { diceOf } from "./dice.ts";
+import { seededRandom } from "revdial/testing";
 import type { Toxics } from "./toxics.ts";
 
 /** How a direction ends. Close: the connection is over, in order; reset: it breaks. */
@@ -48,7 +48,7 @@ export class Lane {
   constructor(toxics: Toxics, dice: () => number, now: number) {
     this.toxics = toxics;
     this.dice = dice;
-    this.jitterDice = diceOf(Math.floor(dice() * 2 ** 32));
+    this.jitterDice = seededRandom(Math.floor(dice() * 2 ** 32));
     this.sliceLeft = this.nextSlice();
     this.lossLeft = this.nextLoss();
     this.limitLeft = toxics.limitBytes ?? Number.POSITIVE_INFINITY;

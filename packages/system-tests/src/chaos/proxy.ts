@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
-import { diceOf } from "./dice.ts";
+import { seededRandom } from "revdial/testing";
 import { type Address, type ChaosClock, ChaosLink, type LinkEdges } from "./link.ts";
 import { type Profile, weatherAt } from "./profiles.ts";
 
@@ -138,7 +138,7 @@ class ChaosServer implements ChaosProxy {
     const edges: LinkEdges = {
       clock: this.clock,
       // Of its own for each connection: their chances do not depend on what the others do.
-      dice: diceOf(seed * 0x9e3779b1 + this.accepted),
+      dice: seededRandom(seed * 0x9e3779b1 + this.accepted),
       onCut: () => {
         this.cut += 1;
       },

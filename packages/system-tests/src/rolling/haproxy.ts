@@ -7,7 +7,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Backend } from "../balancer.ts";
 import { Child } from "../child.ts";
-import { freePorts } from "../replica-set.ts";
+import { freePort } from "../free-ports.ts";
 import type { Front } from "./rolling.ts";
 
 const PROGRAM = "haproxy";
@@ -24,7 +24,7 @@ export function haproxyVersion(): string | undefined {
 
 export async function startHaproxy(backends: readonly Backend[], checkMs: number): Promise<Front> {
   const folder = mkdtempSync(path.join(os.tmpdir(), "wh-"));
-  const [port = 0] = await freePorts(1);
+  const port = await freePort();
   const socketPath = path.join(folder, "stats.sock");
   const file = path.join(folder, "haproxy.cfg");
   writeFileSync(file, configOf(backends, { port, checkMs, socketPath }));

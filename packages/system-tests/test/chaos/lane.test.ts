@@ -1,10 +1,11 @@
 /** One direction of a bad path, by hand-made time: what comes out, when, and that it is what went in. */
 import { describe, expect, it } from "@jest/globals";
-import { diceOf } from "../../src/chaos/dice.ts";
+import { seededRandom } from "revdial/testing";
 import { Lane, type LaneEnd } from "../../src/chaos/lane.ts";
 import { noToxics, readToxics, type Toxics } from "../../src/chaos/toxics.ts";
 
-const laneOf = (toxics: Partial<Toxics>, seed = 1) => new Lane({ ...noToxics, ...toxics }, diceOf(seed), 0);
+const laneOf = (toxics: Partial<Toxics>, seed = 1) =>
+  new Lane({ ...noToxics, ...toxics }, seededRandom(seed), 0);
 const bytes = (size: number, from = 0) => Uint8Array.from({ length: size }, (_, at) => (from + at) % 251);
 
 interface Came {

@@ -6,6 +6,7 @@
 import { refusedHeader } from "@wolfpack/wolf-api";
 import { RevdialError, type Tunnel, type TunnelEnd, type TunnelRequest, type TunnelResponse } from "revdial";
 import type { Clock, Timer } from "../../clock.ts";
+import { isRepeatable, wasNotSent } from "../asked-again.ts";
 import type { Opener } from "../opener.ts";
 
 /** What requests go through: a tunnel, or the wait for one. */
@@ -86,8 +87,7 @@ export function createGrace(options: GraceOptions): Grace {
       if (!tunnel.draining || !wasUnheard(response) || !isRepeatable(request)) return response;
       await response.body[Symbol.asyncIterator]().return?.();
     } catch (error) {
-      const unsent = error instanceof RevdialError && error.sent === "not-sent";
-      if (!unsent || !tunnel.draining || !isRepeatable(request)) throw error;
+      if (!wasNotSent(error) || !tunnel.draining || !isRepeatable(request)) throw error;
     }
     return again();
   }
@@ -168,11 +168,6 @@ export function createGrace(options: GraceOptions): Grace {
 /** The stand-in found no way to the agent. */
 function wasUnheard({ headers }: TunnelResponse): boolean {
   return headers.some(([name, value]) => name === refusedHeader && value === "upstream-unreachable");
-}
-
-function isRepeatable({ body, signal }: TunnelRequest): boolean {
-  const isWhole = body === undefined || typeof body === "string" || body instanceof Uint8Array;
-  return isWhole && signal?.aborted !== true;
 }
 
 /** Its network failed, or it was started again; what was ended on purpose does not come back by itself. */
