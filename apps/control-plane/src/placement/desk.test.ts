@@ -35,7 +35,7 @@ beforeEach(() => {
     store: wolves,
     hasTunnel: () => true,
     rttMsOf: () => undefined,
-    onChanged: () => desk.wake(),
+    onChanged: () => desk.fleetChanged(),
   });
   desk = new PlacementDesk({
     store,
@@ -123,6 +123,26 @@ describe("the desk", () => {
     const late = await ask();
     expect([waits.outcome, late.outcome]).toEqual(["queued", "queued"]);
     expect(await store.get(waits.session.id)).toMatchObject({ status: "placed", wolfId: id });
+  });
+
+  it("looks again when room comes while it reads what has changed", async () => {
+    const id = await wolf("w", 1);
+    const first = await ask();
+    const waits = await ask();
+    const { changedCandidates } = wolves;
+    wolves.changedCandidates = async (mark) => {
+      wolves.changedCandidates = changedCandidates;
+      const read = await changedCandidates(mark);
+      await ends(first.session.id);
+      desk.wake();
+      return read;
+    };
+    desk.wake();
+    const settled = await eventually(
+      () => store.get(waits.session.id),
+      (session) => session?.status === "placed",
+    );
+    expect(settled?.wolfId).toBe(id);
   });
 
   it("decides anew who was too late for a wolf, without refusing anybody or claiming too much", async () => {

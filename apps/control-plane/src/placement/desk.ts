@@ -84,6 +84,8 @@ export class PlacementDesk {
   private pending: Entry[] = [];
   /** There may be room that was not there at the last look. */
   private dirty = false;
+  /** Reads the view, to look at whoever waits right after. */
+  private reading = false;
   private running = false;
   private closed = false;
   private retry: Timer | undefined;
@@ -114,6 +116,11 @@ export class PlacementDesk {
   wake(): void {
     this.dirty = true;
     this.start();
+  }
+
+  /** The view has read that something is not as it was. */
+  fleetChanged(): void {
+    if (!this.reading) this.wake();
   }
 
   /** What a session with this wish would get now. */
@@ -182,9 +189,10 @@ export class PlacementDesk {
     const { store, view, log } = this.options;
     let waiting: Entry[] = [];
     if (this.dirty) {
+      // Room that comes from here on is looked at again: what is read may be of before it.
+      this.dirty = false;
       try {
-        await view.refresh();
-        this.dirty = false;
+        await this.read();
         waiting = (await store.listQueued(LOOKED_AT_MAX)).map(({ session }) => waitingEntry(session));
       } catch (error) {
         this.dirty = true;
@@ -210,6 +218,15 @@ export class PlacementDesk {
     for (const entry of stale) entry.fresh = true;
     this.pending.unshift(...stale);
     log.trace({ sessions: stale.length }, "placement looks again");
+  }
+
+  private async read(): Promise<void> {
+    this.reading = true;
+    try {
+      await this.options.view.refresh();
+    } finally {
+      this.reading = false;
+    }
   }
 
   /** Those that got nothing, with the reason. */

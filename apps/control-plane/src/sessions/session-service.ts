@@ -65,7 +65,7 @@ export class SessionService {
       store: wolves,
       hasTunnel: (wolf) => tunnels.wolf(wolf.id) !== undefined || elsewhere.holds(wolf),
       rttMsOf: options.rttMsOf,
-      onChanged: wake,
+      onChanged: () => this.desk.fleetChanged(),
     });
     common.watch.fleet(this.view.fleet);
     this.changes = new SessionChanges({
