@@ -1,7 +1,7 @@
 /** The composition root: the only place that picks implementations and knows who needs whom. */
 import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import type { Express } from "express";
-import { type Clock, pause, repeat, systemClock, type Timer } from "./clock.ts";
+import { atMost, type Clock, pause, repeat, systemClock, type Timer } from "./clock.ts";
 import { type Base, composeAccess } from "./compose-access.ts";
 import { composeEvents } from "./compose-events.ts";
 import { composeFleet } from "./compose-fleet.ts";
@@ -40,6 +40,8 @@ export interface ComposeParts {
 
 /** How long requests in flight may take after tunnels have moved, and after the last one has ended. */
 const REQUESTS_DRAIN_MS = 5000;
+/** How long connections that were taken in last may take to say what they want. */
+const LAST_CONNECTIONS_MS = 1000;
 const PRUNE_INTERVAL_MS = 10 * 60_000;
 /** Between two looks at deadlines of sessions, at lost wolves, at drains, and at what others changed. */
 const TICK_MS = 1000;
@@ -94,9 +96,18 @@ export function compose(
     happening.streams.close();
     await gateway.moveAway(monitor.beat);
     await inFlight.none(REQUESTS_DRAIN_MS);
+    if (gateway.liveWolves().length > 0) return;
+    // Whoever still comes, by a load balancer that has not looked yet, finds nobody here and goes to another: that is no refusal.
+    stopListening();
+    await atMost(clock, LAST_CONNECTIONS_MS, closed);
+    await inFlight.none(REQUESTS_DRAIN_MS);
   }
 
   let listening: Listening | undefined;
+  let closed: Promise<void> | undefined;
+  const stopListening = () => {
+    closed ??= listening?.close();
+  };
   let ticking: Timer | undefined;
   let reconciling: Timer | undefined;
   let pruning: Timer | undefined;
@@ -149,7 +160,7 @@ export function compose(
       seeing.stop();
       await gateway.drain();
       overHttp.close();
-      const closed = listening?.close();
+      stopListening();
       const timer = setTimeout(() => server.closeAllConnections(), REQUESTS_DRAIN_MS);
       await closed;
       clearTimeout(timer);

@@ -92,3 +92,21 @@ describe("membership", () => {
     expect(await replicas.list(a)).toHaveLength(2);
   });
 });
+
+describe("a replica that goes while another one is there", () => {
+  it("serves whoever still comes until nobody listens any more, and refuses nobody in between", async () => {
+    const [leaving] = await replicas.two({ drainNoticeMs: 50 });
+    const statuses = new Set<number>();
+    const asks = async () => {
+      try {
+        for (;;) statuses.add((await replicas.call(leaving, "GET", "replicas")).status);
+      } catch (error) {
+        return (error as { cause?: { code?: string } }).cause?.code;
+      }
+    };
+    const all = Promise.all(Array.from({ length: 8 }, asks));
+    await leaving.stop();
+    expect(new Set(await all)).not.toContain(undefined);
+    expect([...statuses]).toEqual([200]);
+  });
+});
