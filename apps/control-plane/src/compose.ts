@@ -40,7 +40,7 @@ export interface ComposeParts {
 
 /** How long requests in flight may take after tunnels have moved, and after the last one has ended. */
 const REQUESTS_DRAIN_MS = 5000;
-/** How long connections that were taken in last may take to say what they want. */
+/** How long connections that were taken in last may take to say what they want, and then to hear the answer. */
 const LAST_CONNECTIONS_MS = 1000;
 const PRUNE_INTERVAL_MS = 10 * 60_000;
 /** Between two looks at deadlines of sessions, at lost wolves, at drains, and at what others changed. */
@@ -100,7 +100,7 @@ export function compose(
     // Whoever still comes, by a load balancer that has not looked yet, finds nobody here and goes to another: that is no refusal.
     stopListening();
     await atMost(clock, LAST_CONNECTIONS_MS, closed);
-    await inFlight.none(REQUESTS_DRAIN_MS);
+    await inFlight.none(LAST_CONNECTIONS_MS);
   }
 
   let listening: Listening | undefined;
