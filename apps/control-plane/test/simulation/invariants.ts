@@ -34,6 +34,7 @@ interface SeenSession {
   text: string | undefined;
   attempts: number;
   sinceMs: number;
+  lock: { token: string; until: Date } | undefined;
 }
 
 export class Invariants implements Witness {
@@ -87,6 +88,8 @@ export class Invariants implements Witness {
 
   /** A statement has taken effect: what it names may have changed. */
   done(method: string, args: readonly unknown[], result: unknown): void {
+    if (method === "lobbyCreated" && result === true)
+      this.checkLock(...(args as [id: string, lobbyId: string, now: Date, token?: string]));
     // These name wolves otherwise, or all of them.
     if (method === "markStale" || method === "orphanTunnels" || method === "deregister")
       this.everything = true;
@@ -136,6 +139,15 @@ export class Invariants implements Witness {
       for (const item of Object.values(value)) this.collect(item);
   }
 
+  /** Of a lobby that was taken for the session's. */
+  private checkLock(id: string, lobbyId: string, now: Date, token?: string): void {
+    const lock = this.sessions.get(id)?.lock;
+    const isFree = lock === undefined || lock.until <= now;
+    const fits = token === undefined ? isFree : lock?.token === token;
+    if (!fits)
+      this.world.violate("lock", `session ${id} took ${lobbyId} from somebody who does not hold its lock`);
+  }
+
   private checkSession(id: string): void {
     const row = this.rows.session(id);
     const seen = this.sessions.get(id);
@@ -160,6 +172,10 @@ export class Invariants implements Witness {
       text: ended.has(row.status) ? textOf(row) : undefined,
       attempts: row.attempts,
       sinceMs: seen?.status === row.status ? seen.sinceMs : this.world.nowMs,
+      lock:
+        row.lockToken === null || row.lockExpiresAt === null
+          ? undefined
+          : { token: row.lockToken, until: row.lockExpiresAt },
     });
   }
 

@@ -13,8 +13,6 @@ export interface Sabotage {
   noticedBy: readonly string[];
   /** In which it shows soon; default: whatever the seed brings. */
   weather?: Weather;
-  /** Where to begin, for one that takes a rare chain of faults; default: 1. */
-  firstSeed?: number;
   /** Of one run: some count. */
   alter(): Alterations;
 }
@@ -117,9 +115,8 @@ export const sabotages: readonly Sabotage[] = [
   },
   {
     what: "takes a lobby from whoever comes, without asking for the lock",
-    noticedBy: ["missing", "stray", "truth"],
+    noticedBy: ["lock"],
     weather: "replicas",
-    firstSeed: 111,
     alter: () =>
       inSessions((_, rows) => ({
         async lobbyCreated(id, lobbyId, now) {
