@@ -2,12 +2,9 @@
 import type { DiskSample, DiskUsage } from "@wolfpack/api-contract";
 import type { ListView } from "../output/output.ts";
 import { bar, size, sparkline } from "../output/words.ts";
-import { levelTones } from "./wolf-view.ts";
+import { levelTones, share } from "./wolf-view.ts";
 
 const TREND_SIGNS = 16;
-const share = ({ used_bytes, total_bytes }: Pick<DiskUsage, "used_bytes" | "total_bytes">) =>
-  total_bytes === 0 ? 0 : used_bytes / total_bytes;
-
 export function diskView(samples: readonly DiskSample[]): ListView<DiskUsage> {
   const byMount = new Map<string, DiskSample[]>();
   for (const sample of [...samples].sort((a, b) => (a.at < b.at ? -1 : 1)))

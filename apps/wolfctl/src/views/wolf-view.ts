@@ -1,5 +1,5 @@
 /** How wolves look: a row each, or one with all that is known of it. */
-import type { Session, WolfInstance, WolfTunnelView } from "@wolfpack/api-contract";
+import type { DiskUsage, Session, WolfInstance, WolfTunnelView } from "@wolfpack/api-contract";
 import { type Fact, fact, factsText, type Section } from "../output/facts.ts";
 import type { ListView, OneView } from "../output/output.ts";
 import type { Paint, Tone } from "../output/style.ts";
@@ -227,6 +227,10 @@ function host({
 }
 
 export const levelTones: Record<string, Tone> = { ok: "good", warning: "warn", critical: "bad" };
+/** Of what those who are not root may have, as `df` and the dashboard say it: a file system keeps some for root. */
+export const share = ({ used_bytes, available_bytes }: Pick<DiskUsage, "used_bytes" | "available_bytes">) =>
+  used_bytes === 0 ? 0 : used_bytes / (used_bytes + available_bytes);
+
 function disks({ usage }: WolfInstance): Section {
   return {
     title: "Disks",
@@ -234,7 +238,7 @@ function disks({ usage }: WolfInstance): Section {
       ...(usage?.disks ?? []).map(({ mount, total_bytes, used_bytes, available_bytes, level }) =>
         fact(
           mount.length > 24 ? `…${mount.slice(-23)}` : mount,
-          `${bar(total_bytes === 0 ? 0 : used_bytes / total_bytes)} ${size(used_bytes)} of ${size(total_bytes)}, ${size(available_bytes)} available, ${level}`,
+          `${bar(share({ used_bytes, available_bytes }))} ${size(used_bytes)} of ${size(total_bytes)}, ${size(available_bytes)} available, ${level}`,
           level === "ok" ? "none" : levelTones[level],
         ),
       ),
