@@ -14,11 +14,19 @@ import { root } from "../../src/stack.ts";
 const DETECTED_MS_MAX = 15_000;
 const command = path.join(root, "packages/system-tests/dist/chaos.js");
 
+/** It takes a minute as a rule, beside whatever else is tested. */
+const RUN_MS_MAX = 170_000;
+
 let results: ProfileResult[] = [];
 let said = "";
 
 async function run(...flags: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [command, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [command, ...flags], {
+    stdio: ["ignore", "pipe", "pipe"],
+    // Whatever keeps it: it must not outlive its test, and what it has said is shown.
+    timeout: RUN_MS_MAX,
+    killSignal: "SIGKILL",
+  });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
