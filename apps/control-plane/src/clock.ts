@@ -50,7 +50,7 @@ export function repeat(clock: Clock, ms: number, run: () => Promise<void>): Time
 }
 
 /** Resolves when `work` has, and after `ms` at the latest. */
-export async function atMost(clock: Clock, ms: number, work: Promise<unknown> | undefined): Promise<void> {
+export async function within(clock: Clock, ms: number, work: Promise<unknown> | undefined): Promise<void> {
   let timer: Timer | undefined;
   const over = new Promise<void>((resolve) => {
     timer = clock.setTimer(ms, resolve);

@@ -1,7 +1,7 @@
 /** The composition root: the only place that picks implementations and knows who needs whom. */
 import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import type { Express } from "express";
-import { atMost, type Clock, pause, repeat, systemClock, type Timer } from "./clock.ts";
+import { type Clock, pause, repeat, systemClock, type Timer, within } from "./clock.ts";
 import { type Base, composeAccess } from "./compose-access.ts";
 import { composeEvents } from "./compose-events.ts";
 import { composeFleet } from "./compose-fleet.ts";
@@ -99,7 +99,7 @@ export function compose(
     if (gateway.liveWolves().length > 0) return;
     // Whoever still comes, by a load balancer that has not looked yet, finds nobody here and goes to another: that is no refusal.
     stopListening();
-    await atMost(clock, LAST_CONNECTIONS_MS, closed);
+    await within(clock, LAST_CONNECTIONS_MS, closed);
     await inFlight.none(LAST_CONNECTIONS_MS);
   }
 

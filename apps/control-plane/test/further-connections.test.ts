@@ -10,9 +10,9 @@ import {
   type WolfInstance,
 } from "@wolfpack/api-contract";
 import { dialTunnel, type RequestHandler, RevdialError, type Tunnel } from "revdial";
+import { freePort } from "../src/database/free-ports.ts";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
-import { freePort } from "./free-ports.ts";
 import { eventually, startHost, type TestHost } from "./host.ts";
 
 let database: TestDatabase;

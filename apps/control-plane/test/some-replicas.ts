@@ -1,8 +1,8 @@
 /** Replicas that share one PostgreSQL, for tests: real control planes, real tunnels, real Wolf emulators. */
 import type { Replica } from "@wolfpack/api-contract";
+import { freePort } from "../src/database/free-ports.ts";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
-import { freePort } from "./free-ports.ts";
 import { eventually, startHost, type TestHost, type TestHostOptions } from "./host.ts";
 
 export interface Replicas {

@@ -3,9 +3,9 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "@wolfpack/control-plane/embedded-postgres";
+import { freePorts } from "@wolfpack/control-plane/free-ports";
 import type { Backend } from "./balancer.ts";
 import type { Child } from "./child.ts";
-import { freePorts } from "./free-ports.ts";
 import { startedControlPlane } from "./stack.ts";
 
 export interface ReplicaSetOptions {

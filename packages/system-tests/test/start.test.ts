@@ -6,7 +6,7 @@ import { createServer, type Server } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import { freePort } from "../src/free-ports.ts";
+import { freePort } from "@wolfpack/control-plane/free-ports";
 import { root } from "./repository/workspaces.ts";
 
 const start = path.join(root, "packages/system-tests/dist/start.js");

@@ -3,14 +3,13 @@
  * directory is made and by which user it runs, and sees to it that PostgreSQL never outlives this process.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { createServer } from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { DatabaseStartError } from "./database-start-error.ts";
+import { freePort } from "./free-ports.ts";
 import {
   clusterOf,
   initialiseCluster,
@@ -226,15 +225,4 @@ async function stop(child: ChildProcess, exited: Promise<void>): Promise<void> {
   }, STOP_TIMEOUT_MS);
   await exited;
   clearTimeout(timer);
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  probe.listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const address = probe.address();
-  probe.close();
-  await once(probe, "close");
-  if (address !== null && typeof address === "object") return address.port;
-  throw new DatabaseStartError("START_FAILED", "There is no free TCP port on 127.0.0.1.");
 }

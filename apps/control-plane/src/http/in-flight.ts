@@ -1,6 +1,6 @@
 /** Calls of the API that have no whole answer yet. */
 import type { RequestHandler } from "express";
-import type { Clock } from "../clock.ts";
+import { type Clock, within } from "../clock.ts";
 
 export interface InFlight {
   count: RequestHandler;
@@ -24,15 +24,9 @@ export function createInFlight(clock: Clock): InFlight {
 
     none(ms) {
       if (calls === 0) return Promise.resolve();
-      return new Promise((resolve) => {
-        const done = () => {
-          waiting.delete(done);
-          timer.cancel();
-          resolve();
-        };
-        const timer = clock.setTimer(ms, done);
-        waiting.add(done);
-      });
+      const { promise, resolve } = Promise.withResolvers<void>();
+      waiting.add(resolve);
+      return within(clock, ms, promise).finally(() => waiting.delete(resolve));
     },
   };
 }

@@ -51,11 +51,11 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
 
   function open(owner: Owner, path: string, request: TunnelRequest, ours: HeaderList): ClientRequest {
     const { method, deadlineMs, upgrade, traceparent, body } = request;
-    const { isSecure, host, port } = endOf(owner);
+    const { isSecure, host, port, authority } = endOf(owner);
     const headers: [string, string][] = [...travelling(request.headers ?? [])];
     for (const [name, value] of ours) headers.push([name, value]);
     headers.push([REPLICA_FIELD, credentials.sign(owner.id, method, path, clock.now().getTime())]);
-    headers.push(["host", new URL(owner.url).host]);
+    headers.push(["host", authority]);
     if (deadlineMs !== undefined) headers.push([DEADLINE_FIELD, String(deadlineMs)]);
     if (traceparent !== undefined) headers.push(["traceparent", traceparent]);
     if (upgrade !== undefined)

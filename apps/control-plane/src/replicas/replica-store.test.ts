@@ -164,10 +164,16 @@ describe("places of tunnels", () => {
 
 describe("where a replica is reached", () => {
   it.each([
-    ["http://10.1.2.3:8080", { isSecure: false, host: "10.1.2.3", port: 8080 }],
-    ["http://replica-1.example.com", { isSecure: false, host: "replica-1.example.com", port: 80 }],
-    ["https://replica-1.example.com", { isSecure: true, host: "replica-1.example.com", port: 443 }],
-    ["http://[fd00::1]:8080", { isSecure: false, host: "fd00::1", port: 8080 }],
+    ["http://10.1.2.3:8080", { isSecure: false, host: "10.1.2.3", port: 8080, authority: "10.1.2.3:8080" }],
+    [
+      "http://replica-1.example.com",
+      { isSecure: false, host: "replica-1.example.com", port: 80, authority: "replica-1.example.com" },
+    ],
+    [
+      "https://replica-1.example.com",
+      { isSecure: true, host: "replica-1.example.com", port: 443, authority: "replica-1.example.com" },
+    ],
+    ["http://[fd00::1]:8080", { isSecure: false, host: "fd00::1", port: 8080, authority: "[fd00::1]:8080" }],
   ])("is for %s an address without brackets, and the port of its scheme", (url, end) => {
     expect(endOf({ url })).toEqual(end);
   });

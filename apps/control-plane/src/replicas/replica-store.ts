@@ -52,11 +52,19 @@ export interface Owner {
   url: string;
 }
 
-/** Where to connect to. */
-export function endOf({ url }: Pick<Owner, "url">): { isSecure: boolean; host: string; port: number } {
-  const { protocol, hostname, port } = new URL(url);
+/** Where to connect to, and what the request's `Host` says. */
+export interface End {
+  isSecure: boolean;
+  /** An address or a name. */
+  host: string;
+  port: number;
+  authority: string;
+}
+
+export function endOf({ url }: Pick<Owner, "url">): End {
+  const { protocol, hostname, port, host: authority } = new URL(url);
   const isSecure = protocol === "https:";
   // What a URL writes in brackets is an address without them.
   const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  return { isSecure, host, port: Number(port || (isSecure ? 443 : 80)) };
+  return { isSecure, host, port: Number(port || (isSecure ? 443 : 80)), authority };
 }

@@ -1,4 +1,6 @@
 /** Process: one of two control planes on one database. */
+
+import { freePort } from "@wolfpack/control-plane/free-ports";
 import {
   type ControlPlane,
   compose,
@@ -7,7 +9,6 @@ import {
   newId,
   readConfig,
 } from "@wolfpack/control-plane/parts";
-import { freePort } from "../free-ports.ts";
 import { serveCalls } from "./process.ts";
 
 const PLENTY = "1000000";

@@ -7,8 +7,8 @@ import { connect } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
+import { freePort } from "@wolfpack/control-plane/free-ports";
 import { WATCHDOG } from "../child.ts";
-import { freePort } from "../free-ports.ts";
 import type { Fleet, Lane } from "./lanes.ts";
 
 const SSHD = "/usr/sbin/sshd";

@@ -1,6 +1,6 @@
 /** `npm run bench -- storm`: thousands of agents whose replica is killed, until every one is back and compared. */
 import { setTimeout as pause } from "node:timers/promises";
-import { freePort } from "../free-ports.ts";
+import { freePort } from "@wolfpack/control-plane/free-ports";
 import { FleetRun } from "./fleet-run.ts";
 import type { UserCounts } from "./fleet-users.ts";
 import { median } from "./lanes.ts";

@@ -5,9 +5,9 @@ import { connect } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { freePort } from "@wolfpack/control-plane/free-ports";
 import type { Backend } from "../balancer.ts";
 import { Child } from "../child.ts";
-import { freePort } from "../free-ports.ts";
 import type { Front } from "./rolling.ts";
 
 const PROGRAM = "haproxy";
