@@ -85,8 +85,16 @@ export class WolfGate {
 
   private async passEvents(wolf: Socket, agent: Socket): Promise<void> {
     let text = "";
+    let isHeadPassed = false;
     for await (const chunk of wolf.setEncoding("utf8")) {
       text += chunk as string;
+      const headEnd = isHeadPassed ? -1 : text.indexOf("\r\n\r\n") + 4;
+      // At once: with its head the agent knows that it hears everything from here on, long before the first event.
+      if (headEnd > 3) {
+        isHeadPassed = true;
+        agent.write(text.slice(0, headEnd));
+        text = text.slice(headEnd);
+      }
       const blocks = text.split("\n\n");
       text = blocks.pop() ?? "";
       for (const block of blocks) {

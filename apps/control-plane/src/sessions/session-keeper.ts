@@ -13,6 +13,7 @@ import type { KnownSessions } from "./known-sessions.ts";
 import { isUnknownLobby, type Lobbies, type LobbyApi } from "./lobbies.ts";
 import { LobbyEvents } from "./lobby-events.ts";
 import { type ReconcileAction, type ReconcileInput, reconcile } from "./reconcile.ts";
+import { Retries } from "./retries.ts";
 import type { SessionChanges } from "./session-changes.ts";
 import type { SessionStarts } from "./session-starts.ts";
 import type { Session, SessionStore } from "./session-store.ts";
@@ -46,9 +47,6 @@ const EVENT_LOOKS_EVERY_MS = 1000;
 /** Lobbies of one tunnel whose start waits to be written; for more, the reconciler is asked. */
 const STARTS_WAITING_MAX = 256;
 const LOOK_AGAIN_MS = 1000;
-/** A comparison that failed is made again: after so long, then after twice as long, and so on. */
-const RETRY_BASE_MS = 1000;
-const RETRY_CAP_MS = 30_000;
 
 export class SessionKeeper {
   private readonly options: SessionKeeperOptions;
@@ -64,16 +62,18 @@ export class SessionKeeper {
   private readonly again = new Map<string, Promise<void>>();
   /** What was last written of a wolf's comparison: one that says the same again is not written. */
   private readonly compared = new Map<string, string>();
-  /** Comparisons of a wolf that failed, or left a step undone, one after the other. */
-  private readonly failures = new Map<string, number>();
-  /** Wolves whose next comparison waits for that reason. */
-  private readonly retrying = new Set<string>();
+  /** For what failed or was left undone: sessions that change meanwhile must not wait for the next round over all wolves. */
+  private readonly retries: Retries;
   /** When a wolf's lobbies were last seen. */
   private readonly seen = new Map<string, Date>();
   private closed = false;
 
   constructor(options: SessionKeeperOptions) {
     this.options = options;
+    this.retries = new Retries(
+      (ms, run) => this.later(ms, run),
+      (wolfId) => void this.reconcileWolf(wolfId),
+    );
     this.strayLobbies = new StrayLobbies(options.strayGraceMs);
     options.tunnels.onWolfConnected((wolfId) => void this.reconcileWolf(wolfId));
     options.tunnels.onWolfEvent((from, event) => this.wolfEvent(from, event));
@@ -121,7 +121,7 @@ export class SessionKeeper {
       const run = because("reconciled", () => this.reconcileOnce(wolfId))
         .catch((err: unknown) => {
           this.options.log.warn({ err, wolf_id: wolfId }, "reconciliation failed");
-          this.retry(wolfId);
+          this.retries.failed(wolfId);
         })
         .finally(() => this.running.delete(wolfId));
       this.running.set(wolfId, run);
@@ -137,25 +137,13 @@ export class SessionKeeper {
     return next;
   }
 
-  /** Sessions that change meanwhile must not wait for the next round over all wolves. */
-  private retry(wolfId: string): void {
-    const failures = this.failures.get(wolfId) ?? 0;
-    this.failures.set(wolfId, failures + 1);
-    if (this.retrying.has(wolfId)) return;
-    this.retrying.add(wolfId);
-    this.later(Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** failures), () => {
-      this.retrying.delete(wolfId);
-      void this.reconcileWolf(wolfId);
-    });
-  }
-
   private async reconcileOnce(wolfId: string): Promise<void> {
     const { clock, store, tunnels, settleMs, starts, unseenMs } = this.options;
     const lobbies = this.options.lobbies(wolfId);
     const epoch = tunnels.wolfEpoch(wolfId);
     // A wolf that cannot be asked changes nothing; it is asked when it is back. Whoever has its tunnel hears its events, and decides.
     if (epoch === undefined) this.options.elsewhere(wolfId);
-    if (lobbies === undefined || epoch === undefined) return void this.failures.delete(wolfId);
+    if (lobbies === undefined || epoch === undefined) return void this.retries.succeeded(wolfId);
     const listedAt = clock.now();
     const listed = await lobbies.listLobbies();
     const seenBefore = this.seen.get(wolfId);
@@ -174,8 +162,8 @@ export class SessionKeeper {
     ]);
     const others = listed.filter(({ id }) => !gone.has(id) && !isOwned(id, sessions, listed)).length;
     await this.compare(wolfId, epoch, others);
-    if (undone > 0) this.retry(wolfId);
-    else this.failures.delete(wolfId);
+    if (undone > 0) this.retries.failed(wolfId);
+    else this.retries.succeeded(wolfId);
   }
 
   /** What this list could not say, a later one does. As of the same moment: what settles between two is seen by neither. */
@@ -378,6 +366,7 @@ export class SessionKeeper {
       await this.stopLobby({ action: "stopLobby", lobbyId, tag: id, thenEnd: id }, lobbies);
     } catch (err) {
       this.options.log.warn({ err, session_id: id, wolf_id: wolfId }, "stop not done yet");
+      this.retries.failed(wolfId);
     }
   }
 }
