@@ -2,6 +2,7 @@
 import type { HeldBy } from "@wolfpack/api-contract";
 import type { Base, composeAccess } from "./compose-access.ts";
 import type { EventFeed, EventListener } from "./events/event-feed.ts";
+import { keepBalance } from "./replicas/balance.ts";
 import { createCalls } from "./replicas/calls.ts";
 import { createDoor, type DoorOptions } from "./replicas/door.ts";
 import { createForwarding } from "./replicas/forwarding.ts";
@@ -22,8 +23,8 @@ const LOOK_MS = 5000;
 const endings: ReadonlySet<string> = new Set(["session.stopped", "session.failed", "session.queued"]);
 
 export interface HeldHere {
-  gateway: Pick<TunnelGateway, "dropSandbox" | "links" | "wolf" | "liveWolves" | "sendAllAway">;
-  monitor: Pick<HealthMonitor, "replicasGone">;
+  gateway: Pick<TunnelGateway, "dropSandbox" | "links" | "wolf" | "liveWolves" | "moveSome" | "sendAllAway">;
+  monitor: Pick<HealthMonitor, "replicasGone" | "beat">;
   sessions: Pick<SessionService, "replicasChanged" | "look" | "happened">;
 }
 
@@ -140,6 +141,17 @@ export function composeReplicas(
         log,
         onAsked: metrics.askedByReplica,
         hops: metrics.hops,
+      }),
+    /** Until it is cancelled. One that others cannot reach is not among those that share. */
+    keepBalance: () =>
+      keepBalance({
+        self: replica,
+        list: membership.list,
+        tunnels: () => held().gateway.liveWolves().length,
+        move: (count) => held().gateway.moveSome(count, held().monitor.beat),
+        everyMs: url === null ? 0 : config.replicaBalanceMs,
+        clock,
+        log,
       }),
     /** After the last request. */
     async stop() {

@@ -111,6 +111,7 @@ export function compose(
   let ticking: Timer | undefined;
   let reconciling: Timer | undefined;
   let pruning: Timer | undefined;
+  let balancing: Timer | undefined;
   return {
     app,
     identity,
@@ -134,6 +135,7 @@ export function compose(
         because("reconciled", () => sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id))),
       );
       pruning = repeat(clock, PRUNE_INTERVAL_MS, prune);
+      balancing = replicas.keepBalance();
       metrics.start({
         ...gateway,
         countStreams: happening.streams.count,
@@ -147,6 +149,7 @@ export function compose(
 
     async stop() {
       isDraining = true;
+      balancing?.cancel();
       if (await membership.hasOthers()) await leave();
       isClosing = true;
       ticking?.cancel();

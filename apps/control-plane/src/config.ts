@@ -96,6 +96,7 @@ export const environment = z.object({
     )
     .optional(),
   WOLFPACK_REPLICA_LEASE_SECONDS: seconds(10, 300),
+  WOLFPACK_REPLICA_BALANCE_SECONDS: z.coerce.number().min(0).max(86_400).default(60),
   WOLFPACK_DRAIN_NOTICE_SECONDS: z.coerce.number().min(0).max(300).default(7),
   WOLFPACK_AGENT_KEY_DAYS: z.coerce.number().min(1).max(365).default(7),
   DEFAULT_SANDBOX_IMAGE: ImageReference.default("ghcr.io/games-on-whales/xfce:edge"),
@@ -162,6 +163,8 @@ export interface Config {
   /** At which other replicas reach this one. Undefined: they do not. */
   replicaUrl: string | undefined;
   replicaLeaseMs: number;
+  /** Between two looks at who holds how many tunnels. 0: none is moved for that. */
+  replicaBalanceMs: number;
   /** From its word that it is not ready to its going, where other replicas are. */
   drainNoticeMs: number;
   agentKeyLifeMs: number;
@@ -240,6 +243,7 @@ export function readConfig(env: NodeJS.ProcessEnv): Config {
     publicUrls: (e.WOLFPACK_PUBLIC_URL ?? []).flatMap((url) => url?.href ?? []),
     replicaUrl: e.WOLFPACK_REPLICA_URL?.origin,
     replicaLeaseMs: ms(e.WOLFPACK_REPLICA_LEASE_SECONDS),
+    replicaBalanceMs: ms(e.WOLFPACK_REPLICA_BALANCE_SECONDS),
     drainNoticeMs: ms(e.WOLFPACK_DRAIN_NOTICE_SECONDS),
     agentKeyLifeMs: e.WOLFPACK_AGENT_KEY_DAYS * 86_400_000,
     apiKeySecret: e.API_KEY_SECRET ?? keptSecret(e.DATA_DIR, "api-key-secret"),

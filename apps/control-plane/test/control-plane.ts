@@ -40,6 +40,7 @@ export async function startControlPlane(
     publicUrls: [],
     replicaUrl: undefined,
     replicaLeaseMs: 10_000,
+    replicaBalanceMs: 0,
     drainNoticeMs: 0,
     agentKeyLifeMs: 7 * 86_400_000,
     apiKeySecret: API_KEY_SECRET,

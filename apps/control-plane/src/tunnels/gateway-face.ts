@@ -40,6 +40,8 @@ export interface TunnelGateway extends Tunnels {
   sendAllAway(): void;
   /** Asks agents to open their tunnels at another replica; resolves when they have, and in time. `sendOvertaken`: see moving.ts. */
   moveAway(sendOvertaken: () => Promise<void>): Promise<unknown>;
+  /** The same of so many wolves' tunnels, drawn by lot; resolves to how many of them are not here any more. */
+  moveSome(count: number, sendOvertaken: () => Promise<void>): Promise<number>;
   /** GOAWAY to all, each told to come back at another moment; resolves when all have ended and their loss is written. */
   drain(): Promise<void>;
 }

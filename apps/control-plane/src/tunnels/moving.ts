@@ -1,5 +1,5 @@
 /**
- * Agents change to another replica before this one ends: each is asked to open another tunnel, and the one it has takes requests until
+ * Agents change to another replica, as before this one ends: each is asked to open another tunnel, and the one it has takes requests until
  * the new one counts. Whoever does not do so hears of the end by GOAWAY, as ever.
  */
 import { AGENT_SERVICE, MOVE_PATH, type MoveRequest } from "@wolfpack/api-contract";
@@ -46,7 +46,7 @@ export async function moveAway(options: MovingOptions): Promise<{ moved: number;
   }
   const moved = moving.length - left();
   const outcome = { moved, stayed: tunnels.length - moved };
-  log.info(outcome, "tunnels moved to other replicas");
+  log.info(outcome, "agents have opened other tunnels");
   return outcome;
 }
 

@@ -38,6 +38,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   const moonlights = new TunnelRegistry();
   const further = createFurtherConnections({ places: options.furtherPlaces ?? noFurtherPlaces, clock, log });
   const isOfHelix = ({ transport }: Pick<Tunnel, "transport">) => transport.startsWith("helix");
+  const canMove = (tunnel: Tunnel) => !tunnel.draining && !isOfHelix(tunnel);
   const wolfGrace = createGrace({ clock, isOfHelix, live: (id) => wolves.dial(id) });
   const sandboxGrace = createGrace({ clock, isOfHelix, live: (id) => sandboxes.dial(id) });
   const connected: ((wolfId: string) => void)[] = [];
@@ -367,9 +368,17 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       const live = [wolves, further.registry, sandboxes]
         .flatMap((registry) => registry.list())
         .map(([, { tunnel }]) => tunnel);
-      const tunnels = live.filter((tunnel) => !tunnel.draining && !isOfHelix(tunnel));
+      const tunnels = live.filter(canMove);
       const sendAll = async () => void (await Promise.all([sendOvertaken(), further.look()]));
       return moveAway({ tunnels, sendOvertaken: sendAll, clock, log, random });
+    },
+
+    async moveSome(count, sendOvertaken) {
+      const able = wolves.list().filter(([, { tunnel }]) => canMove(tunnel));
+      const drawn = able.map((live) => ({ live, lot: random() })).toSorted((a, b) => a.lot - b.lot);
+      const some = drawn.slice(0, count).map(({ live }) => live);
+      await moveAway({ tunnels: some.map(([, { tunnel }]) => tunnel), sendOvertaken, clock, log, random });
+      return some.filter(([id]) => wolves.dial(id) === undefined).length;
     },
 
     async drain() {
