@@ -13,8 +13,8 @@ import { tokensCommand } from "./commands/tokens.ts";
 import { usersCommand } from "./commands/users.ts";
 import { wolvesCommand } from "./commands/wolves.ts";
 import type { Edges } from "./edges.ts";
-import { formats, widthOf } from "./output/output.ts";
-import { printable, withoutCredentials } from "./output/printable.ts";
+import { formats, sentenceLines, widthOf } from "./output/output.ts";
+import { withoutCredentials } from "./output/printable.ts";
 import { binder, type Spoken } from "./run.ts";
 
 export function createProgram(edges: Edges, spoken: Spoken = {}): Command {
@@ -36,17 +36,14 @@ export function createProgram(edges: Edges, spoken: Spoken = {}): Command {
     .configureOutput({
       writeOut: (text) => void edges.stdout.write(text),
       writeErr: (text) => void edges.stderr.write(text),
-      outputError: (text, write) =>
-        write(
-          `wolfctl: ${withoutCredentials(
-            printable(
-              text
-                .trim()
-                .replace(/^error: /, "")
-                .replace(/\s*\n\s*/g, " "),
-            ),
-          )}\n`,
-        ),
+      outputError: (text, write) => {
+        const sentence = text
+          .trim()
+          .replace(/^error: /, "")
+          .replace(/\s*\n\s*/g, " ");
+        const lines = sentenceLines([`wolfctl: ${withoutCredentials(sentence)}`], edges.stderr, edges.env);
+        write(`${lines.join("\n")}\n`);
+      },
       getOutHelpWidth: () => widthOf(edges.stdout.columns, edges.env.COLUMNS),
       getErrHelpWidth: () => widthOf(edges.stderr.columns, edges.env.COLUMNS),
       getOutHasColors: () => false,

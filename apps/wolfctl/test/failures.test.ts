@@ -1,5 +1,6 @@
 /** How commands end when things are not as they should be: exit codes, second tries, watching through an outage, Ctrl-C. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { columnsOf } from "../src/output/printable.ts";
 import { machine } from "./edges.ts";
 import { aSession, aWolf } from "./objects.ts";
 import { problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
@@ -79,6 +80,47 @@ describe("the exit code", () => {
     server.on("GET /api/v1/queue", { status: 302, headers: { location: "http://127.0.0.1:1/" } });
     const { code } = await here.run(["queue"]);
     expect(code).not.toBe(0);
+  });
+});
+
+describe("an error on a terminal", () => {
+  const long = `There is ${"no room for it and nothing else to be said, ".repeat(8)}that is all`;
+  const WOLVES = ["wlf_00000000000000000000000001", "wlf_00000000000000000000000002"];
+  beforeEach(() => {
+    server.on("GET /api/v1/queue", problem(409, "intent-refused", long, { allowed: ["x".repeat(200)] }));
+    for (const id of WOLVES)
+      server.on(`POST /api/v1/wolf-instances/${id}/cordon`, problem(409, "intent-refused", long));
+  });
+  const failing: [string, string[]][] = [
+    ["of the control plane", ["queue"]],
+    ["of one of several", ["wolves", "cordon", ...WOLVES]],
+    ["of a flag", ["audit", "list", "--action", "nonsense"]],
+    ["of a name", ["wolves", "show", `${"a name ".repeat(30)}`]],
+  ];
+
+  it.each(failing)("%s takes lines of at most 80 columns, and no fewer words", async (_of, words) => {
+    const env = { ...here.env, NO_COLOR: "1" };
+    const wide = await here.run(words, { isTTY: false, env });
+    const { code, err } = await here.run(words, { isTTY: true, columns: 80, env });
+    expect([code, wide.code > 0]).toEqual([wide.code, true]);
+    expect(err.split("\n").filter((line) => columnsOf(line) > 80)).toEqual([]);
+    expect(err.split("\n").length).toBeGreaterThan(wide.err.split("\n").length);
+    const letters = (text: string) => text.replace(/\s/g, "");
+    expect(letters(err)).toBe(letters(wide.err));
+  });
+
+  it.each(failing)("%s stays one line where a program reads it", async (_of, words) => {
+    const { err } = await here.run(words, { isTTY: false, columns: 80 });
+    const firsts = err.split("\n").filter((line) => line.startsWith("wolfctl: "));
+    expect(firsts).toHaveLength(words[1] === "cordon" ? 2 : 1);
+    for (const line of firsts) expect(line.length).toBeGreaterThan(80);
+  });
+
+  it("leaves what is printed for programs alone, also where stderr is the same terminal", async () => {
+    const region = "r".repeat(200);
+    server.on("GET /api/v1/wolf-instances", { body: [aWolf(1, { region })] });
+    const { out, err } = await here.run(["wolves", "list", "-o", "json"], { isTTY: true, columns: 80 });
+    expect([JSON.parse(out), err]).toEqual([[aWolf(1, { region })], ""]);
   });
 });
 

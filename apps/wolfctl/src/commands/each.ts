@@ -1,6 +1,7 @@
 /** The same for several objects: each is tried, each failure is said, and the first decides the exit code. */
 import { Ended, Interrupted, UsageError } from "../errors.ts";
 import { failureOf } from "../failure.ts";
+import { sentenceLines } from "../output/output.ts";
 import type { Run } from "../run.ts";
 
 const MANY_MAX = 1000;
@@ -21,7 +22,9 @@ export async function eachOf(
       if (error instanceof Interrupted) throw error;
       const { exitCode, lines } = failureOf(error, run.target().url.origin);
       const [line = "", ...others] = lines;
-      await run.edges.stderr.write(`wolfctl: ${[`${name}: ${line}`, ...others].join("\n")}\n`);
+      const { stderr, env } = run.edges;
+      const said = sentenceLines([`wolfctl: ${name}: ${line}`, ...others], stderr, env);
+      await stderr.write(`${said.join("\n")}\n`);
       first ??= new Ended(exitCode);
     }
   }
