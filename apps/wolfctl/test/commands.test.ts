@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { columnsOf } from "../src/output/printable.ts";
 import { KEY, machine } from "./edges.ts";
-import { aSession, aWolf, eventId, HOSTILE, sessionId, userId, wolfId } from "./objects.ts";
+import { aKey, aSession, aToken, aUser, aWolf, HOSTILE, sessionId, userId, wolfId } from "./objects.ts";
 import { problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
 
 let server: ScriptedServer;
@@ -46,16 +46,7 @@ describe("a list", () => {
     server.on("GET /api/v1/users", ({ query }) => {
       const from = Number((query.get("cursor") ?? userId(0)).slice(4));
       const limit = Number(query.get("limit"));
-      const body = Array.from({ length: limit }, (_, index) => ({
-        id: userId(from + index + 1),
-        name: "u",
-        role: "user",
-        disabled: false,
-        sessions_max: null,
-        creates_per_minute: null,
-        revision: 1,
-        created_at: "2026-11-26T21:00:00.000Z",
-      }));
+      const body = Array.from({ length: limit }, (_, index) => aUser(from + index + 1));
       return {
         body,
         headers: { link: `</api/v1/users?limit=${limit}&cursor=${userId(from + limit)}>; rel="next"` },
@@ -96,81 +87,6 @@ describe("a list", () => {
 });
 
 describe("what a host has written", () => {
-  const hostile = () => {
-    const wolf = aWolf(1, {
-      health: "degraded",
-      status: "degraded",
-      health_reasons: [{ code: "wolf-slow", detail: HOSTILE }],
-      intent_reason: HOSTILE,
-      labels: { zone: HOSTILE },
-      region: HOSTILE,
-      gpu_model: HOSTILE,
-      address: HOSTILE,
-      agent_version: HOSTILE,
-    });
-    const session = aSession(1, {
-      name: HOSTILE,
-      failure: { code: HOSTILE, reason: HOSTILE },
-      lobby_id: HOSTILE,
-    });
-    server.on("GET /api/v1/wolf-instances", { body: [wolf] });
-    server.on("GET /api/v1/wolf-instances/gpu-1", { body: wolf });
-    server.on(`GET /api/v1/wolf-instances/${wolfId(1)}`, { body: wolf });
-    server.on("GET /api/v1/sessions", { body: [session] });
-    server.on(`GET /api/v1/sessions/${sessionId(1)}`, { body: session });
-    server.on("GET /api/v1/queue", {
-      body: [
-        {
-          session_id: sessionId(1),
-          owner_id: userId(1),
-          position: 1,
-          priority: 4,
-          queued_at: wolf.created_at,
-          deadline: wolf.created_at,
-          text: HOSTILE,
-        },
-      ],
-    });
-    server.on("GET /api/v1/events", {
-      body: [
-        {
-          id: eventId(1),
-          at: wolf.created_at,
-          kind: HOSTILE,
-          session_id: HOSTILE,
-          wolf_instance_id: HOSTILE,
-          owner_id: null,
-          detail: { [HOSTILE]: { deep: HOSTILE } },
-        },
-      ],
-    });
-  };
-
-  it.each(["table", "json", "yaml", "name"])(
-    "is harmless in every command's %s, on a terminal and off it",
-    async (format) => {
-      hostile();
-      for (const words of [
-        ["wolves", "list"],
-        ["wolves", "show", "gpu-1"],
-        ["sessions", "list"],
-        ["sessions", "show", sessionId(1)],
-        ["placements", "explain", sessionId(1)],
-        ["queue"],
-        ["events"],
-      ])
-        for (const isTTY of [false, true]) {
-          const { code, out, err } = await here.run([...words, "-o", format], {
-            isTTY,
-            env: { ...here.env, NO_COLOR: "1" },
-          });
-          expect([code, words]).toEqual([0, words]);
-          expect((out + err).split("\n").filter((line) => unsafe.test(line))).toEqual([]);
-          if (format === "table") expect([words, tooWide(out)]).toEqual([words, []]);
-        }
-    },
-  );
-
   it("is harmless in errors, which are a sentence with its code and the request's id", async () => {
     server.on(
       "GET /api/v1/queue",
@@ -226,6 +142,22 @@ describe("a wolf is named", () => {
     const { code, out } = await here.run(["wolves", "cordon", "gpu-1", "--reason", "a new driver"]);
     expect([code, out]).toEqual([0, "gpu-1 is cordoned.\n"]);
     expect(server.asked.at(-1)?.body).toEqual({ reason: "a new driver" });
+  });
+
+  it("for maintenance, with the reason that was given or none", async () => {
+    const body = aWolf(1, { intent: "maintenance", connectivity: "lost", status: "offline" });
+    server.on(`POST /api/v1/wolf-instances/${wolfId(1)}/maintenance`, { body });
+    const told = await here.run(["wolves", "maintain", wolfId(1), "--reason", "a new fan"]);
+    expect([told.code, told.out, told.err]).toEqual([0, "gpu-1 is maintenance (lost).\n", ""]);
+    expect((await here.run(["wolf", "maintain", wolfId(1), "-o", "name"])).out).toBe("gpu-1\n");
+    expect(server.asked.map((asked) => asked.body)).toEqual([{ reason: "a new fan" }, {}]);
+    const refusal = problem(409, "intent-refused", "It is retired.", { allowed: ["active"] });
+    server.on(`POST /api/v1/wolf-instances/${wolfId(1)}/maintenance`, refusal);
+    expect(await here.run(["wolves", "maintain", wolfId(1)])).toMatchObject({
+      code: 1,
+      out: "",
+      err: "wolfctl: It is retired. (intent-refused, request req-1)\n  allowed: active\n",
+    });
   });
 
   it("several at once: each is tried, each failure is said, the first decides the exit code", async () => {
@@ -421,19 +353,42 @@ describe("creating a session", () => {
   });
 });
 
+describe("extending a session", () => {
+  const route = `POST /api/v1/sessions/${sessionId(1)}/extend`;
+
+  it("says until when it lives, counted from now", async () => {
+    const session = aSession(1, { expires_at: "2026-11-27T05:30:00.000Z" });
+    server.on(route, { body: session });
+    const { code, out } = await here.run(["sessions", "extend", sessionId(1), "--ttl", "8h"]);
+    expect([code, out]).toEqual([0, `${sessionId(1)} lives until 2026-11-27T05:30:00.000Z.\n`]);
+    expect(server.asked[0]?.body).toEqual({ ttl_seconds: 28_800 });
+    const led = await here.run(["sessions", "extend", sessionId(1), "--ttl", "8h", "-o", "json"]);
+    expect(JSON.parse(led.out)).toEqual(session);
+  });
+
+  it.each([
+    [[sessionId(1)], "required option '--ttl <time>' not specified"],
+    [[sessionId(1), "--ttl", "tomorrow"], "--ttl is a time such as"],
+    [["desk", "--ttl", "8h"], "desk is no session's id"],
+    [["--ttl", "8h"], "missing required argument 'session'"],
+  ])("asks nobody where it is not said what is meant: %j", async (words, sentence) => {
+    const { code, out, err } = await here.run(["sessions", "extend", ...words]);
+    expect([code, out, server.asked]).toEqual([2, "", []]);
+    expect(err).toContain(sentence);
+  });
+
+  it("fails where the session has ended", async () => {
+    server.on(route, problem(409, "session-ended", "It has ended."));
+    expect(await here.run(["sessions", "extend", sessionId(1), "--ttl", "1h"])).toMatchObject({
+      code: 1,
+      out: "",
+      err: "wolfctl: It has ended. (session-ended, request req-1)\n",
+    });
+  });
+});
+
 describe("a secret that is shown once", () => {
-  const made = {
-    id: `key_${"0".repeat(26)}`,
-    user_id: userId(1),
-    name: "ci",
-    prefix: "wpk_made",
-    scopes: ["read"],
-    created_at: "2026-11-26T21:00:00.000Z",
-    expires_at: null,
-    last_used_at: null,
-    revoked_at: null,
-    key: "wpk_made-and-shown-once",
-  };
+  const made = { ...aKey(0), key: "wpk_made-and-shown-once" };
 
   it("is the only thing on stdout, or in a file that nobody else can read", async () => {
     server.on("POST /api/v1/api-keys", { status: 201, body: made });
@@ -456,18 +411,7 @@ describe("a secret that is shown once", () => {
   });
 
   it("comes with what to do on the host, without the token in a command line", async () => {
-    const token = {
-      id: `jtk_${"0".repeat(26)}`,
-      wolf_name: "gpu-9",
-      labels: {},
-      uses: 0,
-      uses_max: 1,
-      created_by: userId(1),
-      created_at: made.created_at,
-      expires_at: made.created_at,
-      revoked_at: null,
-      token: "wjt_made-and-shown-once",
-    };
+    const token = { ...aToken(0, { wolf_name: "gpu-9" }), token: "wjt_made-and-shown-once" };
     server.on("POST /api/v1/join-tokens", { status: 201, body: token });
     const { out, err } = await here.run(["tokens", "create", "--wolf", "gpu-9"]);
     expect(out).toBe("wjt_made-and-shown-once\n");

@@ -1,6 +1,6 @@
 /** Completion: what can follow, in a shell as well, where nothing that comes from a control plane is ever evaluated. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { complete } from "../src/completion/candidates.ts";
@@ -90,27 +90,57 @@ describe("the hidden command", () => {
   });
 });
 
+const isHere = (shell: string) => spawnSync(shell, ["-c", "exit 0"]).status === 0;
+/** In place of what only a prompt has: it says what it was given. */
+const zshStubs = `compdef() { : }
+_describe() { print -rl -- "\${(@P)2}" }
+_files() { print -r -- FILES }`;
+
+/** How each shell is asked what follows `wolfctl wolves show` and what is typed; its own completion where that goes without a prompt. */
+const asks: Record<string, (script: string) => string> = {
+  bash: (script) =>
+    `${script}\nCOMP_WORDS=(wolfctl wolves show "$1"); COMP_CWORD=3; _wolfctl; printf '%s\\n' "\${COMPREPLY[@]}"`,
+  zsh: (script) => `${zshStubs}\n${script}\nwords=(wolfctl wolves show "$1"); CURRENT=4; _wolfctl`,
+  fish: (script) => `${script}\ncomplete -C "wolfctl wolves show $argv[1]"`,
+};
+const commandLine: Record<string, (text: string, typed: string) => string[]> = {
+  bash: (text, typed) => ["-c", text, "bash", typed],
+  zsh: (text, typed) => ["-f", "-c", text, "zsh", typed],
+  fish: (text, typed) => ["--no-config", "-c", text, typed],
+};
+
 describe("the script for a shell", () => {
-  it("completes in bash, and evaluates nothing", async () => {
-    const { out } = await here.run(["completion", "bash"]);
-    const owned = path.join(here.home, "owned");
-    // In place of wolfctl: what it would never say, said to the script.
-    const fake = path.join(here.home, "wolfctl");
-    writeFileSync(
-      fake,
-      `#!/bin/sh\nprintf 'gpu-1\\tonline\\n$(touch ${owned})\\tx\\n\`touch ${owned}\`\\ty\\n'\n`,
-    );
-    chmodSync(fake, 0o755);
-    const script = `${out}\nCOMP_WORDS=(wolfctl wolves show "$1"); COMP_CWORD=3; _wolfctl; printf '%s\\n' "\${COMPREPLY[@]}"`;
-    const complete = (typed: string) =>
-      spawnSync("bash", ["-c", script, "bash", typed], {
-        encoding: "utf8",
-        env: { PATH: `${here.home}:${process.env.PATH}` },
-      }).stdout;
-    expect(complete("gpu")).toBe("gpu-1\n");
-    expect(complete("").split("\n")).toContain("gpu-1");
-    expect(existsSync(owned)).toBe(false);
-  });
+  const shells = ["bash", "zsh", "fish"].map((shell) => ({ shell, here: isHere(shell) }));
+  for (const { shell, here: isThere } of shells) {
+    const title = `completes in ${shell}, and evaluates nothing`;
+    const why = `${title} (skipped: there is no ${shell} on this machine)`;
+    (isThere ? it : it.skip)(isThere ? title : why, async () => {
+      const { out } = await here.run(["completion", shell]);
+      const owned = path.join(here.home, "owned");
+      const asked = path.join(here.home, "asked");
+      // In place of wolfctl: what it would never say, said to the script.
+      const fake = path.join(here.home, "wolfctl");
+      writeFileSync(
+        fake,
+        `#!/bin/sh\nprintf '%s|' "$@" > ${asked}\nprintf 'gpu-1\\tonline\\n$(touch ${owned})\\tx\\n\`touch ${owned}\`\\ty\\n'\n`,
+      );
+      chmodSync(fake, 0o755);
+      const complete = (typed: string) => {
+        const text = asks[shell]?.(out) ?? "";
+        const { stdout, stderr } = spawnSync(shell, commandLine[shell]?.(text, typed) ?? [], {
+          encoding: "utf8",
+          env: { PATH: `${here.home}:${process.env.PATH}`, HOME: here.home },
+        });
+        expect(stderr).toBe("");
+        return stdout.split("\n").map((line) => line.replace(/[\t:]online$/, ""));
+      };
+      expect(complete("gpu")).toContain("gpu-1");
+      expect(readFileSync(asked, "utf8")).toBe("__complete|--|wolves|show|gpu|");
+      expect(complete("")).toContain("gpu-1");
+      expect(readFileSync(asked, "utf8")).toBe("__complete|--|wolves|show||");
+      expect(existsSync(owned)).toBe(false);
+    });
+  }
 
   it.each(["bash", "zsh", "fish"])("of %s asks the hidden command", async (shell) => {
     expect((await here.run(["completion", shell])).out).toContain("wolfctl __complete --");

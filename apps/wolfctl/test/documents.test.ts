@@ -2,29 +2,18 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
-import type { Command } from "commander";
 import { wolfctlChecks } from "../src/doctor/checks.ts";
 import { exitCodes } from "../src/errors.ts";
-import { createProgram } from "../src/program.ts";
-import { machine, testEdges } from "./edges.ts";
+import { type Leaf, leaves, program } from "./command-tree.ts";
+import { machine } from "./edges.ts";
 
 const text = readFileSync(
   fileURLToPath(new URL("../../../docs/operations/wolfctl.md", import.meta.url)),
   "utf8",
 );
 const rows = (pattern: RegExp) => [...text.matchAll(pattern)].map(([row]) => row);
-const program = createProgram(testEdges({ home: "/nonexistent" }));
 
-/** Commands that do something, with their words. */
-function leaves(command: Command, words: string[] = []): { words: string[]; command: Command }[] {
-  return command.commands.flatMap((one) => {
-    if (one.name().startsWith("__")) return [];
-    const path = [...words, one.name()];
-    return one.commands.length > 0 ? leaves(one, path) : [{ words: path, command: one }];
-  });
-}
-
-function rowOf({ words, command }: { words: string[]; command: Command }): string {
+function rowOf({ words, command }: Leaf): string {
   const args = command.registeredArguments.map((one) => {
     const name = `${one.name()}${one.variadic ? "..." : ""}`;
     return one.required ? ` <${name}>` : ` [${name}]`;
@@ -36,7 +25,7 @@ function rowOf({ words, command }: { words: string[]; command: Command }): strin
 describe("the document", () => {
   it("lists every command with its arguments, meaning and flags, and no other", () => {
     expect(rows(/^\| `[a-z]+( [a-z-]+)*( [<[][a-z.]+[>\]])*` \| .* \| .* \|$/gm)).toEqual(
-      leaves(program).map(rowOf),
+      leaves().map(rowOf),
     );
   });
 
@@ -60,7 +49,7 @@ describe("the document", () => {
 
   it("fits 80 columns in each command's help", async () => {
     const here = machine("http://unused");
-    for (const { words } of leaves(program)) {
+    for (const { words } of leaves()) {
       const { code, out } = await here.run([...words, "--help"]);
       expect([words, code, out.split("\n").filter((line) => line.length > 80)]).toEqual([words, 0, []]);
     }

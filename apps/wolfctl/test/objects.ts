@@ -1,11 +1,23 @@
 /** Objects as the API answers with them. */
-import type { FleetEvent, Session, WolfInstance } from "@wolfpack/api-contract";
+import type {
+  ApiKey,
+  AuditEvent,
+  DiskSample,
+  FleetEvent,
+  JoinToken,
+  PlacementPreview,
+  Session,
+  User,
+  WolfInstance,
+} from "@wolfpack/api-contract";
 
 const id = (prefix: string, number: number) => `${prefix}_${String(number).padStart(26, "0")}`;
 export const wolfId = (number: number) => id("wlf", number);
 export const sessionId = (number: number) => id("ses", number);
 export const userId = (number: number) => id("usr", number);
 export const eventId = (number: number) => id("evt", number);
+export const keyId = (number: number) => id("key", number);
+export const tokenId = (number: number) => id("jtk", number);
 
 const AT = "2026-11-26T21:29:00.000Z";
 /** What a host may put into its texts: escapes of terminals, line breaks, turned direction, C1 controls, HTML. */
@@ -99,6 +111,92 @@ export function anEvent(number: number, changes: Partial<FleetEvent> = {}): Flee
     wolf_instance_id: wolfId(1),
     owner_id: userId(1),
     detail: {},
+    ...changes,
+  };
+}
+
+export function aUser(number: number, changes: Partial<User> = {}): User {
+  return {
+    id: userId(number),
+    name: `user-${number}`,
+    role: "user",
+    disabled: false,
+    sessions_max: null,
+    creates_per_minute: null,
+    revision: 1,
+    created_at: AT,
+    ...changes,
+  };
+}
+
+export function aKey(number: number, changes: Partial<ApiKey> = {}): ApiKey {
+  return {
+    id: keyId(number),
+    user_id: userId(1),
+    name: "ci",
+    prefix: "wpk_made",
+    scopes: ["read"],
+    created_at: AT,
+    expires_at: null,
+    last_used_at: null,
+    revoked_at: null,
+    ...changes,
+  };
+}
+
+export function aToken(number: number, changes: Partial<JoinToken> = {}): JoinToken {
+  return {
+    id: tokenId(number),
+    wolf_name: null,
+    labels: {},
+    uses: 0,
+    uses_max: 1,
+    created_by: userId(1),
+    created_at: AT,
+    expires_at: "2026-11-26T22:29:00.000Z",
+    revoked_at: null,
+    ...changes,
+  };
+}
+
+export function anAuditEvent(number: number, changes: Partial<AuditEvent> = {}): AuditEvent {
+  return {
+    id: id("aud", number),
+    at: AT,
+    actor: "user",
+    actor_id: userId(1),
+    credential_id: keyId(1),
+    action: "session.stop",
+    object: sessionId(1),
+    result: "failed",
+    code: "session-ended",
+    request_id: "req-1",
+    replica: "replica-1",
+    address: "192.0.2.1",
+    detail: {},
+    ...changes,
+  };
+}
+
+export function aDiskSample(number: number, changes: Partial<DiskSample> = {}): DiskSample {
+  return {
+    id: id("dsk", number),
+    at: AT,
+    mount: "/",
+    total_bytes: 1000,
+    used_bytes: 100,
+    available_bytes: 900,
+    level: "ok",
+    ...changes,
+  };
+}
+
+export function aPreview(changes: Partial<PlacementPreview> = {}): PlacementPreview {
+  return {
+    outcome: "placed",
+    wolf_instance_id: wolfId(1),
+    queue_position: null,
+    explanation: aSession(1).placement,
     ...changes,
   };
 }

@@ -3,6 +3,7 @@ import { type ApiKey, ApiKeyId, type CreatedApiKey, type Scope, scopes } from "@
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import type { ListView } from "../output/output.ts";
+import { printable } from "../output/printable.ts";
 import type { Cell } from "../output/table.ts";
 import { age, duration, moment } from "../output/words.ts";
 import { listed, readLimit } from "../pages.ts";
@@ -100,7 +101,7 @@ async function create(run: Run, { user, scope, expiresIn, to }: CreateFlags, nam
   await run.out.note(
     `The key ${made.id}${made.expires_at === null ? "" : `, until ${moment(made.expires_at)}`}. It is shown this once:`,
   );
-  await run.out.write(`${made.key}\n`);
+  await run.out.write(`${printable(made.key)}\n`);
 }
 
 function state({ revoked_at, expires_at }: ApiKey, nowMs: number): Cell {

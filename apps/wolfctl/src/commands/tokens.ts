@@ -3,6 +3,7 @@ import { type CreatedJoinToken, type JoinToken, JoinTokenId } from "@wolfpack/ap
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import type { ListView } from "../output/output.ts";
+import { printable } from "../output/printable.ts";
 import type { Cell } from "../output/table.ts";
 import { age, count, duration, labelsText, moment } from "../output/words.ts";
 import { listed, readLimit } from "../pages.ts";
@@ -92,7 +93,7 @@ async function create(run: Run, flags: CreateFlags): Promise<void> {
   await run.out.note(
     `The token ${made.id} is for ${count(made.uses_max, "host")}, until ${moment(made.expires_at)}.${isWritten ? "" : " It is shown this once:"}`,
   );
-  if (!isWritten) await run.out.write(`${made.token}\n`);
+  if (!isWritten) await run.out.write(`${printable(made.token)}\n`);
   await run.edges.stderr.write(`${howTo(run.target().url, made)}\n`);
 }
 
