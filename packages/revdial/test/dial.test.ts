@@ -6,6 +6,8 @@ import type { Socket } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { WebSocket, WebSocketServer } from "ws";
 import { decodeMessage } from "../src/decode.ts";
+import { wireCodes } from "../src/errors.ts";
+import type { Frame } from "../src/frame.ts";
 import {
   acceptTunnel,
   dialTunnel,
@@ -319,19 +321,30 @@ describe("a peer that speaks WebSocket but not this protocol", () => {
       1002,
     ],
     ["random bytes", Buffer.from("ffffffffffffffffffff", "hex"), "FRAME_TOO_LARGE", 1002],
-  ])("is closed with a code after %s", async (_name, message, code, closeCode) => {
-    const accepted = Promise.withResolvers<Tunnel>();
-    const { url, server } = await gateway(accepted.resolve);
-    const socket = new WebSocket(url, REVDIAL_SUBPROTOCOL);
-    await once(socket, "open");
-    socket.send(message);
-    const [closedWith] = (await once(socket, "close")) as [number];
-    expect(closedWith).toBe(closeCode);
-    const tunnel = await accepted.promise;
-    expect((await tunnel.closed).code).toBe(code);
-    expect((await failure(tunnel.ready)).code).toBe(code);
-    await stopServer(server);
-  });
+  ] as const)(
+    "is told with GOAWAY, and closed with a code, after %s",
+    async (_name, message, code, closeCode) => {
+      const accepted = Promise.withResolvers<Tunnel>();
+      const { url, server } = await gateway(accepted.resolve);
+      const socket = new WebSocket(url, REVDIAL_SUBPROTOCOL);
+      const heard: Frame[] = [];
+      socket.on("message", (bytes: Buffer) =>
+        heard.push(...decodeMessage(new Uint8Array(bytes), defaultLimits)),
+      );
+      await once(socket, "open");
+      socket.send(message);
+      const [closedWith] = (await once(socket, "close")) as [number];
+      expect(closedWith).toBe(closeCode);
+      expect(heard).toMatchObject([
+        { type: "hello", version: 3 },
+        { type: "goaway", code: wireCodes[code], lastChannel: 0, retryAfterMs: 0 },
+      ]);
+      const tunnel = await accepted.promise;
+      expect((await tunnel.closed).code).toBe(code);
+      expect((await failure(tunnel.ready)).code).toBe(code);
+      await stopServer(server);
+    },
+  );
 
   it("is cut off when a message is larger than the limit", async () => {
     const accepted = Promise.withResolvers<Tunnel>();
