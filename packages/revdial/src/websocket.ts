@@ -39,6 +39,12 @@ export class PatientWebSocket extends WebSocket {
 }
 
 /**
+ * Fragments of one message, and pieces in which the network brings what cannot be read yet (SPEC §2.2): many small ones cost more
+ * than their bytes. What `ws` has of itself, held here so that another version of it cannot take a bound away.
+ */
+const PIECES_MAX = { maxFragments: 16_384, maxBufferedChunks: 262_144 } as const;
+
+/**
  * What the accepting `ws.WebSocketServer` must be given besides its way to listen (SPEC §2). With other limits of
  * `messageBytesMax`, set `maxPayload` to the same number. Its WebSockets are read from the moment they are accepted, or their
  * messages listened to: they hear no `close` before either.
@@ -46,6 +52,7 @@ export class PatientWebSocket extends WebSocket {
 export const webSocketServerOptions = {
   perMessageDeflate: false,
   maxPayload: defaultLimits.messageBytesMax,
+  ...PIECES_MAX,
   clientTracking: false,
   WebSocket: PatientWebSocket as typeof WebSocket,
   handleProtocols: (offered: Set<string>): string | false =>
@@ -181,6 +188,7 @@ function openSocket(target: URL, options: WayOptions): WebSocket {
       headers,
       perMessageDeflate: false,
       maxPayload: limitsOf(options.limits).messageBytesMax,
+      ...PIECES_MAX,
       followRedirects: false,
       rejectUnauthorized: !insecure,
       ...(ca === undefined ? {} : { ca }),

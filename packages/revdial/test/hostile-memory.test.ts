@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { defaultLimits } from "../src/limits.ts";
+import { unharmed } from "./process/bystander.ts";
 import { type Child, startChild } from "./process/child.ts";
 import type { Measured } from "./process/hostile-peer.ts";
 
@@ -52,9 +53,11 @@ describe("a hostile peer costs no memory", () => {
     expect(peakBytes).toBeLessThan(4 * MIB);
   });
 
-  it("that breaks a rule, on 261 tunnels that somebody goes on holding", async () => {
-    const { peakBytes, leftBytes, tunnels, wrong } = await measure("violations", 30);
+  it("that breaks a rule, on 261 tunnels that somebody goes on holding, and other tunnels notice nothing", async () => {
+    const { peakBytes, leftBytes, tunnels, wrong, others, mistakes } = await measure("violations", 30);
     expect(wrong).toEqual([]);
+    // What was in flight all the time, and what is begun after it.
+    expect({ others, mistakes }).toEqual({ others: [unharmed, unharmed], mistakes: [] });
     expect(tunnels).toBe(261);
     expect(peakBytes).toBeLessThan(261 * 20_000);
     expect(leftBytes).toBeLessThan(MIB);

@@ -1,34 +1,70 @@
-/** Peers that misuse the WebSocket itself: compression nobody agreed to, fragments without end, answers never read. */
+/**
+ * Peers that misuse the WebSocket itself: compression nobody agreed to, fragments without end, answers never read. While each does,
+ * another tunnel to the same process has exchanges in flight, which end whole.
+ */
 import { createHash } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { Socket } from "node:net";
 import { deflateRawSync } from "node:zlib";
-import { afterEach, describe, expect, it } from "@jest/globals";
-import { dialTunnel } from "../src/index.ts";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { dialTunnel, type Tunnel, webSocketServerOptions } from "../src/index.ts";
 import { hello, open, write } from "./cores.ts";
 import { listen, stopServer } from "./gateway.ts";
+import { type Bystander, bystander, unharmed } from "./process/bystander.ts";
 import { type Child, startChild } from "./process/child.ts";
 import { FIN, opcodes, RSV1, rawWebSocket, webSocketFrame } from "./raw-websocket.ts";
 import { failure } from "./support.ts";
 
 const MIB = 2 ** 20;
+/** Measured: up to 4 MiB, of the garbage that small fragments are. The bomb would be 256. */
+const PEAK_BYTES_MAX = 16 * MIB;
 const DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
 
 describe("an acceptor in a process of its own", () => {
   let acceptor: Child;
+  let url: string;
+  const honest: Tunnel[] = [];
+  let finish: () => Promise<Bystander>;
 
-  afterEach(() => acceptor.stop());
-
-  /** A WebSocket to it that has said HELLO, and what the acceptor held then. */
-  async function joined(fields: readonly string[] = []) {
-    acceptor = startChild("acceptor.ts", ["--expose-gc"]);
-    const url = await acceptor.ask<string>("listen");
-    const raw = await rawWebSocket(url, fields);
-    raw.socket.write(webSocketFrame(FIN | opcodes.binary, write(hello)));
-    return { ...raw, url, held: await acceptor.ask<number>("held") };
+  async function dialHonest(): Promise<() => Promise<Bystander>> {
+    const tunnel = await dialTunnel(url);
+    honest.push(tunnel);
+    return bystander(tunnel);
   }
 
-  const grown = async (held: number) => (await acceptor.ask<number>("held")) - held;
+  beforeEach(async () => {
+    acceptor = startChild("acceptor.ts", ["--expose-gc"]);
+    url = await acceptor.ask<string>("listen");
+    finish = await dialHonest();
+  });
+
+  afterEach(async () => {
+    try {
+      // Whatever the peer did has ended its own tunnel, and nothing else.
+      expect(await finish()).toEqual(unharmed);
+      expect(await (await dialHonest())()).toEqual(unharmed);
+      const { ends, mistakes } = await acceptor.ask<{ ends: string[]; mistakes: string[] }>("state");
+      expect({ ended: ends.length, mistakes }).toEqual({ ended: 1, mistakes: [] });
+    } finally {
+      for (const tunnel of honest.splice(0)) tunnel.destroy();
+      await acceptor.stop();
+    }
+  });
+
+  /** A WebSocket to it that has said HELLO, and how much the acceptor has grown since. */
+  async function joined(fields: readonly string[] = []) {
+    const raw = await rawWebSocket(url, fields);
+    raw.socket.write(webSocketFrame(FIN | opcodes.binary, write(hello)));
+    const held = await acceptor.ask<number>("held");
+    const resident = await acceptor.ask<number>("forgetPeak");
+    return {
+      ...raw,
+      /** By what it holds once all that can be collected is. */
+      grown: async () => (await acceptor.ask<number>("held")) - held,
+      /** By what it had at once in between, garbage included. */
+      peaked: async () => (await acceptor.ask<number>("peak")) - resident,
+    };
+  }
 
   it("does not accept compression that a client offers", async () => {
     const { answer, socket } = await joined([DEFLATE]);
@@ -39,38 +75,54 @@ describe("an acceptor in a process of its own", () => {
   });
 
   it("closes with 1002 at a compressed message, and never unpacks the bomb in it", async () => {
-    const { socket, closed, held } = await joined([DEFLATE]);
+    const { socket, closed, grown, peaked } = await joined([DEFLATE]);
     // 1 MiB on the wire would be 1 GiB.
-    const bomb = deflateRawSync(Buffer.alloc(512 * MIB));
+    const bomb = deflateRawSync(Buffer.alloc(256 * MIB));
     expect(bomb.byteLength).toBeLessThan(MIB);
     socket.write(webSocketFrame(FIN | RSV1 | opcodes.binary, bomb));
     expect(await closed).toBe(1002);
     expect(await acceptor.ask("ended")).toBe("TRANSPORT_LOST");
-    expect(await grown(held)).toBeLessThan(2 * MIB);
+    expect(await peaked()).toBeLessThan(PEAK_BYTES_MAX);
+    expect(await grown()).toBeLessThan(2 * MIB);
   });
+
+  /** The beginning of a message, in so many fragments of so many bytes each. */
+  const inFragments = (count: number, bytes: number) =>
+    Buffer.concat(
+      Array.from({ length: count }, (_, index) =>
+        webSocketFrame(index === 0 ? opcodes.binary : opcodes.continuation, new Uint8Array(bytes)),
+      ),
+    );
 
   it("is not filled by 20,000 empty fragments of one message", async () => {
-    const { socket, closed, held } = await joined();
-    const fragments = Array.from({ length: 20_000 }, () =>
-      webSocketFrame(opcodes.continuation, new Uint8Array()),
-    );
-    socket.write(Buffer.concat([webSocketFrame(opcodes.binary, new Uint8Array()), ...fragments]));
+    const { socket, closed, grown, peaked } = await joined();
+    socket.write(inFragments(20_000, 0));
     expect(await closed).toBe(1008);
     expect(await acceptor.ask("ended")).toBe("TRANSPORT_LOST");
-    expect(await grown(held)).toBeLessThan(2 * MIB);
+    expect(await peaked()).toBeLessThan(PEAK_BYTES_MAX);
+    expect(await grown()).toBeLessThan(2 * MIB);
   });
 
-  it("is not filled by a message of one-byte fragments, nor by one that never ends", async () => {
-    const { socket, held } = await joined();
-    const fragments = Array.from({ length: 10_000 }, () =>
-      webSocketFrame(opcodes.continuation, new Uint8Array(1)),
-    );
-    socket.write(Buffer.concat([webSocketFrame(opcodes.binary, new Uint8Array(1)), ...fragments]));
+  it.each([
+    ["16,000 empty ones", 16_000, 0, MIB],
+    ["as many of one byte as there may be", 16_384, 1, 4 * MIB],
+  ])("is not filled by fragments of a message that never ends: %s", async (_name, count, bytes, grownMax) => {
+    const { socket, grown, peaked } = await joined();
+    socket.write(inFragments(count, bytes));
     // A ping between fragments is answered once all before it is read.
+    const answered = new Promise<void>((resolve) => void socket.once("data", () => resolve()));
     socket.write(webSocketFrame(FIN | opcodes.ping, new Uint8Array(1)));
-    await new Promise<void>((resolve) => void socket.once("data", () => resolve()));
-    expect(await grown(held)).toBeLessThan(4 * MIB);
+    await answered;
+    expect(await grown()).toBeLessThan(grownMax);
+    expect(await peaked()).toBeLessThan(PEAK_BYTES_MAX);
     socket.destroy();
+    expect(await acceptor.ask("ended")).toBe("TRANSPORT_LOST");
+  });
+
+  it("closes with 1008 at the first fragment that is too many", async () => {
+    const { socket, closed } = await joined();
+    socket.write(inFragments(webSocketServerOptions.maxFragments + 1, 0));
+    expect(await closed).toBe(1008);
     expect(await acceptor.ask("ended")).toBe("TRANSPORT_LOST");
   });
 
@@ -96,11 +148,12 @@ describe("an acceptor in a process of its own", () => {
     ["as text that is no UTF-8", webSocketFrame(FIN | opcodes.text, write(hello)), 1007],
     ["that is empty", webSocketFrame(FIN | opcodes.binary, new Uint8Array()), 1002],
   ])("closes with a code at a message %s", async (_name, bytes, code) => {
-    const { socket, closed, held } = await joined();
+    const { socket, closed, grown, peaked } = await joined();
     socket.write(bytes);
     expect(await closed).toBe(code);
     await acceptor.ask("ended");
-    expect(await grown(held)).toBeLessThan(2 * MIB);
+    expect(await peaked()).toBeLessThan(PEAK_BYTES_MAX);
+    expect(await grown()).toBeLessThan(2 * MIB);
   });
 
   it("serves a request that comes byte by byte, each in a fragment of its own", async () => {
@@ -165,5 +218,15 @@ describe("a dialler", () => {
     ]);
     const error = await failure(dialTunnel(await answering("", Buffer.concat([head, bomb]))));
     expect(["TRANSPORT_LOST", "DIAL_FAILED"]).toContain(error.code);
+  });
+
+  it("ends at a message in more fragments than there may be", async () => {
+    const { maxFragments } = webSocketServerOptions;
+    const fragments = Array.from({ length: maxFragments + 1 }, (_, index) =>
+      Buffer.from([index === 0 ? opcodes.binary : opcodes.continuation, 0]),
+    );
+    const error = await failure(dialTunnel(await answering("", Buffer.concat(fragments))));
+    expect(error.code).toBe("TRANSPORT_LOST");
+    expect(error.message).toContain("fragments");
   });
 });

@@ -65,6 +65,21 @@ describe("SPEC.md", () => {
     for (const code of revdialErrorCodes) expect(spec).toMatch(new RegExp(`\\b${code}\\b`));
   });
 
+  it("says in how many fragments a message may come, as our WebSockets are told", () => {
+    const { maxFragments, maxBufferedChunks } = face.webSocketServerOptions;
+    const [fragments, pieces] = [maxFragments, maxBufferedChunks].map((number) =>
+      number.toLocaleString("en"),
+    );
+    expect(spec).toContain(`takes at least ${fragments} fragments of one\n`);
+    expect(spec).toContain(`more than ${pieces} pieces`);
+  });
+
+  it("lists every close code, ours and those of the WebSocket implementation", () => {
+    const ours = read("src/core-tunnel.ts").match(/(?<!= )\b10\d\d\b/g) ?? [];
+    const listed = table("close code", "when").map(([code]) => code);
+    expect(listed).toEqual([...[...new Set([...ours, "1007", "1008", "1009"])].toSorted(), "none"]);
+  });
+
   it("lists every frame type with its number", () => {
     const listed = table("type", "name").map(([number, name]) => [name?.toLowerCase(), Number(number)]);
     expect(Object.fromEntries(listed)).toEqual(frameTypes);

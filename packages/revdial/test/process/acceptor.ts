@@ -13,8 +13,9 @@ import {
 } from "../../src/index.ts";
 import { ManualClock } from "../../src/testing/index.ts";
 import { until } from "../turns.ts";
-import { askMany, echo, type Tally } from "./calls.ts";
-import { answerParent, heldBytes } from "./parent.ts";
+import { serveBystander } from "./bystander.ts";
+import { askMany, type Tally } from "./calls.ts";
+import { answerParent, forgetPeak, heldBytes, peakBytes } from "./parent.ts";
 import { stream } from "./stream.ts";
 
 const tunnels: Tunnel[] = [];
@@ -30,7 +31,7 @@ function serve(request: IncomingRequest): OutgoingResponse | Promise<OutgoingRes
   request.signal.addEventListener("abort", () => {
     aborted += 1;
   });
-  return echo(request);
+  return serveBystander(request);
 }
 
 const clock = new ManualClock();
@@ -76,6 +77,8 @@ answerParent(
       mistakes,
     }),
     held: heldBytes,
+    peak: peakBytes,
+    forgetPeak,
     advance: (ms: number) => clock.advance(ms),
     /** Nothing is in flight any more. */
     idle: () => until(() => tunnels.every(({ load }) => load === 0)),

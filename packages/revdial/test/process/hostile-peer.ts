@@ -2,7 +2,9 @@
 import { wireCodes } from "../../src/errors.ts";
 import type { Frame } from "../../src/frame.ts";
 import { defaultLimits } from "../../src/limits.ts";
+import { tunnelPair } from "../../src/testing/index.ts";
 import { data, open, write } from "../cores.ts";
+import { bystander, serveBystander } from "./bystander.ts";
 import { Feed, turns } from "./feed.ts";
 import { answerParent, heldBytes } from "./parent.ts";
 
@@ -158,6 +160,13 @@ async function unreadAnswers(): Promise<Measured> {
   return meter.end({ pings, code: feed.end?.code });
 }
 
+/** A tunnel of somebody honest in this process, with exchanges in flight. */
+async function honest(mistakes: unknown[]) {
+  const { left, right } = tunnelPair({ both: { onHandlerError: (error) => void mistakes.push(error) } });
+  right.serve(serveBystander);
+  return bystander(left);
+}
+
 /** Breaks the rules, each time on a tunnel of its own that somebody goes on holding. */
 async function violations(times: number): Promise<Measured> {
   const headers = Array.from({ length: 2100 }, () => ["a", ""] as const);
@@ -177,6 +186,8 @@ async function violations(times: number): Promise<Measured> {
   const meter = new Meter();
   const held: Feed[] = [];
   const wrong: string[] = [];
+  const mistakes: unknown[] = [];
+  const finish = await honest(mistakes);
   for (let round = 0; round < times; round += 1) {
     for (const [code, message] of messages) {
       const feed = new Feed();
@@ -184,6 +195,7 @@ async function violations(times: number): Promise<Measured> {
       feed.hear(message);
       await turns(1);
       if (feed.end?.code !== code) wrong.push(`${code}: ${feed.end?.code}`);
+      mistakes.push(...feed.mistakes);
       if (round > 0) held.push(feed);
     }
     if (round === 0) await meter.begin();
@@ -191,7 +203,9 @@ async function violations(times: number): Promise<Measured> {
   await meter.look();
   const tunnels = held.length;
   held.length = 0;
-  return meter.end({ tunnels, wrong });
+  const measured = await meter.end({ tunnels, wrong });
+  const others = [await finish(), await (await honest(mistakes))()];
+  return { ...measured, others, mistakes: mistakes.map(String) };
 }
 
 /** Sends heads as large as they may be, on every channel. */

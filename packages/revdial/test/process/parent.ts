@@ -1,4 +1,5 @@
-/** The child's side of `child.ts`: answers calls, and ends with its parent. */
+/** The child's side of `child.ts`: answers calls, ends with its parent, and measures its own memory. */
+import { readFileSync, writeFileSync } from "node:fs";
 
 const SMALLEST_STEP_BYTES = 10_000;
 
@@ -43,4 +44,17 @@ export async function heldBytes(): Promise<number> {
     least = Math.min(least, heapUsed + external);
   }
   return least;
+}
+
+/** The most resident bytes since `forgetPeak`. The kernel keeps count (VmHWM of proc(5)): no moment is too short for it. */
+export function peakBytes(): number {
+  const kib = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
+  if (kib === undefined) throw new Error("the kernel keeps no count of resident memory");
+  return Number(kib) * 1024;
+}
+
+/** The count begins anew at what is resident now. */
+export function forgetPeak(): number {
+  writeFileSync("/proc/self/clear_refs", "5");
+  return peakBytes();
 }
