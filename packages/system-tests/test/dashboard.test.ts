@@ -11,6 +11,7 @@ import { describeSandboxes } from "./dashboard/sandboxes.ts";
 import { describeSigningIn } from "./dashboard/signing-in.ts";
 import { Stage } from "./dashboard/stage.ts";
 import { describeSteering } from "./dashboard/steering.ts";
+import { describeTopology } from "./dashboard/topology.ts";
 
 const say = (line: string) => console.warn(`the dashboard in a browser: ${line}`);
 const chrome = await obtainBrowser(say);
@@ -39,6 +40,7 @@ describeInBrowser("the dashboard in a browser", () => {
   const the = () => stage;
   describeSigningIn(the);
   describeSteering(the);
+  describeTopology(the);
   describeSandboxes(the);
   describeRecords(the);
   describeManaging(the);

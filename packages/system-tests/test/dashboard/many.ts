@@ -111,9 +111,18 @@ export function describeMany(the: () => Stage): void {
         expect(await isSame()).toBe(true);
       }, 60_000);
 
-      it("are painted, not built of elements, in the topology", async () => {
-        const { page } = await the().open("viewer", "/topology");
-        await page.locator("canvas").first().waitFor();
+      it("are painted, not built of elements, in the topology, which says until it has them all", async () => {
+        const { page } = await the().open("viewer", "/login");
+        const release = Promise.withResolvers<void>();
+        await page.route(/\/wolf-instances\?.*cursor=/, async (route) => {
+          await release.promise;
+          await route.continue();
+        });
+        await page.goto(`${the().url}/topology`);
+        const head = page.locator(".page-head");
+        await head.getByText("1,000 wolves so far …").waitFor();
+        release.resolve();
+        await head.getByText(/^1 replica, 10,00\d wolves in 5 regions$/).waitFor();
         expect(await page.locator("canvas").count()).toBe(regions.length);
         expect(await page.locator("#main *").count()).toBeLessThan(500);
         await picture(page, "topology-10000");

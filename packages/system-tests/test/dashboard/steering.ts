@@ -43,17 +43,6 @@ export function describeSteering(the: () => Stage): void {
         await row.getByText("Online").waitFor();
         expect(await isSame()).toBe(true);
       });
-
-      it("is drawn as replicas, regions and wolves, live", async () => {
-        const { page } = await the().open("admin", "/topology");
-        await page.locator('[data-region="eu-west"]').getByText("ams-amd-1").waitFor();
-        await page.locator("[data-replica]").getByText("Serving").waitFor();
-        await page
-          .locator('[data-region="eu-west"]')
-          .getByRole("link", { name: /ams-amd-1/ })
-          .click();
-        await page.getByRole("heading", { name: "ams-amd-1" }).waitFor();
-      });
     });
 
     describe("a wolf", () => {

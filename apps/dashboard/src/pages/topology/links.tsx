@@ -16,6 +16,8 @@ interface LinksProps {
 
 interface Line {
   key: string;
+  /** The region that it leads to. */
+  to: string;
   path: string;
   width: number;
   /** `none`: wolves that need no tunnel to be there. */
@@ -42,8 +44,8 @@ export function Links({ within, regions, replicas }: LinksProps) {
 
   return (
     <svg className="topology-links" aria-hidden="true">
-      {lines.map(({ key, path, width, tone }) => (
-        <g key={key}>
+      {lines.map(({ key, to, path, width, tone }) => (
+        <g key={key} data-to={to}>
           <path d={path} strokeWidth={width} className={`topology-link topology-link-${tone}`} />
           {(tone === "ok" || tone === "warning") && (
             <path d={path} strokeWidth={Math.max(1.5, width / 2)} className="topology-flow" />
@@ -68,6 +70,7 @@ function linesOf(map: HTMLElement, regions: readonly Region[], replicas: readonl
       if (held === 0 && replicas.length > 1) continue;
       lines.push({
         key: `${replica.id} ${region.name}`,
+        to: region.name ?? "",
         path: curve(from.getBoundingClientRect(), to.getBoundingClientRect(), box),
         width: thickness(held),
         tone: toneOf(region),

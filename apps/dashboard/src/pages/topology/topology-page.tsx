@@ -4,12 +4,12 @@ import { Link } from "@tanstack/react-router";
 import type { CallReply } from "@wolfpack/api-contract";
 import { useMemo, useRef } from "react";
 import { useRead } from "../../api/queries.ts";
-import { useWolves } from "../../api/wolves.ts";
+import { useWolves, type Wolves } from "../../api/wolves.ts";
 import { loadWords, type Region, regionsWith } from "../../fleet/regions.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { LoadBar } from "../../ui/load-bar.tsx";
 import { Empty, Failure, Skeleton } from "../../ui/states.tsx";
-import { count, many, plain } from "../../ui/text.ts";
+import { count, many, plain, shortId } from "../../ui/text.ts";
 import { Lasting } from "../../ui/time.tsx";
 import { Links } from "./links.tsx";
 import { Tiles, tileSize } from "./tiles.tsx";
@@ -32,8 +32,7 @@ export default function TopologyPage() {
       <div className="page-head">
         <h1>Topology</h1>
         <span className="muted figures">
-          {wolves.data &&
-            `${many(shown.length, "replica")}, ${many(rows.length, "wolf", "wolves")} in ${many(regions.length, "region")}`}
+          {wolves.data && headline(wolves.data, shown.length, regions.length)}
         </span>
         <Legend />
       </div>
@@ -70,6 +69,12 @@ export default function TopologyPage() {
   );
 }
 
+/** What is not whole yet says so: a number that is only the first page's would be taken for the fleet's. */
+function headline({ rows, complete }: Wolves, replicas: number, regions: number): string {
+  if (!complete) return `${count(rows.length)} wolves so far …`;
+  return `${many(replicas, "replica")}, ${many(rows.length, "wolf", "wolves")} in ${many(regions, "region")}`;
+}
+
 function ReplicaCard({ replica }: { replica: Replica }) {
   return (
     <article className="card topology-replica" data-replica={replica.id}>
@@ -88,9 +93,9 @@ function ReplicaCard({ replica }: { replica: Replica }) {
       <p className="muted small">
         Version {plain(replica.version)}, up for <Lasting since={replica.started_at} />
       </p>
-      <p className="muted small">
-        <code title={plain(replica.id)}>{plain(replica.id).slice(0, 18)}</code>
-        {replica.is_self && " (answers here)"}
+      <p className="muted small topology-id">
+        <code title={plain(replica.id)}>{shortId(replica.id)}</code>
+        {replica.is_self && " answers you"}
       </p>
     </article>
   );
