@@ -87,6 +87,9 @@ export const FleetEventActor = z
   .meta({ id: "FleetEventActor" });
 export type FleetEventActor = z.infer<typeof FleetEventActor>;
 
+/** As it is now. Absent: there is no id to name, or not for this reader. */
+const name = z.string().nullable().optional();
+
 /** What is new in an event is optional: clients read what earlier control planes answer, too. */
 export const FleetEvent = z
   .object({
@@ -110,6 +113,12 @@ export const FleetEvent = z
     request_id: z.string().nullable().optional().meta({
       description:
         "Of the request that made the change, as its answer and the audit log name it; to users and viewers only of their own.",
+    }),
+    session_name: name.meta({ description: "Of `session_id`. Null: nobody knows it any more." }),
+    wolf_name: name.meta({ description: "Of `wolf_instance_id`. Null: that wolf is no more." }),
+    owner_name: name.meta({ description: "Of `owner_id`. Null: nobody knows it any more." }),
+    actor_name: name.meta({
+      description: "Of `actor.id`: a user's, or of an agent's wolf. Null: it has none, or none any more.",
     }),
     detail: z.record(z.string(), z.unknown()),
   })

@@ -237,6 +237,12 @@ describe("an event", () => {
     expect(accepts(FleetEvent, { ...earlier, actor: { kind: "user" } })).toBe(false);
   });
 
+  it("is read with the names of its ids, and with none for what is no more", () => {
+    const names = { session_name: "desk", wolf_name: null, owner_name: "anna", actor_name: null };
+    expect(FleetEvent.parse({ ...earlier, ...names })).toEqual({ ...earlier, ...names });
+    expect(accepts(FleetEvent, { ...earlier, actor_name: 7 })).toBe(false);
+  });
+
   it("has a kind of two words, each explained", () => {
     for (const [kind, meaning] of [...Object.entries(fleetEventKinds)]) {
       expect(kind).toMatch(/^[a-z-]+\.[a-z-]+$/);

@@ -5,6 +5,7 @@ import { knowsAuthor, type Sight } from "./event-view.ts";
 
 /** Without a sight: everything. */
 export function toEventResponse(event: FleetEventRecord, sight?: Sight): FleetEvent {
+  const { names } = event;
   const isKnown = sight === undefined || knowsAuthor(sight, event);
   return {
     id: event.id,
@@ -17,6 +18,11 @@ export function toEventResponse(event: FleetEventRecord, sight?: Sight): FleetEv
     actor: event.actor === null ? null : { kind: event.actor, id: isKnown ? event.actorId : null },
     cause: event.cause,
     request_id: isKnown ? event.requestId : null,
+    // Streams send it a thousand times: nothing is said of what there is not.
+    ...(event.sessionId !== null && { session_name: names.session }),
+    ...(event.wolfId !== null && { wolf_name: names.wolf }),
+    ...(event.ownerId !== null && { owner_name: names.owner }),
+    ...(isKnown && event.actorId !== null && { actor_name: names.actor }),
     detail: event.detail,
   };
 }

@@ -6,7 +6,14 @@ import { asksTooMuch, type EventView, open, type Seen } from "./event-view.ts";
 
 export const EVENTS_CHANNEL = "wolfpack_events";
 
-const toRecord = (row: FleetEvent): FleetEventRecord => ({
+interface NamedEvent extends FleetEvent {
+  session_name: string | null;
+  wolf_name: string | null;
+  owner_name: string | null;
+  actor_name: string | null;
+}
+
+const toRecord = (row: NamedEvent): FleetEventRecord => ({
   id: row.id,
   seq: row.seq,
   at: row.at,
@@ -20,7 +27,23 @@ const toRecord = (row: FleetEvent): FleetEventRecord => ({
   cause: row.cause,
   requestId: row.request_id,
   detail: row.detail as Record<string, unknown>,
+  names: { session: row.session_name, wolf: row.wolf_name, owner: row.owner_name, actor: row.actor_name },
 });
+
+/**
+ * Some events with the names of their ids. They are looked up by primary keys, and only of the rows that are answered: a join could
+ * begin with all sessions. Streams read each event once for all who hear it.
+ */
+const named = (some: Sql.Sql) => Sql.sql`
+  SELECT told.*,
+    (SELECT name FROM session WHERE id = told.session_id) AS session_name,
+    (SELECT name FROM wolf_instance WHERE id = told.wolf_instance_id) AS wolf_name,
+    (SELECT name FROM user_account WHERE id = told.owner_id) AS owner_name,
+    CASE told.actor
+      WHEN 'user' THEN (SELECT name FROM user_account WHERE id = told.actor_id)
+      WHEN 'agent' THEN (SELECT name FROM wolf_instance WHERE id = told.actor_id)
+    END AS actor_name
+  FROM (${some}) AS told`;
 
 /** The same as `shows` of event-view.ts; a test holds them together. */
 export function conditions(view: EventView): Sql.Sql {
@@ -78,15 +101,17 @@ export function prismaEventStore(prisma: Prisma): EventStore {
     async list({ limit, after, newestFirst }, view) {
       const { settled } = await horizon();
       const place = newestFirst ? before(after) : behind(after);
-      const rows = await prisma.$queryRaw<FleetEvent[]>`
-        SELECT * FROM fleet_event WHERE seq <= ${settled} AND ${place} AND ${conditions(view)}
-        ORDER BY seq ${newestFirst ? Sql.sql`DESC` : Sql.sql`ASC`} LIMIT ${limit}`;
+      const order = newestFirst ? Sql.sql`ORDER BY seq DESC` : Sql.sql`ORDER BY seq`;
+      const some = Sql.sql`
+        SELECT * FROM fleet_event WHERE seq <= ${settled} AND ${place} AND ${conditions(view)} ${order} LIMIT ${limit}`;
+      const rows = await prisma.$queryRaw<NamedEvent[]>`${named(some)} ${order}`;
       return rows.map(toRecord);
     },
 
     async between(after, upTo, limit, view = {}) {
-      const rows = await prisma.$queryRaw<FleetEvent[]>`
+      const some = Sql.sql`
         SELECT * FROM fleet_event WHERE seq > ${after} AND seq <= ${upTo} AND ${conditions(view)} ORDER BY seq LIMIT ${limit}`;
+      const rows = await prisma.$queryRaw<NamedEvent[]>`${named(some)} ORDER BY seq`;
       return rows.map(toRecord);
     },
 

@@ -18,6 +18,16 @@ export interface FleetEventRecord {
   cause: string | null;
   requestId: string | null;
   detail: Record<string, unknown>;
+  names: EventNames;
+}
+
+/** Of whom and what it names by ids, as they are called when it is read. Null: there is no such id, or nobody knows it any more. */
+export interface EventNames {
+  session: string | null;
+  wolf: string | null;
+  owner: string | null;
+  /** A user's, or of an agent's wolf. */
+  actor: string | null;
 }
 
 /** What is announced; the database knows who announces it. */

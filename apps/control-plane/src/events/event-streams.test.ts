@@ -29,6 +29,7 @@ const event = (seq: bigint, text = ""): FleetEventRecord => ({
   cause: null,
   requestId: null,
   detail: { text },
+  names: { session: null, wolf: null, owner: null, actor: null },
 });
 
 /** Events in memory, as the database has them. */

@@ -112,6 +112,9 @@ describe("an event", () => {
         actor: { kind: "system", id: null },
         cause: null,
         request_id: null,
+        session_name: null,
+        wolf_name: null,
+        owner_name: null,
         detail: { reason: "idle" },
       },
       {
@@ -152,6 +155,57 @@ describe("an event", () => {
     const detail = { text: "'; DROP TABLE fleet_event; --", deep: { a: [null, 1, "\u2028"] } };
     await log.record({ kind: "fleet.alarm", detail });
     expect((await events())[0]?.detail).toEqual(detail);
+  });
+});
+
+describe("the names in an event", () => {
+  const carl = newId("usr");
+  const desk = newId("ses");
+  const host = newId("wlf");
+  const made = { actor: "user", actor_id: carl, request_id: "request-1" };
+  const add = (kind: string, about: object) =>
+    database.prisma.fleetEvent.create({ data: { id: newId("evt"), at: clock.now(), kind, ...about } });
+  const namesOf = (event: FleetEvent | undefined) =>
+    event && [event.session_name, event.wolf_name, event.owner_name, event.actor_name];
+
+  beforeAll(async () => {
+    const { prisma } = database;
+    await prisma.user.create({ data: { id: carl, name: "carl", role: "user", created_at: new Date(0) } });
+    await prisma.wolfInstance.create({ data: { id: host, name: "gpu-2" } });
+    await prisma.$executeRaw`
+      INSERT INTO session (id, owner_id, name, status, spec, placement, slot_held, created_at, updated_at)
+      VALUES (${desk}, ${carl}, 'training-3', 'running', '{}', '{}', false, now(), now())`;
+  });
+
+  it("are those of its session, its wolf, its owner and its author, a user or a wolf's agent", async () => {
+    await add("session.stopping", { session_id: desk, wolf_instance_id: host, owner_id: carl, ...made });
+    await add("wolf.health", { wolf_instance_id: host, actor: "agent", actor_id: host });
+    for (const order of ["", "?newest_first=true"]) {
+      const all = await events(order);
+      const [ofSession, ofWolf] = order === "" ? all : all.toReversed();
+      expect(namesOf(ofSession)).toEqual(["training-3", "gpu-2", "carl", "carl"]);
+      expect(namesOf(ofWolf)).toEqual([undefined, "gpu-2", undefined, "gpu-2"]);
+    }
+  });
+
+  it("tell nobody who made it who may not know its author by id", async () => {
+    await add("session.stopping", { session_id: desk, owner_id: carl, ...made, actor_id: anna });
+    await add("wolf.intent", { wolf_instance_id: host, ...made });
+    const [ofSession, ofWolf] = await events("", "viewer");
+    expect(namesOf(ofSession)).toEqual(["training-3", undefined, "carl", undefined]);
+    expect(namesOf(ofWolf)).toEqual([undefined, "gpu-2", undefined, undefined]);
+    expect((await get("", "viewer")).text).not.toContain("actor_name");
+  });
+
+  it("are null of what is no more, and absent where there is nothing to name", async () => {
+    await add("session.stopping", { session_id: newId("ses"), owner_id: anna, ...made, actor_id: bert });
+    await add("join-token.used", { object_id: newId("jtk"), actor: "join-token", actor_id: newId("jtk") });
+    await add("fleet.frozen", { actor: "system" });
+    expect((await events()).map(namesOf)).toEqual([
+      [null, undefined, null, null],
+      [undefined, undefined, undefined, null],
+      [undefined, undefined, undefined, undefined],
+    ]);
   });
 });
 
