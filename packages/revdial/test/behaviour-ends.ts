@@ -195,15 +195,28 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
     expect(await waiting).toMatchObject({ code: "CANCELLED", cause: { message: "user left" } });
   });
 
-  it("gives up on both ends when the deadline has passed", async () => {
+  it("gives up on both ends when the deadline has passed, and not before", async () => {
+    const clock = new ManualClock();
+    const timed = await connect({ both: { clock } });
+    const arrived = signal();
     const reason = signal<unknown>();
-    pair().left.serve((request) => {
+    let ended = false;
+    timed.left.serve((request) => {
       request.signal.addEventListener("abort", () => reason.give(request.signal.reason));
+      arrived.give();
       return untilAborted(request.signal);
     });
-    const error = await failure(pair().right.request({ ...get("/"), deadlineMs: 20 }));
-    expect(error).toMatchObject({ code: "DEADLINE", sent: "may-have-run" });
+    const asked = failure(timed.right.request({ ...get("/"), deadlineMs: 1000 }));
+    void asked.finally(() => {
+      ended = true;
+    });
+    await arrived.seen;
+    await clock.advance(999);
+    expect(ended).toBe(false);
+    await clock.advance(1);
+    expect(await asked).toMatchObject({ code: "DEADLINE", sent: "may-have-run" });
     expect(await reason.seen).toMatchObject({ code: "DEADLINE" });
+    await timed.stop();
   });
 
   it.each([
@@ -325,16 +338,25 @@ export function endsInOrder(pair: () => Pair, connect: Connect): void {
   });
 
   it("ends a drain that takes too long, and fails what was in flight", async () => {
+    const clock = new ManualClock();
+    const timed = await connect({ right: { clock } });
     const arrived = signal();
-    pair().left.serve((request) => {
+    timed.left.serve((request) => {
       arrived.give();
       return untilAborted(request.signal);
     });
-    const inFlight = failure(pair().right.request(get("/")));
+    const inFlight = failure(timed.right.request(get("/")));
     await arrived.seen;
-    const end = await pair().right.close({ drainMs: 20 });
-    expect(end.code).toBe("CLOSED");
+    let ended = false;
+    const end = timed.right.close({ drainMs: 1000 }).finally(() => {
+      ended = true;
+    });
+    await clock.advance(999);
+    expect(ended).toBe(false);
+    await clock.advance(1);
     expect(await inFlight).toMatchObject({ code: "DRAINING", sent: "may-have-run" });
+    expect((await end).code).toBe("CLOSED");
+    await timed.stop();
   });
 
   it("takes one handler only", () => {

@@ -1,7 +1,7 @@
 /** Upgrades, byte streams and targets that cannot be reached, over the whole way. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
 import {
   type AddressInfo,
@@ -205,9 +205,11 @@ async function closedPort(): Promise<number> {
   return port;
 }
 
+const BACKLOG = 1;
+
 /** Listens and takes nothing: connects hang once its queue is full. */
 const hangingProgram = `
-  require("node:net").createServer().listen({ host: "127.0.0.1", port: 0, backlog: 1 }, function () {
+  require("node:net").createServer().listen({ host: "127.0.0.1", port: 0, backlog: ${BACKLOG} }, function () {
     process.stdout.write(String(this.address().port));
   });
   process.stdin.resume().once("end", () => process.exit());
@@ -220,18 +222,22 @@ async function hangingPort(): Promise<number> {
   const [bytes] = await once(child.stdout, "data");
   const port = Number(String(bytes));
   child.kill("SIGSTOP");
-  // As many as fit: who comes after them waits.
-  for (;;) {
+  // Linux takes one more than it was told. Who comes after them waits.
+  for (let waiting = 1; waiting <= BACKLOG + 1; waiting += 1) {
     const socket = connect({ host: "127.0.0.1", port });
     socket.on("error", () => undefined);
     stops.push(() => socket.destroy());
-    const connected = once(socket, "connect").then(() => true);
-    if (!(await Promise.race([connected, turns(200)]))) return port;
+    while ((await queuedAt(port)) < waiting);
   }
+  return port;
 }
 
-/** False after so many turns of the event loop. */
-async function turns(count: number): Promise<false> {
-  for (let turn = 0; turn < count; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
-  return false;
+/** Connections that a listener has not taken yet, by the kernel's own count. */
+async function queuedAt(port: number): Promise<number> {
+  const address = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const table = (await readFile("/proc/net/tcp", "utf8")).split("\n").map((line) => line.trim().split(/\s+/));
+  const listener = table.find(([, local, , state]) => local === address && state === "0A");
+  const [, received] = listener?.[4]?.split(":") ?? [];
+  if (received === undefined) throw new Error(`nobody listens on port ${port}`);
+  return Number.parseInt(received, 16);
 }
