@@ -1,8 +1,12 @@
 /** Byte streams, interim heads and answers given piece by piece. Run over every transport. */
 import { once } from "node:events";
+import { createServer } from "node:http";
+import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import { expect, it } from "@jest/globals";
+import { httpFront } from "../src/http/index.ts";
 import { type IncomingRequest, type RequestHandler, RevdialError } from "../src/index.ts";
+import { listen, stopServer } from "./gateway.ts";
 import { collect, failure, get, type Pair, signal, text, until, untilAborted } from "./support.ts";
 
 const closing = async (socket: Duplex) => void (socket.closed || (await once(socket, "close")));
@@ -71,18 +75,49 @@ export function carriesSockets(pair: () => Pair): void {
     await until(() => pair().left.load === 0);
   });
 
-  it("answers a refused upgrade as an ordinary response, and drops what was to follow it", async () => {
-    const upload = signal<Buffer>();
-    pair().left.serve((request) => {
-      upload.give(Buffer.alloc(0));
-      void collect(request.body).then(upload.give, () => undefined);
-      return { status: 403, headers: [["x-why", "no"]], body: text.encode("not here") };
-    });
+  it("answers a refused upgrade as an ordinary response", async () => {
+    pair().left.serve(() => ({ status: 403, headers: [["x-why", "no"]], body: text.encode("not here") }));
     const response = await pair().right.request({ ...get("/live"), upgrade: "websocket" });
     expect(response.status).toBe(403);
+    expect(response.headers).toEqual([
+      ["x-why", "no"],
+      ["content-length", "8"],
+    ]);
     expect(response.socket).toBeUndefined();
     expect((await collect(response.body)).toString()).toBe("not here");
     await until(() => pair().right.load === 0 && pair().left.load === 0);
+  });
+
+  it("brings a handler that refuses an upgrade nothing of what its client says before and after", async () => {
+    const asked: string[] = [];
+    const [arrived, refuse, said] = [signal(), signal(), signal<Buffer>()];
+    pair().left.serve(async (request) => {
+      asked.push(request.path);
+      void collect(request.body).then(said.give);
+      arrived.give();
+      await refuse.seen;
+      return { status: 403, body: text.encode("not here") };
+    });
+    const { request, upgrade } = httpFront(pair().right.dispatcher("wolf"));
+    const front = createServer(request).on("upgrade", upgrade);
+    const { port } = new URL(await listen(front));
+    const client = connect({ host: "127.0.0.1", port: Number(port), allowHalfOpen: true });
+    const smuggled = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.write(`GET /live HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n${smuggled}`);
+    await arrived.seen;
+    client.write(smuggled);
+    refuse.give();
+    const heard: Buffer[] = [];
+    for await (const chunk of client.iterator({ destroyOnReturn: false })) {
+      if (heard.length === 0) client.write(smuggled);
+      heard.push(chunk as Buffer);
+    }
+    client.end(smuggled);
+    await stopServer(front);
+    expect(Buffer.concat(heard).toString()).toMatch(/^HTTP\/1\.1 403 (?!.*HTTP\/1\.1).*not here/s);
+    expect((await said.seen).toString()).toBe("");
+    await until(() => pair().right.load === 0 && pair().left.load === 0);
+    expect(asked).toEqual(["/live"]);
   });
 
   it("rejects connect with status and detail when the far end answers with something else", async () => {
