@@ -11,6 +11,8 @@ export const AGENT_PROOF_SCHEME = "Wolfpack";
 export const CHALLENGE_SECONDS = 60;
 /** Minutes that the agent's clock may differ from the control plane's. */
 export const CLOCK_SKEW_MINUTES_MAX = 5;
+/** Seconds of the same from which people are warned: long before the agent is refused. */
+export const CLOCK_WARNING_SECONDS = 30;
 
 const base64url = (bytes: number) =>
   z
@@ -38,6 +40,25 @@ export interface ProofParts {
   nonce: string;
   /** ISO 8601, by the agent's clock. */
   time: string;
+}
+
+const MINUTE_SECONDS = 60;
+const HOUR_SECONDS = 60 * MINUTE_SECONDS;
+const DAY_SECONDS = 24 * HOUR_SECONDS;
+
+/** `2 min ahead`, `45 s behind`: the agent's time minus the server's, for people. */
+export function clockWords(offsetMs: number): string {
+  const seconds = Math.floor(Math.abs(offsetMs) / 1000);
+  if (seconds === 0) return "less than 1 s off";
+  const way = offsetMs > 0 ? "ahead" : "behind";
+  if (seconds < 2 * MINUTE_SECONDS) return `${seconds} s ${way}`;
+  // Near the limit a minute is too coarse: 5 min is allowed, 5 min 1 s is not.
+  const rest = seconds < 10 * MINUTE_SECONDS ? seconds % MINUTE_SECONDS : 0;
+  const minutes = `${Math.floor(seconds / MINUTE_SECONDS)} min`;
+  if (seconds < 2 * HOUR_SECONDS) return `${minutes}${rest > 0 ? ` ${rest} s` : ""} ${way}`;
+  return seconds < 2 * DAY_SECONDS
+    ? `${Math.floor(seconds / HOUR_SECONDS)} h ${way}`
+    : `${Math.floor(seconds / DAY_SECONDS)} days ${way}`;
 }
 
 /** The bytes to sign, in UTF-8. No part can hold a line break, so that no two sets of parts give the same text. */

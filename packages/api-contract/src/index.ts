@@ -26,6 +26,8 @@ export {
   AgentProof,
   CHALLENGE_SECONDS,
   CLOCK_SKEW_MINUTES_MAX,
+  CLOCK_WARNING_SECONDS,
+  clockWords,
   type ProofParts,
   type ProofPurpose,
   proofText,

@@ -52,7 +52,7 @@ export const problems = {
     status: 401,
     title: "Clock skew",
     meaning:
-      "The agent's clock is more than 5 minutes off; `server_time` says what time it is here. Set the host's clock.",
+      "The agent's clock is more than 5 minutes off; the detail and `clock_offset_ms` (above 0: ahead) say by how much, `server_time` what time it is here. Set the host's clock.",
   },
   forbidden: { status: 403, title: "Forbidden", meaning: "The credential is valid but may not do this." },
   "join-token-refused": {

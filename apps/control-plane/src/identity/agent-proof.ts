@@ -5,6 +5,7 @@ import {
   AGENT_PROOF_SCHEME,
   AgentProof,
   CLOCK_SKEW_MINUTES_MAX,
+  clockWords,
   type ProofParts,
   type ProofPurpose,
   proofText,
@@ -38,11 +39,20 @@ export function isSigned(parts: ProofParts, signature: string): boolean {
 export const proofRefused = (why: string): ApiError =>
   new ApiError("proof-refused", `The proof was refused. ${why}`).asDenied();
 
-/** Error: clock-skew, with the time that it is here. */
-export function requireClock(time: string, now: Date): void {
-  if (Math.abs(Date.parse(time) - now.getTime()) <= SKEW_MS_MAX) return;
-  const detail = `The agent's clock is more than ${CLOCK_SKEW_MINUTES_MAX} minutes off.`;
-  throw new ApiError("clock-skew", detail, { extras: { server_time: now.toISOString() } }).asDenied();
+/**
+ * The agent's time minus ours. It was signed before the request was sent: the way here, with whatever the connection took to set up,
+ * makes a clock look that much behind; half a round trip at least. Error: clock-skew, with how far it is off and the time that it
+ * is here.
+ */
+export function clockOffsetMs(time: string, now: Date): number {
+  const offsetMs = Date.parse(time) - now.getTime();
+  if (Math.abs(offsetMs) <= SKEW_MS_MAX) return offsetMs;
+  const server_time = now.toISOString();
+  if (Number.isNaN(offsetMs))
+    throw new ApiError("clock-skew", "The agent's time is none.", { extras: { server_time } }).asDenied();
+  const detail = `The agent's clock is ${clockWords(offsetMs)}; more than ${CLOCK_SKEW_MINUTES_MAX} minutes are refused.`;
+  const extras = { server_time, clock_offset_ms: offsetMs };
+  throw new ApiError("clock-skew", detail, { extras }).asDenied();
 }
 
 /** As whom an agent may have addressed us: by a public URL where there are any, else as its request says. */
@@ -64,7 +74,7 @@ export function createProofs({ keys, challenges, clock, publicHosts }: ProofsOpt
       throw proofRefused(
         "It names another host: agents have to be given a public URL of this control plane.",
       );
-    requireClock(time, now);
+    clockOffsetMs(time, now);
     return challenge;
   }
 
@@ -84,6 +94,7 @@ export function createProofs({ keys, challenges, clock, publicHosts }: ProofsOpt
       wolfId: key.wolfId,
       credentialId: key.id,
       expiresAt: key.expiresAt,
+      clockOffsetMs: clockOffsetMs(time, now),
     };
     const why = unusable(key, now);
     if (why !== undefined) throw new ApiError("unauthenticated", why).from(agent);

@@ -3,7 +3,7 @@ import type { Renewal, RenewRequest } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { ApiError } from "../http/problem.ts";
 import { newId } from "../ids.ts";
-import { isSigned, requireClock } from "./agent-proof.ts";
+import { clockOffsetMs, isSigned } from "./agent-proof.ts";
 import type { AgentRenewalStore } from "./agent-renewal-store.ts";
 import type { AgentPrincipal } from "./principal.ts";
 
@@ -28,7 +28,7 @@ export function createAgentRenewals(options: {
   return {
     async renew({ wolfId, credentialId }, hosts, { public_key, host, time, signature }) {
       const now = clock.now();
-      requireClock(time, now);
+      clockOffsetMs(time, now);
       const publicKey = new Uint8Array(Buffer.from(public_key, "base64url"));
       const parts = { wolf: wolfId, publicKey: public_key, nonce: credentialId, host, time };
       // That it was asked for in this tunnel proves the old key; this proves the new one.

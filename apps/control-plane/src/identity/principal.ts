@@ -20,6 +20,8 @@ export interface AgentPrincipal {
   wolfId: string;
   credentialId: string;
   expiresAt?: Date | undefined;
+  /** The host's time minus ours, as its proof was checked; includes the way here. */
+  clockOffsetMs?: number | undefined;
 }
 
 /** Who holds a join token, and nothing else yet. */

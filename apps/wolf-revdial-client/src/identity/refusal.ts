@@ -1,4 +1,5 @@
 /** What a refusal means for the agent, and what whoever reads of it can do. */
+import { clockWords } from "@wolfpack/api-contract";
 import { RevdialError } from "revdial";
 import type { AgentConfig } from "../config.ts";
 import { RegistrationFailed } from "../control-plane.ts";
@@ -28,13 +29,15 @@ export function isRefusedKey(error: unknown): boolean {
   return error instanceof RegistrationFailed && error.code === "agent-key-revoked";
 }
 
-/** Both times, where the control plane says that they differ too much. */
+/** Both times and how far they are apart, where the control plane says that it is too much. */
 export function clockSentence(error: unknown, nowMs: number): string | undefined {
   const { code, serverTime } =
     (error instanceof RegistrationFailed ? error : problemOf(error)) ?? ({} as Partial<RegistrationFailed>);
   if (code !== "clock-skew" || serverTime === undefined) return undefined;
   const here = new Date(nowMs).toISOString();
-  return `the clocks differ too much: it is ${here} on this host and ${serverTime} at the control plane; synchronise both by NTP`;
+  const offsetMs = nowMs - Date.parse(serverTime);
+  const words = Number.isNaN(offsetMs) ? "" : `, so this host's is ${clockWords(offsetMs)}`;
+  return `the clocks differ too much: it is ${here} on this host and ${serverTime} at the control plane${words} (clock-skew); synchronise both by NTP`;
 }
 
 export function adviceOf(
