@@ -1,6 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
 import fc from "fast-check";
-import { eventWords } from "../src/fleet/event-words.ts";
 import { gpuOf, inShort, loadOf, stateOf } from "../src/fleet/wolf-words.ts";
 import {
   absolute,
@@ -13,7 +12,7 @@ import {
   sentence,
   shortId,
 } from "../src/ui/text.ts";
-import { anEvent, aWolf } from "./a-wolf.ts";
+import { aWolf } from "./a-wolf.ts";
 
 describe("text from elsewhere", () => {
   it("shows control characters and overrides of the writing direction instead of obeying them", () => {
@@ -130,28 +129,5 @@ describe("a wolf's state", () => {
     expect(loadOf(aWolf({ capacity }))).toBe(0.5);
     expect(loadOf(aWolf({ max_sandboxes: 0 }))).toBe(1);
     expect(loadOf(aWolf({ connected_sandboxes: 30 }))).toBe(1);
-  });
-});
-
-describe("an event in words", () => {
-  it("says from what to what, why and by whom", () => {
-    const event = anEvent({
-      cause: "disconnected",
-      actor: { kind: "user", id: "usr_01KB00000000000000000000US" },
-    });
-    expect(eventWords(event)).toEqual({
-      tone: "warning",
-      text: "connected → suspect, because of disconnected, by user usr_01KB0…00US",
-    });
-  });
-
-  it("bears any detail", () => {
-    fc.assert(
-      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (detail) => {
-        const { text } = eventWords(anEvent({ detail }));
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
-        expect(text).not.toMatch(/[\u0000-\u001f\u202e]/);
-      }),
-    );
   });
 });

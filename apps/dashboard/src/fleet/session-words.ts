@@ -96,6 +96,26 @@ const failureWords: Record<string, string> = {
 /** What a failure's code means; empty for one that is not known here. */
 export const failureMeaning = (code: string): string => failureWords[code] ?? "";
 
+const failuresInShort: Record<string, string> = {
+  "wolf-refused": "its Wolf refused to make the desktop",
+  "wolf-reply-broken": "its Wolf gave no proper answer",
+  "wolf-timeout": "its Wolf did not answer in time",
+  "wolf-unreachable": "its wolf could not be reached",
+  "wolf-lost": "its wolf was lost",
+  "wolf-removed": "its wolf was removed from the fleet",
+  "start-timeout": "it was not seen to run in time",
+  "start-interrupted": "its start was interrupted",
+  "lobby-vanished": "its Wolf no longer has the desktop",
+  "lobby-stopped": "its Wolf stopped the desktop",
+  "lobby-failed": "its Wolf could not keep the desktop",
+  "container-ended": "its container ended by itself",
+  "queue-timeout": "no wolf had room for it in time",
+  "placement-impossible": "no wolf could ever take it",
+  internal: "something unexpected happened in the control plane",
+};
+/** What a failure's code means, within a sentence; the code in words where it is not known here. */
+export const failureInShort = (code: string): string => failuresInShort[code] ?? sentence(code).toLowerCase();
+
 const disconnectWords: Record<string, string> = {
   keep: "waits for it",
   replace: "starts anew elsewhere",

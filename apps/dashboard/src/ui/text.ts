@@ -83,6 +83,13 @@ export function absolute(atMs: number): string {
   return `${at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" })} (${utc})`;
 }
 
+/** Within a sentence, on this clock. */
+export function moment(value: unknown): string {
+  const at = new Date(typeof value === "string" ? value : "");
+  if (Number.isNaN(at.getTime())) return "an unknown time";
+  return at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
 /** `wolf-unreachable` → `Wolf unreachable`: a code that nobody has a better word for. */
 export function sentence(code: string): string {
   const text = plain(code).replaceAll(/[-_.]/g, " ");

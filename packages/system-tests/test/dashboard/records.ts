@@ -20,7 +20,7 @@ export function describeRecords(the: () => Stage): void {
       await page.locator("tbody tr[data-index]").nth(before).waitFor();
       expect(await first.textContent()).toContain("user.created");
       expect(await page.locator("tbody").getByText("wolf.intent").count()).toBe(0);
-      await first.getByRole("button", { name: "user.created" }).click();
+      await first.getByRole("button", { name: /^.+ added eve, a viewer$/ }).click();
       await page.getByRole("dialog").getByText(user.id).first().waitFor();
       expect(await isSame()).toBe(true);
     });
@@ -35,7 +35,11 @@ export function describeRecords(the: () => Stage): void {
       await page.getByText(/new event/).waitFor();
       expect(await page.locator("tbody tr[data-index] .row-link").first().textContent()).toBe(top);
       await page.getByRole("button", { name: "Go on" }).click();
-      await page.locator("tbody tr[data-index]").first().getByText("active → cordoned").waitFor();
+      await page
+        .locator("tbody tr[data-index]")
+        .first()
+        .getByText(/^.+ cordoned ams-amd-1$/)
+        .waitFor();
       await the().api.uncordonWolf({ params: { id: await the().wolfId("ams-amd-1") }, body: {} });
     });
   });

@@ -1,11 +1,10 @@
 /** The columns of the list of events. */
-import { Link } from "@tanstack/react-router";
 import type { FleetEvent } from "@wolfpack/api-contract";
 import { eventWords } from "../../fleet/event-words.ts";
-import { ActorName, WolfName } from "../../fleet/names.tsx";
+import { ActorName, SessionName, WolfName } from "../../fleet/names.tsx";
 import { Mark } from "../../ui/badge.tsx";
 import type { Column } from "../../ui/table.tsx";
-import { plain, shortId } from "../../ui/text.ts";
+import { plain } from "../../ui/text.ts";
 import { Time } from "../../ui/time.tsx";
 
 const nothing = <span className="muted">–</span>;
@@ -16,16 +15,15 @@ export const columnsFor = (open: (event: FleetEvent) => void): readonly Column<F
     id: "event",
     header: "Event",
     cell: (event) => {
-      // Who did it has a column of its own.
-      const { tone, text } = eventWords({ ...event, actor: null });
+      const { tone, text } = eventWords(event);
       return (
         <span className="events-event">
           <Mark tone={tone} />
           <span className="two-lines">
-            <button type="button" className="row-link log-open" onClick={() => open(event)}>
-              {plain(event.kind, 80)}
+            <button type="button" className="row-link log-open" title={text} onClick={() => open(event)}>
+              <span>{text}</span>
             </button>
-            <span title={text}>{text || aboutOf(event)}</span>
+            <code className="events-kind">{plain(event.kind, 80)}</code>
           </span>
         </span>
       );
@@ -36,28 +34,24 @@ export const columnsFor = (open: (event: FleetEvent) => void): readonly Column<F
     header: "Wolf",
     width: "11rem",
     keepFrom: 4,
-    cell: ({ wolf_instance_id: id }) => (id ? <WolfName id={id} className="over" /> : nothing),
+    cell: ({ wolf_instance_id: id, wolf_name: said }) =>
+      id ? <WolfName id={id} said={said} className="over" /> : nothing,
   },
   {
     id: "session",
     header: "Session",
     width: "11rem",
     keepFrom: 3,
-    cell: ({ session_id: id }) =>
-      id ? (
-        <Link to="/sessions/$id" params={{ id }} className="over mono" title={plain(id)}>
-          {shortId(id)}
-        </Link>
-      ) : (
-        nothing
-      ),
+    cell: ({ session_id: id, session_name: said }) =>
+      id ? <SessionName id={id} said={said} className="over" /> : nothing,
   },
   {
     id: "actor",
     header: "By",
     width: "13rem",
     keepFrom: 2,
-    cell: ({ actor }) => (actor ? <ActorName kind={actor.kind} id={actor.id} /> : nothing),
+    cell: ({ actor, actor_name: said }) =>
+      actor ? <ActorName kind={actor.kind} id={actor.id} said={said} /> : nothing,
   },
   {
     id: "at",
@@ -67,7 +61,3 @@ export const columnsFor = (open: (event: FleetEvent) => void): readonly Column<F
     cell: ({ at }) => <Time at={at} />,
   },
 ];
-
-function aboutOf({ object_id, session_id, wolf_instance_id }: FleetEvent): string {
-  return shortId(object_id ?? session_id ?? wolf_instance_id ?? "");
-}

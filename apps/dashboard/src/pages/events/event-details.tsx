@@ -1,14 +1,13 @@
 /** One event with everything that it says. */
 
 import { eventKinds } from "virtual:contract";
-import { Link } from "@tanstack/react-router";
 import type { FleetEvent } from "@wolfpack/api-contract";
-import { toneOfEvent } from "../../fleet/event-words.ts";
-import { ActorName, UserName, WolfName } from "../../fleet/names.tsx";
+import { eventWords } from "../../fleet/event-words.ts";
+import { ActorName, SessionName, UserName, WolfName } from "../../fleet/names.tsx";
 import { Badge } from "../../ui/badge.tsx";
 import { Dialog } from "../../ui/dialog.tsx";
 import { Detail, Fact, Id, Meaning } from "../../ui/log.tsx";
-import { absolute, plain, sentence, shortId } from "../../ui/text.ts";
+import { absolute, plain, sentence } from "../../ui/text.ts";
 import { Time } from "../../ui/time.tsx";
 import type { EventFilter } from "./event-filter.ts";
 
@@ -21,6 +20,7 @@ interface EventDetailsProps {
 
 export function EventDetails({ event, onClose, onOnly }: EventDetailsProps) {
   const { kind, at, wolf_instance_id: wolf, session_id: session, actor, object_id: object } = event;
+  const { tone, text } = eventWords(event);
   const only = (name: keyof EventFilter, value: string, words: string) => (
     <button type="button" className="button" onClick={() => onOnly({ [name]: value })}>
       {words}
@@ -31,8 +31,13 @@ export function EventDetails({ event, onClose, onOnly }: EventDetailsProps) {
       open
       wide
       onOpenChange={(open) => open || onClose()}
-      title={plain(kind, 80)}
-      description={<Meaning text={eventKinds[kind] ?? "A kind of event that this page does not know."} />}
+      title={text}
+      description={
+        <>
+          <code>{plain(kind, 80)}</code>{" "}
+          <Meaning text={eventKinds[kind] ?? "A kind of event that this page does not know."} />
+        </>
+      }
       actions={
         <>
           {only("kind", kind, "Only this kind")}
@@ -48,30 +53,27 @@ export function EventDetails({ event, onClose, onOnly }: EventDetailsProps) {
         </Fact>
         {event.cause && (
           <Fact name="Cause">
-            <Badge tone={toneOfEvent(event)}>{sentence(event.cause)}</Badge>
+            <Badge tone={tone}>{sentence(event.cause)}</Badge>
           </Fact>
         )}
         {actor && (
           <Fact name="By">
-            <ActorName kind={actor.kind} id={actor.id} />
+            <ActorName kind={actor.kind} id={actor.id} said={event.actor_name} />
           </Fact>
         )}
         {wolf && (
           <Fact name="Wolf">
-            <WolfName id={wolf} /> <Id id={wolf} />
+            <WolfName id={wolf} said={event.wolf_name} /> <Id id={wolf} />
           </Fact>
         )}
         {session && (
           <Fact name="Session">
-            <Link to="/sessions/$id" params={{ id: session }}>
-              {shortId(session)}
-            </Link>{" "}
-            <Id id={session} />
+            <SessionName id={session} said={event.session_name} /> <Id id={session} />
           </Fact>
         )}
         {event.owner_id && (
           <Fact name="Owner">
-            <UserName id={event.owner_id} />
+            <UserName id={event.owner_id} said={event.owner_name} />
           </Fact>
         )}
         {object && (

@@ -69,6 +69,15 @@ describe("the timeline of a session", () => {
     expect(steps[3]?.details).toEqual(["as asked for", "asked for by usr_2"]);
   });
 
+  it("names whoever asked for it, and falls back to the id of who is no more", () => {
+    const id = "usr_01KB000000000000000000000B";
+    const asked = (actor_name: string | null | undefined) =>
+      shown([anEvent("session.stopping", 1, { actor: { kind: "user", id }, actor_name })])[0]?.details;
+    expect(asked("ops")).toEqual(["asked for by ops"]);
+    for (const gone of [null, undefined]) expect(asked(gone)).toEqual(["asked for by usr_01KB0…000B"]);
+    expect(asked("\u001b[31m")).toEqual(["asked for by ␛[31m"]);
+  });
+
   it("says from its own times what events no longer tell", () => {
     const session = aSession({
       status: "failed",

@@ -3,7 +3,7 @@ import type { FleetEvent, Session } from "@wolfpack/api-contract";
 import { policyOf } from "../../fleet/placement-words.ts";
 import { stopReasonOf, toneOfStatus } from "../../fleet/session-words.ts";
 import type { Tone } from "../../ui/badge.tsx";
-import { millis, plain, sentence } from "../../ui/text.ts";
+import { millis, moment, plain, sentence, shortId } from "../../ui/text.ts";
 
 export interface Step {
   id: string;
@@ -100,11 +100,13 @@ function detailsOf(kind: string, detail: FleetEvent["detail"]): string[] {
   return lines;
 }
 
-function becauseOf({ cause, actor, owner_id }: FleetEvent): string[] {
+function becauseOf({ cause, actor, actor_name, owner_id }: FleetEvent): string[] {
   const lines: string[] = [];
   if (cause && causes[cause]) lines.push(causes[cause]);
   if (actor?.kind === "user" && actor.id)
-    lines.push(actor.id === owner_id ? "asked for by its owner" : `asked for by ${plain(actor.id)}`);
+    lines.push(
+      `asked for by ${actor.id === owner_id ? "its owner" : plain(actor_name) || shortId(actor.id)}`,
+    );
   return lines;
 }
 
@@ -131,9 +133,3 @@ function bare({ id, created_at, started_at, ended_at, status, failure, stop_reas
 }
 
 const word = (value: unknown): string => (typeof value === "string" ? value : "");
-/** On this clock; a timeline has no room for more, and its own times say the rest. */
-function moment(value: unknown): string {
-  const at = new Date(word(value));
-  if (Number.isNaN(at.getTime())) return "an unknown time";
-  return at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-}

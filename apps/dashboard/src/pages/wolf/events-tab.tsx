@@ -6,7 +6,7 @@ import { useRead } from "../../api/queries.ts";
 import { eventWords } from "../../fleet/event-words.ts";
 import { Mark } from "../../ui/badge.tsx";
 import { Empty, Failure, Skeleton } from "../../ui/states.tsx";
-import { plain, shortId } from "../../ui/text.ts";
+import { plain } from "../../ui/text.ts";
 import { Time } from "../../ui/time.tsx";
 
 const SHOWN = 100;
@@ -33,12 +33,14 @@ export default function EventsTab({ wolf }: { wolf: WolfInstance }) {
             <li key={event.id} className="wolf-event">
               <Mark tone={tone} />
               <span className="wolf-event-text">
-                <code>{plain(event.kind)}</code> <span className="wrap">{text}</span>{" "}
-                {event.session_id && (
-                  <Link to="/sessions/$id" params={{ id: event.session_id }} className="small">
-                    {shortId(event.session_id)}
+                {event.session_id ? (
+                  <Link to="/sessions/$id" params={{ id: event.session_id }} className="wrap wolf-event-link">
+                    {text}
                   </Link>
-                )}
+                ) : (
+                  <span className="wrap">{text}</span>
+                )}{" "}
+                <code className="wolf-event-kind">{plain(event.kind, 80)}</code>
               </span>
               <span className="muted small wolf-event-at">
                 <Time at={event.at} />
