@@ -33,6 +33,7 @@ export function aWolf(overrides: Partial<Wolf> = {}): Wolf {
     tunnelBy: nativeTunnel,
     tunnelReplicaId: null,
     tunnelRttMs: null,
+    tunnelClockOffsetMs: null,
     agentVersion: null,
     capabilities: null,
     labels: {},

@@ -3,7 +3,8 @@
  * nobody would take proves nothing about what refuses it.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
-import { proofText } from "@wolfpack/api-contract";
+import { proofText, type WolfInstance } from "@wolfpack/api-contract";
+import type { RevdialError } from "revdial";
 import { prismaAgentKeyStore } from "../src/identity/agent-key-store.prisma.ts";
 import type { AgentKeyRecord } from "../src/identity/agent-key-store.ts";
 import { isSigned } from "../src/identity/agent-proof.ts";
@@ -11,8 +12,9 @@ import { type AgentServiceOptions, createAgentService } from "../src/identity/ag
 import { type Challenges, createChallenges } from "../src/identity/challenge.ts";
 import { prismaJoinTokenStore } from "../src/identity/join-token-store.prisma.ts";
 import { createLogger } from "../src/logger.ts";
-import { challenge, dialWith, header, outcomeOf, type ProofChanges, TestAgent } from "./agent.ts";
+import { challenge, dialWith, header, outcomeOf, type ProofChanges, post, TestAgent } from "./agent.ts";
 import { API_KEY_SECRET, RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "./control-plane.ts";
+import { eventually } from "./host.ts";
 import { manualClock } from "./manual-clock.ts";
 import { dialled } from "./tunnel-requests.ts";
 
@@ -42,6 +44,11 @@ const text = (nonce: Uint8Array) => Buffer.from(nonce).toString("base64url");
 const fresh = async () => (await challenge(api.url)).nonce;
 const at = (offsetMs: number) => new Date(Date.now() + offsetMs);
 const hostOf = (url: string) => new URL(url).host;
+const wolfOf = (name: string) => async (): Promise<WolfInstance> => {
+  const headers = { authorization: `Bearer ${api.adminKey}` };
+  const response = await fetch(`${api.url}/api/v1/wolf-instances/${name}`, { headers });
+  return (await response.json()) as WolfInstance;
+};
 
 /** The service as it is, but for what is changed; it spends no challenge. */
 function weakened(changes: Partial<AgentServiceOptions> & { key?: Partial<AgentKeyRecord> } = {}) {
@@ -169,9 +176,45 @@ describe("a proof", () => {
     expect(await outcomeOf(dialWith(api.url, "wolf-gpu-1", proof, overHttp))).toBe("open");
   });
 
-  it.each([-4, 4])("is taken from a clock that is %d minutes off", async (minutes) => {
-    const time = at(minutes * MINUTE_MS).toISOString();
+  /** What the wolf shows of a tunnel that its agent has opened with this time. */
+  async function opened(time: string): Promise<WolfInstance["tunnel"]> {
+    const { epoch } = await api.database.prisma.wolfInstance.findUniqueOrThrow({ where: { name: "gpu-1" } });
     expect(await outcomeOf(agent.connect(api.url, "wolf-gpu-1", { time }))).toBe("open");
+    const isUp = ({ tunnel }: WolfInstance) => tunnel !== null && tunnel.epoch > epoch;
+    return (await eventually(wolfOf("gpu-1"), isUp)).tunnel;
+  }
+
+  it.each([-4, 4])(
+    "is taken from a clock that is %d minutes off, as its wolf shows then",
+    async (minutes) => {
+      const tunnel = await opened(at(minutes * MINUTE_MS).toISOString());
+      const lateMs = minutes * MINUTE_MS - (tunnel?.clock_offset_ms ?? Number.NaN);
+      // The way here.
+      expect(lateMs).toBeGreaterThanOrEqual(0);
+      expect(lateMs).toBeLessThan(MINUTE_MS);
+    },
+  );
+
+  it("that is refused for its time says how far it is off, and changes nothing that its wolf shows", async () => {
+    const before = await opened(at(2 * MINUTE_MS).toISOString());
+    const time = at(-60 * MINUTE_MS).toISOString();
+    const refused = dialWith(api.url, "wolf-gpu-1", agent.proof(api.url, await fresh(), { time }));
+    const { detail = "{}" } = (await refused.catch((error: unknown) => error)) as RevdialError;
+    expect(JSON.parse(detail)).toMatchObject({
+      code: "clock-skew",
+      detail: expect.stringMatching(
+        /^The agent's clock is 6\d min behind; more than 5 minutes are refused\.$/,
+      ),
+      clock_offset_ms: expect.any(Number),
+    });
+    expect((await wolfOf("gpu-1")()).tunnel).toEqual(before);
+  });
+
+  it("is all that shows a clock: the RUNNER_TOKEN, which signs nothing, shows none", async () => {
+    await post(`${api.url}/api/v1/wolf-instances/register`, RUNNER_TOKEN, { name: "gpu-shared" });
+    expect(await outcomeOf(dialWith(api.url, "wolf-gpu-shared", `Bearer ${RUNNER_TOKEN}`))).toBe("open");
+    const { tunnel } = await eventually(wolfOf("gpu-shared"), (wolf) => wolf.tunnel !== null);
+    expect(tunnel?.clock_offset_ms).toBeNull();
   });
 
   it.each(attacks.map((row) => [row.what, row] as const))("that %s is refused", async (_what, attack) => {

@@ -380,10 +380,11 @@ const wolfCalls = [
         { protocol: "helix", legacyCredential: true },
         { protocol: "helix", legacyCredential: false },
       ),
+      clockOffsetMs: pick(undefined, 0, -300_000, 45_000),
     }),
-    ({ id, by }) =>
+    ({ id, by, clockOffsetMs }) =>
       ({ wolves }, now) =>
-        wolves.openTunnel(id, at(now), by),
+        wolves.openTunnel(id, at(now), by, { clockOffsetMs }),
   ),
   call(
     "loseTunnel",

@@ -134,6 +134,10 @@ const WolfTunnel = z.object({
   protocol: TunnelProtocol.optional().meta({
     description: "`helix`: its agent is one of Helix, which passes on bytes; the guard is here then.",
   }),
+  clock_offset_ms: z.int().nullish().meta({
+    description:
+      "The host's time minus the server's when this tunnel was opened; the way of the request makes a host look that much slower. Null: not known, because it was opened without an agent's own key.",
+  }),
 });
 
 export const WolfInstance = z

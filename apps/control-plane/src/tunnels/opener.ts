@@ -23,6 +23,11 @@ export function objectIdsOf(principal: Principal, wolfId?: string): string[] {
   return ids;
 }
 
+/** How far its host's clock is off. Undefined: not known, since only an agent of ours with its own key signs its time. */
+export function clockOffsetOf({ principal, protocol }: Opener): number | undefined {
+  return protocol === "revdial" && principal.kind === "agent" ? principal.clockOffsetMs : undefined;
+}
+
 /** How a wolf's tunnel was opened, as it is shown. */
 export function originOf({ principal, protocol }: Opener): TunnelOrigin {
   return { protocol, legacyCredential: principal.kind === "runner" };

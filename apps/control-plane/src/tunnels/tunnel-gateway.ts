@@ -12,7 +12,7 @@ import { createFurtherConnections, furtherKey, noFurtherPlaces } from "./further
 import type { TunnelGateway, TunnelGatewayOptions } from "./gateway-face.ts";
 import { createGrace, mayComeBack } from "./helix/grace.ts";
 import { moveAway } from "./moving.ts";
-import { type Opener, objectIdsOf, originOf } from "./opener.ts";
+import { clockOffsetOf, type Opener, objectIdsOf, originOf } from "./opener.ts";
 import { takeoverLimit } from "./takeovers.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
 import type { Tunnels } from "./tunnels.ts";
@@ -204,6 +204,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         .openTunnel(wolf.id, clock.now(), originOf(opener), {
           after: wolves.get(wolf.id)?.epoch,
           incarnation: tunnel.peer?.incarnation,
+          clockOffsetMs: clockOffsetOf(opener),
         })
         .finally(() => isOpened(wolf.id));
       if (opened === undefined) tunnel.destroy(new Error("the wolf was removed"));

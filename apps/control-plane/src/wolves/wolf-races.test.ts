@@ -83,6 +83,32 @@ describe("a wolf whose heartbeat lands between the look and the mark", () => {
   });
 });
 
+describe("the clock of a host", () => {
+  it("is not known of a tunnel that a replica of an earlier version has opened", async () => {
+    const { id } = await register("a");
+    await store.openTunnel(id, at(1), undefined, { clockOffsetMs: 45_000 });
+    const opens = (second: number) => prisma.$executeRaw`
+      UPDATE wolf_instance SET epoch = epoch + 1, tunnel_since = ${at(second)} WHERE id = ${id}`;
+    await opens(2);
+    expect(await reload(id)).toMatchObject({ epoch: 2, tunnelClockOffsetMs: null });
+    await store.openTunnel(id, at(3), undefined, { clockOffsetMs: -7 });
+    expect(await reload(id)).toMatchObject({ epoch: 3, tunnelClockOffsetMs: -7 });
+    await opens(4);
+    expect((await reload(id)).tunnelClockOffsetMs).toBeNull();
+  });
+
+  it("belongs to the tunnel with the highest epoch, of twenty that open at once", async () => {
+    const { id } = await register("a");
+    const offsets = Array.from({ length: 20 }, (_, n) => n - 10);
+    const opened = await Promise.all(
+      offsets.map((clockOffsetMs) => store.openTunnel(id, at(1), undefined, { clockOffsetMs })),
+    );
+    expect(opened.map((wolf) => wolf?.tunnelClockOffsetMs)).toEqual(offsets);
+    const newest = opened.find((wolf) => wolf?.epoch === 20);
+    expect((await reload(id)).tunnelClockOffsetMs).toBe(newest?.tunnelClockOffsetMs);
+  });
+});
+
 describe("many at once", () => {
   it("open tunnels with an epoch each", async () => {
     const { id } = await register("a");

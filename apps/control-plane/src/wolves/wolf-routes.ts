@@ -145,6 +145,7 @@ export function toWolfResponse(wolf: Wolf, rttMs: number | undefined, now: Date)
             rtt_ms: rttMs ?? wolf.tunnelRttMs,
             replica: wolf.tunnelReplicaId,
             protocol: wolf.tunnelBy.protocol,
+            clock_offset_ms: wolf.tunnelClockOffsetMs,
           },
     legacy_credential: wolf.tunnelBy.legacyCredential,
     reconciled: wolf.tunnelSince !== null && wolf.reconciledEpoch === wolf.epoch,

@@ -70,6 +70,8 @@ export function toWolf(row: WolfRow): Wolf {
     },
     tunnelReplicaId: row.tunnel_replica_id,
     tunnelRttMs: row.tunnel_rtt_ms,
+    // A replica of an earlier version opens tunnels without it.
+    tunnelClockOffsetMs: row.tunnel_clock_epoch === row.epoch ? row.tunnel_clock_offset_ms : null,
     agentVersion: row.agent_version,
     capabilities: row.wolf_capabilities as Wolf["capabilities"],
     labels: row.labels as Record<string, string>,

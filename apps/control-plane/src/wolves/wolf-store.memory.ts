@@ -78,6 +78,7 @@ function newRow(wolf: { id: string; name: string; address: string } & WolfReport
     tunnelBy: nativeTunnel,
     tunnelReplicaId: null,
     tunnelRttMs: null,
+    tunnelClockOffsetMs: null,
     capabilities: null,
     host: null,
     usage: null,
@@ -194,7 +195,7 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
       return "deleted";
     },
 
-    async openTunnel(id, now, by = nativeTunnel, { after = 0 } = {}) {
+    async openTunnel(id, now, by = nativeTunnel, { after = 0, clockOffsetMs } = {}) {
       const row = fleet.wolves.get(id);
       if (row === undefined) return undefined;
       fleet.changeWolf(row, {
@@ -202,6 +203,7 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
         tunnelSince: now,
         tunnelBy: by,
         tunnelRttMs: null,
+        tunnelClockOffsetMs: clockOffsetMs ?? null,
         ...(by.protocol === "helix" && isSaidByOurs(row) && forgotten(row)),
         lastHeartbeat: now,
         updatedAt: now,

@@ -164,10 +164,11 @@ function reporting(prisma: Prisma, replica: string | null): Others {
       id,
       now,
       { protocol, legacyCredential } = nativeTunnel,
-      { after = 0, incarnation } = {},
+      { after = 0, incarnation, clockOffsetMs } = {},
     ) {
+      const epoch = Sql.sql`GREATEST(epoch, ${after}::int) + 1`;
       const rows = await prisma.$queryRaw<WolfInstance[]>`
-        UPDATE wolf_instance SET epoch = GREATEST(epoch, ${after}::int) + 1, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
+        UPDATE wolf_instance SET epoch = ${epoch}, tunnel_clock_epoch = ${epoch}, tunnel_clock_offset_ms = ${clockOffsetMs ?? null}::int, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
           tunnel_replica_id = ${replica}, tunnel_rtt_ms = NULL, tunnel_incarnation = ${incarnation === undefined ? null : signed(incarnation)}::bigint, tunnel_protocol = ${protocol}, tunnel_legacy_credential = ${legacyCredential}, ${protocol === "helix" ? forgotten : Sql.empty}
           connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END, connectivity = 'connected'
         WHERE id = ${id} RETURNING *`;

@@ -84,6 +84,7 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
         tunnelSince: null,
         tunnelReplicaId: null,
         tunnelRttMs: null,
+        tunnelClockOffsetMs: null,
         tunnelBy: { protocol: "revdial", legacyCredential: false },
         host: null,
         usage: null,
@@ -200,6 +201,25 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
       const { id } = await register("restored");
       expect(await store.openTunnel(id, at(1), undefined, { after: 9 })).toMatchObject({ epoch: 10 });
       expect(await store.openTunnel(id, at(2), undefined, { after: 3 })).toMatchObject({ epoch: 11 });
+    });
+
+    it.each([-300_000, -1, 0, 45_000, 300_000])(
+      "keeps how far its host's clock is off (%d ms)",
+      async (ms) => {
+        const { id } = await register("a");
+        const opened = await mustBe(store.openTunnel(id, at(1), undefined, { clockOffsetMs: ms }));
+        expect(opened.tunnelClockOffsetMs).toBe(ms);
+        await store.heartbeats([{ id, epoch: opened.epoch, rttMs: 4 }], at(2));
+        expect((await reload(id)).tunnelClockOffsetMs).toBe(ms);
+        expect((await store.candidates())[0]?.tunnelClockOffsetMs).toBe(ms);
+      },
+    );
+
+    it("knows nothing of a clock that it was not told, whatever the tunnel before knew", async () => {
+      const { id } = await register("a");
+      await store.openTunnel(id, at(1), undefined, { clockOffsetMs: 45_000 });
+      expect(await store.openTunnel(id, at(2))).toMatchObject({ epoch: 2, tunnelClockOffsetMs: null });
+      expect((await reload(id)).tunnelClockOffsetMs).toBeNull();
     });
 
     it("that was replaced cannot make its wolf suspect, lost, ill or otherwise described", async () => {

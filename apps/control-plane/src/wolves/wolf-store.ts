@@ -53,6 +53,8 @@ export interface Wolf {
   tunnelReplicaId: string | null;
   /** At its last heartbeat. */
   tunnelRttMs: number | null;
+  /** The host's time minus ours as the newest tunnel was opened, by what its agent signed. Null: not known. */
+  tunnelClockOffsetMs: number | null;
   agentVersion: string | null;
   /** Null: not known. */
   capabilities: WolfCapabilities | null;
@@ -172,6 +174,8 @@ export interface NewTunnel {
   after?: number | undefined;
   /** Of the agent's boot. */
   incarnation?: bigint | undefined;
+  /** The host's time minus ours. Default: not known. */
+  clockOffsetMs?: number | undefined;
 }
 
 export interface Heartbeat extends TunnelKey {
