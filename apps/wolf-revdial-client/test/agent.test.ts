@@ -91,9 +91,9 @@ describe("the agent", () => {
   });
 
   it("sends Wolf's events up, numbered and without secrets", async () => {
-    agent();
+    const { said } = agent();
     const tunnel = await plane.nextTunnel();
-    await plane.notice((type) => type === "heartbeat");
+    await said(/subscribed to Wolf's events/);
     const { lobby_id } = await client(tunnel).createLobby({ ...lobby, pin: [1, 2, 3, 4] });
     const created = await plane.notice(
       (type, json) => type === "wolf-event" && String(json.event).endsWith("CreateLobbyEvent"),
@@ -116,8 +116,9 @@ describe("the agent", () => {
   });
 
   it("serves the screens of sandboxes, and nothing else below their template", async () => {
-    agent(["--service", `screen=unix://${folder}/wolfpack/{session}/screen.sock`]);
+    const { said } = agent(["--service", `screen=unix://${folder}/wolfpack/{session}/screen.sock`]);
     const tunnel = await plane.nextTunnel();
+    await said(/subscribed to Wolf's events/);
     await client(tunnel).createLobby(lobby);
     await plane.notice((_type, json) => String(json.event).endsWith("DockerContainerCreated"));
     const shot = await tunnelFetch(tunnel, "screen")(`/${sessionId}/screenshot`);
