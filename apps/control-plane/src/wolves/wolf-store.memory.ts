@@ -2,6 +2,7 @@
  * Wolves in memory: the twin of the store in PostgreSQL, for simulations. Each method is one step that nothing comes between. Disk
  * samples, revocations, events and the labels of join tokens are not kept.
  */
+import { isDeepStrictEqual } from "node:util";
 import { byId, type MemoryFleet, toWolf, type WolfRow } from "../database/memory-fleet.ts";
 import { newId } from "../ids.ts";
 import { renderGpuUsage } from "./gpu-choice.ts";
@@ -28,6 +29,7 @@ type Silence = Pick<
   WolfStore,
   | "heartbeat"
   | "heartbeats"
+  | "epochs"
   | "loseTunnel"
   | "markLost"
   | "listSuspect"
@@ -229,22 +231,31 @@ function reports(fleet: MemoryFleet): Reports {
     return true;
   }
 
+  /** The same, where what the row says already is not written. */
+  function learn(id: string, epoch: number, said: (row: WolfRow) => Partial<WolfRow>, now: Date): boolean {
+    const row = fleet.wolves.get(id);
+    const isNews = ([name, value]: [string, unknown]) =>
+      !isDeepStrictEqual(row?.[name as keyof WolfRow], value);
+    if (row?.epoch === epoch && !Object.entries(said(row)).some(isNews)) return true;
+    return change(id, epoch, said, now);
+  }
+
   return {
     async changeHealth(id, epoch, health, reasons, now) {
-      return change(id, epoch, () => ({ health, healthReasons: [...reasons] }), now);
+      return learn(id, epoch, () => ({ health, healthReasons: [...reasons] }), now);
     },
 
     async changeCapabilities(id, epoch, capabilities, now) {
-      return change(id, epoch, () => ({ capabilities }), now);
+      return learn(id, epoch, () => ({ capabilities }), now);
     },
 
     async changeImages(id, epoch, images, now) {
-      return change(id, epoch, () => ({ images }), now);
+      return learn(id, epoch, () => ({ images }), now);
     },
 
     async changeReport(id, epoch, report, now) {
       const { host, gpu } = report;
-      return change(
+      return learn(
         id,
         epoch,
         (row) => ({
@@ -329,6 +340,11 @@ function silence(fleet: MemoryFleet): Silence {
         });
       }
       return new Set(rows.map(({ row }) => row)).size;
+    },
+
+    async epochs(ids) {
+      const rows = ids.flatMap((id) => fleet.wolves.get(id) ?? []);
+      return new Map(rows.map(({ id, epoch }) => [id, epoch]));
     },
 
     async loseTunnel(id, epoch, rules, now) {

@@ -100,6 +100,12 @@ function reporting(prisma: Prisma, replica: string | null): Others {
         FROM live WHERE wolf_instance.id = live.id`;
     },
 
+    async epochs(ids) {
+      const rows = await prisma.$queryRaw<{ id: string; epoch: number }[]>`
+        SELECT id, epoch FROM wolf_instance WHERE id = ANY(${ids}::text[])`;
+      return new Map(rows.map(({ id, epoch }) => [id, epoch]));
+    },
+
     async get(id) {
       const row = await prisma.wolfInstance.findUnique({ where: { id } });
       return row ? toWolf(row) : undefined;

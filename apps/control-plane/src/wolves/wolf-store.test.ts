@@ -293,6 +293,32 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
     });
   });
 
+  describe("what an agent says again", () => {
+    it("is known, and changes nothing, not even when the wolf was changed", async () => {
+      const { id, epoch } = await connected("a");
+      const say = async (now: Date) => [
+        await store.changeHealth(id, epoch, "degraded", [slow], now),
+        await store.changeCapabilities(id, epoch, null, now),
+        await store.changeImages(id, epoch, [], now),
+        await store.changeReport(id, epoch, { ...report, host: undefined }, now),
+      ];
+      expect(await say(at(5))).toEqual([true, true, true, true]);
+      const before = await reload(id);
+      expect(await say(at(9))).toEqual([true, true, true, true]);
+      expect(await reload(id)).toEqual(before);
+    });
+  });
+
+  describe("the epochs of wolves", () => {
+    it("are those of all that are there, also retired ones, and of nobody else", async () => {
+      const [one, other] = [await connected("a"), await register("b")];
+      await store.changeIntent(one.id, { from: ["active"], to: "retired", reason: null }, at(2));
+      const epochs = await store.epochs([one.id, other.id, one.id, newId("wlf")]);
+      expect(Object.fromEntries(epochs)).toEqual({ [one.id]: 1, [other.id]: 0 });
+      expect((await store.epochs([])).size).toBe(0);
+    });
+  });
+
   describe("stale wolves", () => {
     const stale = async (cutoff: Date, live: { id: string; epoch: number }[] = []) =>
       (await store.findStale(cutoff, live)).map(({ name }) => name);

@@ -203,6 +203,8 @@ export interface WolfStore {
    * again: another replica, that has just started, may have thought so. Returns how many counted.
    */
   heartbeats(beats: readonly Heartbeat[], now: Date): Promise<number>;
+  /** Of those that are there, also retired ones. */
+  epochs(ids: readonly string[]): Promise<Map<string, number>>;
   get(id: string): Promise<Wolf | undefined>;
   getByName(name: string): Promise<Wolf | undefined>;
   list(filter: WolfFilter): Promise<Wolf[]>;
