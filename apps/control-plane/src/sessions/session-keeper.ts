@@ -70,10 +70,11 @@ export class SessionKeeper {
 
   constructor(options: SessionKeeperOptions) {
     this.options = options;
-    this.retries = new Retries(
-      (ms, run) => this.later(ms, run),
-      (wolfId) => void this.reconcileWolf(wolfId),
-    );
+    this.retries = new Retries({
+      clock: options.clock,
+      later: (ms, run) => this.later(ms, run),
+      look: (wolfId) => void this.reconcileWolf(wolfId),
+    });
     this.strayLobbies = new StrayLobbies(options.strayGraceMs);
     options.tunnels.onWolfConnected((wolfId) => void this.reconcileWolf(wolfId));
     options.tunnels.onWolfEvent((from, event) => this.wolfEvent(from, event));

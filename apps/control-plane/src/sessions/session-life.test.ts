@@ -598,44 +598,6 @@ describe("a PIN", () => {
   });
 });
 
-describe("a stop that its Wolf did not answer", () => {
-  it("is done a second later, with all that failed beside it, without an event and without the round over all wolves", async () => {
-    const { id: wolfId, told } = await fleet.wolf("w", { maxSandboxes: 3 });
-    const sessions = [await running(ann), await running(ann), await running(ann)];
-    told.isSilent = true;
-    const stops = await Promise.all(sessions.map(({ id }) => fleet.service.stop(ann, id, false)));
-    expect(stops.map(({ status }) => status)).toEqual(["stopping", "stopping", "stopping"]);
-    told.isSilent = false;
-    fleet.clock.advance(1000);
-    for (const { id } of sessions) await fleet.becomes(id, "stopped");
-    expect(told.lobbies).toEqual([]);
-    expect(await fleet.claims(wolfId)).toEqual(nothing);
-  });
-
-  it("is asked for again ever more rarely while there is no answer", async () => {
-    const { told } = await fleet.wolf("w");
-    const { id } = await running(ann);
-    let asked = 0;
-    told.listLobbies = async () => {
-      asked += 1;
-      throw refused("busy");
-    };
-    told.stopLobby = told.listLobbies as unknown as typeof told.stopLobby;
-    await fleet.service.stop(ann, id, false);
-    expect(asked).toBe(1);
-    for (const [at, seconds] of [1, 2, 4, 8, 16, 30, 30].entries()) {
-      fleet.clock.advance(seconds * 1000 - 1);
-      expect(asked).toBe(at + 1);
-      fleet.clock.advance(1);
-      await eventually(
-        () => fleet.lines.filter((line) => line.includes("reconciliation failed")).length,
-        (failed) => failed === at + 1,
-      );
-    }
-    expect((await fleet.store.get(id))?.status).toBe("stopping");
-  });
-});
-
 describe("force", () => {
   it("ends a session in any status at once, and its slot is free", async () => {
     const { id: wolfId, told } = await fleet.wolf("w", { maxSandboxes: 5 });
