@@ -23,7 +23,7 @@ const LOOK_MS = 5000;
 const endings: ReadonlySet<string> = new Set(["session.stopped", "session.failed", "session.queued"]);
 
 export interface HeldHere {
-  gateway: Pick<TunnelGateway, "dropSandbox" | "links" | "wolf" | "liveWolves" | "moveSome" | "sendAllAway">;
+  gateway: Pick<TunnelGateway, "dropSandbox" | "links" | "wolf" | "countServed" | "moveSome" | "sendAllAway">;
   monitor: Pick<HealthMonitor, "replicasGone" | "beat">;
   sessions: Pick<SessionService, "replicasChanged" | "look" | "happened">;
 }
@@ -58,7 +58,7 @@ export function composeReplicas(
     clock,
     log,
     draining,
-    tunnels: () => held().gateway.liveWolves().length,
+    tunnels: () => held().gateway.countServed(),
     onFenced() {
       metrics.fenced();
       held().gateway.sendAllAway();
@@ -147,7 +147,7 @@ export function composeReplicas(
       keepBalance({
         self: replica,
         list: membership.list,
-        tunnels: () => held().gateway.liveWolves().length,
+        tunnels: () => held().gateway.countServed(),
         move: (count) => held().gateway.moveSome(count, held().monitor.beat),
         everyMs: url === null ? 0 : config.replicaBalanceMs,
         clock,

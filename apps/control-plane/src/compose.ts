@@ -96,7 +96,8 @@ export function compose(
     happening.streams.close();
     await gateway.moveAway(monitor.beat);
     await inFlight.none(REQUESTS_DRAIN_MS);
-    if (gateway.liveWolves().length > 0) return;
+    // An agent that did not move may ask again; what a tunnel over HTTP carries comes by new connections.
+    if (gateway.countServed() > 0 || overHttp.open > 0) return;
     // Whoever still comes, by a load balancer that has not looked yet, finds nobody here and goes to another: that is no refusal.
     stopListening();
     await within(clock, LAST_CONNECTIONS_MS, closed);

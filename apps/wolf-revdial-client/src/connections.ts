@@ -8,7 +8,7 @@ import { backoffMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 import { LASTED_MS } from "./life.ts";
 import type { Log } from "./logger.ts";
-import { MOVE_EVERY_MS } from "./serving.ts";
+import { MOVE_FIRST_MS, moveAgainMs } from "./serving.ts";
 
 export interface Dialling {
   signal: AbortSignal;
@@ -238,14 +238,15 @@ class Slot {
     return SPREAD_AGAIN_MS * (1 + random());
   }
 
-  /** Its replica is about to end: another one in its place, before that. */
+  /** Its replica is about to end, or has more than its share: another one in its place, before that. */
   private async moved(tunnel: Tunnel, afterMs: number): Promise<Tunnel | undefined> {
     const { clock, signal } = this.options;
     await pause(afterMs, clock, signal);
     return moveBack({
       tunnel,
       dial: (wanted) => this.dial(wanted),
-      everyMs: MOVE_EVERY_MS,
+      everyMs: MOVE_FIRST_MS,
+      afterFailureMs: moveAgainMs(this.options.reconnectMaxMs),
       handoverMs: 1000,
       drainMs: REPLACED_DRAIN_MS,
       clock,

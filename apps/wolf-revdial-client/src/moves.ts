@@ -1,4 +1,4 @@
-/** A control plane that is about to end asks for another tunnel in place of the one it has, which serves until the new one does. */
+/** A control plane that is about to end, or has more tunnels than its share, asks for another tunnel in place of the one it has, which serves until the new one does. */
 import { AGENT_SERVICE, MOVE_PATH, MoveRequest } from "@wolfpack/api-contract";
 import type { IncomingRequest, OutgoingResponse, RequestHandler } from "revdial";
 

@@ -2,7 +2,7 @@
  * The tunnels of this agent that are open: the live one, and after a move, back to a WebSocket or to one that a new key has opened,
  * the one it came from, which finishes what is in flight. A move is no loss: the new tunnel is live before the old one ends.
  */
-import { moveBack, type Tunnel, type TunnelEnd } from "revdial";
+import { moveBack, RevdialError, type Tunnel, type TunnelEnd } from "revdial";
 import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./logger.ts";
 
@@ -31,7 +31,7 @@ export interface Serving {
   notify(type: string, payload: unknown): boolean;
   /** Another tunnel is to take the place of the live one, which ends when it has: of the new key. */
   renew(): void;
-  /** The same, at another replica: its own is about to end. */
+  /** The same, at another replica: its own is about to end, or has more than its share. */
   move(afterMs: number): void;
   /** The live tunnel. */
   readonly tunnel: Tunnel | undefined;
@@ -43,12 +43,23 @@ export interface Serving {
 interface Wish {
   what: string;
   afterMs: number;
-  /** From one try to the next, and before the first. */
-  everyMs: number;
+  /** Until the first try. */
+  firstMs: number;
+  /** Until the next. */
+  againMs: (failures: number, error: unknown) => number;
 }
 
-/** Of a replica that is about to end, which waits no longer than a few seconds. */
-export const MOVE_EVERY_MS = 250;
+/** Until the first try: a replica that is about to end waits no longer than a few seconds. */
+export const MOVE_FIRST_MS = 250;
+const AT_ANOTHER_REPLICA = "at another replica";
+
+/** Until the next try of a move: a replica that goes on may have asked for it, and whole fleets may find no other one for hours. */
+export function moveAgainMs(capMs: number): (failures: number, error: unknown) => number {
+  return (failures, error) => {
+    const { retryAfterMs = 0 } = error instanceof RevdialError ? error : {};
+    return Math.max(retryAfterMs, Math.min(capMs, MOVE_FIRST_MS * 2 ** failures));
+  };
+}
 const DRAIN_MS = 30_000;
 /** A tunnel takes no larger payload in one notice. */
 const NOTICE_BYTES_MAX = 16 * 1024;
@@ -91,8 +102,12 @@ export function createServing(options: ServingOptions): Serving {
       const wish = wanted.signal.reason as Wish;
       wanted = new AbortController();
       await pause(wish.afterMs, clock, signal);
-      next = await moveBack({ tunnel, dial: replace, everyMs: wish.everyMs, clock, signal });
+      const tries = { everyMs: wish.firstMs, afterFailureMs: wish.againMs };
+      next = await moveBack({ tunnel, dial: replace, ...tries, clock, signal });
       if (next === undefined) return undefined;
+      // Asked again meanwhile for what has just been done.
+      if ((wanted.signal.reason as Wish | undefined)?.what === AT_ANOTHER_REPLICA)
+        wanted = new AbortController();
       log.info(`moved to a tunnel ${wish.what}`);
     }
     void tunnel.closed.then(({ code, reason }) =>
@@ -100,6 +115,8 @@ export function createServing(options: ServingOptions): Serving {
     );
     return next;
   }
+
+  const want = (wish: Wish) => wanted.abort(wish);
 
   async function replaced(tunnel: Tunnel): Promise<void> {
     const { code } = await tunnel.goingAway;
@@ -146,11 +163,13 @@ export function createServing(options: ServingOptions): Serving {
     },
 
     renew() {
-      wanted.abort({ what: "of the new key", afterMs: 0, everyMs: options.redialEveryMs } satisfies Wish);
+      const { redialEveryMs } = options;
+      want({ what: "of the new key", afterMs: 0, firstMs: redialEveryMs, againMs: () => redialEveryMs });
     },
 
     move(afterMs) {
-      wanted.abort({ what: "at another replica", afterMs, everyMs: MOVE_EVERY_MS } satisfies Wish);
+      const againMs = moveAgainMs(options.redialEveryMs);
+      want({ what: AT_ANOTHER_REPLICA, afterMs, firstMs: MOVE_FIRST_MS, againMs });
     },
 
     get tunnel() {

@@ -16,6 +16,8 @@ export interface MoveBackOptions {
   signal?: AbortSignal;
   /** From the end of one try to the next. Default 60,000 ms, from 0 to 2,147,483,647. */
   everyMs?: number;
+  /** Time until the next try after so many that failed, of which this error was the last, in ms. Default: `everyMs` each time. */
+  afterFailureMs?: (failures: number, error: unknown) => number;
   /** Time for the acceptor to end the old tunnel itself. Default 10,000 ms, from 0 to 2,147,483,647. */
   handoverMs?: number;
   /** Time for what is in flight over HTTP after that. Default 600,000 ms, from 0 to 2,147,483,647. */
@@ -30,6 +32,7 @@ export interface MoveBackOptions {
 export async function moveBack(options: MoveBackOptions): Promise<Tunnel | undefined> {
   checkMoveBackOptions(options);
   const { dial, tunnel: old, clock = systemClock, everyMs = EVERY_MS } = options;
+  const { afterFailureMs = () => everyMs } = options;
   const unwanted = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, unwanted.signal]) : unwanted.signal;
   let dialling = false;
@@ -40,31 +43,42 @@ export async function moveBack(options: MoveBackOptions): Promise<Tunnel | undef
     // REPLACED may be the acceptor's answer to the very tunnel that is being dialled, and come before we know it is up.
     if (!dialling || code !== "REPLACED") unwanted.abort();
   });
-  while (!signal.aborted && !old.draining) {
-    await pause(everyMs, clock, signal);
+  let waitMs = everyMs;
+  for (let failures = 1; !signal.aborted && !old.draining; failures += 1) {
+    await pause(waitMs, clock, signal);
     if (signal.aborted || old.draining) break;
     dialling = true;
-    const tunnel = await dialReached(dial, signal);
+    const { tunnel, error } = await dialReached(dial, signal);
     dialling = false;
-    if (tunnel === undefined) continue;
-    void retire(old, tunnel, clock, options);
-    return tunnel;
+    if (tunnel !== undefined) {
+      void retire(old, tunnel, clock, options);
+      return tunnel;
+    }
+    waitMs = afterFailureMs(failures, error);
   }
   return undefined;
 }
 
-/** A tunnel whose path carries both ways; undefined when there is none, or nobody wants it any more. */
-async function dialReached(dial: MoveBackOptions["dial"], signal: AbortSignal): Promise<Tunnel | undefined> {
-  const tunnel = await dial(signal).catch(() => undefined);
+interface Dialled {
+  tunnel?: Tunnel;
+  error?: unknown;
+}
+
+/** A tunnel whose path carries both ways; none, with the reason, when there is none or nobody wants it any more. */
+async function dialReached(dial: MoveBackOptions["dial"], signal: AbortSignal): Promise<Dialled> {
+  let tunnel: Tunnel | undefined;
   const discard = () => tunnel?.destroy();
-  signal.addEventListener("abort", discard, { once: true });
-  if (signal.aborted) discard();
-  const reached = await tunnel?.reached.then(
-    () => true,
-    () => false,
-  );
-  signal.removeEventListener("abort", discard);
-  return reached && !signal.aborted ? tunnel : undefined;
+  try {
+    tunnel = await dial(signal);
+    signal.addEventListener("abort", discard, { once: true });
+    if (signal.aborted) discard();
+    await tunnel.reached;
+    return signal.aborted ? {} : { tunnel };
+  } catch (error) {
+    return { error };
+  } finally {
+    signal.removeEventListener("abort", discard);
+  }
 }
 
 /**

@@ -137,7 +137,7 @@ export function checkMoveBackOptions(options: MoveBackOptions): void {
   checkNumbers(options, moveBackBounds);
   checkSignal(options.signal);
   checkClock(options.clock);
-  checkCalls(options, "dial");
+  checkCalls(options, "dial", "afterFailureMs");
   if (options.dial === undefined) throw argument("dial is missing");
   checkTunnel(options.tunnel, "what is to be replaced");
 }

@@ -261,6 +261,38 @@ describe("moving back", () => {
     expect(clock.pending).toBe(0);
   });
 
+  it("waits for the next try as long as it is told, knowing how many have failed and why", async () => {
+    const { old, clock } = await overHttp();
+    const told: [number, unknown][] = [];
+    let dials = 0;
+    const gone = new AbortController();
+    const moved = moveBack({
+      tunnel: old,
+      clock,
+      signal: gone.signal,
+      everyMs: 100,
+      afterFailureMs(failures, error) {
+        told.push([failures, error]);
+        return failures * 1000;
+      },
+      async dial() {
+        dials += 1;
+        throw new Error(`no way ${dials}`);
+      },
+    });
+    for (const [at, ms] of [100, 1000, 2000, 3000].entries()) {
+      await clock.advance(ms - 1);
+      expect(dials).toBe(at);
+      await clock.advance(1);
+      await until(() => told.length === at + 1);
+    }
+    expect(told.map(([failures, error]) => [failures, (error as Error).message])).toEqual(
+      [1, 2, 3, 4].map((at) => [at, `no way ${at}`]),
+    );
+    gone.abort();
+    expect(await moved).toBeUndefined();
+  });
+
   it("leaves the end of the old tunnel to an acceptor that takes over in its own time: no request finds neither", async () => {
     const { through, old, clock } = await overHttp();
     const answer = () => ({ status: 204 });

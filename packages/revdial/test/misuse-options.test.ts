@@ -237,6 +237,10 @@ describe("a call rejects with ARGUMENT:", () => {
     ["moveBack with nothing", () => moveBack(undefined as Untyped)],
     ["moveBack without dial", () => moveBack({ tunnel: left } as Untyped)],
     ["moveBack with dial that is a number", () => moveBack({ tunnel: left, dial: 5 } as Untyped)],
+    [
+      "moveBack with a wait that is a number",
+      () => moveBack({ tunnel: left, dial, afterFailureMs: 5 } as Untyped),
+    ],
     ["moveBack without a tunnel", () => moveBack({ dial } as Untyped)],
     ["moveBack with a signal that is none", () => moveBack({ tunnel: left, dial, signal: {} } as Untyped)],
     ["moveBack with a clock that is none", () => moveBack({ tunnel: left, dial, clock: {} } as Untyped)],

@@ -34,7 +34,7 @@ describe("how many tunnels are to move", () => {
     expect(tunnelsToMove("a", own, rows)).toBe(count);
   });
 
-  it("never makes too many of what was too few, however many replicas move theirs at once", () => {
+  it("is of all together half of what others lack, so that none gets too many from a load balancer that counts", () => {
     const counts = fc.array(fc.nat({ max: 2000 }), { minLength: 2, maxLength: 6 });
     fc.assert(
       fc.property(counts, (tunnels) => {
@@ -42,6 +42,8 @@ describe("how many tunnels are to move", () => {
         const share = tunnels.reduce((sum, count) => sum + count, 0) / tunnels.length;
         const moves = rows.map(({ id, tunnels: own }) => tunnelsToMove(id, own, rows));
         const coming = moves.reduce((sum, count) => sum + count, 0);
+        const lacking = tunnels.reduce((sum, count) => sum + Math.max(0, share - count), 0);
+        expect(coming).toBeLessThanOrEqual(lacking / 2 + tunnels.length);
         for (const [at, count] of moves.entries())
           if (count > 0) expect((tunnels[at] ?? 0) - count).toBeGreaterThanOrEqual(Math.floor(share));
         // To the least loaded first, as a load balancer that counts connections does.
@@ -66,12 +68,13 @@ describe("the look at the others", () => {
   let lines: string[];
   /** Of those asked, how many the load balancer brings elsewhere. */
   let share: number;
+  let canBeAsked: boolean;
   let list: () => Promise<ReplicaRow[]>;
   let timer: Timer;
 
   beforeEach(() => {
     clock = manualClock();
-    [own, asked, lines, share] = [100, [], [], 1];
+    [own, asked, lines, share, canBeAsked] = [100, [], [], 1, true];
     list = async () => [row("a", own), row("b", 0)];
     start();
   });
@@ -87,7 +90,7 @@ describe("the look at the others", () => {
         asked.push(count);
         const moved = Math.floor(count * share);
         own -= moved;
-        return moved;
+        return { asked: canBeAsked ? count : 0, moved };
       },
       everyMs,
       clock,
@@ -127,6 +130,24 @@ describe("the look at the others", () => {
     list = async () => [row("a", own), row("b", 100 - own)];
     await looks(4 + 2);
     expect(asked).toEqual([25, 25, 25, 13, 6]);
+  });
+
+  it("begins anew with replicas that come, whatever did not help with those of before", async () => {
+    share = 0;
+    await looks(1 + 2 + 4);
+    expect(asked).toHaveLength(3);
+    share = 1;
+    list = async () => [row("a", own), row("b", 50), row("c", 0)];
+    await looks(1);
+    expect(asked).toHaveLength(4);
+    expect(asked.at(-1)).toBe(25);
+  });
+
+  it("says nothing of agents that cannot be asked, and seldom tries", async () => {
+    [share, canBeAsked] = [0, false];
+    await looks(1 + 2 + 4);
+    expect(asked).toHaveLength(3);
+    expect(lines).toEqual([]);
   });
 
   it("does nothing without a database, and goes on afterwards", async () => {

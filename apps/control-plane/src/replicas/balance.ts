@@ -12,8 +12,11 @@ export interface BalanceOptions {
   list: () => Promise<readonly ReplicaRow[]>;
   /** Live tunnels of wolves here, now. */
   tunnels: () => number;
-  /** Asks so many agents to open theirs anew, through the load balancer; resolves to how many are elsewhere then. Never rejects. */
-  move: (count: number) => Promise<number>;
+  /**
+   * Asks so many agents to open theirs anew, through the load balancer. Resolves to how many took the wish, and how many wolves are
+   * elsewhere then. Never rejects.
+   */
+  move: (count: number) => Promise<{ asked: number; moved: number }>;
   /** Between two looks; 0: never. */
   everyMs: number;
   clock: Clock;
@@ -23,7 +26,7 @@ export interface BalanceOptions {
 /** So many more than the share are left as they are: a move costs more than they do. */
 const SLACK_SHARE = 0.2;
 const SLACK_MIN = 4;
-/** In one look: the other replicas take in over a hundred a second. */
+/** In one look: some seconds of what another replica takes in. */
 export const MOVES_MAX = 500;
 /** A load balancer that brings fewer of them elsewhere is not one that balances. */
 const HELPED_SHARE_MIN = 0.25;
@@ -31,8 +34,8 @@ const HELPED_SHARE_MIN = 0.25;
 const LOOKS_LEFT_OUT_MAX = 63;
 
 /**
- * How many of this replica's `own` tunnels are to move. Half of what is too much: whichever replicas they reach, and however many do the
- * same in this moment, nobody has too many afterwards who had too few before.
+ * How many of this replica's `own` tunnels are to move: half of what is too much. All replicas together move half of what others lack,
+ * so that with a load balancer that counts connections nobody gets too many.
  */
 export function tunnelsToMove(self: string, own: number, rows: readonly ReplicaRow[]): number {
   const others = rows.filter(({ id, url, draining }) => id !== self && url !== null && !draining);
@@ -47,29 +50,38 @@ export function tunnelsToMove(self: string, own: number, rows: readonly ReplicaR
 /** Looks again and again until it is cancelled. */
 export function keepBalance(options: BalanceOptions): Timer {
   const { self, list, tunnels, move, everyMs, clock, log } = options;
+  /** Looks that are left out, and how many it were to be after the last move. */
   let leftOut = 0;
   let pauseLooks = 0;
+  let replicas = "";
 
   async function look(): Promise<void> {
+    const rows = await list();
+    const now = rows.map(({ id }) => id).join();
+    // What did not help with those of before may help with these.
+    if (now !== replicas) [leftOut, pauseLooks] = [0, 0];
+    replicas = now;
     if (leftOut > 0) {
       leftOut -= 1;
       return;
     }
-    const count = tunnelsToMove(self, tunnels(), await list());
+    const count = tunnelsToMove(self, tunnels(), rows);
     if (count === 0) {
       pauseLooks = 0;
       return;
     }
-    const moved = await move(count);
-    const hasHelped = moved >= count * HELPED_SHARE_MIN;
+    const { asked, moved } = await move(count);
+    const hasHelped = asked > 0 && moved >= asked * HELPED_SHARE_MIN;
     pauseLooks = hasHelped ? 0 : Math.min(LOOKS_LEFT_OUT_MAX, pauseLooks * 2 + 1);
     leftOut = pauseLooks;
-    const outcome = { asked: count, moved, tunnels: tunnels() };
+    // Agents of Helix's protocol, and those of before, cannot be asked: nothing to tell.
+    if (asked === 0) return;
+    const outcome = { asked, moved, tunnels: tunnels() };
     if (hasHelped) log.info(outcome, "tunnels moved: this replica had more than its share");
     else
       log.warn(
         outcome,
-        "tunnels that were asked to move came back: does the load balancer count connections?",
+        "agents that were asked to move came back: does the load balancer count connections?",
       );
   }
 

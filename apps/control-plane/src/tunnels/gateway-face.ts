@@ -28,7 +28,10 @@ export interface TunnelGateway extends Tunnels {
   acceptMoonlight(wolf: Wolf, tunnel: Tunnel, opener: Opener): Promise<void>;
   /** Milliseconds until another agent may take over a wolf, a session or a `moonlightKey` whose tunnel is live; undefined: now. */
   takeoverWaitMs(key: string): number | undefined;
+  /** Those with a tunnel that has not ended. */
   liveWolves(): { id: string; epoch: number; rttMs: number | undefined }[];
+  /** Wolves whose tunnel takes requests. */
+  countServed(): number;
   /** Tunnels whose epoch is being issued. */
   countOpening(): number;
   rttMsOf(wolfId: string): number | undefined;
@@ -40,8 +43,14 @@ export interface TunnelGateway extends Tunnels {
   sendAllAway(): void;
   /** Asks agents to open their tunnels at another replica; resolves when they have, and in time. `sendOvertaken`: see moving.ts. */
   moveAway(sendOvertaken: () => Promise<void>): Promise<unknown>;
-  /** The same of so many wolves' tunnels, drawn by lot; resolves to how many of them are not here any more. */
-  moveSome(count: number, sendOvertaken: () => Promise<void>): Promise<number>;
+  /**
+   * The same of so many wolves' tunnels, drawn by lot. Resolves to how many agents took the wish, and how many of the wolves are
+   * not here any more.
+   */
+  moveSome(
+    count: number,
+    sendOvertaken: (wolfIds: ReadonlySet<string>) => Promise<void>,
+  ): Promise<{ asked: number; moved: number }>;
   /** GOAWAY to all, each told to come back at another moment; resolves when all have ended and their loss is written. */
   drain(): Promise<void>;
 }

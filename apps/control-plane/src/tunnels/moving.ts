@@ -21,7 +21,7 @@ const MOVES_PER_SECOND = 1000;
 const SPREAD_MS_MIN = 500;
 const SPREAD_MS_MAX = 4000;
 /** For dialling, after the last was to begin. */
-const DIAL_MS = 2000;
+const DIAL_MS = 4000;
 const ASK_MS = 2000;
 const LOOK_MS = 250;
 
@@ -30,8 +30,10 @@ export function spreadMsOf(tunnels: number): number {
   return Math.min(SPREAD_MS_MAX, Math.max(SPREAD_MS_MIN, (tunnels / MOVES_PER_SECOND) * 1000));
 }
 
-/** Resolves when all that could be asked have gone, and in time: how many have. Never rejects. */
-export async function moveAway(options: MovingOptions): Promise<{ moved: number; stayed: number }> {
+/** Resolves when all that took the wish have gone, and in time: how many took it, and how many of all have gone. Never rejects. */
+export async function moveAway(
+  options: MovingOptions,
+): Promise<{ asked: number; moved: number; stayed: number }> {
   const { tunnels, sendOvertaken, clock, random, log } = options;
   const spreadMs = spreadMsOf(tunnels.length);
   const until = clock.now().getTime() + spreadMs + DIAL_MS;
@@ -45,7 +47,7 @@ export async function moveAway(options: MovingOptions): Promise<{ moved: number;
     await sendOvertaken();
   }
   const moved = moving.length - left();
-  const outcome = { moved, stayed: tunnels.length - moved };
+  const outcome = { asked: moving.length, moved, stayed: tunnels.length - moved };
   log.info(outcome, "agents have opened other tunnels");
   return outcome;
 }

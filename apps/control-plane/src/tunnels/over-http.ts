@@ -23,6 +23,8 @@ export interface TunnelsOverHttp {
   posts: RequestHandler;
   /** Opens tunnels. */
   routes: Router;
+  /** Tunnels that are open. */
+  readonly open: number;
   /** Ends all that are left, and takes no more. */
   close(): void;
 }
@@ -83,6 +85,9 @@ export function tunnelsOverHttp(
   }
 
   return {
+    get open() {
+      return open;
+    },
     posts(request, response, next) {
       if (request.path !== TUNNEL_PATH || acceptor.kindOf(request) !== "post") return next();
       // Its answers have no body, so that of all the fields that tell a browser what to do with one none is needed.

@@ -82,20 +82,22 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     }
   }
 
-  function goAway(tunnel: Tunnel, reason = "the replica shuts down"): Promise<unknown> {
+  function goAway(tunnel: Tunnel, reason = "the replica shuts down", drainMs = DRAIN_MS): Promise<unknown> {
     return tunnel.close({
-      drainMs: DRAIN_MS,
+      drainMs,
       retryAfterMs: RETRY_MIN_MS + Math.floor(random() * RETRY_SPREAD_MS),
       reason,
     });
   }
 
+  /** For what is in flight through a tunnel in whose place there is another. */
+  const replacedDrainMs = () => (draining ? DRAIN_MS : REPLACED_DRAIN_MS);
+
   /** False when a newer tunnel of the same key has overtaken this one; an older one is told to end. */
   function enter(registry: TunnelRegistry, key: string, entry: LiveTunnel): boolean {
     const replaced = registry.register(key, entry);
     const older = replaced === false ? entry.tunnel : replaced?.tunnel;
-    const drainMs = draining ? DRAIN_MS : REPLACED_DRAIN_MS;
-    void older?.close({ code: "REPLACED", reason: "replaced", drainMs });
+    void older?.close({ code: "REPLACED", reason: "replaced", drainMs: replacedDrainMs() });
     return replaced !== false;
   }
 
@@ -261,6 +263,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     onWolfRelist: (listener) => void relists.push(listener),
     rttMsOf: (wolfId) => wolves.get(wolfId)?.tunnel.rttMs,
     liveWolves: () => wolves.list().map(([id, { epoch, tunnel }]) => ({ id, epoch, rttMs: tunnel.rttMs })),
+    countServed: () => wolves.list().filter(([, { tunnel }]) => !tunnel.draining).length,
     countOpening: () => [...opening.values()].reduce((sum, count) => sum + count, 0),
 
     async acceptWolf(wolf, tunnel, opener) {
@@ -358,7 +361,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
 
     sendAway({ id, epoch }) {
       const live = wolves.get(id);
-      if (live?.epoch === epoch) void goAway(live.tunnel, "a newer tunnel of this wolf was opened elsewhere");
+      const reason = "a newer tunnel of this wolf was opened elsewhere";
+      if (live?.epoch === epoch) void goAway(live.tunnel, reason, replacedDrainMs());
     },
 
     sendAllAway() {
@@ -378,8 +382,16 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       const able = wolves.list().filter(([, { tunnel }]) => canMove(tunnel));
       const drawn = able.map((live) => ({ live, lot: random() })).toSorted((a, b) => a.lot - b.lot);
       const some = drawn.slice(0, count).map(({ live }) => live);
-      await moveAway({ tunnels: some.map(([, { tunnel }]) => tunnel), sendOvertaken, clock, log, random });
-      return some.filter(([id]) => wolves.dial(id) === undefined).length;
+      const tunnels = some.map(([, { tunnel }]) => tunnel);
+      const ids = new Set(some.map(([id]) => id));
+      const { asked } = await moveAway({
+        tunnels,
+        sendOvertaken: () => sendOvertaken(ids),
+        clock,
+        log,
+        random,
+      });
+      return { asked, moved: some.filter(([id]) => wolves.dial(id) === undefined).length };
     },
 
     async drain() {

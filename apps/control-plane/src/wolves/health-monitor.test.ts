@@ -41,8 +41,7 @@ function options(store: Partial<HealthMonitorOptions["store"]> = {}): HealthMoni
   return {
     store: {
       heartbeats: statement("heartbeats", () => live.length),
-      candidates: statement("candidates", () => []),
-      get: statement("get", () => undefined),
+      epochs: statement("epochs", () => new Map()),
       loseTunnel: statement("loseTunnel", (id: string, epoch: number) => suspects.push({ id, epoch }) > 0),
       markLost: statement("markLost", (id: string) => {
         suspects = suspects.filter((key) => key.id !== id);
@@ -221,17 +220,26 @@ describe("the health monitor", () => {
       id,
       epoch: 3,
     }));
-    const retired: Record<string, number> = { retired: 4, "retired, and counted": 3 };
+    const epochs = { behind: 4, counted: 3, retired: 4, "retired, and counted": 3 };
+    const said: string[][] = [];
     const store = {
-      heartbeats: async () => 2,
-      candidates: async () => [aWolf({ id: "behind", epoch: 4 }), aWolf({ id: "counted", epoch: 3 })],
-      get: async (id: string) => (id in retired ? aWolf({ id, epoch: retired[id] ?? 0 }) : undefined),
+      heartbeats: async (beats: readonly TunnelKey[]) => {
+        said.push(beats.map(({ id }) => id));
+        return 2;
+      },
+      epochs: async () => new Map(Object.entries(epochs)),
     };
     monitor = createHealthMonitor({ ...options(store), onOvertaken: (key) => void overtaken.push(key) });
     await monitor.start();
     live = keys;
     await pass(10_000);
     expect(overtaken.map(({ id }) => id)).toEqual(["behind", "retired"]);
+    // They finish what is in flight, told once, and their word counts for nothing.
+    await pass(10_000);
+    expect(overtaken).toHaveLength(2);
+    expect(said.at(-1)).toEqual(["counted", "retired, and counted", "removed"]);
+    await monitor.beat(new Set(["counted", "behind"]));
+    expect(said.at(-1)).toEqual(["counted"]);
   });
 
   it("goes on when the database failed in one tick, a look after a second", async () => {

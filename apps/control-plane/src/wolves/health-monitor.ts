@@ -15,14 +15,7 @@ export interface HealthMonitorOptions {
   store: EvictionsOptions["store"] &
     Pick<
       WolfStore,
-      | "candidates"
-      | "countConnectivity"
-      | "fleet"
-      | "get"
-      | "heartbeats"
-      | "loseTunnel"
-      | "orphanTunnels"
-      | "setFleet"
+      "countConnectivity" | "epochs" | "fleet" | "heartbeats" | "loseTunnel" | "orphanTunnels" | "setFleet"
     >;
   clock: Clock;
   log: Log;
@@ -67,8 +60,11 @@ export interface HealthMonitor {
   onWolvesLost(listener: (wolfIds: readonly string[]) => void): void;
   /** Replicas were removed: wolves that had their tunnel there are suspect, and lost unless they return. Rejects without a database. */
   replicasGone(): Promise<void>;
-  /** Writes that tunnels live, now instead of in time, and finds those that were overtaken. Never rejects. */
-  beat(): Promise<void>;
+  /**
+   * Writes that tunnels live, now instead of in time, and finds those that were overtaken, as agents do that were asked to move. Of
+   * these wolves; default all. Never rejects.
+   */
+  beat(wolfIds?: ReadonlySet<string>): Promise<void>;
   /** An operator says that a mass loss is real. */
   unfreeze(): Promise<FleetHealth>;
   state(): Promise<FleetHealth>;
@@ -81,6 +77,8 @@ const RETRY_MS = 1000;
 const FROZEN_LOOK_MS = 5000;
 /** A timer so late was not late by chance: the process was stopped, or the clock was set. */
 const LATE_MS = 5000;
+
+const keyOf = ({ id, epoch }: TunnelKey) => `${id} ${epoch}`;
 
 /** One tunnel more or less, and never one too many. */
 const noFlap = { flapWindowMs: 0, flapsMax: 2 ** 31 - 1 };
@@ -97,6 +95,9 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
   let planned: { timer: Timer; atMs: number } | undefined;
   let looking: Promise<void> = Promise.resolve();
   let nextLook: Promise<void> | undefined;
+
+  /** Tunnels that were overtaken, and finish what is in flight: their word is nobody's heartbeat. */
+  const overtaken = new Set<string>();
 
   const nowMs = () => clock.now().getTime();
 
@@ -189,33 +190,41 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
     lookBy(nowMs() + tunnelLostAfterMs);
   }
 
-  async function writeHeartbeats(): Promise<void> {
-    const live = liveTunnels();
+  /** `level`: of what is said of those that were overtaken. */
+  async function writeHeartbeats(level: "debug" | "warn", wolfIds?: ReadonlySet<string>): Promise<void> {
+    const all = liveTunnels();
+    const open = new Set(all.map(keyOf));
+    for (const key of overtaken) if (!open.has(key)) overtaken.delete(key);
+    const live = all.filter((key) => !overtaken.has(keyOf(key)) && (wolfIds?.has(key.id) ?? true));
     try {
       if ((await store.heartbeats(live, clock.now())) >= live.length) return;
     } finally {
       await unsay(live);
     }
-    const newest = new Map((await store.candidates()).map(({ id, epoch }) => [id, epoch]));
+    const newest = await store.epochs(live.map(({ id }) => id));
     for (const key of live) {
-      // A retired one is no candidate, and may be wanted again.
-      const epoch = newest.get(key.id) ?? (await store.get(key.id))?.epoch ?? 0;
+      const epoch = newest.get(key.id) ?? 0;
       // Lower: an older state of the database was restored, in which this tunnel never was.
       if (epoch === key.epoch || epoch === 0) continue;
-      log.warn({ wolf_id: key.id, epoch: key.epoch }, "a live tunnel was overtaken, and is sent away");
+      overtaken.add(keyOf(key));
+      log[level]({ wolf_id: key.id, epoch: key.epoch }, "a live tunnel was overtaken, and is sent away");
       options.onOvertaken?.(key);
     }
   }
 
   /** Of tunnels that ended while it was written that they live. Their loss was written and counted before, or is so after this. */
   async function unsay(said: readonly TunnelKey[]): Promise<void> {
-    const live = new Set(liveTunnels().map(({ id, epoch }) => `${id} ${epoch}`));
+    const live = new Set(liveTunnels().map(keyOf));
     for (const { id, epoch } of said)
-      if (!live.has(`${id} ${epoch}`)) await tunnelLost(id, epoch, { sentAway: true });
+      if (!live.has(keyOf({ id, epoch }))) await tunnelLost(id, epoch, { sentAway: true });
   }
 
-  async function beat(): Promise<void> {
-    await tick("heartbeats", () => because("heartbeat", writeHeartbeats));
+  async function beat(wolfIds?: ReadonlySet<string>): Promise<void> {
+    await tick("heartbeats", () => because("heartbeat", () => writeHeartbeats("debug", wolfIds)));
+  }
+
+  async function beatInTime(): Promise<void> {
+    await tick("heartbeats", () => because("heartbeat", () => writeHeartbeats("warn")));
   }
 
   return {
@@ -228,7 +237,7 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       evictions.started();
       await look();
       every(intervalMs, look);
-      every(HEARTBEAT_FLUSH_MS, beat);
+      every(HEARTBEAT_FLUSH_MS, beatInTime);
     },
     beat,
     tunnelLost,
