@@ -77,21 +77,22 @@ describe("GET /health", () => {
     }
   }
 
-  it("finds twelve numbered checks well, but for what a development's settings are", async () => {
+  it("finds thirteen numbered checks well, but for what a development's settings are", async () => {
     const checks = await report(async ({ url }) => publicUrls.push(url));
     const found = Object.values(checks).map(({ id, status }) => [id, status]);
-    const numbers = Array.from({ length: 12 }, (_, at) => `C${String(at + 1).padStart(2, "0")}`);
-    // How soon the database answers is the machine's; one replica knows of no other; LEGACY_RUNNER_TOKEN=allow is a warning; how late the event loop of the tests is, is theirs.
-    const rest = found.filter(([id]) => !["C01", "C03", "C04", "C06", "C12"].includes(id as string));
+    const numbers = Array.from({ length: 13 }, (_, at) => `C${String(at + 1).padStart(2, "0")}`);
+    // How soon the database answers is the machine's; one replica knows of no other, and no host shows its clock; LEGACY_RUNNER_TOKEN=allow is a warning; how late the event loop of the tests is, is theirs.
+    const rest = found.filter(([id]) => !["C01", "C03", "C04", "C06", "C12", "C13"].includes(id as string));
     expect(found.map(([id]) => id)).toEqual(numbers);
     expect(rest).toEqual(rest.map(([id]) => [id, "ok"]));
-    expect([checks.C05?.detail, checks.C12?.status]).toEqual([
+    expect([checks.C05?.detail, checks.C12?.status, checks.C13?.status]).toEqual([
       expect.stringMatching(/^127\.0\.0\.1:\d+ said it back after \d+ ms\.$/),
       "warning",
+      "skipped",
     ]);
   });
 
-  it("finds what is wrong: a migration, a queue, wolves that are away, old agents, the shared token", async () => {
+  it("finds what is wrong: a migration, a queue, wolves that are away, old agents, the shared token, clocks", async () => {
     const checks = await report(async ({ database: { prisma }, url }) => {
       await prisma.$executeRaw`
         INSERT INTO _prisma_migrations (id, checksum, migration_name, started_at) VALUES ('x', '', '29990101000000_half', now())`;
@@ -100,10 +101,18 @@ describe("GET /health", () => {
         await prisma.wolfInstance.update({ where: { name }, data });
       };
       const tunnel = { connectivity: "connected", tunnel_since: new Date(), epoch: 1 };
-      await registered("gpu-old", { ...tunnel, agent_version: "0.0.9" });
-      await registered("gpu-shared", { ...tunnel, agent_version: version, tunnel_legacy_credential: true });
-      await registered("gpu-sick", { ...tunnel, agent_version: version, health: "degraded" });
-      await registered("gpu-gone", { connectivity: "lost" });
+      const clock = (ms: number, epoch = 1) => ({ tunnel_clock_offset_ms: ms, tunnel_clock_epoch: epoch });
+      await registered("gpu-old", { ...tunnel, ...clock(-130_000), agent_version: "0.0.9" });
+      // Its newest tunnel was opened by a replica that knows nothing of clocks.
+      const shared = { ...tunnel, ...clock(200_000, 0), tunnel_legacy_credential: true };
+      await registered("gpu-shared", { ...shared, agent_version: version });
+      await registered("gpu-sick", {
+        ...tunnel,
+        ...clock(30_000),
+        agent_version: version,
+        health: "degraded",
+      });
+      await registered("gpu-gone", { ...clock(250_000, 0), connectivity: "lost" });
       await registered("gpu-serviced", { connectivity: "lost", intent: "maintenance" });
       const { id: owner_id } = await prisma.user.findFirstOrThrow();
       const now = new Date();
@@ -117,7 +126,7 @@ describe("GET /health", () => {
         },
       });
     });
-    const { C02, C05, C07, C09, C10, C12 } = checks;
+    const { C02, C05, C07, C09, C10, C12, C13 } = checks;
     expect(C02).toMatchObject({ status: "failed", detail: "Not finished: 29990101000000_half." });
     expect(C05).toMatchObject({ status: "skipped", advice: expect.stringContaining("WOLFPACK_PUBLIC_URL") });
     expect(C09).toMatchObject({
@@ -129,6 +138,11 @@ describe("GET /health", () => {
       detail: expect.stringContaining("1 is older: 0.0.9 (gpu-old)"),
     });
     expect(C12?.detail).toContain("gpu-shared");
+    expect(C13).toMatchObject({
+      status: "warning",
+      detail:
+        "Of 2 clocks that of gpu-old is worst, 2 min 10 s behind. 2 are off by 30 s or more: gpu-old, gpu-sick.",
+    });
     expect(C07).toMatchObject({
       status: "warning",
       detail: expect.stringMatching(/^1 of at most 1000 wait/),

@@ -177,6 +177,14 @@ function keptChecks({ facts, disk, legacyRunnerToken, clock }: ChecksOptions): C
       cure: "Enrol those hosts with join tokens, then remove LEGACY_RUNNER_TOKEN.",
       run: async () => found.legacyFinding(await facts.legacyTunnels(), legacyRunnerToken),
     },
+    {
+      id: "C13",
+      title: "Clocks of hosts",
+      warning: "A host's clock was off by 30 s or more when its tunnel was opened.",
+      failed: "Never.",
+      cure: "Synchronise that host by NTP, then restart its agent: at 5 minutes its next tunnel is refused.",
+      run: async () => found.clocksFinding(await facts.clocks(found.thresholds.hostClockMs.warning)),
+    },
   ];
 }
 

@@ -78,6 +78,23 @@ export function prismaCheckFacts(prisma: Prisma): CheckFacts {
       return row ?? { count: 0, names: [] };
     },
 
+    async clocks(offMs) {
+      const off = Sql.sql`abs(tunnel_clock_offset_ms)`;
+      const [row] = await prisma.$queryRaw<
+        ({ known: number; name: string | null; offset_ms: number | null } & Some)[]
+      >`
+        SELECT count(*)::int AS known, ${count(Sql.sql`${off} >= ${offMs}::int`)} AS count,
+          COALESCE((array_agg(name ORDER BY ${off} DESC, name) FILTER (WHERE ${off} >= ${offMs}::int))[1:${NAMES_MAX}::int], '{}') AS names,
+          (array_agg(name ORDER BY ${off} DESC, name))[1] AS name,
+          (array_agg(tunnel_clock_offset_ms ORDER BY ${off} DESC, name))[1] AS offset_ms
+        FROM wolf_instance
+        WHERE tunnel_since IS NOT NULL AND tunnel_clock_epoch = epoch AND tunnel_clock_offset_ms IS NOT NULL`;
+      if (row === undefined) throw new Error("no row");
+      const { known, count: many, names: first, name, offset_ms: offsetMs } = row;
+      const worst = name === null || offsetMs === null ? undefined : { name, offsetMs };
+      return { known, off: { count: many, names: first }, worst };
+    },
+
     async storage() {
       const [row] = await prisma.$queryRaw<{ bytes: bigint; oldest: Date | null }[]>`
         SELECT pg_database_size(current_database()) AS bytes, (SELECT min(at) FROM fleet_event) AS oldest`;

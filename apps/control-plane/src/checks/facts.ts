@@ -23,6 +23,16 @@ export interface AgentsSeen {
   agents: Some;
 }
 
+/** Of hosts with a live tunnel, as it was opened. */
+export interface ClocksSeen {
+  /** Whose clock is known. */
+  known: number;
+  /** Off by as much as was asked for or more, the worst first. */
+  off: Some;
+  /** The one that is off most; positive: ahead. */
+  worst: { name: string; offsetMs: number } | undefined;
+}
+
 /** Everything rejects when the database does not answer. */
 export interface CheckFacts {
   ping(): Promise<void>;
@@ -36,5 +46,6 @@ export interface CheckFacts {
   agents(): Promise<AgentsSeen[]>;
   /** Live tunnels that were opened with the RUNNER_TOKEN. */
   legacyTunnels(): Promise<Some>;
+  clocks(offMs: number): Promise<ClocksSeen>;
   storage(): Promise<{ databaseBytes: number; oldestEventAt: Date | null }>;
 }

@@ -172,6 +172,34 @@ describe("what the checks of the fleet find", () => {
   });
 });
 
+describe("clocks of hosts", () => {
+  const clocks = (known: number, offsetMs: number, ...off: string[]) =>
+    found.clocksFinding({ known, off: some(off.length, ...off), worst: { name: "gpu-1", offsetMs } });
+
+  it("are a warning from 30 s, ahead or behind, and name the worst host", () => {
+    expect([29_999, -29_999, 30_000, -30_000, 299_000].map((ms) => clocks(1, ms).status)).toEqual([
+      "ok",
+      "ok",
+      "warning",
+      "warning",
+      "warning",
+    ]);
+    expect(clocks(1, -45_600, "gpu-1").detail).toBe("The clock of gpu-1 is 45 s behind.");
+    expect(clocks(9, 120_000, "gpu-1", "gpu-2").detail).toBe(
+      "Of 9 clocks that of gpu-1 is worst, 2 min ahead. 2 are off by 30 s or more: gpu-1, gpu-2.",
+    );
+    expect(clocks(3, 0).detail).toBe("Of 3 clocks that of gpu-1 is worst, less than 1 s off.");
+  });
+
+  it("are nothing to judge where no agent has signed its time", () => {
+    const none = found.clocksFinding({ known: 0, off: some(0), worst: undefined });
+    expect([none.status, none.detail]).toEqual([
+      "skipped",
+      "No agent is connected with a key of its own, so no host's clock is known.",
+    ]);
+  });
+});
+
 describe("versions of agents", () => {
   const agents = (version: string | null, count = 1, protocol = "revdial"): AgentsSeen => ({
     version,

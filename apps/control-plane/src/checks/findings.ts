@@ -1,12 +1,13 @@
 /** What follows from what a check has seen: pure, with every threshold and its unit. */
-import type { Replica } from "@wolfpack/api-contract";
+import { CLOCK_WARNING_SECONDS, clockWords, type Replica } from "@wolfpack/api-contract";
 import type { FleetHealth } from "../wolves/eviction-valve.ts";
 import type { Finding } from "./check.ts";
-import type { AgentsSeen, CheckFacts, Some, WolvesSeen } from "./facts.ts";
+import type { AgentsSeen, CheckFacts, ClocksSeen, Some, WolvesSeen } from "./facts.ts";
 
 export const thresholds = {
   databaseMs: { warning: 250, failed: 2000 },
   skewMs: { warning: 1000, failed: 30_000 },
+  hostClockMs: { warning: CLOCK_WARNING_SECONDS * 1000 },
   loopP99Ms: { warning: 100, failed: 1000 },
   loopMaxMs: { warning: 1000 },
   queueShare: { warning: 0.8, failed: 1 },
@@ -201,6 +202,21 @@ export function storageFinding(
     below(disk.freeBytes, thresholds.freeBytes) === "failed" || share < thresholds.freeShare.failed;
   const low = disk.freeBytes < thresholds.freeBytes.warning || share < thresholds.freeShare.warning;
   return { status: graver(late, failed ? "failed" : low ? "warning" : "ok"), detail: parts.join(" ") };
+}
+
+export function clocksFinding({ known, off, worst }: ClocksSeen): Finding {
+  if (worst === undefined)
+    return {
+      status: "skipped",
+      detail: "No agent is connected with a key of its own, so no host's clock is known.",
+      advice: "Enrol hosts with join tokens: such an agent signs its time.",
+    };
+  const status = above(Math.abs(worst.offsetMs), thresholds.hostClockMs);
+  const whose =
+    known === 1 ? `The clock of ${worst.name} is` : `Of ${known} clocks that of ${worst.name} is worst,`;
+  const limit = lasting(thresholds.hostClockMs.warning);
+  const others = off.count > 1 ? ` ${off.count} are off by ${limit} or more: ${named(off)}.` : "";
+  return { status, detail: `${whose} ${clockWords(worst.offsetMs)}.${others}` };
 }
 
 export function legacyFinding(tunnels: Some, allowed: boolean): Finding {

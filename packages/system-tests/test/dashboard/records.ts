@@ -135,9 +135,9 @@ export function describeRecords(the: () => Stage): void {
     it("shows every numbered check of the control plane, and its replicas", async () => {
       const { page } = await the().open("operator", "/health");
       const checks = page.locator(".health-check");
-      await checks.nth(11).getByText(/^C12$/).waitFor();
+      await checks.nth(12).getByText(/^C13$/).waitFor();
       const numbers = (await checks.allTextContents()).map((text) => text.slice(0, 3));
-      expect(numbers).toEqual(Array.from({ length: 12 }, (_, at) => `C${String(at + 1).padStart(2, "0")}`));
+      expect(numbers).toEqual(Array.from({ length: 13 }, (_, at) => `C${String(at + 1).padStart(2, "0")}`));
       await checks.first().getByText("PostgreSQL answered").waitFor();
       await page.getByText("Answers you").waitFor();
       const again = page.waitForResponse(/\/api\/v1\/health/);
