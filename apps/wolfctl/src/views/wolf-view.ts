@@ -1,5 +1,12 @@
 /** How wolves look: a row each, or one with all that is known of it. */
-import type { DiskUsage, Session, WolfInstance, WolfTunnelView } from "@wolfpack/api-contract";
+import {
+  CLOCK_WARNING_SECONDS,
+  clockWords,
+  type DiskUsage,
+  type Session,
+  type WolfInstance,
+  type WolfTunnelView,
+} from "@wolfpack/api-contract";
 import { type Fact, fact, factsText, type Section } from "../output/facts.ts";
 import type { ListView, OneView } from "../output/output.ts";
 import type { Paint, Tone } from "../output/style.ts";
@@ -140,6 +147,7 @@ function identity(wolf: WolfInstance, nowMs: number, line: WolfTunnelView | null
               fact("epoch", String(tunnel.epoch)),
               fact("round trip", tunnel.rtt_ms === null ? "not measured yet" : milliseconds(tunnel.rtt_ms)),
               ...lineFacts(line),
+              clockFact(tunnel.clock_offset_ms),
               fact("protocol", tunnel.protocol),
               fact(
                 "credential",
@@ -150,6 +158,13 @@ function identity(wolf: WolfInstance, nowMs: number, line: WolfTunnelView | null
             ],
     },
   ];
+}
+
+/** As the tunnel was opened. Undefined also where the control plane is of an earlier version. */
+function clockFact(offsetMs: number | null | undefined): Fact | undefined {
+  if (offsetMs === null || offsetMs === undefined) return undefined;
+  const isOff = Math.abs(offsetMs) >= CLOCK_WARNING_SECONDS * 1000;
+  return fact("clock", clockWords(offsetMs), isOff ? "warn" : "none");
 }
 
 const HISTORY_SIGNS = 30;
