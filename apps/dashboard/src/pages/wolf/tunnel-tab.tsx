@@ -1,6 +1,7 @@
 /** The tunnel of a wolf: which one, how far away, how much goes through it. */
 import type { CallReply, WolfInstance } from "@wolfpack/api-contract";
 import { useRead } from "../../api/queries.ts";
+import { clockOf } from "../../fleet/clock-words.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Chart } from "../../ui/chart.tsx";
 import { Empty, Failure, Skeleton } from "../../ui/states.tsx";
@@ -53,6 +54,7 @@ function Shown({ wolf, tunnel }: { wolf: WolfInstance; tunnel: Tunnel }) {
         </div>
         <dl className="wolf-figures">
           <Figure name="RTT" value={millis(tunnel.rtt_ms)} />
+          <Figure name="Clock" value={clockOf(wolf)?.words ?? "–"} />
           <Figure name="Up for" value={<Lasting since={tunnel.since} />} />
           <Figure name="Epoch" value={count(tunnel.epoch)} />
           <Figure name="Channels now" value={count(tunnel.channels)} />

@@ -12,6 +12,7 @@ import { Icon } from "../../ui/icon.tsx";
 import { lazyPart } from "../../ui/part.ts";
 import { Loaded, Skeleton } from "../../ui/states.tsx";
 import { plain } from "../../ui/text.ts";
+import { ClockWarning } from "./clock-warning.tsx";
 import { DrainProgress, Retired } from "./drain-progress.tsx";
 import { Overview } from "./overview.tsx";
 import { Steering } from "./steering.tsx";
@@ -79,6 +80,7 @@ function Shown({ wolf }: { wolf: WolfInstance }) {
       </div>
       {wolf.drain && wolf.intent === "draining" && <DrainProgress wolf={wolf} drain={wolf.drain} />}
       {wolf.intent === "retired" && <Retired wolf={wolf} />}
+      <ClockWarning wolf={wolf} />
       <Tabs.Root value={current} onValueChange={setTab} className="stack">
         <Tabs.List ref={list} className="tabs" aria-label="About this wolf">
           {shown.map(([name, words]) => (
