@@ -344,4 +344,24 @@ describe("the first tunnel of a renewed key", () => {
     await renewals.connected(key_id);
     expect(await ends(oldKeyId)).toBe(HOUR_MS);
   });
+
+  it("tells of the new end once, with the old one, and of no other key", async () => {
+    const { key_id } = await renewed(await tunnelOf());
+    const end = (await keyOf(oldKeyId)).expires_at;
+    await Promise.all([1, 2, 3].map(() => renewals.connected(key_id)));
+    const told = await database.prisma.fleetEvent.findMany({
+      where: { wolf_instance_id: wolfId, kind: "agent-key.shortened" },
+    });
+    expect(told).toMatchObject([
+      {
+        object_id: oldKeyId,
+        actor: "system",
+        cause: "connected",
+        detail: {
+          expires_at: new Date(clock.now().getTime() + HOUR_MS).toISOString(),
+          from: { expires_at: end.toISOString() },
+        },
+      },
+    ]);
+  });
 });

@@ -345,7 +345,9 @@ describe("who may use the fleet", () => {
       const made = { id: agentKey, wolf_instance_id: wolf.id, public_key, status: "pending" };
       await prisma.agentKey.create({ data: { ...made, enrolled_by: token, ...times } });
       await prisma.agentKey.update({ where: { id: agentKey }, data: { status: "active" } });
-      await prisma.agentKey.update({ where: { id: agentKey }, data: { expires_at: at(50) } });
+      // Sooner is told; later, and the same once more, are not.
+      for (const end of [120, 50, 50].map(at))
+        await prisma.agentKey.update({ where: { id: agentKey }, data: { expires_at: end } });
       const revoked = { status: "revoked", revoked_at: at(5) };
       await prisma.agentKey.update({ where: { id: agentKey }, data: revoked });
     });
@@ -357,11 +359,16 @@ describe("who may use the fleet", () => {
       ["join-token.revoked", token, null, at(4)],
       ["agent-key.enrolled", agentKey, null, at(0)],
       ["agent-key.approved", agentKey, null, expect.any(Date)],
+      ["agent-key.shortened", agentKey, null, expect.any(Date)],
       ["agent-key.revoked", agentKey, null, at(5)],
     ]);
     const ends = told.map(({ detail }) => (detail as { expires_at?: string }).expires_at);
     const [soon, late] = [at(50), at(99)].map((when) => when.toISOString());
-    expect(ends).toEqual([undefined, undefined, late, late, late, late, late, soon]);
+    expect(ends).toEqual([undefined, undefined, late, late, late, late, late, soon, soon]);
+    expect(told.at(-2)?.detail).toMatchObject({
+      status: "active",
+      from: { expires_at: at(120).toISOString() },
+    });
     expect(JSON.stringify(told.map(({ detail }) => detail))).not.toMatch(/hash|wpk_|public/);
   });
 

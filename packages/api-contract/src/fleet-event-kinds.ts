@@ -40,6 +40,7 @@ export const fleetEventKinds = {
   "join-token.revoked": "It enrols nobody any more.",
   "agent-key.enrolled": "A new key of an agent, `active` or `pending`.",
   "agent-key.approved": "It was pending and opens tunnels now.",
+  "agent-key.shortened": "It ends sooner, at `expires_at`: a newer key of its wolf is in use.",
   "agent-key.revoked": "It opens nothing any more.",
 } as const satisfies Record<string, string>;
 export type FleetEventKind = keyof typeof fleetEventKinds;

@@ -1,6 +1,7 @@
 /** Renewals in PostgreSQL. Those of one wolf take turns on its row. */
 import { inBatches } from "../database/batches.ts";
 import type { Prisma } from "../database/prisma.prisma.ts";
+import { because } from "../events/author.ts";
 import type { AgentRenewalStore } from "./agent-renewal-store.ts";
 import { revoke } from "./revocation-store.prisma.ts";
 
@@ -18,19 +19,21 @@ interface Connected {
   endAt: Date;
 }
 
-/** Its wolf's older keys end at that time at the latest. */
+/** Its wolf's older keys end at that time at the latest. Of tunnels of several agents: what they share is why. */
 async function connectedAll(prisma: Prisma, all: readonly Connected[]): Promise<undefined[]> {
-  await prisma.$executeRaw`
-    WITH connected AS (
-      SELECT DISTINCT ON (id) * FROM unnest(${all.map(({ keyId }) => keyId)}::text[], ${all.map(({ now }) => now)}::timestamptz[],
-        ${all.map(({ endAt }) => endAt)}::timestamptz[]) AS connected(id, at, end_at)
-    ), used AS (
-      UPDATE agent_key SET last_used_at = connected.at FROM connected WHERE agent_key.id = connected.id
-      RETURNING agent_key.id, wolf_instance_id, created_at, enrolled_by, connected.end_at
-    )
-    UPDATE agent_key SET expires_at = used.end_at FROM used
-    WHERE agent_key.wolf_instance_id = used.wolf_instance_id AND agent_key.status = 'active' AND agent_key.id <> used.id
-      AND (agent_key.created_at < used.created_at OR agent_key.id = used.enrolled_by) AND agent_key.expires_at > used.end_at`;
+  await because("connected", async () => {
+    await prisma.$executeRaw`
+      WITH connected AS (
+        SELECT DISTINCT ON (id) * FROM unnest(${all.map(({ keyId }) => keyId)}::text[], ${all.map(({ now }) => now)}::timestamptz[],
+          ${all.map(({ endAt }) => endAt)}::timestamptz[]) AS connected(id, at, end_at)
+      ), used AS (
+        UPDATE agent_key SET last_used_at = connected.at FROM connected WHERE agent_key.id = connected.id
+        RETURNING agent_key.id, wolf_instance_id, created_at, enrolled_by, connected.end_at
+      )
+      UPDATE agent_key SET expires_at = used.end_at FROM used
+      WHERE agent_key.wolf_instance_id = used.wolf_instance_id AND agent_key.status = 'active' AND agent_key.id <> used.id
+        AND (agent_key.created_at < used.created_at OR agent_key.id = used.enrolled_by) AND agent_key.expires_at > used.end_at`;
+  });
   return all.map(() => undefined);
 }
 

@@ -262,7 +262,8 @@ export const sentences: Record<FleetEventKind, (told: Told) => string> = {
       ? `${Wolf} has shown a new key, which waits for an admin's word`
       : `${Wolf} has a new key`,
   "agent-key.approved": ({ wolf, by }) => did(by, "approved", `the key of ${wolf}`),
-  "agent-key.shortened": ({ wolf, detail }) => `An older key of ${wolf} ends sooner${until(detail.expires_at)}`,
+  "agent-key.shortened": ({ wolf, detail: { expires_at: end } }) =>
+    `A newer key of ${wolf} is in use: the older one ends${isWord(end) ? ` ${moment(end)}` : ""}`,
   "agent-key.revoked": ({ wolf, by }) => did(by, "revoked", `a key of ${wolf}`),
 };
 
