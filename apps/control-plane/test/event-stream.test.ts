@@ -1,9 +1,11 @@
 /** Streams of events of a whole control plane, with real connections, credentials and PostgreSQL; and of two of them. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { EventStreamHello } from "@wolfpack/api-contract";
 import pg from "pg";
 import request from "supertest";
+import { type Clock, systemClock } from "../src/clock.ts";
 import { EVENTS_LISTENER_NAME } from "../src/database/notifications.ts";
+import { POLL_MS } from "../src/events/event-feed.ts";
 import { newId } from "../src/ids.ts";
 import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { type EventReader, readEvents } from "./event-source.ts";
@@ -308,27 +310,67 @@ describe("whose stream it is", () => {
 });
 
 describe("two replicas", () => {
-  it("tell each other's readers of every change at once, and within seconds without notifications", async () => {
-    const other = await startControlPlane({}, api.database);
-    let stopped: Promise<void> | undefined;
-    try {
-      const reader = await read("", bearer(api.adminKey), other.url);
+  /** A replica that never looks by itself, for as long as the test lasts. */
+  const neverLooking: Clock = {
+    now: systemClock.now,
+    setTimer: (ms, run) => (ms === POLL_MS ? { cancel: () => undefined } : systemClock.setTimer(ms, run)),
+  };
+  /** While this is held, PostgreSQL takes another transaction for the one that tells (tell_of_events). */
+  const TELLER_LOCK = 7_301_990_415;
+  let other: TestControlPlane;
+  let teller: pg.Client;
+  beforeEach(async () => {
+    other = await startControlPlane({}, api.database, { clock: neverLooking });
+    teller = new pg.Client({ connectionString: api.database.url });
+    await teller.connect();
+  });
+  afterEach(async () => {
+    await teller.end();
+    await other.plane.stop();
+  });
+  const listeners = async () => {
+    const [found] = await api.database.prisma.$queryRaw<[{ count: number }]>`
+      SELECT count(*)::int FROM pg_stat_activity
+      WHERE application_name = ${EVENTS_LISTENER_NAME} AND datname = current_database()`;
+    return found.count;
+  };
+
+  it("tell each other's readers of every change by a notification, and by a look of their own where there was none", async () => {
+    const told = await read("", bearer(api.adminKey), other.url);
+    const looks = await read();
+    // Nothing but the database's word brings it there.
+    await twoEvents();
+    await Promise.all([told.kinds(2), looks.kinds(2)]);
+    await twoEvents(other.url);
+    await Promise.all([told.kinds(4), looks.kinds(4)]);
+    await teller.query("SELECT pg_advisory_lock($1)", [TELLER_LOCK]);
+    // Nothing but its own look does from here on: each of these, so that none comes along with what was told before.
+    for (const count of [6, 8, 10]) {
       await twoEvents();
-      await reader.kinds(2);
-      // Listeners come back by themselves; until then only the look every half second finds what is new.
-      await api.database.prisma.$queryRaw`
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE application_name = ${EVENTS_LISTENER_NAME} AND datname = current_database()`;
-      await twoEvents();
-      await reader.kinds(4);
-      await twoEvents(other.url);
-      expect((await reader.kinds(6)).length).toBe(6);
-      stopped = other.plane.stop();
-      await reader.until((said) => said.at(-1)?.event === "" && /^retry: \d+$/.test(said.at(-1)?.data ?? ""));
-      await reader.ended;
-    } finally {
-      stopped ??= other.plane.stop();
-      await stopped;
+      await looks.kinds(count);
     }
+    await teller.query("SELECT pg_advisory_unlock($1)", [TELLER_LOCK]);
+    await twoEvents();
+    await Promise.all([told.kinds(12), looks.kinds(12)]);
+    expect(told.events()).toEqual(looks.events());
+  });
+
+  it("look at what came while nobody listened as soon as they listen again", async () => {
+    const told = await read("", bearer(api.adminKey), other.url);
+    expect(await listeners()).toBe(2);
+    await teller.query("SELECT pg_advisory_lock($1)", [TELLER_LOCK]);
+    await twoEvents();
+    await api.database.prisma.$queryRaw`
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE application_name = ${EVENTS_LISTENER_NAME} AND datname = current_database()`;
+    expect(await told.kinds(2)).toEqual(["wolf.intent", "wolf.intent"]);
+  });
+
+  it("send their readers to the other as they stop", async () => {
+    const reader = await read("", bearer(api.adminKey), other.url);
+    const stopped = other.plane.stop();
+    await reader.until((said) => said.at(-1)?.event === "" && /^retry: \d+$/.test(said.at(-1)?.data ?? ""));
+    await reader.ended;
+    await stopped;
   });
 });

@@ -42,7 +42,7 @@ export interface EventFeed {
 
 const TOGETHER_MS = 20;
 /** A transaction that has told for others, too, may be rolled back. */
-const POLL_MS = 500;
+export const POLL_MS = 500;
 const PAGE = 500;
 /** While somebody may still write what comes before what is there. */
 const AGAIN_MIN_MS = 10;
