@@ -19,6 +19,7 @@ import { type HeaderList, travellingTrailers, withLength } from "./head.ts";
 import { limitsOf, type TunnelLimits } from "./limits.ts";
 import { Milestones } from "./milestones.ts";
 import { checkNotice, type NoticeListener, NoticeListeners } from "./notices.ts";
+import { defaults, fixed } from "./numbers.ts";
 import { Observer, type TunnelMetrics } from "./observe.ts";
 import { checkCloseOptions, checkTunnelOptions, coreOptionsOf } from "./options.ts";
 import { RequestEnd } from "./request-end.ts";
@@ -40,8 +41,6 @@ import { Wake } from "./wake.ts";
 /** Requests or answers that share a message; measured at 64 at once (docs/performance.md). */
 const EXCHANGES_PER_MESSAGE = 16;
 
-/** A peer that does not answer our WebSocket close in this time is cut off. */
-const CLOSE_HANDSHAKE_MS = 1000;
 /** Error: ARGUMENT, with nothing started. */
 export function createTunnel(transport: Transport, dialled: boolean, options: TunnelOptions = {}): Tunnel {
   checkTunnelOptions(options);
@@ -221,7 +220,8 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   close(options: CloseOptions = {}): Promise<TunnelEnd> {
     checkCloseOptions(options);
     if (this.over || this.closeReason !== undefined) return this.closed;
-    const { retryAfterMs = 0, drainMs = 30_000, code = "DRAINING", reason = "closing" } = options;
+    const { retryAfterMs = defaults.close.retryAfterMs, drainMs = defaults.close.drainMs } = options;
+    const { code = "DRAINING", reason = "closing" } = options;
     this.closeReason = reason;
     this.drainTimer = this.clock.setTimer(drainMs, () => {
       this.contain(() => this.flush()); // The time may be shorter than a turn, and the GOAWAY still here.
@@ -392,7 +392,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     this.notices.clear();
     if (how === "terminate") this.wire.terminate();
     else if (how !== undefined) {
-      this.closeTimer = this.clock.setTimer(CLOSE_HANDSHAKE_MS, () => this.wire.terminate());
+      this.closeTimer = this.clock.setTimer(fixed.closeTimeoutMs, () => this.wire.terminate());
       this.wire.close(how, end.code);
     }
   }

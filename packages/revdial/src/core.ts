@@ -21,14 +21,13 @@ import type { Frame, Message } from "./frame.ts";
 import { commonLimits, greet, helloFrame } from "./hello.ts";
 import { checkLimits, type TunnelLimits } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
+import { fixed } from "./numbers.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const none: readonly Effect[] = [];
 const CHANNEL_ID_MAX = 0xffff_ffff;
-/** Numbers left, every second of them ours, at which the tunnel asks to be replaced (SPEC §6.1). */
-const CHANNEL_IDS_KEPT = 8192;
-/** Of one peer: each may fail channels, so each looks at all of them (SPEC §11.2). */
-const GOAWAYS_MAX = 16;
+/** Every second of them is ours. */
+const CHANNEL_IDS_KEPT = 2 * fixed.channelNumbersKept;
 
 export class Core {
   private readonly options: CoreOptions;
@@ -339,8 +338,8 @@ export class Core {
     const fatal = code >= FIRST_FATAL_CODE;
     const fate = fatal ? goawayCodeName(code) : "DRAINING";
     this.goawaysReceived += 1;
-    if (this.goawaysReceived > GOAWAYS_MAX)
-      throw new RevdialError("CONTROL_FLOOD", `more than ${GOAWAYS_MAX} GOAWAYs`);
+    if (this.goawaysReceived > fixed.goawaysMax)
+      throw new RevdialError("CONTROL_FLOOD", `more than ${fixed.goawaysMax} GOAWAYs`);
     this.effects.push({ effect: "goaway", code, retryAfterMs, reason, lastChannel });
     for (const channel of this.life.channels.list()) {
       // What has not left by now must not leave any more, whatever number the peer names.

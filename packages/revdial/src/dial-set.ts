@@ -6,6 +6,7 @@ import type { DialOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { tell } from "./exchange.ts";
 import { moveBack } from "./move-back.ts";
+import { defaults } from "./numbers.ts";
 import { checkDialSetOptions } from "./options.ts";
 import type { Tunnel, TunnelEnd } from "./tunnel.ts";
 import { Members, type TunnelSet, type TunnelSetOptions } from "./tunnel-set.ts";
@@ -42,7 +43,9 @@ export function dialTunnelSet(url: string | URL, options: DialSetOptions): Tunne
   checkDialSetOptions(options);
   // What cannot be dialled now never can. What `dial` makes of a URL is its own business.
   if (options.dial === undefined) dialTarget(url, options);
-  const { connections, backoffMinMs = 250, backoffMaxMs = 30_000 } = options;
+  const { connections } = options;
+  const { backoffMinMs = defaults.backoff.backoffMinMs, backoffMaxMs = defaults.backoff.backoffMaxMs } =
+    options;
   const stopped = new AbortController();
   const set = new Members(options, () => stopped.abort());
   const signal = options.signal ? AbortSignal.any([options.signal, stopped.signal]) : stopped.signal;

@@ -6,6 +6,7 @@ import type { Connecting, DialOptions, WayOptions } from "./dialling.ts";
 import { RevdialError } from "./errors.ts";
 import { tell } from "./exchange.ts";
 import { connectHttp } from "./http-dial.ts";
+import { defaults } from "./numbers.ts";
 import { checkDialOptions } from "./options.ts";
 import type { Tunnel } from "./tunnel.ts";
 import { connectWebSocket } from "./websocket.ts";
@@ -29,8 +30,9 @@ const BROKEN_CONNECTION = /^(ECONNRESET|EPIPE|ECONNABORTED|HPE_.*|WS_ERR_.*)$/;
  */
 export async function dialTunnel(url: string | URL, options: DialOptions = {}): Promise<Tunnel> {
   checkDialOptions(options);
-  const { transport = "websocket", handshakeTimeoutMs = 10_000, upgradeTimeoutMs = 5000 } = options;
-  const { clock = systemClock } = options;
+  const { transport = "websocket", clock = systemClock } = options;
+  const { handshakeTimeoutMs = defaults.dial.handshakeTimeoutMs } = options;
+  const { upgradeTimeoutMs = defaults.dial.upgradeTimeoutMs } = options;
   const target = dialTarget(url, options);
   const way = isWay(options) ? options : await wayOf(options);
   if (transport === "websocket") return attempt(connectWebSocket, target, way, handshakeTimeoutMs, "ready");

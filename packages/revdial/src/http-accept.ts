@@ -6,7 +6,6 @@ import { createTunnel } from "./core-tunnel.ts";
 import {
   closeRecord,
   HTTP_CONTENT_TYPE,
-  POST_BYTES_MAX,
   RecordReader,
   recordOf,
   SEQUENCE_FIELD,
@@ -14,13 +13,11 @@ import {
   TUNNEL_KEY_FORM,
 } from "./http-wire.ts";
 import { limitsOf } from "./limits.ts";
+import { defaults, fixed } from "./numbers.ts";
 import { checkAcceptorOptions, checkTunnelOptions } from "./options.ts";
 import { Summary } from "./summary.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import type { Tunnel, TunnelOptions } from "./tunnel.ts";
-
-/** Time a dialler is asked to wait when there is no room for its tunnel. */
-const FULL_RETRY_AFTER_S = 5;
 
 export interface HttpAcceptorOptions {
   /** Tunnels at once. Default 1,024, from 1 to 4,294,967,295. */
@@ -56,7 +53,7 @@ export interface HttpAcceptor {
 /** Error: ARGUMENT. */
 export function createHttpAcceptor(options: HttpAcceptorOptions = {}): HttpAcceptor {
   checkAcceptorOptions(options);
-  return new Acceptor(options.tunnelsMax ?? 1024);
+  return new Acceptor(options.tunnelsMax ?? defaults.acceptor.tunnelsMax);
 }
 
 class Acceptor extends Summary implements HttpAcceptor {
@@ -89,7 +86,7 @@ class Acceptor extends Summary implements HttpAcceptor {
     if (!TUNNEL_KEY_FORM.test(key) || this.holds(key)) throw argument("the key is none, or in use");
     request.resume();
     if (this.closed || this.transports.size >= this.tunnelsMax) {
-      answer(response, 503, { "retry-after": FULL_RETRY_AFTER_S });
+      answer(response, 503, { "retry-after": fixed.fullRetryAfterMs / 1000 });
       return undefined;
     }
     const digest = digestOf(key);
@@ -111,7 +108,7 @@ class Acceptor extends Summary implements HttpAcceptor {
     if (transport === undefined) return refuse(request, response, 404);
     const field = request.headers[SEQUENCE_FIELD];
     if (typeof field !== "string" || !/^[1-9]\d{0,14}$/.test(field)) return refuse(request, response, 400);
-    if (Number(request.headers["content-length"] ?? 0) > POST_BYTES_MAX)
+    if (Number(request.headers["content-length"] ?? 0) > fixed.postBytesMax)
       return refuse(request, response, 413);
     transport.receive(Number(field), request, response);
   }
@@ -231,7 +228,7 @@ class HttpAcceptTransport extends Summary implements Transport {
       if (this.#reading !== request) return;
       this.events?.bytes();
       bytes += chunk.byteLength;
-      if (bytes > POST_BYTES_MAX) {
+      if (bytes > fixed.postBytesMax) {
         this.#reading = undefined;
         chunks.length = 0;
         return refuse(request, response, 413);

@@ -15,16 +15,10 @@ import {
   TUNNEL_KEY_FORM,
 } from "./http-wire.ts";
 import { limitsOf } from "./limits.ts";
+import { fixed } from "./numbers.ts";
 import { Summary } from "./summary.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 
-/** Less than an acceptor takes: a slow path must carry it within the time for a try. */
-const BODY_BYTES_MAX = 256 * 1024;
-const POST_TRIES_MAX = 4;
-const POST_TIMEOUT_MS = 10_000;
-const POST_RETRY_PAUSE_MS = 100;
-/** What an acceptor that has ended a tunnel said last may be this much behind on its way downwards. */
-const HEAR_OUT_MS = 5000;
 /** What intermediaries say when they have lost their way to the acceptor: it may have taken the POST, or may take the next. */
 const RETRIED_STATUSES = new Set([408, 500, 502, 503, 504]);
 
@@ -189,7 +183,7 @@ class HttpDialTransport extends Summary implements Transport {
 
   private takeBody(): Uint8Array {
     const parts: Uint8Array[] = [];
-    let room = BODY_BYTES_MAX;
+    let room = fixed.ownPostBytesMax;
     while (room > 0) {
       const next = this.pending.shift();
       if (next === undefined) break;
@@ -228,7 +222,7 @@ class HttpDialTransport extends Summary implements Transport {
       response.on("end", () => settle(204, ""));
     });
     request.on("close", () => settle(undefined, "the connection was closed"));
-    this.timer = this.clock.setTimer(POST_TIMEOUT_MS, () => settle(undefined, "no answer in time"));
+    this.timer = this.clock.setTimer(fixed.postTimeoutMs, () => settle(undefined, "no answer in time"));
     request.end(body);
   }
 
@@ -241,8 +235,8 @@ class HttpDialTransport extends Summary implements Transport {
 
   /** With the same number: the acceptor knows whether it has taken it already. */
   private retry(body: Uint8Array, attempt: number, reason: string): void {
-    if (attempt >= POST_TRIES_MAX) return this.closed(`a POST failed ${attempt} times: ${reason}`);
-    const pauseMs = (attempt - 1) * POST_RETRY_PAUSE_MS;
+    if (attempt >= fixed.postTriesMax) return this.closed(`a POST failed ${attempt} times: ${reason}`);
+    const pauseMs = (attempt - 1) * fixed.postRetryPauseMs;
     if (pauseMs === 0) return this.post(body, attempt + 1);
     this.timer = this.clock.setTimer(pauseMs, () => this.post(body, attempt + 1));
   }
@@ -250,7 +244,7 @@ class HttpDialTransport extends Summary implements Transport {
   /** The acceptor knows this tunnel no more. Why, it says downwards: another way, which may be the slower one. */
   private hearOut(): void {
     const reason = "a POST was answered with status 404";
-    this.timer = this.clock.setTimer(HEAR_OUT_MS, () => this.closed(reason));
+    this.timer = this.clock.setTimer(fixed.hearOutMs, () => this.closed(reason));
     this.deaf = true;
     this.pending = [];
     this.queuedBytes = 0;

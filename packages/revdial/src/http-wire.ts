@@ -5,8 +5,6 @@ export const TUNNEL_FIELD = "revdial-tunnel";
 export const SEQUENCE_FIELD = "revdial-sequence";
 /** A tunnel key: 256 random bits in base64url. */
 export const TUNNEL_KEY_FORM = /^[A-Za-z0-9_-]{43}$/;
-/** Body of one POST upwards. */
-export const POST_BYTES_MAX = 1024 * 1024;
 
 const LENGTH_BYTES = 4;
 const CLOSE_REASON_BYTES_MAX = 123;

@@ -2,8 +2,9 @@
  * Is the peer still there (SPEC §10)? Pings at a fixed pace; a peer is dead when three of them are unanswered and
  * nothing at all was heard for a while. Both conditions: silence alone may be our own stall, a lost answer alone a busy path.
  */
+import { fixed } from "./numbers.ts";
 
-const PINGS_UNANSWERED_MAX = 3;
+const PINGS_UNANSWERED_MAX = fixed.pingsUnansweredMax;
 /** A peer that sends bytes but never answers must not make us remember every ping. */
 const PINGS_REMEMBERED_MAX = 16;
 

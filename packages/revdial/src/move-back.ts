@@ -1,11 +1,8 @@
 /** Leaves the HTTP fallback as soon as a WebSocket gets through again. */
 import { type Clock, pause, systemClock } from "./clock.ts";
+import { defaults } from "./numbers.ts";
 import { checkMoveBackOptions } from "./options.ts";
 import type { Tunnel } from "./tunnel.ts";
-
-const EVERY_MS = 60_000;
-const HANDOVER_MS = 10_000;
-const DRAIN_MS = 600_000;
 
 export interface MoveBackOptions {
   /** Dials by WebSocket; one call at a time. The signal aborts when the outcome is not wanted any more. */
@@ -31,7 +28,7 @@ export interface MoveBackOptions {
  */
 export async function moveBack(options: MoveBackOptions): Promise<Tunnel | undefined> {
   checkMoveBackOptions(options);
-  const { dial, tunnel: old, clock = systemClock, everyMs = EVERY_MS } = options;
+  const { dial, tunnel: old, clock = systemClock, everyMs = defaults.moveBack.everyMs } = options;
   const { afterFailureMs = () => everyMs } = options;
   const unwanted = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, unwanted.signal]) : unwanted.signal;
@@ -90,7 +87,7 @@ async function retire(
   old: Tunnel,
   young: Tunnel,
   clock: Clock,
-  { handoverMs = HANDOVER_MS, drainMs = DRAIN_MS }: MoveBackOptions,
+  { handoverMs = defaults.moveBack.handoverMs, drainMs = defaults.moveBack.drainMs }: MoveBackOptions,
 ): Promise<void> {
   const timer = clock.setTimer(
     handoverMs,

@@ -17,6 +17,7 @@ import type { DialOptions } from "./dialling.ts";
 import type { HttpAcceptorOptions } from "./http-accept.ts";
 import { limitsOf, type TunnelLimits } from "./limits.ts";
 import type { MoveBackOptions } from "./move-back.ts";
+import { defaults } from "./numbers.ts";
 import type { CloseOptions, TunnelOptions } from "./tunnel.ts";
 import type { TunnelSetOptions } from "./tunnel-set.ts";
 
@@ -79,7 +80,8 @@ export function checkTunnelOptions(options: TunnelOptions): void {
 /** What a tunnel's core is told, with the defaults of what its program left out. */
 export function coreOptionsOf(options: TunnelOptions, limits: TunnelLimits, dialled: boolean): CoreOptions {
   const { agent = "revdial", incarnation = 0, features = [] } = options;
-  const { pingIntervalMs = 5000, deadAfterMs = 14_500 } = options;
+  const { pingIntervalMs = defaults.tunnel.pingIntervalMs } = options;
+  const { deadAfterMs = defaults.tunnel.deadAfterMs } = options;
   return { limits, dialled, agent, incarnation: BigInt(incarnation), features, pingIntervalMs, deadAfterMs };
 }
 
@@ -127,7 +129,8 @@ export function checkDialSetOptions(options: DialSetOptions): void {
   checkNumbers(options, backoffBounds);
   if (options.connections === undefined) throw argument("connections is missing");
   checkCalls(options, "random", "dial", "onMember", "onDown");
-  const { backoffMinMs = 250, backoffMaxMs = 30_000 } = options;
+  const { backoffMinMs = defaults.backoff.backoffMinMs, backoffMaxMs = defaults.backoff.backoffMaxMs } =
+    options;
   if (backoffMinMs > backoffMaxMs) throw argument("backoffMinMs is more than backoffMaxMs");
 }
 

@@ -6,6 +6,7 @@ import { TunnelDispatcher } from "./dispatcher.ts";
 import { beforeSending, RevdialError, type RevdialErrorCode } from "./errors.ts";
 import { checkAborted, checkHandler, checkSendable, checkTypes, nothingServed } from "./exchange.ts";
 import { checkListener, checkNotice, type NoticeListener } from "./notices.ts";
+import { defaults } from "./numbers.ts";
 import { checkCloseOptions, checkSetOptions } from "./options.ts";
 import { type OverMembers, type SetCall, SetExchange } from "./set-exchange.ts";
 import { Summary } from "./summary.ts";
@@ -103,7 +104,8 @@ export class Members extends Summary implements TunnelSet {
   constructor(options: TunnelSetOptions, onEnd: () => void = () => undefined) {
     super();
     checkSetOptions(options);
-    const { attemptsMax = 3, waitersMax = 64, clock = systemClock } = options;
+    const { clock = systemClock } = options;
+    const { attemptsMax = defaults.set.attemptsMax, waitersMax = defaults.set.waitersMax } = options;
     this.onEnd = onEnd;
     this.attemptsMax = attemptsMax;
     this.waitersMax = waitersMax;

@@ -10,6 +10,7 @@ import { RevdialError } from "./errors.ts";
 import { tell } from "./exchange.ts";
 import { fragmentsOf } from "./fragments.ts";
 import { defaultLimits, limitsOf } from "./limits.ts";
+import { fixed } from "./numbers.ts";
 import { Summary } from "./summary.ts";
 import type { Transport, TransportEvents } from "./transport.ts";
 import type { Tunnel, TunnelOptions } from "./tunnel.ts";
@@ -42,7 +43,7 @@ export class PatientWebSocket extends WebSocket {
  * Fragments of one message, and pieces in which the network brings what cannot be read yet (SPEC §2.2): many small ones cost more
  * than their bytes. What `ws` has of itself, held here so that another version of it cannot take a bound away.
  */
-const PIECES_MAX = { maxFragments: 16_384, maxBufferedChunks: 262_144 } as const;
+const PIECES_MAX = { maxFragments: fixed.fragmentsMax, maxBufferedChunks: fixed.piecesMax } as const;
 
 /**
  * What the accepting `ws.WebSocketServer` must be given besides its way to listen (SPEC §2). With other limits of

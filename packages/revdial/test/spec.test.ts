@@ -10,28 +10,11 @@ import { goawayCodeName, resetCodeName, revdialErrorCodes, wireCodes } from "../
 import { type Frame, frameTypes } from "../src/frame.ts";
 import * as face from "../src/index.ts";
 import { defaultLimits, limitBounds } from "../src/limits.ts";
+import { defaults, fixed } from "../src/numbers.ts";
+import { acceptorBounds, closeBounds, dialBounds, moveBackBounds, tunnelBounds } from "../src/options.ts";
+import { spec, table } from "./spec-table.ts";
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
-const spec = read("SPEC.md");
-
-const cells = (line: string) =>
-  line
-    .split("|")
-    .slice(1, -1)
-    .map((cell) => cell.trim());
-
-/** Rows of the table whose head begins with these words. */
-function table(...head: string[]): string[][] {
-  const lines = spec.split("\n");
-  const at = lines.findIndex((line) => cells(line).slice(0, head.length).join("|") === head.join("|"));
-  expect(at).toBeGreaterThan(-1);
-  const rows: string[][] = [];
-  for (const line of lines.slice(at + 2)) {
-    if (!line.startsWith("|")) break;
-    rows.push(cells(line));
-  }
-  return rows;
-}
 
 describe("SPEC.md", () => {
   it("lists every limit with its default and its bounds", () => {
@@ -42,6 +25,54 @@ describe("SPEC.md", () => {
     const bounds = rows.map(([name, , from, to]) => [name, [number(from), number(to)]]);
     expect(Object.fromEntries(defaults)).toEqual(defaultLimits);
     expect(Object.fromEntries(bounds)).toEqual(limitBounds);
+  });
+
+  it("lists every other number, with the bounds of those that a program may set", () => {
+    const { tunnel, close, dial, acceptor, moveBack } = defaults;
+    const { drainMs, ...back } = moveBack;
+    const { drainMs: oldDrainMs, ...backBounds } = moveBackBounds;
+    const rows = table("number", "default", "from", "to", "for all");
+    const number = (cell = "") => Number(cell.replaceAll(",", ""));
+    expect(Object.fromEntries(rows.map(([name, value]) => [name, number(value)]))).toEqual({
+      ...{ ...tunnel, ...close, ...dial, ...acceptor, ...back, oldDrainMs: drainMs },
+      ...fixed,
+    });
+    const settable = rows.filter(([, , from]) => from !== "");
+    expect(
+      Object.fromEntries(settable.map(([name, , from, to]) => [name, [number(from), number(to)]])),
+    ).toEqual({
+      ...{ ...tunnelBounds, ...closeBounds, ...dialBounds, ...acceptorBounds, ...backBounds, oldDrainMs },
+    });
+  });
+
+  it("says of other numbers in their sections what the table says", () => {
+    const rows = table("number", "default", "from", "to", "for all");
+    const sections = new Map(
+      [...spec.matchAll(/^#{2,3} ([\d.]+?)\.? .*\n([\s\S]*?)(?=^#{2,3} |(?![\s\S]))/gm)].map(
+        ([, number = "", text = ""]) => [number, text],
+      ),
+    );
+    const said = (name: string, ms: string) => {
+      const seconds = Number(ms.replaceAll(",", "")) / 1000;
+      return name.endsWith("Ms") ? new RegExp(`\\b${seconds} s\\b`) : new RegExp(`\\b${ms}\\b`);
+    };
+    const words = { pingsUnansweredMax: /\bthree PINGs/ } as Partial<Record<string, RegExp>>;
+    // The table alone says these.
+    const elsewhere = [
+      "retryAfterMs",
+      "tunnelsMax",
+      "fullRetryAfterMs",
+      "ownPostBytesMax",
+      "postRetryPauseMs",
+    ];
+    elsewhere.push("handshakeTimeoutMs", "oldDrainMs");
+    for (const [name = "", value = "", , , , , section = ""] of rows) {
+      if (elsewhere.includes(name)) continue;
+      expect([name, sections.get(section)]).toEqual([
+        name,
+        expect.stringMatching(words[name] ?? said(name, value)),
+      ]);
+    }
   });
 
   it("lists every code with its number", () => {
