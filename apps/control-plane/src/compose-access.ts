@@ -25,6 +25,7 @@ import {
 } from "./identity/revocation-store.prisma.ts";
 import { createRevocations } from "./identity/revocations.ts";
 import { createRunnerBridge } from "./identity/runner-bridge.ts";
+import { createUserNames } from "./identity/user-names.ts";
 import { prismaWebSessionStore } from "./identity/web-session-store.prisma.ts";
 import { createWebSessions } from "./identity/web-sessions.ts";
 import { newId } from "./ids.ts";
@@ -79,8 +80,9 @@ export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base)
     },
     onListening: () => void revocations.catchUp(),
   });
+  const identityStore = prismaIdentityStore(prisma);
   const identity = createIdentityService({
-    store: prismaIdentityStore(prisma),
+    store: identityStore,
     clock,
     log,
     apiKeySecret,
@@ -120,6 +122,7 @@ export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base)
     addresses,
     limits,
     identity,
+    userNames: createUserNames(identityStore),
     agents,
     bridge,
     renewals,

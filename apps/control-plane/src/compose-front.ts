@@ -103,7 +103,12 @@ export function composeFront(
           ...auditHandlers(auditStore),
           ...seeing.handlers,
           ...webSessionHandlers({ webSessions, identity, audit, limits }),
-          ...sessionHandlers({ sessions, screen: createScreen(fleet.links), requireWolf: wolves.get }),
+          ...sessionHandlers({
+            sessions,
+            screen: createScreen(fleet.links),
+            requireWolf: wolves.get,
+            userNames: access.userNames,
+          }),
         },
         {
           identity,

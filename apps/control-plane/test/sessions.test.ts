@@ -1,6 +1,6 @@
 /** Sessions through the whole control plane: real PostgreSQL, real tunnels, real Wolf emulators. */
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import type { Problem, Session, WolfInstance } from "@wolfpack/api-contract";
+import type { Problem, QueueEntry, Session, WolfInstance } from "@wolfpack/api-contract";
 import { dialTunnel } from "revdial";
 import { RUNNER_TOKEN, startControlPlane, type TestControlPlane } from "./control-plane.ts";
 import { eventually, startHost, type TestHost, type TestHostOptions } from "./host.ts";
@@ -590,6 +590,26 @@ describe("access", () => {
     expect((await call<Session[]>("GET", `sessions?owner_id=${ann.id}`, { key: ben.key })).body).toEqual([]);
     expect((await call<Session[]>("GET", "sessions")).body.map(({ id }) => id)).toEqual([body.id]);
     expect((await call<Session>("GET", `sessions/${body.id}`, { key: ann.key })).body.owner_id).toBe(ann.id);
+  });
+
+  it("tells whoever sees a session, also in the queue, how it and its owner are called", async () => {
+    const [ann, ben] = [await plane.user("ann"), await plane.user("ben", "viewer")];
+    const made = await create({ name: "desk", wait_seconds: 0 }, ann.key);
+    const { body } = await create({ name: "second", wait_seconds: 0 });
+    expect([made.body.owner_name, body.owner_name]).toEqual(["ann", expect.any(String)]);
+    for (const key of [ann.key, ben.key, plane.adminKey]) {
+      expect((await call<Session>("GET", `sessions/${made.body.id}`, { key })).body.owner_name).toBe("ann");
+      expect((await call<Session[]>("GET", "sessions?limit=1", { key })).body).toMatchObject([
+        { name: "desk", owner_name: "ann" },
+      ]);
+    }
+    const queue = (key: string) => call<QueueEntry[]>("GET", "queue", { key });
+    const first = { session_id: made.body.id, name: "desk", owner_id: ann.id, owner_name: "ann" };
+    expect((await queue(ann.key)).body).toMatchObject([first]);
+    expect((await queue(ben.key)).body).toMatchObject([
+      first,
+      { name: "second", owner_name: body.owner_name },
+    ]);
   });
 
   it("pages through sessions by Link", async () => {

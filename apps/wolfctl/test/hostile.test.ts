@@ -132,7 +132,9 @@ const event = an.anEvent(1, {
 });
 const waiting = {
   session_id: SESSION,
+  name: "x",
   owner_id: USER,
+  owner_name: "x",
   position: 1,
   priority: 4,
   queued_at: AT,

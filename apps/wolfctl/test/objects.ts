@@ -52,6 +52,7 @@ export function aSession(number: number, changes: Partial<Session> = {}): Sessio
   return {
     id: sessionId(number),
     owner_id: userId(1),
+    owner_name: "ada",
     name: "desk",
     status: "running",
     reachable: true,

@@ -61,7 +61,10 @@ export type WolfLobby = z.infer<typeof WolfLobby>;
 export const QueueEntry = z
   .object({
     session_id: SessionId,
+    // Both names are absent in the answers of earlier versions.
+    name: z.string().optional().meta({ description: "The session's." }),
     owner_id: UserId,
+    owner_name: z.string().nullable().optional().meta({ description: "Null: nobody knows it any more." }),
     position: z.int().min(1).meta({ description: "1 is next." }),
     priority: z.int(),
     queued_at: instant,

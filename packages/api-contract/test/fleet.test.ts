@@ -205,6 +205,12 @@ describe("answers of an earlier version", () => {
     expect(accepts(Session, answer)).toBe(false);
   });
 
+  it("say nothing of how an owner is called", () => {
+    expect(Session.parse(session)).not.toHaveProperty("owner_name");
+    expect(Session.parse({ ...session, owner_name: null })).toHaveProperty("owner_name", null);
+    expect(accepts(Session, { ...session, owner_name: 7 })).toBe(false);
+  });
+
   it("explain at least why", () => {
     expect(accepts(PlacementExplanation, { ...placement, text: undefined })).toBe(false);
     expect(accepts(PlacementExplanation, { ...placement, removed: [{ filter: "mood", count: 1 }] })).toBe(
@@ -323,6 +329,15 @@ describe("what the fleet answers", () => {
 
   it.each(whole)("as $name is read to the letter", ({ schema, answer }) => {
     expect(schema.parse(answer)).toEqual(answer);
+  });
+
+  it("of an earlier version have no names, and nobody's name is null", () => {
+    const entry = answers.QueueEntry[1];
+    expect(QueueEntry.parse({ ...entry, name: "desk", owner_name: null })).toMatchObject({
+      name: "desk",
+      owner_name: null,
+    });
+    expect(accepts(QueueEntry, { ...entry, name: null })).toBe(false);
   });
 
   it.each(whole)("as $name is refused without any of its fields", ({ schema, answer }) => {

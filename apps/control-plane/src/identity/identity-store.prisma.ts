@@ -79,6 +79,9 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
       return (await prisma.user.findMany({ where, orderBy: { id: "asc" }, take: limit })).map(toUser);
     },
 
+    userNames: (ids) =>
+      prisma.user.findMany({ where: { id: { in: [...ids] } }, select: { id: true, name: true } }),
+
     changeUser(before, { role, disabled, sessionsMax, createsPerMinute }, now) {
       return prisma.$transaction(async (tx) => {
         await lockAdmins(tx);

@@ -65,6 +65,8 @@ export interface IdentityStore {
   user(id: string): Promise<UserRecord | undefined>;
   userByName(name: string): Promise<UserRecord | undefined>;
   users(filter: UserFilter): Promise<UserRecord[]>;
+  /** Of those of these ids that there are, in any order. */
+  userNames(ids: readonly string[]): Promise<Pick<UserRecord, "id" | "name">[]>;
   /**
    * Changes the user that is still as it was read. `changed-meanwhile`: it is not, read it again. `last-admin`: nobody could
    * manage users any more. Who is disabled, or gets another role, loses what was granted before, on every replica.

@@ -9,6 +9,7 @@ import type {
 import type { Call, HandledId, Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
 import { userOf } from "../identity/identity-routes.ts";
+import type { UserNames } from "../identity/user-names.ts";
 import type { Screen } from "./screen.ts";
 import type { SessionService } from "./session-service.ts";
 import type { Session } from "./session-store.ts";
@@ -18,6 +19,8 @@ export interface SessionHandlersOptions {
   screen: Screen;
   /** Rejects when there is no such wolf. */
   requireWolf: (wolfId: string) => Promise<unknown>;
+  /** Whoever may see a session may know whose it is. */
+  userNames: UserNames;
 }
 
 type Handled =
@@ -38,13 +41,16 @@ type ScreenHandled =
   | "setExternalAgentClipboard";
 
 export function sessionHandlers(options: SessionHandlersOptions): Pick<Handlers, Handled | ScreenHandled> {
-  const { sessions, requireWolf } = options;
-  const toItem = (session: Session) => toSessionResponse(session, factsOf(sessions, session));
-  const toResponse = async (session: Session) =>
-    toSessionResponse(session, {
-      ...factsOf(sessions, session),
-      queuePosition: (await sessions.queuePosition(session)) ?? null,
-    });
+  const { sessions, requireWolf, userNames } = options;
+  const toItems = async (some: readonly Session[]) => {
+    const nameOf = await userNames.of(some.map(({ ownerId }) => ownerId));
+    return some.map((session) => toSessionResponse(session, factsOf(sessions, session, nameOf)));
+  };
+  const toResponse = async (session: Session) => {
+    const nameOf = await userNames.of([session.ownerId]);
+    const queuePosition = (await sessions.queuePosition(session)) ?? null;
+    return toSessionResponse(session, { ...factsOf(sessions, session, nameOf), queuePosition });
+  };
   return {
     ...screenHandlers(options),
 
@@ -56,7 +62,7 @@ export function sessionHandlers(options: SessionHandlersOptions): Pick<Handlers,
 
     async listSessions(call) {
       const { query, url } = call;
-      return page(url, (await sessions.list(userOf(call), query)).map(toItem), query.limit);
+      return page(url, await toItems(await sessions.list(userOf(call), query)), query.limit);
     },
 
     async getSession(call) {
@@ -93,7 +99,12 @@ export function sessionHandlers(options: SessionHandlersOptions): Pick<Handlers,
     },
 
     async listQueue(call) {
-      return { status: 200, body: await sessions.queue(userOf(call), call.query.limit) };
+      const entries = await sessions.queue(userOf(call), call.query.limit);
+      const nameOf = await userNames.of(entries.map(({ owner_id }) => owner_id));
+      return {
+        status: 200,
+        body: entries.map((entry) => ({ ...entry, owner_name: nameOf(entry.owner_id) })),
+      };
     },
   };
 }
@@ -137,6 +148,7 @@ function createKeyOf({ idempotencyKey, body }: Call<"createSession">): string | 
 
 /** What a row does not say of itself. */
 interface SessionFacts {
+  ownerName: string | null;
   reachable: boolean;
   statusDeadline: Date | undefined;
   idleAt: Date | undefined;
@@ -144,7 +156,12 @@ interface SessionFacts {
   queuePosition: number | null;
 }
 
-const factsOf = (sessions: SessionService, session: Session): SessionFacts => ({
+const factsOf = (
+  sessions: SessionService,
+  session: Session,
+  nameOf: (userId: string) => string | null,
+): SessionFacts => ({
+  ownerName: nameOf(session.ownerId),
   reachable: sessions.isReachable(session),
   statusDeadline: sessions.statusDeadline(session),
   idleAt: sessions.idleAt(session),
@@ -160,6 +177,7 @@ export function toSessionResponse(session: Session, facts: SessionFacts): Sessio
   return {
     id: session.id,
     owner_id: session.ownerId,
+    owner_name: facts.ownerName,
     name: session.name,
     status: session.status,
     reachable: facts.reachable,

@@ -7,15 +7,13 @@ import {
   filterSessions,
   isLive,
   nameOf,
+  ownerOf,
   stateOfSession,
   stopReasonOf,
   wishOf,
 } from "./session-words.ts";
 
-const names = {
-  ownerOf: (id: string) => (id === "usr_1" ? "mara" : id),
-  wolfOf: (id: string | null) => id ?? "",
-};
+const wolfOf = (id: string | null) => id ?? "";
 
 describe("the state of a session", () => {
   it("is a word, and a reason where there is something to say", () => {
@@ -91,19 +89,36 @@ describe("the words of a session", () => {
   });
 });
 
+describe("names", () => {
+  const id = "ses_01KB000000000000000000000A";
+  const owner_id = "usr_01KB000000000000000000000A";
+
+  it("are ids cut short where nobody has given one, or who had it is no more", () => {
+    expect(nameOf({ id, name: "desk" })).toBe("desk");
+    expect([nameOf({ id, name: id }), nameOf({ id, name: "" })]).toEqual([
+      "ses_01KB0…000A",
+      "ses_01KB0…000A",
+    ]);
+    expect(ownerOf({ owner_id, owner_name: "mara" })).toBe("mara");
+    for (const owner_name of [null, undefined, ""])
+      expect(ownerOf({ owner_id, owner_name })).toBe("usr_01KB0…000A");
+    expect(ownerOf({ owner_id, owner_name: "\u202eamar" })).toBe("\\u202eamar");
+  });
+});
+
 describe("a search among sessions", () => {
   const rows = [
-    aSession({ id: "ses_1", name: "Design Review" }),
+    aSession({ id: "ses_1", name: "Design Review", owner_name: "mara" }),
     aSession({ id: "ses_2", owner_id: "usr_2" }),
   ];
 
   it("finds words in any order, of names of owners too", () => {
-    expect(filterSessions(rows, "review design", names).map(({ id }) => id)).toEqual(["ses_1"]);
-    expect(filterSessions(rows, "mara running", names).map(({ id }) => id)).toEqual(["ses_1"]);
+    expect(filterSessions(rows, "review design", wolfOf).map(({ id }) => id)).toEqual(["ses_1"]);
+    expect(filterSessions(rows, "mara running", wolfOf).map(({ id }) => id)).toEqual(["ses_1"]);
   });
 
   it("gives the same rows for blanks, and none for what nobody says", () => {
-    expect(filterSessions(rows, "  ", names)).toBe(rows);
-    expect(filterSessions(rows, "(.*", names)).toEqual([]);
+    expect(filterSessions(rows, "  ", wolfOf)).toBe(rows);
+    expect(filterSessions(rows, "(.*", wolfOf)).toEqual([]);
   });
 });

@@ -73,8 +73,13 @@ export function stateOfSession(session: Session): SessionState {
   }
 }
 
-/** A name that may be pressed: never empty. */
-export const nameOf = ({ name, id }: Pick<Session, "name" | "id">): string => plain(name) || shortId(id);
+/** A name that may be pressed: never empty. One that nobody has named is called by its id. */
+export const nameOf = ({ name, id }: Pick<Session, "name" | "id">): string =>
+  name === id ? shortId(id) : plain(name) || shortId(id);
+
+/** By name; who is no more has only an id, and so has everybody where a control plane of before does not say. */
+export const ownerOf = ({ owner_name, owner_id }: Pick<Session, "owner_name" | "owner_id">): string =>
+  plain(owner_name) || shortId(owner_id);
 
 const failureWords: Record<string, string> = {
   "wolf-refused": "Its Wolf refused to make the desktop. The reason is in Wolf's own words.",
@@ -150,15 +155,15 @@ function constraintWords({ attribute, op, values }: Session["spec"]["constraints
 export function filterSessions(
   rows: readonly Session[],
   text: string,
-  names: { ownerOf: (id: string) => string; wolfOf: (id: string | null) => string },
+  wolfOf: (id: string | null) => string,
 ): readonly Session[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return rows;
   return rows.filter((row) => {
     const { word, reason } = stateOfSession(row);
-    const wolf = names.wolfOf(row.wolf_instance_id);
+    const wolf = wolfOf(row.wolf_instance_id);
     const parts = [row.name, row.id, row.spec.image, word, reason, row.failure?.code, row.spec.gpu_type];
-    const said = [...parts, names.ownerOf(row.owner_id), wolf, row.wolf_instance_id].join(" ").toLowerCase();
+    const said = [...parts, ownerOf(row), wolf, row.wolf_instance_id].join(" ").toLowerCase();
     return words.every((one) => said.includes(one));
   });
 }

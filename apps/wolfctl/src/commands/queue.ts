@@ -35,11 +35,13 @@ function queueList(nowMs: number): ListView<QueueEntry> {
     name: ({ session_id }) => session_id,
     columns: [
       { title: "#", of: ({ position }) => String(position), align: "right" },
-      { title: "SESSION", of: ({ session_id }) => session_id },
+      { title: "SESSION", of: ({ name, session_id }) => name || session_id, shrinkTo: 10 },
+      { title: "OWNER", of: ({ owner_name, owner_id }) => owner_name || owner_id, shrinkTo: 6, spare: 2 },
       { title: "PRIO", of: ({ priority }) => String(priority), align: "right", spare: 1 },
       { title: "WAITS", of: ({ queued_at }) => age(queued_at, nowMs), align: "right" },
       { title: "LEFT", of: ({ deadline }) => duration(Date.parse(deadline) - nowMs), align: "right" },
       { title: "BECAUSE", of: ({ text }) => text, shrinkTo: 12 },
+      { title: "ID", of: ({ session_id }) => session_id, spare: 3 },
     ],
   };
 }

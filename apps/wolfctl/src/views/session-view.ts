@@ -94,7 +94,7 @@ function life(session: Session, nowMs: number, names: WolfNames): Section {
         queue &&
           `${queue.position === null ? "waits" : `number ${queue.position}`} since ${momentAnd(queue.queued_at, nowMs)}, at most until ${momentAnd(queue.deadline, nowMs)}`,
       ),
-      fact("owner", session.owner_id),
+      fact("owner", session.owner_name || session.owner_id),
       fact("created", momentAnd(session.created_at, nowMs)),
       fact("started", momentAnd(started_at, nowMs)),
       fact("ended", momentAnd(ended_at, nowMs)),

@@ -4,9 +4,8 @@ import { actionUsers } from "virtual:contract";
 import { Link } from "@tanstack/react-router";
 import type { QueueEntry } from "@wolfpack/api-contract";
 import { useMemo, useState } from "react";
-import { useOwnerOf } from "../../api/people.ts";
 import { mayDo, useMay, useMe, useRead } from "../../api/queries.ts";
-import { nameOf } from "../../fleet/session-words.ts";
+import { nameOf, ownerOf } from "../../fleet/session-words.ts";
 import { Icon } from "../../ui/icon.tsx";
 import { Empty, Failure } from "../../ui/states.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
@@ -31,22 +30,21 @@ export default function QueuePage() {
   const mayCreate = useMay("session.create");
   const [asking, setAsking] = useState<Row>();
   const queue = useRead("listQueue", { query: { limit: SHOWN } }, { refetchInterval: AGAIN_MS });
-  const sessions = useRead("listSessions", { query: { status: "queued", limit: 1000 } });
-  const ownerOf = useOwnerOf();
-  const rows = useMemo(() => {
-    const names = new Map(sessions.data?.map((session) => [session.id, nameOf(session)]));
-    return (queue.data ?? []).map((entry) => ({
-      ...entry,
-      name: names.get(entry.session_id) ?? nameOf({ name: "", id: entry.session_id }),
-    }));
-  }, [queue.data, sessions.data]);
+  const rows = useMemo(
+    () =>
+      (queue.data ?? []).map((entry) => ({
+        ...entry,
+        name: nameOf({ name: entry.name ?? "", id: entry.session_id }),
+      })),
+    [queue.data],
+  );
   const columns = useMemo(() => {
     const mayStop = (ownerId: string) =>
       me !== undefined &&
       mayDo(me, "session.stop") &&
       (actionUsers["session.stop"][me.role] === "any" || me.id === ownerId);
-    return columnsOf({ ownerOf, seesAll, mayStop, ask: setAsking });
-  }, [ownerOf, seesAll, me]);
+    return columnsOf({ seesAll, mayStop, ask: setAsking });
+  }, [seesAll, me]);
 
   return (
     <div className="page">
@@ -92,20 +90,19 @@ export default function QueuePage() {
 }
 
 interface ColumnOptions {
-  ownerOf: (id: string) => string;
   seesAll: boolean;
   mayStop: (ownerId: string) => boolean;
   ask: (row: Row) => void;
 }
 
-function columnsOf({ ownerOf, seesAll, mayStop, ask }: ColumnOptions): readonly Column<Row>[] {
+function columnsOf({ seesAll, mayStop, ask }: ColumnOptions): readonly Column<Row>[] {
   const owner: Column<Row> = {
     id: "owner",
     header: "Owner",
     width: "8rem",
     keepFrom: 2,
-    value: ({ owner_id }) => ownerOf(owner_id),
-    cell: ({ owner_id }) => <span title={plain(owner_id)}>{ownerOf(owner_id)}</span>,
+    value: ownerOf,
+    cell: (row) => <span title={plain(row.owner_id)}>{ownerOf(row)}</span>,
   };
   return [
     {

@@ -3,9 +3,16 @@
 import { Link, useParams } from "@tanstack/react-router";
 import type { Session } from "@wolfpack/api-contract";
 import { useState } from "react";
-import { useMayWith, useOwnerOf } from "../../api/people.ts";
+import { useMayWith } from "../../api/people.ts";
 import { useMay, useRead } from "../../api/queries.ts";
-import { failureMeaning, isLive, nameOf, stateOfSession, wishOf } from "../../fleet/session-words.ts";
+import {
+  failureMeaning,
+  isLive,
+  nameOf,
+  ownerOf,
+  stateOfSession,
+  wishOf,
+} from "../../fleet/session-words.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { CopyButton } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/icon.tsx";
@@ -135,7 +142,6 @@ function againOf({ name, spec }: Session): Record<string, string | undefined> {
 }
 
 function AboutCard({ session }: { session: Session }) {
-  const ownerOf = useOwnerOf();
   const { id, owner_id, wolf_instance_id: wolf, spec, created_at, started_at, ended_at } = session;
   const wish = wishOf(session);
   return (
@@ -150,7 +156,7 @@ function AboutCard({ session }: { session: Session }) {
           <CopyButton text={id} label="Copy the id" />
         </dd>
         <dt>Owner</dt>
-        <dd title={plain(owner_id)}>{ownerOf(owner_id)}</dd>
+        <dd title={plain(owner_id)}>{ownerOf(session)}</dd>
         <dt>Wolf</dt>
         <dd>
           {wolf ? <WolfLink id={wolf} /> : <span className="muted">{ended_at ? "none" : "none yet"}</span>}

@@ -2,27 +2,25 @@
 
 import { Link } from "@tanstack/react-router";
 import type { Session } from "@wolfpack/api-contract";
-import { nameOf, stateOfSession } from "../../fleet/session-words.ts";
+import { nameOf, ownerOf, stateOfSession } from "../../fleet/session-words.ts";
 import { vendorOf } from "../../fleet/wolf-words.ts";
 import { Badge } from "../../ui/badge.tsx";
 import type { Column } from "../../ui/table.tsx";
 import { plain } from "../../ui/text.ts";
 import { Lasting } from "../../ui/time.tsx";
 
-export interface Names {
-  ownerOf: (id: string) => string;
-  wolfOf: (id: string | null) => string;
-}
-
 /** Whoever sees only their own needs no owners. */
-export function columnsOf({ ownerOf, wolfOf }: Names, withOwner: boolean): readonly Column<Session>[] {
+export function columnsOf(
+  wolfOf: (id: string | null) => string,
+  withOwner: boolean,
+): readonly Column<Session>[] {
   const owner: Column<Session> = {
     id: "owner",
     header: "Owner",
     width: "9rem",
     keepFrom: 3,
-    value: ({ owner_id }) => ownerOf(owner_id),
-    cell: ({ owner_id }) => <span title={plain(owner_id)}>{ownerOf(owner_id)}</span>,
+    value: ownerOf,
+    cell: (session) => <span title={plain(session.owner_id)}>{ownerOf(session)}</span>,
   };
   return [
     {

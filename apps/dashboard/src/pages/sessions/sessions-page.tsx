@@ -4,12 +4,12 @@ import { actionUsers } from "virtual:contract";
 import { Link } from "@tanstack/react-router";
 import type { SessionStatus } from "@wolfpack/api-contract";
 import { useDeferredValue, useMemo } from "react";
-import { useOwnerOf } from "../../api/people.ts";
 import { useMay, useMe } from "../../api/queries.ts";
 import { useSessions } from "../../api/sessions.ts";
 import { useWolves } from "../../api/wolves.ts";
 import { useSearchField } from "../../app/search.ts";
 import { useSort } from "../../app/sort.ts";
+import { useUserName } from "../../fleet/names.tsx";
 import type { View } from "../../fleet/session-list.ts";
 import { endedStatuses, filterSessions, liveStatuses } from "../../fleet/session-words.ts";
 import { Choice, SearchField } from "../../ui/controls.tsx";
@@ -60,14 +60,11 @@ export default function SessionsPage() {
     wolf,
   });
   const rows = sessions.data?.rows ?? none;
-  const ownerOf = useOwnerOf();
   const wolfOf = useWolfOf();
-  const columns = useMemo(() => columnsOf({ ownerOf, wolfOf }, seesAll), [ownerOf, wolfOf, seesAll]);
+  const columns = useMemo(() => columnsOf(wolfOf, seesAll), [wolfOf, seesAll]);
   const wanted = useDeferredValue(text);
-  const found = useMemo(
-    () => filterSessions(rows, wanted, { ownerOf, wolfOf }),
-    [rows, wanted, ownerOf, wolfOf],
-  );
+  const found = useMemo(() => filterSessions(rows, wanted, wolfOf), [rows, wanted, wolfOf]);
+  const ownerName = useUserName(owner, rows.find(({ owner_id }) => owner_id === owner)?.owner_name);
   const isFiltered = Boolean(text || owner || wolf || shownStatus !== "live");
   const reset = () => {
     setText("");
@@ -76,7 +73,9 @@ export default function SessionsPage() {
     setWolf("");
   };
   const ownerChoices =
-    owner === "" || owner === "me" ? owners : [...owners, [owner, `Of ${ownerOf(owner)}`] as const];
+    owner === "" || owner === "me"
+      ? owners
+      : [...owners, [owner, `Of ${plain(ownerName) || shortId(owner)}`] as const];
 
   return (
     <div className="page">
