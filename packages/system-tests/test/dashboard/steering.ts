@@ -112,6 +112,26 @@ export function describeSteering(the: () => Stage): void {
         await page.locator(".page-head").getByText("Online").waitFor();
       });
 
+      it("warns of a clock that is far off, and says of any other how far it is off", async () => {
+        const id = await the().wolfId("ams-nvidia-1");
+        const sets = (offsetMs: number) => the().prisma.$executeRaw`
+          UPDATE wolf_instance SET tunnel_clock_offset_ms = ${offsetMs}::int, tunnel_clock_epoch = epoch WHERE id = ${id}`;
+        try {
+          for (const [offsetMs, words, warnings] of [
+            [125_000, "2 min ahead", 1],
+            [-12_000, "12 s behind", 0],
+          ] as const) {
+            await sets(offsetMs);
+            const { page } = await the().open("viewer", "/wolves/ams-nvidia-1?tab=tunnel");
+            await page.getByRole("tabpanel").getByText(words, { exact: true }).waitFor();
+            const warning = page.getByRole("region", { name: "Clock" });
+            expect(await warning.getByText(`Clock ${words}`).count()).toBe(warnings);
+          }
+        } finally {
+          await sets(0);
+        }
+      });
+
       it("tells of its tunnel, sessions, events, abilities and policy, each by its own address", async () => {
         const { page } = await the().open("admin", "/wolves/fra-nvidia-1?tab=tunnel");
         await page.getByText("Epoch").waitFor();
