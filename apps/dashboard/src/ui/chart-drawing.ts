@@ -1,6 +1,7 @@
 /** The only file that knows uPlot. */
 import UPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { axisTimes } from "./axis-times.ts";
 
 export interface Drawing {
   labels: readonly string[];
@@ -25,7 +26,14 @@ export function draw(target: HTMLElement, { labels, data, format, max, height, a
       padding: [8, 22, 0, 0],
       scales: { y: { range: (_chart, _low, high) => [0, max ?? Math.max(1e-9, (high ?? 0) * 1.15)] } },
       axes: [
-        { ...axis, font, size: 28, space: 80, grid: { show: false }, values: timesOf },
+        {
+          ...axis,
+          font,
+          size: 28,
+          space: 80,
+          grid: { show: false },
+          values: (_chart, splits) => axisTimes(splits),
+        },
         {
           ...axis,
           font,
@@ -67,18 +75,6 @@ export function draw(target: HTMLElement, { labels, data, format, max, height, a
       chart.destroy();
     },
   };
-}
-
-const DAY_SECONDS = 86_400;
-/** Hours and minutes; days where it is about days. */
-function timesOf(chart: UPlot, splits: number[]): string[] {
-  const times = chart.data[0];
-  const span = (times.at(-1) ?? 0) - (times[0] ?? 0);
-  const shape: Intl.DateTimeFormatOptions =
-    span > 2 * DAY_SECONDS
-      ? { month: "short", day: "numeric" }
-      : { hour: "2-digit", minute: "2-digit", hour12: false };
-  return splits.map((at) => new Date(at * 1000).toLocaleString("en", shape));
 }
 
 /** What the lines are at the pointer. */

@@ -77,7 +77,8 @@ export function LogList<Row extends { id: string }>(props: LogListProps<Row>) {
           )
         }
       />
-      <LogFoot shown={rows.length} loaded={loaded} more={cursor !== undefined} log={log} />
+      {/* Below rows only: what stood below the room for them would jump when they come. */}
+      {loaded && <LogFoot shown={rows.length} more={cursor !== undefined} log={log} />}
       {children}
       {missing && loaded && (
         <p className="log-gone muted small" role="status">
@@ -93,16 +94,15 @@ export function LogList<Row extends { id: string }>(props: LogListProps<Row>) {
 
 interface LogFootProps {
   shown: number;
-  loaded: boolean;
   more: boolean;
   log: Pick<Log<unknown>, "older" | "olderBusy" | "olderError">;
 }
 
 /** How far back the list goes. */
-function LogFoot({ shown, loaded, more, log }: LogFootProps) {
+function LogFoot({ shown, more, log }: LogFootProps) {
   return (
     <div className="log-foot small muted">
-      <span className="figures">{loaded && shown > 0 ? `${count(shown)} shown` : "\u00a0"}</span>
+      <span className="figures">{shown > 0 ? `${count(shown)} shown` : "\u00a0"}</span>
       {log.olderError && (
         <span role="alert">Older ones could not be read: {plain(log.olderError.message)}</span>
       )}
@@ -116,7 +116,7 @@ function LogFoot({ shown, loaded, more, log }: LogFootProps) {
           {log.olderBusy ? "Reading …" : "Older"}
         </button>
       ) : (
-        <span className="push">{loaded && shown > 0 ? "There is nothing older" : ""}</span>
+        <span className="push">{shown > 0 ? "There is nothing older" : ""}</span>
       )}
     </div>
   );

@@ -60,7 +60,7 @@ export interface TableProps<Row> {
   loading?: boolean;
   /** Of every row, in pixels: cells are one line, or two small ones with 56. */
   rowHeight?: number;
-  /** The tallest it may be before it scrolls by itself. */
+  /** The tallest it may be before it scrolls by itself, as a sum of CSS lengths. */
   maxHeight?: string;
   /** Called when the last rows come into sight, to read more. */
   onEnd?: () => void;
@@ -71,6 +71,10 @@ const OVERSCAN = 8;
 /** Beyond the last row in sight. */
 const END_ROWS = 20;
 const SKELETON_ROWS = 8;
+/** The window without what stands above a table. */
+const HEIGHT_MAX = "100dvh - 9rem";
+/** Of `th`, in table.css. */
+const HEAD_HEIGHT = "2.375rem";
 /** Until a row that the keyboard leads to is drawn. */
 const FOCUS_FRAMES_MAX = 10;
 
@@ -155,7 +159,7 @@ export function Table<Row extends object>(props: TableProps<Row>) {
     <section
       className="table-scroll"
       ref={scroller}
-      style={{ maxHeight: props.maxHeight }}
+      style={{ maxHeight: wholeRows(props.maxHeight ?? HEIGHT_MAX, rowHeight) }}
       aria-label={label}
       // biome-ignore lint/a11y/noNoninteractiveTabindex: whoever has no mouse scrolls it by the keyboard
       tabIndex={0}
@@ -201,6 +205,10 @@ export function Table<Row extends object>(props: TableProps<Row>) {
     </section>
   );
 }
+
+/** Its head and as many rows as fit: what is cut through the middle of a row looks broken. */
+const wholeRows = (height: string, rowHeight: number) =>
+  `calc(${HEAD_HEIGHT} + round(down, ${height} - ${HEAD_HEIGHT}, ${rowHeight}px))`;
 
 /** Ascending, and each once. */
 function withIndex(drawn: number[], index: number): number[] {

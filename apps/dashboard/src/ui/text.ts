@@ -37,6 +37,7 @@ export function bytes(count: number | null | undefined): string {
 
 export function millis(ms: number | null | undefined): string {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return "–";
+  if (ms === 0) return "0 ms";
   if (ms >= 10_000) return `${(ms / 1000).toFixed(0)} s`;
   if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
@@ -68,11 +69,26 @@ export function duration(ms: number): string {
   return "0 s";
 }
 
+/** A limit of time, nothing of it rounded away: `10 min`, `90 s`, `1.5 s`. */
+export function limitOf(ms: number | null | undefined): string {
+  const fits = units.find(([, size]) => ms && ms % (size * 1000) === 0);
+  return ms && fits ? `${ms / (fits[1] * 1000)} ${fits[0]}` : millis(ms);
+}
+
 /** `12 s ago`, `in 5 min`; within two seconds, `now`. */
 export function relative(atMs: number, nowMs: number): string {
   const ms = nowMs - atMs;
   if (Math.abs(ms) < 2000) return "now";
   return ms > 0 ? `${duration(ms)} ago` : `in ${duration(-ms)}`;
+}
+
+/** `2026-11-26 22:35:02`, on this clock. */
+export function clockTime(atMs: number): string {
+  const at = new Date(atMs);
+  if (Number.isNaN(at.getTime())) return "";
+  const two = (number: number) => String(number).padStart(2, "0");
+  const date = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+  return `${date} ${[at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":")}`;
 }
 
 /** `2026-11-26 21:35:02 UTC`, and the same on this clock. */

@@ -40,11 +40,12 @@ export function AccessTable<Row extends object>(props: AccessTableProps<Row>) {
         loading={rows === undefined && !pages.error}
         empty={rows && empty}
       />
-      <p className="access-foot small muted figures" role="status">
-        {rows && rows.length > 0
-          ? `${count(rows.length)} shown${pages.complete ? "" : ", more below"}`
-          : "\u00a0"}
-      </p>
+      {/* Below rows only: what stood below the room for them would jump when they come. */}
+      {rows && rows.length > 0 && (
+        <p className="access-foot small muted figures" role="status">
+          {`${count(rows.length)} shown${pages.complete ? "" : ", more below"}`}
+        </p>
+      )}
     </div>
   );
 }

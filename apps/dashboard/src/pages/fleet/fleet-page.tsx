@@ -87,7 +87,7 @@ export default function FleetPage() {
       <FrozenNotice />
       <FleetSummary summary={summary} loading={wolves.data === undefined} />
       {wolves.error && <Failure error={wolves.error} retry={() => void wolves.refetch()} />}
-      <section className="card card-flush" aria-label="Wolves">
+      <section className="card card-flush fleet-wolves" aria-label="Wolves">
         <div className="card-head fleet-tools">
           <SearchField
             label="Search wolves"

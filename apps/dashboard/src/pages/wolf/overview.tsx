@@ -5,7 +5,7 @@ import { intentOf, quarantineReason, slotsOf, vendorOf } from "../../fleet/wolf-
 import { Badge, toneOf } from "../../ui/badge.tsx";
 import { CopyButton } from "../../ui/controls.tsx";
 import { LoadBar } from "../../ui/load-bar.tsx";
-import { bytes, plain, sentence } from "../../ui/text.ts";
+import { bytes, plain, sentence, shortId } from "../../ui/text.ts";
 import { Time } from "../../ui/time.tsx";
 import { Disks } from "./disks.tsx";
 import { Gpus } from "./gpus.tsx";
@@ -102,7 +102,7 @@ function Capacity({ wolf }: { wolf: WolfInstance }) {
               used={vram.claimed}
               other={vram.other}
               max={vram.max}
-              text={`${bytes((vram.claimed + vram.other) * MIB)} / ${bytes(vram.max * MIB)}`}
+              text={`${claimed(vram.claimed + vram.other)} of ${bytes(vram.max * MIB)}`}
             />
           </Load>
         )}
@@ -151,6 +151,9 @@ function Capacity({ wolf }: { wolf: WolfInstance }) {
   );
 }
 
+/** What sessions have been promised, which is not what the cards use now. */
+const claimed = (mib: number) => (mib === 0 ? "none claimed" : `${bytes(mib * MIB)} claimed`);
+
 function Identity({ wolf }: { wolf: WolfInstance }) {
   const labels = Object.entries(wolf.labels);
   const { host } = wolf;
@@ -160,7 +163,7 @@ function Identity({ wolf }: { wolf: WolfInstance }) {
       <dl className="facts">
         <Fact name="Id">
           <span className="wolf-id">
-            <code>{plain(wolf.id)}</code>
+            <code title={plain(wolf.id)}>{shortId(wolf.id)}</code>
             <CopyButton text={wolf.id} label="Copy the id" />
           </span>
         </Fact>

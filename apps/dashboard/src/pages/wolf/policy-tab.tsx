@@ -4,7 +4,7 @@ import type { ReactNode } from "react";
 import { useRead } from "../../api/queries.ts";
 import { Badge, Mark } from "../../ui/badge.tsx";
 import { Empty, Loaded, Skeleton } from "../../ui/states.tsx";
-import { millis, plain } from "../../ui/text.ts";
+import { limitOf, plain } from "../../ui/text.ts";
 
 type View = CallReply<"getWolfPolicy">["body"];
 type Policy = NonNullable<View["policy"]>;
@@ -90,8 +90,8 @@ function Shown({ policy }: { policy: Policy }) {
                   <th scope="row">{plain(name)}</th>
                   <td>{limit.concurrent_max}</td>
                   <td>{limit.waiting_max}</td>
-                  <td>{millis(limit.wait_ms)}</td>
-                  <td>{millis(limit.timeout_ms)}</td>
+                  <td>{limitOf(limit.wait_ms)}</td>
+                  <td>{limitOf(limit.timeout_ms)}</td>
                 </tr>
               ))}
             </tbody>

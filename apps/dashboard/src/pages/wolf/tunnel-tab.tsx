@@ -5,12 +5,14 @@ import { clockOf } from "../../fleet/clock-words.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Chart } from "../../ui/chart.tsx";
 import { Empty, Failure, Skeleton } from "../../ui/states.tsx";
-import { bytes, count, millis, plain, sentence } from "../../ui/text.ts";
+import { bytes, count, millis, plain, sentence, shortId } from "../../ui/text.ts";
 import { Lasting, Time } from "../../ui/time.tsx";
 
 type Tunnel = CallReply<"getWolfTunnel">["body"];
 const REFRESH_MS = 10_000;
 const CHART_PX = 220;
+/** An agent of Helix has carriers of its own. */
+const carriers: Record<string, string> = { websocket: "WebSocket", http: "HTTP" };
 
 export default function TunnelTab({ wolf }: { wolf: WolfInstance }) {
   const tunnel = useRead(
@@ -62,10 +64,10 @@ function Shown({ wolf, tunnel }: { wolf: WolfInstance; tunnel: Tunnel }) {
           <Figure name="Received" value={bytes(tunnel.bytes_in)} />
           <Figure name="Sent" value={bytes(tunnel.bytes_out)} />
           <Figure name="Reconnects" value={count(tunnel.reconnects)} />
-          <Figure name="Carried by" value={sentence(tunnel.transport)} />
+          <Figure name="Carried by" value={carriers[tunnel.transport] ?? sentence(tunnel.transport)} />
           <Figure
             name="Replica"
-            value={<code title={plain(tunnel.replica)}>{plain(tunnel.replica).slice(0, 13)}</code>}
+            value={<code title={plain(tunnel.replica)}>{shortId(tunnel.replica)}</code>}
           />
         </dl>
       </section>
