@@ -10,6 +10,7 @@ import { Mark, type Tone } from "../ui/badge.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { Skeleton } from "../ui/states.tsx";
 import { plain } from "../ui/text.ts";
+import { chooseExact, useExact } from "../ui/time-form.ts";
 import { useToasts } from "../ui/toast.tsx";
 import { Brand } from "./brand.tsx";
 import { tellOtherTabs, useIdentity } from "./identity.ts";
@@ -172,6 +173,23 @@ function OfflineBanner() {
   );
 }
 
+/** What a pointer hovers for, for fingers and keys: every moment of every page as it was by the clock. */
+function TimeForm() {
+  const exact = useExact();
+  return (
+    <button
+      type="button"
+      className="button button-plain button-icon push"
+      aria-label="Exact times"
+      aria-pressed={exact}
+      title="Exact times"
+      onClick={() => chooseExact(!exact)}
+    >
+      <Icon name="clock" />
+    </button>
+  );
+}
+
 function Foot() {
   const me = useMe();
   const client = useQueryClient();
@@ -195,7 +213,10 @@ function Foot() {
   }
   return (
     <div className="foot">
-      <LiveMark />
+      <div className="row">
+        <LiveMark />
+        <TimeForm />
+      </div>
       <div className="row">
         <span className="foot-user two-lines">
           <span title={me?.name}>{plain(me?.name)}</span>

@@ -26,6 +26,7 @@ const paths = {
   external: "M9 2.500h4.500V7M13.5 2.500L7 9M11.5 9v4.500h-9v-9H7",
   more: "M3 8h.6M7.7 8h.6M12.4 8h.6",
   pause: "M5 3v10M11 3v10",
+  clock: "M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM8 4.500V8l2.500 1.500",
   refresh: "M13.5 8A5.5 5.5 0 1 1 11.5 3.700M11.5 1v3h-3",
 } as const;
 

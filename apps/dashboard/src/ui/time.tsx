@@ -1,7 +1,8 @@
-/** A moment, as how long ago it was; hovering says when exactly. All of them share one clock. */
+/** A moment, as how long ago it was; hovering says when exactly, and so does each of them once that is chosen. All share one clock. */
 import { useSyncExternalStore } from "react";
 import { serverNow } from "../api/client.ts";
-import { absolute, duration, relative } from "./text.ts";
+import { absolute, clockTime, duration, relative } from "./text.ts";
+import { useExact } from "./time-form.ts";
 
 const TICK_MS = 1000;
 const listeners = new Set<() => void>();
@@ -34,10 +35,18 @@ interface TimeProps {
 
 export function Time({ at, never = "never" }: TimeProps) {
   const atMs = at ? Date.parse(at) : Number.NaN;
-  const text = useTicking((nowMs) => (Number.isNaN(atMs) ? "" : relative(atMs, nowMs)));
+  const exact = useExact();
+  const text = useTicking((nowMs) => {
+    if (Number.isNaN(atMs)) return "";
+    return exact ? clockTime(atMs) : relative(atMs, nowMs);
+  });
   if (Number.isNaN(atMs)) return <span className="muted">{never}</span>;
   return (
-    <time className="figures" dateTime={new Date(atMs).toISOString()} title={absolute(atMs)}>
+    <time
+      className={exact ? "figures time-exact" : "figures"}
+      dateTime={new Date(atMs).toISOString()}
+      title={absolute(atMs)}
+    >
       {text}
     </time>
   );
