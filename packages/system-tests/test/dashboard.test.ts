@@ -1,6 +1,7 @@
 /** The dashboard in a real browser, before a fleet of real processes: what people see, do, and are kept from. */
 import { afterAll, afterEach, beforeAll, describe, expect, jest } from "@jest/globals";
 import { obtainBrowser } from "../src/browser.ts";
+import { describeDetails } from "./dashboard/details.ts";
 import { describeHostility } from "./dashboard/hostility.ts";
 import { describeLooks } from "./dashboard/looks.ts";
 import { describeManaging } from "./dashboard/managing.ts";
@@ -46,6 +47,7 @@ describeInBrowser("the dashboard in a browser", () => {
   describeManaging(the);
   describeReconnecting(the);
   describeLooks(the);
+  describeDetails(the);
   describeHostility(the);
   describeMany(the);
 });

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { newId } from "@wolfpack/control-plane/parts";
-import { confirm, isLive } from "./looking.ts";
+import { confirm, drawsLines, isLive } from "./looking.ts";
 import type { Stage } from "./stage.ts";
 
 export function describeManaging(the: () => Stage): void {
@@ -147,18 +147,7 @@ export function describeManaging(the: () => Stage): void {
         async () => (await the().api.getWolfTunnel({ params })).body.rtt_history.length >= 2,
       );
       const { page } = await the().open("admin", "/wolves/fra-nvidia-1?tab=tunnel");
-      await page.locator("figure.chart canvas").first().waitFor();
-      // Not an empty sheet: some of it is painted, and not all in one colour.
-      await page.waitForFunction(() => {
-        const canvas = document.querySelector<HTMLCanvasElement>("figure.chart canvas");
-        const { width = 0, height = 0 } = canvas ?? {};
-        const pixels =
-          width * height === 0 ? undefined : canvas?.getContext("2d")?.getImageData(0, 0, width, height);
-        const colours = new Set<string>();
-        for (let at = 0; pixels && at < pixels.data.length; at += 4)
-          if (pixels.data[at + 3] === 255) colours.add(pixels.data.slice(at, at + 3).join());
-        return colours.size >= 2;
-      });
+      await drawsLines(page, /^Round trip time/, 1);
     });
   });
 }

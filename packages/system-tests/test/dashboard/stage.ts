@@ -46,11 +46,21 @@ const hosts: readonly HostPlan[] = [
   withCards(host("ams-nvidia-1", "nvidia", 2, "eu-west"), "NVIDIA RTX A6000", 49_140, 1),
   host("ams-amd-1", "amd", 3, "eu-west"),
 ];
-/** More to see in a picture. */
+/** More to see in a picture; of some of them in trouble, once all are online. */
 const moreHosts: readonly HostPlan[] = [
   withCards(host("fra-nvidia-2", "nvidia", 6, "eu-central"), "NVIDIA L40S", 46_068, 2),
   withCards(host("iad-nvidia-1", "nvidia", 4, "us-east"), "NVIDIA GeForce RTX 4090", 24_564, 1),
+  withCards(host("sin-nvidia-1", "nvidia", 2, "ap-south"), "NVIDIA L4", 23_034, 1),
 ];
+const iad = host("iad-nvidia-2", "nvidia", 4, "us-east");
+/** Every host has taken one percent of its disk: it is degraded as soon as it is there. */
+export const toBeUnwell: HostPlan = {
+  ...iad,
+  agentFlags: { ...iad.agentFlags, "--disk-warning-percent": "1", "--disk-critical-percent": "1" },
+};
+export const toBeDrained = "fra-nvidia-2";
+export const toBeLost = "sin-nvidia-1";
+const shownHosts = isWriting ? [...hosts, ...moreHosts] : hosts;
 
 export interface Opened {
   page: Page;
@@ -108,7 +118,7 @@ export class Stage {
       const stack = await Stack.start({
         dataDir: path.join(folder, "data"),
         port: 0,
-        hosts: isWriting ? [...hosts, ...moreHosts] : hosts,
+        hosts: shownHosts,
         env: settings(postgres.url),
         say: () => undefined,
         onCrash: () => undefined,
@@ -155,7 +165,7 @@ export class Stage {
     const { body } = await this.api.listSessions({ query: { limit: 200 } });
     const live = body.filter(({ status }) => status !== "stopped" && status !== "failed");
     await Promise.all(live.map(({ id }) => this.api.stopSession({ params: { id } })));
-    for (const { name } of hosts) {
+    for (const { name } of shownHosts) {
       const { body: wolf } = await this.api.getWolf({ params: { id: name } });
       if (wolf.intent !== "active") await this.api.uncordonWolf({ params: { id: wolf.id }, body: {} });
     }
@@ -256,11 +266,16 @@ function watch(page: Page): string[] {
   return faults;
 }
 
-/** As a file for the documents, when that is wanted. */
-export async function picture(page: Page, name: string): Promise<void> {
+/** As a file for the documents, when that is wanted; the `whole` page also where it is longer than the window. */
+export async function picture(page: Page, name: string, whole = false): Promise<void> {
   if (!isWriting) return;
   mkdirSync(images, { recursive: true });
+  const window = page.viewportSize();
+  // A longer window, not Playwright's `fullPage`: the frame beside the page is as high as the window.
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  if (whole && window && height > window.height) await page.setViewportSize({ ...window, height });
   await page.screenshot({ path: path.join(images, `${name}.png`), animations: "disabled", caret: "hide" });
+  if (whole && window) await page.setViewportSize(window);
 }
 
 const axeFile = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -283,7 +298,11 @@ export async function seriousFindings(page: Page, only?: readonly string[]): Pro
         }>;
       };
     };
-    const { violations } = await axe.run({ resultTypes: ["violations"], ...(rules && { runOnly: rules }) });
+    const { violations } = await axe.run({
+      resultTypes: ["violations"],
+      preload: false,
+      ...(rules && { runOnly: rules }),
+    });
     return violations
       .filter(({ impact }) => impact === "serious" || impact === "critical")
       .flatMap(({ id, nodes }) =>

@@ -117,7 +117,8 @@ export default function SessionsTab({ wolf }: { wolf: WolfInstance }) {
           />
         )}
       </section>
-      {mayInspect && (
+      {/* Below a list whose length is known: it would jump. */}
+      {mayInspect && (sessions.data || sessions.error) && (
         <section className="card card-flush" aria-label="Lobbies">
           <div className="card-head">
             <h2>Lobbies</h2>
