@@ -207,6 +207,8 @@ describe("a proof", () => {
       ),
       clock_offset_ms: expect.any(Number),
     });
+    const { detail: why } = JSON.parse(detail) as { detail: string };
+    expect(api.lines.some((line) => line.includes("upgrade refused") && line.includes(why))).toBe(true);
     expect((await wolfOf("gpu-1")()).tunnel).toEqual(before);
   });
 
