@@ -70,7 +70,7 @@ describe("a preview", () => {
     expect(out).toMatch(/^It would run on gpu-1\.\n\nWhy\n {2}gpu-1 has the lowest load \(2 of 10\)\.\n/);
     expect(out).toMatch(/gpu_type +1 +another kind of GPU\n/);
     // Whose name it may not know stays an id.
-    expect(out).toMatch(new RegExp(`→ +gpu-1 +20 % +0\\.80 +load 0\\.80\\n +${wolfId(2)} +50 % +0\\.50`));
+    expect(out).toMatch(new RegExp(`→ +gpu-1 +20 % +0\\.80 +room 0\\.80\\n +${wolfId(2)} +50 % +0\\.50`));
   });
 
   it("says that it would wait, where in the queue, and what would have to change", async () => {

@@ -163,7 +163,7 @@ describe("the policies of placement", () => {
     const wolves = [loaded("a", 1, 4), loaded("b", 3, 4), loaded("full", 4, 4), loaded("c", 0, 4)];
     expect(ranked(wolves, { policy: "bin-pack" })).toEqual(["b", "a", "c"]);
     expect(textOf(wolves, { policy: "bin-pack" })).toBe(
-      "b has the highest load that leaves room (3 of 4) of 4 wolves; left out: 1 full.",
+      "b has the highest load that leaves room (3 of 4) of the 3 of 4 wolves that fit; left out: 1 full.",
     );
   });
 
@@ -189,7 +189,7 @@ describe("the policies of placement", () => {
       ranked(wolves, { policy: "random-of-best" }, { random: () => chance }).join("");
     expect([0, 0.34, 0.67, 0.999].map(drawn)).toEqual(["abcd", "bacd", "cabd", "cabd"]);
     expect(textOf(wolves, { policy: "random-of-best" }, { random: () => 0.5 })).toBe(
-      "b was drawn from the 3 with the lowest load, has its own at (1 of 12) of 4 wolves.",
+      "b (1 of 12) was drawn from the 3 with the lowest load of 4 wolves.",
     );
   });
 
@@ -232,7 +232,9 @@ describe("the policies of placement", () => {
         parts: { load: 1, cost: 0, region: 0, image: 0, rtt: 0 },
       },
     ]);
-    expect(explanation.text).toBe("a has the highest score (11.75) of 3 wolves; left out: 1 full.");
+    expect(explanation.text).toBe(
+      "a has the highest score (11.75) of the 2 of 3 wolves that fit; left out: 1 full.",
+    );
   });
 
   it("weighted takes the default weights where the wish has none, and lets a region weigh no more than it should", () => {
@@ -267,9 +269,28 @@ describe("the policies of placement", () => {
     },
   );
 
+  it.each(["least-loaded", "bin-pack", "random-of-best", "cost", "weighted"] as const)(
+    "%s says of how many wolves it is the best as its counts do",
+    (policy) => {
+      const wolves = [
+        ...["a", "b", "c", "d"].map((id, at) => loaded(id, at, 12, { costPerHour: at })),
+        loaded("full", 12, 12),
+        loaded("other", 0, 12, { gpuType: "amd" }),
+      ];
+      const { explanation } = decide(wolves, { policy, gpuType: "nvidia" }, { random: () => 0.5 });
+      const left = explanation.removed.reduce((sum, { count }) => sum - count, explanation.candidates);
+      expect([left, explanation.candidates]).toEqual([4, 6]);
+      expect(explanation.text).toContain("of the 4 of 6 wolves that fit for GPU nvidia; left out: ");
+    },
+  );
+
   it("says why the best is the best, in the words for an ordinary day", () => {
+    const busy = [loaded("a", 2, 12), loaded("b", 3, 12), loaded("amd", 0, 12, { gpuType: "amd" })];
+    expect(textOf(busy, { gpuType: "nvidia" })).toBe(
+      "a has the lowest load (2 of 12) of the 2 of 3 wolves that fit for GPU nvidia; left out: 1 with another GPU.",
+    );
     expect(textOf([loaded("idle", 0, 12), loaded("full", 12, 12)], { gpuType: "nvidia" })).toBe(
-      "idle has the lowest load (0 of 12) of 2 wolves for GPU nvidia; left out: 1 full.",
+      "idle (0 of 12) is the only one of 2 wolves that fits for GPU nvidia; left out: 1 full.",
     );
   });
 

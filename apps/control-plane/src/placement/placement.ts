@@ -59,7 +59,7 @@ export function place(wish: Wish, fleet: Fleet, { nowMs, random, settings }: Pla
       const wolf = ranked[at] as Candidate;
       return { wolf_instance_id: wolf.id, load: loadOf(wolf), ...ranking.score(row) };
     });
-    const text = sentenceOfBest(wish, candidates, removal, { best, ranking });
+    const text = sentenceOfBest(wish, { count: candidates, fitting }, removal, { best, ranking });
     const explanation = { policy, candidates, removed, ranked: shown, counterfactuals: [], text };
     return {
       outcome: "placed",

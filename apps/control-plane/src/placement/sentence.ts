@@ -60,9 +60,10 @@ export function sentenceOfNone(wish: Wish, count: number, removal: Removal, isIm
   return `None of ${counted(count)} fits${gpuOf(wish)}${ever}: ${whyOf(wish, removal)}.`;
 }
 
+/** Of so many wolves so many fit: those that were left out are the others. */
 export function sentenceOfBest(
   wish: Wish,
-  count: number,
+  { count, fitting }: { count: number; fitting: number },
   removal: Removal,
   { best, ranking }: { best: Candidate; ranking: Ranking },
 ): string {
@@ -70,19 +71,23 @@ export function sentenceOfBest(
   const nearer = ranking.isElsewhere ? ` and none in region ${wish.region} fits` : "";
   const why = whyOf(wish, removal);
   const rest = why === "" ? "" : `; left out: ${why}`;
-  const praise = praiseOf(wish, best, ranking);
-  return `${best.name} ${praise} of ${counted(count)}${gpuOf(wish)}${healthier}${nearer}${rest}.`;
+  const load = `(${best.slots.claimed} of ${best.slots.max})`;
+  const among = fitting === count ? counted(count) : `the ${fitting} of ${counted(count)} that fit`;
+  const praise =
+    fitting === 1 && count > 1
+      ? `${load} is the only one of ${counted(count)} that fits`
+      : `${praiseOf(wish, best, ranking, load)} of ${among}`;
+  return `${best.name} ${praise}${gpuOf(wish)}${healthier}${nearer}${rest}.`;
 }
 
-function praiseOf({ policy }: Wish, best: Candidate, ranking: Ranking): string {
-  const load = `(${best.slots.claimed} of ${best.slots.max})`;
+function praiseOf({ policy }: Wish, best: Candidate, ranking: Ranking, load: string): string {
   switch (policy) {
     case "least-loaded":
       return `has the lowest load ${load}`;
     case "random-of-best":
       return ranking.drawnOf === 1
         ? `has the lowest load ${load}`
-        : `was drawn from the ${ranking.drawnOf} with the lowest load, has its own at ${load}`;
+        : `${load} was drawn from the ${ranking.drawnOf} with the lowest load`;
     case "bin-pack":
       return `has the highest load that leaves room ${load}`;
     case "cost":

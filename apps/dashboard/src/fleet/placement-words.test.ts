@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import type { PlacementExplanation } from "@wolfpack/api-contract";
-import { changesOf, filterRows, policyOf, scoreTable, scoreText } from "./placement-words.ts";
+import { changesOf, filterRows, policyOf, scoreTable, scoreText, weightText } from "./placement-words.ts";
 
 const anExplanation = (given: Partial<PlacementExplanation> = {}): PlacementExplanation => ({
   policy: "weighted",
@@ -47,7 +47,7 @@ describe("the scores of a placement", () => {
   it("have a column for every part that any wolf has, with its weight, and mark the wolf that was taken", () => {
     const { columns, rows } = scoreTable(anExplanation({ ranked }), "wlf_b", { load: 1, region: 2 });
     expect(columns.map(({ header, weight }) => [header, weight])).toEqual([
-      ["Free slots", 1],
+      ["Room", 1],
       ["Region", 2],
       ["Nearness", undefined],
     ]);
@@ -69,8 +69,9 @@ describe("the scores of a placement", () => {
   });
 
   it("are written with two digits, and as a dash where they are no numbers", () => {
-    expect([3.4846, 1, 0.5, 0].map(scoreText)).toEqual(["3.48", "1", "0.5", "0"]);
+    expect([3.4846, 1, 0.5, 0].map(scoreText)).toEqual(["3.48", "1.00", "0.50", "0.00"]);
     expect([Number.NaN, undefined, Number.POSITIVE_INFINITY].map(scoreText)).toEqual(["–", "–", "–"]);
+    expect([2, 0.5, 10, Number.NaN].map(weightText)).toEqual(["2", "0.5", "10", "–"]);
   });
 });
 

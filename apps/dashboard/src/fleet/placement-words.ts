@@ -52,8 +52,8 @@ const policies: Record<string, string> = {
 export const policyOf = (policy: string): string => policies[policy] ?? plain(policy);
 
 const parts: Record<string, string> = {
-  load: "Free slots",
-  packing: "Taken slots",
+  load: "Room",
+  packing: "Fullness",
   cost: "Cheapness",
   region: "Region",
   image: "Image there",
@@ -97,11 +97,12 @@ export function scoreTable(
   return { columns, rows };
 }
 
-/** `0.985` → `0.98`; what is no number is a dash. */
+/** `0.5` → `0.50`, so that a column can be compared; what is no number is a dash. */
 export function scoreText(value: number | undefined): string {
-  if (value === undefined || !Number.isFinite(value)) return "–";
-  return value.toFixed(2).replace(/\.?0+$/, "");
+  return value === undefined || !Number.isFinite(value) ? "–" : value.toFixed(2);
 }
+/** `2`, `0.5`: as somebody has written it. */
+export const weightText = (weight: number): string => scoreText(weight).replace(/\.?0+$/, "");
 
 const changes: Record<string, string> = {
   gpu_type: "Another GPU",

@@ -42,7 +42,19 @@ export function explanationSections(
     ({ width }) => ({
       title: "Why",
       text: `${wrapped(printable(withNames(text, names)), (width ?? 100) - 2).join("\n")}\n`,
-      facts: [fact("policy", policy), fact("looked at", count(candidates, "wolf", "wolves"))],
+      facts: [
+        fact("policy", policy),
+        fact("looked at", count(candidates, "wolf", "wolves")),
+        fact(
+          "fit",
+          String(
+            Math.max(
+              0,
+              removed.reduce((left, { count: many }) => left - many, candidates),
+            ),
+          ),
+        ),
+      ],
     }),
   ];
   if (removed.length > 0)
@@ -71,6 +83,9 @@ export function explanationSections(
   return sections;
 }
 
+/** A share of free slots beside a share of taken ones needs another word than that. */
+const partWords: Readonly<Record<string, string>> = { load: "room", packing: "fullness" };
+
 function rankedSection(
   ranked: PlacementExplanation["ranked"],
   names: WolfNames,
@@ -78,7 +93,7 @@ function rankedSection(
 ): Drawn {
   const partsText = (parts: Record<string, number>) =>
     Object.entries(parts)
-      .map(([part, value]) => `${part} ${value.toFixed(2)}`)
+      .map(([part, value]) => `${partWords[part] ?? part} ${value.toFixed(2)}`)
       .join(", ");
   return ({ width, paint }) => ({
     title: "Ranked",

@@ -59,8 +59,8 @@ export function WishDetails(props: FieldsProps) {
 }
 
 const weightWords = {
-  load: "Free slots",
-  packing: "Taken slots",
+  load: "Room",
+  packing: "Fullness",
   cost: "Cheapness",
   region: "Region",
   image: "Image there",

@@ -3,7 +3,14 @@
 import { Link } from "@tanstack/react-router";
 import type { PlacementExplanation } from "@wolfpack/api-contract";
 import { useRead } from "../../api/queries.ts";
-import { changesOf, filterRows, policyOf, scoreTable, scoreText } from "../../fleet/placement-words.ts";
+import {
+  changesOf,
+  filterRows,
+  policyOf,
+  scoreTable,
+  scoreText,
+  weightText,
+} from "../../fleet/placement-words.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Icon } from "../../ui/icon.tsx";
 import { count, many, plain, shortId } from "../../ui/text.ts";
@@ -126,7 +133,7 @@ function Scores({ explanation, taken, takenWord, weights }: ScoresProps) {
             {columns.map(({ id, header, weight }) => (
               <th key={id} scope="col" className="explain-figure">
                 {header}
-                {weight !== undefined && <span className="explain-weight"> × {scoreText(weight)}</span>}
+                {weight !== undefined && <span className="explain-weight"> × {weightText(weight)}</span>}
               </th>
             ))}
             <th scope="col" className="explain-figure">
