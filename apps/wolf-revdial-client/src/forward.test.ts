@@ -253,8 +253,30 @@ describe("screens", () => {
     asked[0]?.end(Buffer.alloc(bytes));
     expect(await reply).toMatchObject({
       status,
-      refused: status === 200 ? undefined : "upstream-reply-broken",
+      refused: status === 200 ? undefined : "reply-too-large",
     });
+  });
+
+  it.each([
+    ["screenshot", "20 MiB"],
+    ["clipboard", "256 KiB"],
+  ])("say of %s that is too large how large it may be, announced or not", async (what, most) => {
+    await serve();
+    for (const isAnnounced of [true, false]) {
+      const reply = ask(`/${own}/${what}`);
+      await arrived(1);
+      const origin = asked.shift();
+      if (isAnnounced) origin?.setHeader("content-length", 50_000_000);
+      else origin?.setHeader("transfer-encoding", "chunked");
+      // Whoever reads no further hangs up.
+      origin?.on("error", () => undefined);
+      origin?.end(Buffer.alloc(50_000_000));
+      const { bytes, refused } = await reply;
+      expect([refused, JSON.parse(bytes.toString())]).toMatchObject([
+        "reply-too-large",
+        { status: 502, detail: `The screen service's answer is larger than ${most}.` },
+      ]);
+    }
   });
 });
 

@@ -8,7 +8,9 @@ import {
   type AskWolf,
   createWolfGuard,
   policyDocument,
+  ReplyTooLarge,
   refusedHeader,
+  screenReplyTooLarge,
   upstreamStatus,
   WOLF_BODY_BYTES_MAX,
   type WolfPolicy,
@@ -147,6 +149,7 @@ export function createForwarder(options: ForwardOptions): RequestHandler {
         body: reply.body,
       });
     } catch (error) {
+      if (error instanceof ReplyTooLarge) return refuse(request, screenReplyTooLarge(error));
       if (error instanceof UpstreamError)
         return no(upstreamStatus[error.code], error.code, `${error.message}.`);
       throw error;

@@ -11,7 +11,7 @@ export const wolfStates = ["ok", "slow", "stuck", "unreachable", "unknown"] as c
 /** What is served through the tunnel. */
 export const services = ["wolf", "screen", "agent", OTHER] as const;
 const upstreamCodes = ["upstream-unreachable", "upstream-reply-broken", "upstream-timeout", "cancelled"];
-const refusals = [...wolfRefusalCodes, "service-unknown", OTHER];
+const refusals = [...wolfRefusalCodes, "service-unknown", "reply-too-large", OTHER];
 
 export const agentDefinitions = {
   wolfpack_agent_info: { type: "gauge", help: "Always 1.", labels: { version: ownText } },

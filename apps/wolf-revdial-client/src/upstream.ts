@@ -3,7 +3,7 @@
  * chunked bodies, and dies of a wrong Content-Length. The reply is complete and bounded, or an error with a code.
  */
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from "node:http";
-import { UpstreamError, type UpstreamErrorCode } from "@wolfpack/wolf-api";
+import { ReplyTooLarge, UpstreamError, type UpstreamErrorCode } from "@wolfpack/wolf-api";
 import { type Clock, systemClock } from "./clock.ts";
 import type { Target } from "./target.ts";
 
@@ -105,7 +105,9 @@ export function askUpstream({
             }),
           ),
         (error: unknown) =>
-          fail("upstream-reply-broken", error instanceof Error ? error.message : "broken", error),
+          error instanceof ReplyTooLarge
+            ? finish(() => reject(error))
+            : fail("upstream-reply-broken", error instanceof Error ? error.message : "broken", error),
       );
     });
     if (signal?.aborted) return cancel();
@@ -128,7 +130,7 @@ async function collect(response: IncomingMessage, bytesMax: number, got: Got): P
     throw new Error("a content type that no reply has");
   const length = response.headers["content-length"];
   const announced = Number(length ?? 0);
-  if (announced > bytesMax) throw new Error(`a reply of more than ${bytesMax} bytes`);
+  if (announced > bytesMax) throw new ReplyTooLarge(bytesMax, got.status);
   // Chunks and what they are joined to would be in memory together. It is large once the bytes are here, not before.
   const whole = length === undefined ? undefined : Buffer.allocUnsafeSlow(announced);
   const chunks: Buffer[] = [];
@@ -138,7 +140,7 @@ async function collect(response: IncomingMessage, bytesMax: number, got: Got): P
     if (whole === undefined) chunks.push(chunk);
     else chunk.copy(whole, bytes);
     bytes += chunk.length;
-    if (bytes > bytesMax) throw new Error(`a reply of more than ${bytesMax} bytes`);
+    if (bytes > bytesMax) throw new ReplyTooLarge(bytesMax, got.status);
   }
   if (!response.complete) throw new Error("a reply shorter than announced");
   // A 204 may announce a body and has none.

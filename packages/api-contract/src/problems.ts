@@ -234,7 +234,8 @@ export const problems = {
   "screen-failed": {
     status: 502,
     title: "Screen failed",
-    meaning: "The sandbox's screen service answered with an error or something that is no image.",
+    meaning:
+      "The sandbox's screen service answered with an error, something that is no image, or more than 20 MiB.",
   },
   "screen-busy": {
     status: 503,

@@ -40,6 +40,29 @@ export class UpstreamError extends Error {
   }
 }
 
+/**
+ * A reply with more bytes than are taken. Where Wolf sent it, it is broken, as ever: callers of before would read another code as a
+ * refusal, after which nothing may have run. A screen's has a code of its own.
+ */
+export class ReplyTooLarge extends UpstreamError {
+  readonly bytesMax: number;
+  constructor(bytesMax: number, status?: number) {
+    super("upstream-reply-broken", `a reply of more than ${bytesMax} bytes`, { status });
+    this.bytesMax = bytesMax;
+  }
+}
+
+/** How whoever asked a screen is answered then. */
+export const screenReplyTooLarge = ({ bytesMax }: Pick<ReplyTooLarge, "bytesMax">) => ({
+  status: 502,
+  code: "reply-too-large" as const,
+  detail: `The screen service's answer is larger than ${sizeText(bytesMax)}.`,
+});
+
+const MIB = 1024 * 1024;
+const sizeText = (bytes: number) =>
+  bytes % MIB === 0 ? `${bytes / MIB} MiB` : `${Math.floor(bytes / 1024)} KiB`;
+
 export interface WolfReply {
   status: number;
   contentType: string | undefined;

@@ -37,6 +37,8 @@ export {
   createWolfGuard,
   type GuardReply,
   type GuardRequest,
+  ReplyTooLarge,
+  screenReplyTooLarge,
   UpstreamError,
   type UpstreamErrorCode,
   upstreamStatus,

@@ -15,7 +15,7 @@ import { wolfRefusalCodes } from "@wolfpack/wolf-api";
 import { revdialErrorCodes } from "revdial";
 
 /** What the agent, or what stands in for one, says of a service that it does not have. */
-export const refusalCodes = [...wolfRefusalCodes, "service-unknown", OTHER] as const;
+export const refusalCodes = [...wolfRefusalCodes, "service-unknown", "reply-too-large", OTHER] as const;
 export const services = ["wolf", "screen", OTHER] as const;
 const statuses = ["2xx", "3xx", "4xx", "5xx", OTHER] as const;
 

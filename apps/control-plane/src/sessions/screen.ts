@@ -1,6 +1,6 @@
 /** Screenshot and clipboard of a sandbox, through its own tunnel or its wolf's. What a host answers is data to check, never a page to pass on. */
 import { ClipboardContent } from "@wolfpack/api-contract";
-import { refusedHeader } from "@wolfpack/wolf-api";
+import { refusedHeader, screenReplyTooLarge } from "@wolfpack/wolf-api";
 import { tunnelFetch } from "revdial";
 import { ApiError } from "../http/problem.ts";
 import type { Links } from "../tunnels/tunnels.ts";
@@ -30,6 +30,7 @@ const signatures: readonly { type: Image["type"]; bytes: readonly number[] }[] =
 
 const screenFailed = (detail: string, cause?: unknown) =>
   new ApiError("screen-failed", detail, cause === undefined ? {} : { cause });
+const tooLarge = (bytesMax: number) => screenFailed(screenReplyTooLarge({ bytesMax }).detail);
 
 export function createScreen(links: Links, timeoutMs = TIMEOUT_MS): Screen {
   /** The bytes of a 200. Nothing of the user's request but this method, path and body goes down. */
@@ -61,6 +62,8 @@ export function createScreen(links: Links, timeoutMs = TIMEOUT_MS): Screen {
           throw new ApiError("wolf-timeout", "The sandbox did not answer in time.");
         if (refusal === "queue-full")
           throw new ApiError("screen-busy", "Too many look at the screens of this host already.");
+        // In our words, with our limit, which is the agent's.
+        if (refusal === "reply-too-large") throw tooLarge(bytesMax);
         if (refusal === "service-unknown")
           throw screenFailed("The agent of the session's wolf serves no screens (--service screen=…).");
         throw screenFailed(`The sandbox's screen service answered with status ${reply.status}.`);
@@ -105,8 +108,10 @@ export function createScreen(links: Links, timeoutMs = TIMEOUT_MS): Screen {
 async function bounded(reply: Response, bytesMax: number): Promise<Uint8Array> {
   const whole = new WholeBody(bytesMax);
   for await (const chunk of (reply.body ?? []) as AsyncIterable<Uint8Array>) {
-    if (!whole.add(chunk))
-      throw screenFailed(`The screen service sent more than ${bytesMax} bytes, or too many pieces.`);
+    if (whole.add(chunk)) continue;
+    throw whole.size > bytesMax
+      ? tooLarge(bytesMax)
+      : screenFailed("The screen service's answer came in too many pieces.");
   }
   return whole.bytes();
 }

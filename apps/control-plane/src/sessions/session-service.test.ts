@@ -611,7 +611,26 @@ describe("a screen", () => {
     const image = await screen.screenshot(session);
     expect(image).toMatchObject({ type: "image/jpeg", bytes: { byteLength: IMAGE_BYTES_MAX } });
     answers.set(path, () => ({ status: 200, body: jpeg(IMAGE_BYTES_MAX + 1) }));
-    await expect(screen.screenshot(session)).rejects.toMatchObject({ code: "screen-failed" });
+    await expect(screen.screenshot(session)).rejects.toMatchObject({
+      code: "screen-failed",
+      message: "The screen service's answer is larger than 20 MiB.",
+    });
+  });
+
+  it("that is larger than its agent takes is told in the same words; an agent of before has none for it", async () => {
+    const { session, path, screen } = await runningSession();
+    const refused = (refusal: string) =>
+      answers.set(path, () => ({ ...reply({}, 502), headers: [[refusedHeader, refusal]] }));
+    refused("reply-too-large");
+    await expect(screen.screenshot(session)).rejects.toMatchObject({
+      code: "screen-failed",
+      message: "The screen service's answer is larger than 20 MiB.",
+    });
+    refused("upstream-reply-broken");
+    await expect(screen.screenshot(session)).rejects.toMatchObject({
+      code: "screen-failed",
+      message: "The sandbox's screen service answered with status 502.",
+    });
   });
 
   it("that the wolf's agent breaks off is a screen that failed, not a wolf that is away", async () => {

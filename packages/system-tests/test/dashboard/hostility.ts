@@ -47,7 +47,7 @@ const screens: readonly HostileScreen[] = [
     what: "50 MB",
     type: "image/png",
     body: () => Buffer.concat([pngHead(1920, 1080), Buffer.alloc(50_000_000)]),
-    says: "screen service answered with status 502",
+    says: "larger than 20 MiB",
   },
   {
     what: "a small file that would be a picture of 10 gigapixels",

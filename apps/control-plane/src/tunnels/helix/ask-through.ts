@@ -2,7 +2,7 @@
  * One HTTP exchange with what is behind a legacy agent, whole and bounded: the agent passes on bytes, so that what an agent of ours
  * checks on its host is checked here.
  */
-import { UpstreamError, type UpstreamErrorCode } from "@wolfpack/wolf-api";
+import { ReplyTooLarge, UpstreamError, type UpstreamErrorCode } from "@wolfpack/wolf-api";
 import {
   type HeaderList,
   type IncomingRequest,
@@ -134,11 +134,18 @@ class WholeReply implements Reply {
 
   fail(code: UpstreamErrorCode, message: string, cause?: unknown): void {
     if (this.over) return;
+    this.failed(new UpstreamError(code, message, { cause, status: this.spokenStatus }));
+  }
+
+  /** Of a reply whose body had begun: whoever sent it lives. */
+  private get spokenStatus(): number | undefined {
+    return this.body.size > 0 ? this.status : undefined;
+  }
+
+  private failed(error: UpstreamError): void {
     this.over = true;
-    // Of a reply whose body had begun: whoever sent it lives.
-    const status = this.body.size > 0 ? this.status : undefined;
-    this.outcome.failed(new UpstreamError(code, message, { cause, status }));
-    this.closeListener?.(new RevdialError("CANCELLED", message, { sent: "may-have-run" }));
+    this.outcome.failed(error);
+    this.closeListener?.(new RevdialError("CANCELLED", error.message, { sent: "may-have-run" }));
   }
 
   interim(): void {
@@ -156,7 +163,9 @@ class WholeReply implements Reply {
   }
 
   write(bytes: Uint8Array): boolean {
-    if (!this.over && !this.body.add(bytes)) this.tooLarge();
+    if (this.over || this.body.add(bytes)) return true;
+    if (this.body.size > this.bytesMax) this.tooLarge();
+    else this.fail("upstream-reply-broken", "a reply in too many pieces");
     return true;
   }
 
@@ -183,6 +192,6 @@ class WholeReply implements Reply {
   }
 
   private tooLarge(): void {
-    this.fail("upstream-reply-broken", `a reply of more than ${this.bytesMax} bytes, or in too many pieces`);
+    this.failed(new ReplyTooLarge(this.bytesMax, this.spokenStatus));
   }
 }

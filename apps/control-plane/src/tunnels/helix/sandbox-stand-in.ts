@@ -2,7 +2,13 @@
  * Stands in for the agent inside a sandbox of Helix, whose screen service has words of its own: a clipboard there is
  * `{"type":"text","data":"…"}`, and one session is all it knows of.
  */
-import { Semaphore, UpstreamError, WOLF_BODY_BYTES_MAX } from "@wolfpack/wolf-api";
+import {
+  ReplyTooLarge,
+  Semaphore,
+  screenReplyTooLarge,
+  UpstreamError,
+  WOLF_BODY_BYTES_MAX,
+} from "@wolfpack/wolf-api";
 import type { IncomingRequest, OutgoingResponse, Reply, RequestHandler } from "revdial";
 import { forwardTo } from "revdial/http";
 import { askThrough, type WholeAnswer } from "./ask-through.ts";
@@ -52,6 +58,7 @@ export function sandboxStandIn(sessionId: string, { clock, log }: StandInOptions
       try {
         return await serve(request, reply);
       } catch (error) {
+        if (error instanceof ReplyTooLarge) return refuse(log, request, screenReplyTooLarge(error));
         if (error instanceof UpstreamError) return refuse(log, request, upstreamRefusal(error));
         throw error;
       }

@@ -253,6 +253,21 @@ describe("in the place of a sandbox's agent", () => {
     expect(await code(screen().screenshot(session))).toBe("screen-failed");
   });
 
+  it("says of an answer that is too large how large it may be", async () => {
+    answer = (_request, response) => {
+      // Whoever reads no further hangs up.
+      response.on("error", () => undefined);
+      response.setHeader("content-type", "image/png").end(Buffer.alloc(50_000_000));
+    };
+    const detail = (failing: Promise<unknown>) => failing.catch((error: Error) => error.message);
+    expect(await detail(screen().screenshot(session))).toBe(
+      "The screen service's answer is larger than 20 MiB.",
+    );
+    expect(await detail(screen().readClipboard(session))).toBe(
+      "The screen service's answer is larger than 256 KiB.",
+    );
+  });
+
   it("gives up in time for its word to arrive, and gives the places back", async () => {
     const asked = Promise.withResolvers<void>();
     let waiting = 0;
