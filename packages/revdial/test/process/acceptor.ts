@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { WebSocketServer } from "ws";
 import {
   acceptTunnel,
-  type IncomingRequest,
-  type OutgoingResponse,
+  createHttpAcceptor,
+  type RequestHandler,
   type Tunnel,
   type TunnelOptions,
   webSocketServerOptions,
@@ -15,7 +15,7 @@ import { ManualClock } from "../../src/testing/index.ts";
 import { until } from "../turns.ts";
 import { serveBystander } from "./bystander.ts";
 import { askMany, type Tally } from "./calls.ts";
-import { answerParent, forgetPeak, heldBytes, peakBytes } from "./parent.ts";
+import { answerParent, CountingClock, forgetPeak, heldBytes, peakBytes, whatIsLeft } from "./parent.ts";
 import { stream } from "./stream.ts";
 
 const tunnels: Tunnel[] = [];
@@ -25,30 +25,40 @@ const given = { bytes: 0 };
 let dialler: number | undefined;
 let aborted = 0;
 
-function serve(request: IncomingRequest): OutgoingResponse | Promise<OutgoingResponse> {
+const serve: RequestHandler = (request, reply) => {
   if (request.path.startsWith("/stream/"))
     return { status: 200, body: stream(Number(request.path.slice("/stream/".length)), given) };
   request.signal.addEventListener("abort", () => {
     aborted += 1;
   });
+  // Its caller knows from this that it runs.
+  if (request.path.startsWith("/wait")) reply.interim(103);
   return serveBystander(request);
-}
+};
 
 const clock = new ManualClock();
+const counting = new CountingClock();
 
 /** `byHand`: time stands still until `advance`. */
 async function listen(given: TunnelOptions = {}, byHand = false): Promise<string> {
-  const options = byHand ? { ...given, clock } : given;
-  const server = createServer();
+  const onHandlerError = (error: unknown) => void mistakes.push(String(error));
+  const options = { onHandlerError, clock: byHand ? clock : counting, ...given };
+  const accepted = (tunnel: Tunnel | undefined) => {
+    if (tunnel === undefined) return;
+    tunnel.serve(serve);
+    tunnels.push(tunnel);
+    void tunnel.closed.then(({ code }) => ends.push(code));
+  };
+  const overHttp = createHttpAcceptor();
+  const server = createServer((request, response) => {
+    if (overHttp.kindOf(request) === "open") accepted(overHttp.open(request, response, options));
+    else overHttp.receive(request, response);
+  });
+  // The connection of POSTs stays, however long there is none: it is counted.
+  server.keepAliveTimeout = 0;
   const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
   server.on("upgrade", (request, socket, head) =>
-    upgrades.handleUpgrade(request, socket, head, (webSocket) => {
-      const onHandlerError = (error: unknown) => void mistakes.push(String(error));
-      const tunnel = acceptTunnel(webSocket, { onHandlerError, ...options });
-      tunnel.serve(serve);
-      tunnels.push(tunnel);
-      void tunnel.closed.then(({ code }) => ends.push(code));
-    }),
+    upgrades.handleUpgrade(request, socket, head, (webSocket) => accepted(acceptTunnel(webSocket, options))),
   );
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -77,6 +87,7 @@ answerParent(
       mistakes,
     }),
     held: heldBytes,
+    left: () => whatIsLeft(counting),
     peak: peakBytes,
     forgetPeak,
     advance: (ms: number) => clock.advance(ms),

@@ -90,6 +90,49 @@ export async function askMany(tunnel: Tunnel, count: number, abortEvery: number)
   return tally;
 }
 
+/** Of how many calls one is given up in this way: every second runs by then, every eighth with the rest of its body to come. */
+const waysToGiveUp = [
+  { turns: 0, bytes: 0 },
+  { turns: 1, bytes: 1000 },
+  { turns: "running", bytes: 0 },
+  { turns: 2, bytes: 0 },
+  { turns: "running", bytes: 1000 },
+  { turns: 3, bytes: 1000 },
+  { turns: "running", bytes: 0 },
+  { turns: "running", bytes: "endless" },
+] as const;
+
+async function* endless(): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    yield new Uint8Array(100);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}
+
+async function abortOne(tunnel: Tunnel, index: number): Promise<string> {
+  const { turns, bytes } = waysToGiveUp[index % waysToGiveUp.length] as (typeof waysToGiveUp)[number];
+  const cancel = new AbortController();
+  const runs = Promise.withResolvers<void>();
+  const asked = tunnel.request({
+    service: "echo",
+    method: "POST",
+    path: "/wait",
+    signal: cancel.signal,
+    body: bytes === "endless" ? endless() : new Uint8Array(bytes),
+    onInterim: () => runs.resolve(),
+  });
+  const outcome = asked.then(
+    () => "answered",
+    (error: unknown) => (error instanceof RevdialError ? error.code : String(error)),
+  );
+  // One that ends otherwise is not waited for.
+  if (turns === "running") await Promise.race([runs.promise, outcome]);
+  else
+    for (let turn = 0; turn < turns; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+  cancel.abort();
+  return outcome;
+}
+
 /** Calls that are all given up, `atOnce` at a time: before they leave, while they are on their way, while they run. */
 export async function abortMany(
   tunnel: Tunnel,
@@ -101,15 +144,7 @@ export async function abortMany(
   const worker = async () => {
     while (begun < count) {
       begun += 1;
-      const cancel = new AbortController();
-      const asked = tunnel.request({ service: "echo", method: "GET", path: "/wait", signal: cancel.signal });
-      for (let turns = begun % 4; turns > 0; turns -= 1)
-        await new Promise<void>((resolve) => setImmediate(resolve));
-      cancel.abort();
-      const outcome = await asked.then(
-        () => "answered",
-        (error: unknown) => (error instanceof RevdialError ? error.code : String(error)),
-      );
+      const outcome = await abortOne(tunnel, begun);
       codes[outcome] = (codes[outcome] ?? 0) + 1;
     }
   };

@@ -3,9 +3,10 @@ import { createHash } from "node:crypto";
 import { type DialOptions, dialTunnel, type Tunnel } from "../../src/index.ts";
 import { ManualClock } from "../../src/testing/index.ts";
 import { abortMany, askMany, echo } from "./calls.ts";
-import { answerParent, heldBytes } from "./parent.ts";
+import { answerParent, CountingClock, heldBytes, whatIsLeft } from "./parent.ts";
 
 const clock = new ManualClock();
+const counting = new CountingClock();
 let tunnel: Tunnel | undefined;
 const received = { bytes: 0, waiters: [] as { bytes: number; tell: () => void }[] };
 let download: Promise<string> | undefined;
@@ -30,7 +31,7 @@ async function read(total: number): Promise<string> {
 answerParent({
   /** `byHand`: time stands still until `advance`. */
   async dial(url: string, options: DialOptions = {}, byHand = false) {
-    const given = byHand ? { ...options, clock } : options;
+    const given = { clock: byHand ? clock : counting, ...options };
     tunnel = await dialTunnel(url, { handler: echo, onHandlerError: () => undefined, ...given });
   },
   /** Resolves when the first bytes have come; the download goes on. */
@@ -47,4 +48,5 @@ answerParent({
   load: () => theTunnel().load,
   advance: (ms: number) => clock.advance(ms),
   held: heldBytes,
+  left: () => whatIsLeft(counting),
 });

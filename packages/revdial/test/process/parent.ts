@@ -1,5 +1,7 @@
 /** The child's side of `child.ts`: answers calls, ends with its parent, and measures its own memory. */
+import { EventEmitter } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
+import { type Clock, systemClock, type Timer } from "../../src/clock.ts";
 
 const SMALLEST_STEP_BYTES = 10_000;
 
@@ -44,6 +46,56 @@ export async function heldBytes(): Promise<number> {
     least = Math.min(least, heapUsed + external);
   }
   return least;
+}
+
+/** What would be left behind besides memory. */
+export interface Left {
+  /** Handles and requests of Node that keep the process going, by kind. */
+  resources: Record<string, number>;
+  /** On its sockets and pipes. */
+  listeners: number;
+  /** Of the tunnels. */
+  timers: number;
+}
+
+export function whatIsLeft(clock: CountingClock): Left {
+  const resources: Record<string, number> = {};
+  for (const kind of process.getActiveResourcesInfo()) resources[kind] = (resources[kind] ?? 0) + 1;
+  // Not documented, but the only list of them there is.
+  const { _getActiveHandles: handles } = process as unknown as { _getActiveHandles(): object[] };
+  let listeners = 0;
+  for (const handle of handles())
+    if (handle instanceof EventEmitter)
+      for (const event of handle.eventNames()) listeners += handle.listenerCount(event);
+  return { resources, listeners, timers: clock.pending };
+}
+
+/** The system's time, and how many of its timers are set. */
+export class CountingClock implements Clock {
+  private readonly set = new Set<Timer>();
+
+  get pending(): number {
+    return this.set.size;
+  }
+
+  now(): number {
+    return systemClock.now();
+  }
+
+  setTimer(ms: number, run: () => void): Timer {
+    const timer = systemClock.setTimer(ms, () => {
+      this.set.delete(own);
+      run();
+    });
+    const own: Timer = {
+      cancel: () => {
+        this.set.delete(own);
+        timer.cancel();
+      },
+    };
+    this.set.add(own);
+    return own;
+  }
 }
 
 /** The most resident bytes since `forgetPeak`. The kernel keeps count (VmHWM of proc(5)): no moment is too short for it. */
