@@ -66,9 +66,11 @@ describe("the audit log", () => {
         at: expect.any(String),
         actor: "user",
         actor_id: expect.stringMatching(/^usr_/),
+        actor_name: "admin",
         credential_id: expect.stringMatching(/^key_/),
         action: "user.create",
         object: made.body.id,
+        object_name: "bert",
         result: "allowed",
         code: null,
         request_id: made.headers["x-request-id"],
@@ -95,6 +97,31 @@ describe("the audit log", () => {
     const { body } = await list(`?limit=200&${query}`).expect(200);
     expect(numbers(body)).toEqual(expected.slice(0, 200));
     expect(numbers(await exported(`?${query}`))).toEqual(expected);
+  });
+
+  it("says how those are called whom it names, and null of what is no more or never was", async () => {
+    const { prisma } = api.database;
+    const wolf = "wlf_01KB0000000000000000000009";
+    await prisma.wolfInstance.create({ data: { id: wolf, name: "gpu-9" } });
+    const at = new Date("2026-10-02T00:00:00.000Z");
+    const rest = { at, action: "wolf.steer", result: "allowed", request_id: "named", replica: "rep_1" };
+    const events = [
+      { actor: "user", actor_id: anna.id, object: wolf },
+      { actor: "agent", actor_id: wolf, object: anna.id },
+      { actor: "user", actor_id: "usr_01KB0000000000000000000009", object: "gpu-9" },
+      { actor: "system", actor_id: null, object: null },
+    ].map((event, n) => ({ id: `aud_${ulid(at.getTime() + n)}`, ...rest, ...event }));
+    await prisma.auditEvent.createMany({ data: events });
+    const query = "?since=2026-10-02T00:00:00.000Z&until=2026-10-02T00:00:01.000Z";
+    const named = [
+      ["anna", "gpu-9"],
+      ["gpu-9", "anna"],
+      [null, null],
+      [null, null],
+    ].reverse();
+    const namesOf = (some: AuditEvent[]) => some.map((event) => [event.actor_name, event.object_name]);
+    expect(namesOf((await list(query)).body)).toEqual(named);
+    expect(namesOf(await exported(query))).toEqual(named);
   });
 
   it("shows by until an event whose id is of later, as after a clock was set back", async () => {

@@ -298,9 +298,19 @@ export const AuditEvent = z
     at: instant,
     actor: AuditActor,
     actor_id: z.string().nullable().meta({ description: "The user, or the wolf of an agent." }),
+    // Both names are absent in the answers of earlier versions.
+    actor_name: z
+      .string()
+      .nullable()
+      .optional()
+      .meta({ description: "As it is now. Null: it has none any more." }),
     credential_id: z.string().nullable(),
     action: z.string(),
     object: z.string().nullable().meta({ description: "The id of what it was done to." }),
+    object_name: z.string().nullable().optional().meta({
+      description:
+        "As it is now; of an agent's key or a join token, the wolf's. Null: it has none, or none any more.",
+    }),
     result: AuditResult,
     code: z.string().nullable().meta({ description: "The problem's code." }),
     request_id: z.string(),

@@ -2,7 +2,7 @@
 import type { AuditEvent, ExportAuditEventsQuery } from "@wolfpack/api-contract";
 import type { Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
-import type { AuditFilter, AuditRecord, AuditStore } from "./audit.ts";
+import type { AuditFilter, AuditStore, NamedAuditRecord } from "./audit.ts";
 
 /** Rows of an export that are in memory at once. */
 const EXPORT_PAGE = 500;
@@ -44,15 +44,17 @@ const filterOf = (query: ExportAuditEventsQuery) => ({
 });
 
 /** The one translation from row to API: a new column is not a new field. */
-function toAuditResponse(event: AuditRecord): AuditEvent {
+function toAuditResponse(event: NamedAuditRecord): AuditEvent {
   return {
     id: event.id,
     at: event.at.toISOString(),
     actor: event.actor,
     actor_id: event.actorId,
+    actor_name: event.actorName,
     credential_id: event.credentialId,
     action: event.action,
     object: event.object,
+    object_name: event.objectName,
     result: event.result,
     code: event.code,
     request_id: event.requestId,

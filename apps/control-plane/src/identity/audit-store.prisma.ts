@@ -33,6 +33,8 @@ const idsBetween = (since: Date | undefined, until: Date | undefined) => ({
   ...(until ? { lt: firstIdAt("aud", until.getTime() + LATER_MS) } : {}),
 });
 
+const LIKE_AN_ID = /^[a-z]{3}_/;
+
 export function prismaAuditStore(prisma: Prisma): AuditStore {
   const add = inBatches(async (records: readonly AuditRecord[]) => {
     await prisma.auditEvent.createMany({
@@ -46,6 +48,21 @@ export function prismaAuditStore(prisma: Prisma): AuditStore {
     });
     return records.map(() => undefined);
   });
+  /** Of all that a page names, by primary keys in one statement. */
+  async function namesOf(some: readonly (string | null)[]): Promise<ReadonlyMap<string, string>> {
+    const ids = [...new Set(some.filter((id) => id !== null && LIKE_AN_ID.test(id)))];
+    if (ids.length === 0) return new Map();
+    const rows = await prisma.$queryRaw<{ id: string; name: string }[]>`
+      SELECT id, name FROM user_account WHERE id = ANY (${ids})
+      UNION ALL SELECT id, name FROM session WHERE id = ANY (${ids})
+      UNION ALL SELECT id, name FROM wolf_instance WHERE id = ANY (${ids})
+      UNION ALL SELECT id, name FROM api_key WHERE id = ANY (${ids})
+      UNION ALL SELECT id, wolf_name FROM join_token WHERE id = ANY (${ids}) AND wolf_name IS NOT NULL
+      UNION ALL SELECT held.id, wolf.name FROM agent_key held JOIN wolf_instance wolf ON wolf.id = held.wolf_instance_id
+        WHERE held.id = ANY (${ids})`;
+    return new Map(rows.map(({ id, name }) => [id, name]));
+  }
+
   return {
     add,
 
@@ -61,7 +78,13 @@ export function prismaAuditStore(prisma: Prisma): AuditStore {
         orderBy: { id: "desc" },
         take: limit,
       });
-      return rows.map(toRecord);
+      const names = await namesOf(rows.flatMap((row) => [row.actor_id, row.object]));
+      const nameOf = (id: string | null) => (id === null ? null : (names.get(id) ?? null));
+      return rows.map((row) => ({
+        ...toRecord(row),
+        actorName: nameOf(row.actor_id),
+        objectName: nameOf(row.object),
+      }));
     },
   };
 }

@@ -21,6 +21,13 @@ export interface AuditRecord {
   detail: Record<string, unknown>;
 }
 
+/** With how those are called now whom it names by ids. Null: no such id, or nobody's any more. */
+export interface NamedAuditRecord extends AuditRecord {
+  actorName: string | null;
+  /** Of a key or token of an agent, the wolf's. */
+  objectName: string | null;
+}
+
 export interface AuditFilter {
   limit: number;
   after: string | undefined;
@@ -34,7 +41,7 @@ export interface AuditFilter {
 
 export interface AuditStore {
   add(record: AuditRecord): Promise<void>;
-  list(filter: AuditFilter): Promise<AuditRecord[]>;
+  list(filter: AuditFilter): Promise<NamedAuditRecord[]>;
 }
 
 /** What happened, as its place knows it. */

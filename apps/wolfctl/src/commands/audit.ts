@@ -97,10 +97,11 @@ function auditList(names: ReadonlyMap<string, string>, width: number | undefined
         }),
         shrinkTo: 7,
       },
-      { title: "OBJECT", of: ({ object }) => object ?? "–", shrinkTo: 30 },
+      { title: "OBJECT", of: ({ object, object_name }) => object_name || object || "–", shrinkTo: 10 },
       {
         title: "ACTOR",
-        of: ({ actor, actor_id: id }) => (id === null ? actor : (names.get(id) ?? id)),
+        of: ({ actor, actor_id: id, actor_name }) =>
+          id === null ? actor : actor_name || names.get(id) || id,
         shrinkTo: 5,
       },
       { title: "FROM", of: ({ address }) => address ?? "–", spare: 1 },
@@ -109,9 +110,10 @@ function auditList(names: ReadonlyMap<string, string>, width: number | undefined
   };
 }
 
-/** Of users and wolves, for whoever may read them; others see ids. */
+/** Of users and wolves, where a control plane of before does not say them itself; for whoever may read them. */
 async function actorNames(run: Run, events: readonly AuditEvent[]): Promise<ReadonlyMap<string, string>> {
-  if (run.out.format !== "table") return new Map();
+  const unsaid = events.filter(({ actor_name }) => actor_name === undefined);
+  if (run.out.format !== "table" || unsaid.length === 0) return new Map();
   const connection = run.connection();
   const [users, wolves] = await Promise.all([
     listed(NAMES_MAX, (page) => connection.call("listUsers", { query: page })).catch((error: unknown) => {
@@ -120,7 +122,7 @@ async function actorNames(run: Run, events: readonly AuditEvent[]): Promise<Read
     }),
     wolfNames(
       connection,
-      events.map(({ actor_id }) => actor_id),
+      unsaid.map(({ actor_id }) => actor_id),
     ),
   ]);
   return new Map([...users.items.map(({ id, name }) => [id, name] as const), ...wolves]);

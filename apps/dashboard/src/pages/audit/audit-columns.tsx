@@ -1,6 +1,7 @@
 /** The columns of the audit log. */
 import type { AuditEvent } from "@wolfpack/api-contract";
-import { ActorName, UserName, WolfName } from "../../fleet/names.tsx";
+import { auditWords } from "../../fleet/audit-words.ts";
+import { ActorName, SessionName, UserName, WolfName } from "../../fleet/names.tsx";
 import { Badge, Mark, type Tone } from "../../ui/badge.tsx";
 import type { Column } from "../../ui/table.tsx";
 import { plain, sentence, shortId } from "../../ui/text.ts";
@@ -21,13 +22,18 @@ export const columnsFor = (open: (entry: AuditEvent) => void): readonly Column<A
           <Mark tone={toneOfResult(entry.result)} />
         </span>
         <span className="two-lines">
-          <button type="button" className="row-link log-open" onClick={() => open(entry)}>
-            {plain(entry.action, 80)}
+          <button
+            type="button"
+            className="row-link log-open"
+            title={auditWords(entry)}
+            onClick={() => open(entry)}
+          >
+            <span>{auditWords(entry)}</span>
           </button>
-          <span>
-            <span className="audit-narrow">{sentence(entry.result)} </span>
-            {plain(entry.code)}
-          </span>
+          <code className="audit-code">
+            {plain(entry.action, 80)}
+            {entry.code && `: ${plain(entry.code, 80)}`}
+          </code>
         </span>
       </span>
     ),
@@ -44,14 +50,14 @@ export const columnsFor = (open: (entry: AuditEvent) => void): readonly Column<A
     header: "By",
     width: "14rem",
     keepFrom: 4,
-    cell: ({ actor, actor_id: id }) => <ActorName kind={actor} id={id} />,
+    cell: ({ actor, actor_id: id, actor_name: said }) => <ActorName kind={actor} id={id} said={said} />,
   },
   {
     id: "object",
     header: "Object",
     width: "13rem",
     keepFrom: 3,
-    cell: ({ object }) => <ObjectName id={object} />,
+    cell: ({ object, object_name: said }) => <ObjectName id={object} said={said} />,
   },
   {
     id: "address",
@@ -69,9 +75,16 @@ export const columnsFor = (open: (entry: AuditEvent) => void): readonly Column<A
   },
 ];
 
-export function ObjectName({ id }: { id: string | null }) {
+interface ObjectNameProps {
+  id: string | null;
+  said: string | null | undefined;
+}
+
+export function ObjectName({ id, said }: ObjectNameProps) {
   if (!id) return <span className="muted">–</span>;
-  if (id.startsWith("wlf_")) return <WolfName id={id} className="over" />;
-  if (id.startsWith("usr_")) return <UserName id={id} />;
+  if (id.startsWith("wlf_")) return <WolfName id={id} said={said} className="over" />;
+  if (id.startsWith("usr_")) return <UserName id={id} said={said} />;
+  if (id.startsWith("ses_")) return <SessionName id={id} said={said} className="over" />;
+  if (said) return <span title={plain(id)}>{plain(said)}</span>;
   return <code title={plain(id)}>{shortId(id)}</code>;
 }

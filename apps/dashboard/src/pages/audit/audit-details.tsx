@@ -2,6 +2,7 @@
 
 import { problemMeanings } from "virtual:contract";
 import type { AuditEvent } from "@wolfpack/api-contract";
+import { auditWords } from "../../fleet/audit-words.ts";
 import { ActorName } from "../../fleet/names.tsx";
 import { Badge } from "../../ui/badge.tsx";
 import { Dialog } from "../../ui/dialog.tsx";
@@ -31,7 +32,8 @@ export function AuditDetails({ entry, onClose, onOnly }: AuditDetailsProps) {
       open
       wide
       onOpenChange={(open) => open || onClose()}
-      title={plain(action, 80)}
+      title={auditWords(entry)}
+      description={<code>{plain(action, 80)}</code>}
       actions={
         <>
           {only({ action }, "Only this action")}
@@ -58,7 +60,7 @@ export function AuditDetails({ entry, onClose, onOnly }: AuditDetailsProps) {
           <Time at={entry.at} /> <span className="muted">{absolute(Date.parse(entry.at))}</span>
         </Fact>
         <Fact name="By">
-          <ActorName kind={actor} id={actorId} />
+          <ActorName kind={actor} id={actorId} said={entry.actor_name} />
         </Fact>
         {actorId && (
           <Fact name="Actor's id">
@@ -73,7 +75,7 @@ export function AuditDetails({ entry, onClose, onOnly }: AuditDetailsProps) {
         {object && (
           <>
             <Fact name="Object">
-              <ObjectName id={object} />
+              <ObjectName id={object} said={entry.object_name} />
             </Fact>
             <Fact name="Object's id">
               <Id id={object} />

@@ -10,7 +10,7 @@ import { AuditDetails } from "./audit-details.tsx";
 import { type AuditFilter, auditQuery } from "./audit-filter.ts";
 
 const PAGE = 100;
-const ROW_PX = 48;
+const ROW_PX = 56;
 /** No event tells of a denied call: the newest page is read so often. */
 const REFETCH_MS = 5000;
 

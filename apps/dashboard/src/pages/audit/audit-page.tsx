@@ -3,6 +3,7 @@ import { actionUsers, calls } from "virtual:contract";
 import { useMemo } from "react";
 import { MaySee } from "../../app/may-see.tsx";
 import { useSearchField } from "../../app/search.ts";
+import { actionWords } from "../../fleet/audit-words.ts";
 import { useUserName, useWolfName } from "../../fleet/names.tsx";
 import { useResolved } from "../../fleet/resolve.ts";
 import { Unresolved } from "../../fleet/resolved.tsx";
@@ -33,7 +34,7 @@ const actionOptions: readonly (readonly [string, string])[] = [
   ["", "Any action"],
   ...Object.keys(actionUsers)
     .sort()
-    .map((action) => [action, action] as const),
+    .map((action) => [action, `${actionWords(action)} (${action})`] as const),
 ];
 /** What a link asks for stays chosen, also where this build does not know it. */
 const withChosen = (options: readonly (readonly [string, string])[], chosen: string) =>
