@@ -9,7 +9,7 @@ import { Interrupted } from "../src/errors.ts";
 import { follow, retryDelay } from "../src/events/follow.ts";
 import { createSseParser, type ServerSentEvent, SseTooLarge } from "../src/events/sse.ts";
 import { KEY, machine, type Options, testEdges } from "./edges.ts";
-import { anEvent, aWolf, eventId, HOSTILE, wolfId } from "./objects.ts";
+import { anEvent, aWolf, eventId, HOSTILE, sessionId, userId, wolfId } from "./objects.ts";
 import { type Asked, problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
 
 describe("a stream of server-sent events", () => {
@@ -130,6 +130,35 @@ describe("wolfctl events --follow", () => {
       expect.stringMatching(/^11-26 21:29:00 {2}session\.running +ses_0+2 on gpu-1$/),
     ]);
     expect(asksForStream()[0]?.headers["last-event-id"]).toBe(eventId(1));
+  });
+
+  it("is of names where the control plane says them, and asks for none of them", async () => {
+    const names = { session_name: "training-3", wolf_name: "ams-amd-1", actor_name: "ops" };
+    const by = { actor: { kind: "user", id: userId(1) }, cause: "requested" };
+    past = [
+      anEvent(1, { ...names, kind: "session.placed", cause: "wolf-event", detail: { attempts: 1 } }),
+      anEvent(2, { ...names, ...by, kind: "wolf.intent", session_id: null, detail: { from: "a", to: "b" } }),
+      anEvent(3, { ...names, ...by, kind: "queue.entered", detail: { turn: 1, priority: 4, waited_ms: 7 } }),
+      anEvent(4, { session_id: null, wolf_instance_id: null, object_id: userId(2), detail: { name: "eve" } }),
+      anEvent(5, { ...names, kind: "session.lost", cause: "silence" }),
+    ];
+    const { out } = await here.run(["events", "--wide"]);
+    expect(out.split("\n").map((text) => text.split(/ {2,}/).at(-1))).toEqual([
+      "training-3 on ams-amd-1",
+      "ams-amd-1, a → b, by ops",
+      "training-3 on ams-amd-1, priority 4, waited ms 7, by ops",
+      "eve",
+      "training-3 on ams-amd-1, nothing was heard of it",
+      "",
+    ]);
+    expect(server.asked.map(({ path }) => path)).toEqual(["/api/v1/events"]);
+  });
+
+  it("falls back to ids of what has no name any more, whatever else is said of it", async () => {
+    const gone = { session_name: null, wolf_name: null, actor_name: null };
+    past = [anEvent(1, { ...gone, actor: { kind: "user", id: userId(1) }, cause: "toString" })];
+    const { out } = await here.run(["events", "--wide"]);
+    expect(out).toContain(`${sessionId(1)} on ${wolfId(1)}, toString, by ${userId(1)}`);
   });
 
   it("resumes after the last event that it has printed, prints none twice, and says once that it broke", async () => {

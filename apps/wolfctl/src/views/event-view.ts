@@ -22,17 +22,42 @@ const valueText = (value: unknown): string => {
   if (Array.isArray(value) && value.every((one) => typeof one === "string")) return value.join(" ");
   return JSON.stringify(value);
 };
-/** What is so nearly always is no news. */
+/** What is so nearly always is no news, and what only programs can make use of. */
 const isNews = ([name, value]: [string, unknown]) =>
   value !== false &&
   value !== null &&
-  !(name === "attempts" && value === 1) &&
+  !(name === "attempts" && (value === 0 || value === 1)) &&
+  !(name === "turn" || name === "epoch") &&
   !(name === "protocol" && value === "revdial");
+const fieldText = (name: string) => name.replaceAll("_", " ");
 
-function changeText({ from, to, ...rest }: Record<string, unknown>): string[] {
+/** Of a cause that says more than its event does; empty for one that does not. */
+const causes: Readonly<Record<string, string>> = {
+  requested: "asked for",
+  connected: "",
+  disconnected: "its tunnel ended",
+  heartbeat: "its tunnel is alive",
+  reported: "",
+  silence: "nothing was heard of it",
+  restart: "a control plane has just started",
+  "replica-gone": "the replica with its tunnel is gone",
+  "mass-loss": "most wolves left at once",
+  "wolf-lost": "its wolf was lost",
+  "wolf-event": "",
+  reconciled: "as a look at its Wolf showed",
+  started: "",
+  queue: "there was room for it",
+  deadline: "its time was over",
+  drain: "its wolf is being emptied",
+  "first-boot": "from the host's own command line",
+};
+const causeText = (cause: string) => (Object.hasOwn(causes, cause) ? causes[cause] : cause);
+
+function changeText({ from, to, ...rest }: Record<string, unknown>, about: string): string[] {
   const others = Object.entries(rest)
     .filter(isNews)
-    .map(([name, value]) => `${name} ${valueText(value)}`);
+    .filter(([name, value]) => !(name === "name" && value === about))
+    .map(([name, value]) => `${fieldText(name)} ${valueText(value)}`);
   if (from !== undefined && to !== undefined) return [`${valueText(from)} → ${valueText(to)}`, ...others];
   if (from !== undefined) return [`was ${valueText(from)}`, ...others];
   return to === undefined ? others : [`now ${valueText(to)}`, ...others];
@@ -41,17 +66,24 @@ function changeText({ from, to, ...rest }: Record<string, unknown>): string[] {
 /** What it is about, where, what changed, why, and by whom where that says more. */
 export function wordsOf(event: FleetEvent, names: Names): string {
   const { session_id: session, wolf_instance_id: wolf, object_id: object, cause, actor, detail } = event;
-  const named = (id: string) => names.get(id) ?? id;
-  const about = session ?? (wolf === null ? (object ?? "fleet") : named(wolf));
+  const named = (id: string, said?: string | null) => said || names.get(id) || id;
+  const about =
+    session !== null
+      ? named(session, event.session_name)
+      : wolf !== null
+        ? named(wolf, event.wolf_name)
+        : typeof detail.name === "string"
+          ? detail.name
+          : (object ?? "fleet");
   const by =
     actor == null ||
     actor.kind === "system" ||
     (actor.kind === "agent" && (actor.id === wolf || actor.id === null))
       ? []
-      : [`by ${actor.id === null ? actor.kind : named(actor.id)}`];
-  const where = session !== null && wolf !== null ? ` on ${named(wolf)}` : "";
-  const why = cause == null || (cause === "requested" && by.length > 0) ? [] : [cause];
-  return [`${about}${where}`, ...changeText(detail), ...why, ...by].join(", ");
+      : [`by ${actor.id === null ? actor.kind : named(actor.id, event.actor_name)}`];
+  const where = session !== null && wolf !== null ? ` on ${named(wolf, event.wolf_name)}` : "";
+  const why = cause == null || (cause === "requested" && by.length > 0) ? "" : causeText(cause);
+  return [`${about}${where}`, ...changeText(detail, about), why, ...by].filter(Boolean).join(", ");
 }
 
 const KIND_COLUMNS = 18;
@@ -83,6 +115,8 @@ export function eventText(event: FleetEvent, names: Names, { format, paint, widt
   return `${[head, ...shown.map((line) => " ".repeat(indent) + line)].join("\n")}\n`;
 }
 
-/** Whom and what it names that has a name. */
-export const idsOf = ({ wolf_instance_id, actor }: FleetEvent): string[] =>
-  [wolf_instance_id, actor?.id].filter((id) => typeof id === "string");
+/** Whom and what it names that has a name, where a control plane of before does not say it itself. */
+export const idsOf = ({ wolf_instance_id, wolf_name, actor, actor_name }: FleetEvent): string[] =>
+  [wolf_name === undefined && wolf_instance_id, actor_name === undefined && actor?.id].filter(
+    (id) => typeof id === "string",
+  );
