@@ -29,11 +29,11 @@ export interface DialSetOptions
   moveBackEveryMs?: number;
   /** Default `dialTunnel`. */
   dial?: (url: string | URL, options: DialOptions) => Promise<Tunnel>;
-  /** A tunnel of this slot, from 0, is up. */
+  /** A tunnel of this slot, from 0, is up. Default: nobody is told. */
   onMember?: (tunnel: Tunnel, slot: number) => void;
   /**
    * A dial of this slot failed, or its tunnel goes away or has ended (told once); it will be dialled again. Not after an ARGUMENT
-   * of `dialTunnel`, which would be its answer for ever.
+   * of `dialTunnel`, which would be its answer for ever. Default: nobody is told.
    */
   onDown?: (error: RevdialError, slot: number) => void;
 }

@@ -17,17 +17,20 @@ export interface Connecting {
 }
 
 export interface DialOptions extends TunnelOptions {
-  /** Serves from the first moment: requests may come in the same bytes as the peer's HELLO, before the dialler is told. */
+  /**
+   * Serves from the first moment: requests may come in the same bytes as the peer's HELLO, before the dialler is told. Default: none
+   * until `serve` is called.
+   */
   handler?: RequestHandler;
   /**
    * Sent with the upgrade request and over HTTP with every request, such as `authorization`. A function is asked anew for each
    * way that is tried, "auto" tries two, and for each dial of a set, for what may be used once only. The dial rejects with what it
-   * throws, and waits for it as long as `signal` lets it: that is no part of `handshakeTimeoutMs`.
+   * throws, and waits for it as long as `signal` lets it: that is no part of `handshakeTimeoutMs`. Default: none.
    */
   headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
-  /** Gives up dialling; a tunnel that is up is not ended by it. */
+  /** Gives up dialling; a tunnel that is up is not ended by it. Default: none. */
   signal?: AbortSignal;
-  /** PEM certificates to trust instead of the system's. */
+  /** PEM certificates to trust instead of others. Default: those that Node trusts. */
   ca?: string;
   /** Accept any certificate. Default false. */
   insecure?: boolean;
@@ -45,10 +48,10 @@ export interface DialOptions extends TunnelOptions {
   upgradeTimeoutMs?: number;
   /**
    * Told the header fields of the answer that opens the tunnel, before it is up: what a server says of itself. Of each way that is
-   * tried and answered.
+   * tried and answered. Default: nobody.
    */
   onAnswer?: (headers: Readonly<Record<string, string | readonly string[] | undefined>>) => void;
-  /** Told why "auto" goes on over HTTP. */
+  /** Told why "auto" goes on over HTTP. Default: nobody. */
   onFallback?: (error: RevdialError) => void;
   /** Mask with a zero key. Default: where SPEC §2.3 allows it, inside TLS and on loopback. */
   zeroMask?: boolean;

@@ -11,17 +11,21 @@ export type HeaderObject = Record<string, string | string[]>;
 export interface DispatchOptions {
   path: string;
   method: string;
-  /** Flat pairs too. */
+  /** Flat pairs too. Default: none. */
   headers?: HeaderInput | readonly string[] | undefined;
+  /** Default: none. */
   body?: BodyInput | undefined;
+  /** What is put behind `path`. Default: nothing. */
   query?: Record<string, unknown> | null | undefined;
-  /** The protocol to switch to; "CONNECT" as method asks for a plain byte stream. */
+  /** The protocol to switch to; "CONNECT" as method asks for a plain byte stream. Default: none. */
   upgrade?: string | boolean | null | undefined;
+  /** Milliseconds for the whole exchange. Default: none. */
   deadlineMs?: number | undefined;
-  /** The fields after the body, asked for once all of it has been taken. */
+  /** The fields after the body, asked for once all of it has been taken. Default: none. */
   trailers?: (() => HeaderList) | undefined;
-  /** undici's own limits in milliseconds: they are for other dispatchers, a tunnel has `deadlineMs`. */
+  /** undici's own limits in milliseconds: they are for other dispatchers, a tunnel has `deadlineMs`. Default: not looked at. */
   headersTimeout?: number | null | undefined;
+  /** As `headersTimeout`, in milliseconds. Default: not looked at. */
   bodyTimeout?: number | null | undefined;
 }
 

@@ -62,6 +62,54 @@ const localCodes = [
   "ARGUMENT",
 ] as const;
 
+/**
+ * What programs match on. SPEC §9 says which of them the peer sends, and which say that nothing was sent.
+ *
+ * - `NONE`: no particular reason; on the wire alone, programs meet `CLOSED`
+ * - `REFUSED`: no channel or no memory for the request, or what is to serve it takes none; not sent
+ * - `CANCELLED`: the caller, or the producer of a body, gave up
+ * - `DEADLINE`: the deadline has passed
+ * - `SERVICE_UNKNOWN`: nobody serves this service; not sent
+ * - `HANDLER_FAILED`: the far end's handler failed; why is not told
+ * - `NOT_NEEDED`: the answer ended before the upload did, and no answer had come
+ * - `KIND_UNSUPPORTED`: the far end knows no channels of this kind; not sent
+ * - `STALLED`: the reader took nothing of what waited for it for `stallTimeoutMs`
+ * - `DRAINING`: the tunnel takes no new requests; what is in flight is finished
+ * - `REPLACED`: another tunnel of the same peer has taken over
+ * - `REVOKED`: what the peer was let in with is no longer valid
+ * - `PROTOCOL_VERSION`: the peer speaks another version, or another subprotocol
+ * - `FRAME_TRUNCATED`: a message ended inside a frame, or was empty
+ * - `FRAME_TOO_LARGE`: a payload was above its limit; of `notify`: the datagram is
+ * - `FRAME_TYPE_UNKNOWN`: a frame of a type that does not exist
+ * - `FRAME_FLAGS`: a frame with a flag that does not exist, or not there
+ * - `FRAME_MALFORMED`: a frame with a field that cannot be read, or a HELLO out of bounds
+ * - `HEAD_INVALID`: a head, path, service or trailer that may not travel
+ * - `HEAD_TOO_LARGE`: too many fields, or bytes, in a head
+ * - `HELLO_EXPECTED`: another frame before HELLO
+ * - `HELLO_REPEATED`: a second HELLO
+ * - `HELLO_TIMEOUT`: no HELLO within `helloTimeoutMs`
+ * - `CHANNEL_ID`: a channel number of the wrong parity or order, or that was never opened
+ * - `CHANNEL_STATE`: a frame that its channel's state does not allow; of a `Reply`: a call out of order
+ * - `WINDOW_EXCEEDED`: more bytes than were granted
+ * - `CREDIT_INVALID`: a CREDIT or GRANT of nothing, or of too much
+ * - `OPEN_FLOOD`: more channels than were granted
+ * - `EMPTY_FLOOD`: too many DATA frames without bytes
+ * - `CONTROL_FLOOD`: the peer does not read what it makes us answer, or sends too many GOAWAYs
+ * - `MESSAGE_NOT_BINARY`: a text message
+ * - `INTERIM_FLOOD`: too many heads below 200
+ * - `BODY_LENGTH`: more or fewer body bytes than were announced
+ * - `CLOSED`: the tunnel has ended in order
+ * - `DEAD_PEER`: the peer answered no ping and was not heard for `deadAfterMs`
+ * - `TRANSPORT_LOST`: the connection broke
+ * - `DESTROYED`: the tunnel was ended here, now
+ * - `CHANNEL_RESET`: the peer gave the channel up for a reason that this version does not know
+ * - `NOTICE_DROPPED`: a datagram found no room; `notify` returns false
+ * - `SOCKET_REFUSED`: an ordinary answer where a byte stream was wanted; with `status` and `detail`
+ * - `DIAL_REFUSED`: the server refused the tunnel; with `status`, `retryAfterMs` and `detail`
+ * - `DIAL_FAILED`: the network, or a server that speaks something else, kept the tunnel from coming up
+ * - `DIAL_TIMEOUT`: no tunnel within `handshakeTimeoutMs`
+ * - `ARGUMENT`: misuse by the program; nothing was begun
+ */
 export type RevdialErrorCode = WireCodeName | (typeof localCodes)[number];
 
 /** Every code a program can meet, for documents and tests. */

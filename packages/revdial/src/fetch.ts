@@ -6,11 +6,15 @@ import { checkService } from "./head.ts";
 import type { Tunnel, TunnelRequest } from "./tunnel.ts";
 
 export interface TunnelFetchInit {
+  /** In capitals, whatever is given. Default: that of a Request, or "GET". */
   method?: string | undefined;
+  /** Default: those of a Request, or none. */
   headers?: HeaderInput | undefined;
+  /** Default: that of a Request, or none. */
   body?: BodyInput | undefined;
+  /** Gives up (CANCELLED); null: nobody does. Default: that of a Request, or none. */
   signal?: AbortSignal | null | undefined;
-  /** Time for the whole exchange in milliseconds; travels with the request. */
+  /** Milliseconds for the whole exchange; they travel with the request. Default: none. */
   deadlineMs?: number | undefined;
 }
 

@@ -9,7 +9,7 @@ export interface MoveBackOptions {
   dial: (signal: AbortSignal) => Promise<Tunnel>;
   /** The tunnel over HTTP that is to be replaced. */
   tunnel: Tunnel;
-  /** Gives up. */
+  /** Gives up. Default: none. */
   signal?: AbortSignal;
   /** From the end of one try to the next. Default 60,000 ms, from 0 to 2,147,483,647. */
   everyMs?: number;
@@ -19,6 +19,7 @@ export interface MoveBackOptions {
   handoverMs?: number;
   /** Time for what is in flight over HTTP after that. Default 600,000 ms, from 0 to 2,147,483,647. */
   drainMs?: number;
+  /** Time and timers. Default: the system's. */
   clock?: Clock;
 }
 

@@ -14,25 +14,28 @@ export type Body = Uint8Array | AsyncIterable<Uint8Array>;
 export interface TunnelRequest {
   /** Whom the far end is to ask: 1 to 63 of a-z 0-9 . _ - */
   service: string;
+  /** 1 to 32 token characters; it arrives in the case in which it was given. */
   method: string;
   /** Path and query in origin form; it arrives as it was given. */
   path: string;
-  /** Hop-by-hop fields and those named in `Connection` are left behind (SPEC §5). */
+  /** Hop-by-hop fields and those named in `Connection` are left behind (SPEC §5). Default: none. */
   headers?: HeaderList | undefined;
+  /** Read once, and to its end unless the answer ends before. Default: none. */
   body?: Body | undefined;
-  /** The fields after the body, asked for once all of it has been taken; none go without a body. */
+  /** The fields after the body, asked for once all of it has been taken; none go without a body. Default: none. */
   trailers?: (() => HeaderList) | undefined;
   /** Milliseconds for the whole exchange; both ends give up when they have passed (DEADLINE). Default: none. */
   deadlineMs?: number | undefined;
-  /** Gives up (CANCELLED); the far end is told within a turn of the event loop. */
+  /** Gives up (CANCELLED); the far end is told within a turn of the event loop. Default: none. */
   signal?: AbortSignal | undefined;
-  /** W3C trace context. */
+  /** W3C trace context, of 55 characters. Default: none. */
   traceparent?: string | undefined;
-  /** Told of heads below 200 that precede the response, such as 103 (Early Hints). */
+  /** Told of heads below 200 that precede the response, such as 103 (Early Hints). Default: nobody. */
   onInterim?: ((status: number, headers: HeaderList) => void) | undefined;
   /**
    * Asks for a byte stream: what HTTP's `Upgrade` names, such as "websocket", or "" for a plain one. Status 101 brings
-   * `socket`; anything else is an ordinary response. Goes without `body`; the deadline holds until the head.
+   * `socket`; anything else is an ordinary response. Goes without `body`; the deadline holds until the head. Default: none is asked
+   * for.
    */
   upgrade?: string | undefined;
 }
@@ -52,14 +55,17 @@ export interface TunnelResponse {
 }
 
 export interface ConnectOptions {
-  /** Default "/". */
+  /** Path and query in origin form, for services that have several. Default "/". */
   path?: string;
+  /** As those of a request. Default: none. */
   headers?: HeaderList;
   /** What HTTP's `Upgrade` would name. Default "": a plain byte stream. */
   protocol?: string;
-  /** Until the far end has answered; the stream itself has none. */
+  /** Milliseconds until the far end has answered (DEADLINE); the stream itself has none. Default: none. */
   deadlineMs?: number;
+  /** Gives up until the far end has answered (CANCELLED); the stream is destroyed by itself. Default: none. */
   signal?: AbortSignal;
+  /** W3C trace context, of 55 characters. Default: none. */
   traceparent?: string;
 }
 
@@ -140,13 +146,13 @@ export interface TunnelOptions {
    * 255 bytes, 4,000 with `agent`. Default: none.
    */
   features?: readonly string[];
-  /** What differs from `defaultLimits`; SPEC §8 says what each may be. */
+  /** What differs from `defaultLimits`; SPEC §8 says what each may be. Default: nothing. */
   limits?: Partial<TunnelLimits>;
   /** Time and timers. Default: the system's. */
   clock?: Clock;
   /** Told what a handler, a listener or another callback threw. Default: `process.emitWarning`. */
   onHandlerError?: (error: unknown) => void;
-  /** Default 5,000 ms, from 10 to 2,147,483,647. */
+  /** From one ping to the next. Default 5,000 ms, from 10 to 2,147,483,647. */
   pingIntervalMs?: number;
   /**
    * Silence after which a peer that answers no ping is dead. Default 14,500 ms: noticed within 15 s, timers' lateness included.
@@ -156,11 +162,13 @@ export interface TunnelOptions {
 }
 
 export interface CloseOptions {
-  /** Tells the peer when to come back. Default 0, up to 4,294,967,295. */
+  /** Tells the peer when to come back. Default 0 ms, whenever it likes, up to 4,294,967,295. */
   retryAfterMs?: number;
   /** Time for what is in flight. Default 30,000 ms, from 0 to 2,147,483,647. */
   drainMs?: number;
+  /** Why, for programs. Default "DRAINING". */
   code?: Extract<WireCodeName, "DRAINING" | "REPLACED" | "REVOKED">;
+  /** Why, for people: what is above 255 bytes of UTF-8 is cut. Default "closing". */
   reason?: string;
 }
 
@@ -190,7 +198,14 @@ export interface Tunnel {
   readonly metrics: TunnelMetrics;
   /**
    * Resolves at the response head. Rejects with a RevdialError whose `sent` says whether it may have run. A body or trailers of
-   * the caller's that fail on the way are CANCELLED, with what was wrong as the `cause`.
+   * the caller's that fail on the way are CANCELLED, with what was wrong as the `cause`. Codes:
+   *
+   * - of what cannot be sent: ARGUMENT, HEAD_INVALID, HEAD_TOO_LARGE;
+   * - of a tunnel that takes nothing now: CLOSED, DRAINING, REFUSED;
+   * - of what the caller has set: CANCELLED, DEADLINE, STALLED;
+   * - of the far end: REFUSED, SERVICE_UNKNOWN, KIND_UNSUPPORTED, DRAINING, CANCELLED, DEADLINE, HANDLER_FAILED, NOT_NEEDED, STALLED,
+   *   CHANNEL_RESET;
+   * - of a tunnel that ends meanwhile: the code of its end, as `closed` has it, and DRAINING for one in order.
    */
   request(request: TunnelRequest): Promise<TunnelResponse>;
   /**

@@ -68,7 +68,7 @@ export interface HelixAcceptOptions extends TunnelOptions {
    * (`notify`). Default: `forwardTo(pipe)`.
    */
   standIn?: (pipe: ForwardTarget, end: Pick<Tunnel, "ready" | "closed" | "notify">) => RequestHandler;
-  /** Told of each fault once. */
+  /** Told of each fault once. Default: nobody. */
   onFault?: (fault: HelixFault) => void;
   /**
    * Data connections kept for later requests while nobody uses them; 0: one pick-up for each request, as the original did. Of the

@@ -25,14 +25,14 @@ export interface HelixDialOptions
   service: string;
   /**
    * Asked before each pick-up: rejects, with what the control plane is told, when what is to be served takes no connections. The
-   * signal aborts when nobody waits any more.
+   * signal aborts when nobody waits any more. Default: whatever is to be served takes connections.
    */
   checkTarget?: (signal: AbortSignal) => Promise<void>;
-  /** Told why a pick-up failed. */
+  /** Told why a pick-up failed. Default: nobody. */
   onPickupFailed?: (reason: string) => void;
   /** Without a line for so long the server is dead, whatever it answers. Default 60,000 ms, from 10 to 2,147,483,647. */
   readTimeoutMs?: number;
-  /** Default 15,000 ms, from 10 to 2,147,483,647. */
+  /** Between WebSocket pings on control. Default 15,000 ms, from 10 to 2,147,483,647. */
   pingMs?: number;
   /** From the line that asks for a pick-up until it is there. Default 20,000 ms, from 1 to 2,147,483,647. */
   pickupTimeoutMs?: number;

@@ -9,10 +9,13 @@ export interface DispatchingOptions {
   method: string;
   /** Names and values in turn. */
   headers: string[];
-  /** Declared as the stream that undici's types want; any dispatcher must take it as an async iterable and nothing more. */
+  /** Declared as the stream that undici's types want; any dispatcher must take it as an async iterable and nothing more. Default: none. */
   body?: Readable | null;
+  /** Default: none. */
   upgrade?: string;
+  /** Milliseconds for the whole exchange. Default: none. */
   deadlineMs?: number;
+  /** Default: none. */
   trailers?: () => HeaderList;
 }
 
