@@ -6,10 +6,38 @@ import type { Wolf, WolfStore } from "../wolves/wolf-store.ts";
 import type { Candidate } from "./candidate.ts";
 import { Fleet } from "./fleet.ts";
 
+/** What of a wolf is kept: the whole row of each of thousands would be three times as much. */
+export type SeenWolf = Pick<
+  Wolf,
+  | "id"
+  | "name"
+  | "epoch"
+  | "intent"
+  | "connectivity"
+  | "health"
+  | "quarantine"
+  | "reconciledEpoch"
+  | "gpuType"
+  | "gpuModel"
+  | "renderNode"
+  | "labels"
+  | "region"
+  | "costPerHour"
+  | "images"
+  | "tunnelReplicaId"
+  | "tunnelSince"
+  | "tunnelRttMs"
+  | "maxSandboxes"
+  | "connectedSandboxes"
+  | "otherLobbies"
+  | "vramMb"
+  | "encoderSessions"
+> & { missing: readonly string[] };
+
 export interface FleetViewOptions {
   store: Pick<WolfStore, "changedCandidates">;
   /** Its tunnel leads there, from this replica or from one that can be asked. */
-  hasTunnel: (wolf: Wolf) => boolean;
+  hasTunnel: (wolf: SeenWolf) => boolean;
   rttMsOf: (wolfId: string) => number | undefined;
   /** Something is not as it was: there may be room. */
   onChanged: () => void;
@@ -18,7 +46,7 @@ export interface FleetViewOptions {
 export class FleetView {
   readonly fleet = new Fleet();
   private readonly options: FleetViewOptions;
-  private readonly wolves = new Map<string, Wolf>();
+  private readonly wolves = new Map<string, SeenWolf>();
   /** Wolves in quarantine, with its end. */
   private readonly quarantined = new Map<string, number>();
   private mark: string | undefined;
@@ -61,14 +89,15 @@ export class FleetView {
     this.options.onChanged();
   }
 
-  wolf(wolfId: string): Wolf | undefined {
+  wolf(wolfId: string): SeenWolf | undefined {
     return this.wolves.get(wolfId);
   }
 
   private async read(): Promise<boolean> {
     const { wolves, gone, mark } = await this.options.store.changedCandidates(this.mark);
     this.mark = mark;
-    for (const wolf of wolves) {
+    for (const row of wolves) {
+      const wolf = seen(row);
       this.wolves.set(wolf.id, wolf);
       if (wolf.quarantine === null) this.quarantined.delete(wolf.id);
       else this.quarantined.set(wolf.id, wolf.quarantine.until.getTime());
@@ -95,7 +124,7 @@ export class FleetView {
     if (hasChanged) this.options.onChanged();
   }
 
-  private candidateOf(wolf: Wolf): Candidate {
+  private candidateOf(wolf: SeenWolf): Candidate {
     return {
       id: wolf.id,
       name: wolf.name,
@@ -106,7 +135,7 @@ export class FleetView {
       quarantinedUntilMs: wolf.quarantine?.until.getTime() ?? null,
       tunnel: this.options.hasTunnel(wolf),
       reconciled: wolf.reconciledEpoch === wolf.epoch,
-      missing: wolf.capabilities?.missing ?? [],
+      missing: wolf.missing,
       gpuType: wolf.gpuType,
       gpuModel: wolf.gpuModel,
       labels: wolf.labels,
@@ -119,4 +148,19 @@ export class FleetView {
       encoderSessions: wolf.encoderSessions,
     };
   }
+}
+
+const nothing: readonly string[] = [];
+
+function seen(wolf: Wolf): SeenWolf {
+  const { id, name, epoch, intent, connectivity, health, quarantine, reconciledEpoch, gpuType, gpuModel } =
+    wolf;
+  const { renderNode, labels, region, costPerHour, images, tunnelReplicaId, tunnelSince, tunnelRttMs } = wolf;
+  const { maxSandboxes, connectedSandboxes, otherLobbies, vramMb, encoderSessions, capabilities } = wolf;
+  return {
+    ...{ id, name, epoch, intent, connectivity, health, quarantine, reconciledEpoch, gpuType, gpuModel },
+    ...{ renderNode, labels, region, costPerHour, images, tunnelReplicaId, tunnelSince, tunnelRttMs },
+    ...{ maxSandboxes, connectedSandboxes, otherLobbies, vramMb, encoderSessions },
+    missing: capabilities?.missing ?? nothing,
+  };
 }

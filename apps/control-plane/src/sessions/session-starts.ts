@@ -21,7 +21,7 @@ export interface SessionStartsOptions {
   clock: Clock;
   log: Log;
   newToken: () => string;
-  wolfOf: (wolfId: string) => Wolf | undefined;
+  wolfOf: (wolfId: string) => Pick<Wolf, "gpuType" | "renderNode"> | undefined;
   /** Another wolf would take it now. */
   fitsElsewhere: (session: Session, avoid: readonly string[]) => Promise<boolean>;
   /** How a creation went counts for its wolf. */

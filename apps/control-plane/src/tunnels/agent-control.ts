@@ -10,7 +10,7 @@ import type { AgentRenewals } from "../identity/agent-renewals.ts";
 import type { AuditLog } from "../identity/audit.ts";
 import type { AgentPrincipal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
-import { tokenBucket } from "./agent-notices.ts";
+import { TokenBucket } from "./agent-notices.ts";
 import type { Opener } from "./opener.ts";
 
 export interface AgentControl {
@@ -54,13 +54,13 @@ export function createAgentControl(options: {
 
   return {
     serve(tunnel, principal, opener) {
-      const withinBudget = tokenBucket(clock, ASKED_BURST_MAX, ASKED_PER_SECOND_MAX);
+      const budget = new TokenBucket(clock, ASKED_BURST_MAX, ASKED_PER_SECOND_MAX);
       tunnel.serve(async (request) => {
         if (request.service !== CONTROL_SERVICE)
           throw new RevdialError("SERVICE_UNKNOWN", "agents are served control");
         const requestId = randomUUID();
         try {
-          if (!withinBudget()) throw new ApiError("rate-limited", "This tunnel has asked too often.");
+          if (!budget.take()) throw new ApiError("rate-limited", "This tunnel has asked too often.");
           checkTarget(request);
           return await renew(request, principal, opener, requestId);
         } catch (cause) {

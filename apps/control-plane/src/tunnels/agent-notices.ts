@@ -22,7 +22,7 @@ import { type HealthState, healthJudge } from "../wolves/health.ts";
 import { renderGpuOf } from "../wolves/render-gpu.ts";
 import { reportOf } from "../wolves/wolf-service.ts";
 import type { RenderGpu, UsageReport, WolfReport } from "../wolves/wolf-store.ts";
-import { newestWrite } from "./newest-write.ts";
+import { NewestWrite, type Writing } from "./newest-write.ts";
 
 export interface NoticeSink {
   health(state: HealthState): Promise<unknown>;
@@ -71,113 +71,129 @@ export interface AgentNoticesOptions {
   renderNode?: string | undefined;
 }
 
+type Written = "health" | "report" | "capabilities" | "images" | "usage";
+
 export function agentNotices(options: AgentNoticesOptions): AgentNotices {
-  const { wolfId, clock, renderNode } = options;
-  const log = options.log.child({ wolf_id: wolfId });
-  const drops = dropCounter(clock, log);
-  const withinBudget = tokenBucket(clock, NOTICES_BURST_MAX, NOTICES_PER_SECOND_MAX);
-  const early: [type: string, payload: Uint8Array][] = [];
-  let read: ((type: string, payload: Uint8Array) => void) | undefined;
-  let closed = false;
-  let stop: (() => void) | undefined;
+  return new Notices(options);
+}
 
-  return {
-    hear(type, payload) {
-      if (closed) return;
-      if (!withinBudget()) return drops.add("too many", type);
-      if (read !== undefined) return read(type, payload);
-      if (early.length >= NOTICES_EARLY_MAX) return drops.add("too early", type);
-      early.push([type, payload]);
-    },
+/** A class, since each of thousands of tunnels has one: what closures would take is more than all it knows. */
+class Notices implements AgentNotices, Writing<Written> {
+  readonly clock: Clock;
+  readonly retryMs = WRITE_RETRY_MS;
+  readonly options: AgentNoticesOptions;
+  private readonly drops: DropCounter;
+  private readonly budget: TokenBucket;
+  private early: [type: string, payload: Uint8Array][] | undefined;
+  private opened: { sink: NoticeSink; judge: (beat: AgentHeartbeat) => HealthState } | undefined;
+  private closed = false;
+  private usageAt = Number.NEGATIVE_INFINITY;
+  private readonly health = new NewestWrite<Written>("health", this);
+  private readonly report = new NewestWrite<Written>("report", this);
+  private readonly capabilities = new NewestWrite<Written>("capabilities", this);
+  private readonly images = new NewestWrite<Written>("images", this);
+  private readonly usage = new NewestWrite<Written>("usage", this);
 
-    open(sink, before) {
-      if (closed) return;
-      const writer = <Value>(what: string, write: (value: Value) => Promise<unknown>) =>
-        newestWrite({
-          write,
-          clock,
-          retryMs: WRITE_RETRY_MS,
-          failed: (err) => log.warn({ err, what }, "notice not written yet"),
-        });
-      const health = writer("health", sink.health);
-      const report = writer("report", sink.report);
-      const capabilities = writer("capabilities", sink.capabilities);
-      const images = writer("images", sink.images);
-      const usage = writer("usage", sink.usage);
-      stop = () => {
-        capabilities.stop();
-        health.stop();
-        images.stop();
-        report.stop();
-        usage.stop();
-      };
-      const judge = healthJudge(before);
-      let usageAt = Number.NEGATIVE_INFINITY;
-      const takeUsage = (beat: AgentHeartbeat) => {
-        const now = clock.now().getTime();
-        // The wall clock may step back.
-        if (beat.usage === undefined || (now >= usageAt && now - usageAt < USAGE_EVERY_MS)) return;
-        usageAt = now;
-        usage.set({
-          usage: beat.usage,
-          wolfRestarts: beat.restarts?.count ?? 0,
-          sampleIds: beat.usage.disks.map(() => newId("dsk")),
-        });
-      };
-      const readers: Record<string, (json: unknown) => boolean> = {
-        [agentNoticeTypes.heartbeat](json) {
-          const { success, data } = AgentHeartbeat.safeParse(json);
-          if (!success) return false;
-          health.set(judge(data));
-          takeUsage(data);
-          return true;
-        },
-        [agentNoticeTypes.inventory](json) {
-          const { success, data } = AgentInventory.safeParse(json);
-          if (!success) return false;
-          const gpu = data.host && renderGpuOf(data.host, data.gpu_type, renderNode);
-          report.set({ ...reportOf(data), host: data.host, gpu });
-          return true;
-        },
-        [agentNoticeTypes.capabilities](json) {
-          const { success, data } = AgentCapabilities.safeParse(json);
-          if (success) capabilities.set(capabilitiesOf(data));
-          return success;
-        },
-        [agentNoticeTypes.images](json) {
-          const { success, data } = AgentImages.safeParse(json);
-          if (success) images.set(data.images);
-          return success;
-        },
-        [agentNoticeTypes.relist](json) {
-          const { success } = AgentRelist.safeParse(json);
-          if (success) sink.relist();
-          return success;
-        },
-        [agentNoticeTypes.wolfEvent](json) {
-          const { success, data } = AgentWolfEvent.safeParse(json);
-          if (success) sink.event(data);
-          return success;
-        },
-      };
-      read = (type, payload) => {
-        const reader = Object.hasOwn(readers, type) ? readers[type] : undefined;
-        if (reader === undefined) return drops.add("unknown type", type);
-        const json = parseJson(payload);
-        if (json === undefined) return drops.add("not JSON", type);
-        if (!reader(json)) drops.add("does not fit its schema", type);
-      };
-      for (const [type, payload] of early.splice(0)) read(type, payload);
-    },
+  constructor(options: AgentNoticesOptions) {
+    this.options = options;
+    this.clock = options.clock;
+    this.drops = new DropCounter(options);
+    this.budget = new TokenBucket(options.clock, NOTICES_BURST_MAX, NOTICES_PER_SECOND_MAX);
+  }
 
-    close() {
-      closed = true;
-      early.length = 0;
-      stop?.();
-      drops.report();
-    },
+  hear(type: string, payload: Uint8Array): void {
+    if (this.closed) return;
+    if (!this.budget.take()) return this.drops.add("too many", type);
+    if (this.opened !== undefined) return this.read(type, payload, this.opened.sink);
+    this.early ??= [];
+    if (this.early.length >= NOTICES_EARLY_MAX) return this.drops.add("too early", type);
+    this.early.push([type, payload]);
+  }
+
+  open(sink: NoticeSink, before?: readonly HealthReason[]): void {
+    if (this.closed) return;
+    this.opened = { sink, judge: healthJudge(before) };
+    const early = this.early ?? [];
+    this.early = undefined;
+    for (const [type, payload] of early) this.read(type, payload, sink);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.early = undefined;
+    for (const write of [this.health, this.report, this.capabilities, this.images, this.usage]) write.stop();
+    this.drops.report();
+  }
+
+  write(what: Written, value: unknown): Promise<unknown> {
+    // Each is given what belongs to it, below.
+    const write = this.opened?.sink[what] as ((value: unknown) => Promise<unknown>) | undefined;
+    return write?.call(this.opened?.sink, value) ?? Promise.resolve();
+  }
+
+  failed(what: Written, err: unknown): void {
+    const { log, wolfId } = this.options;
+    log.warn({ wolf_id: wolfId, err, what }, "notice not written yet");
+  }
+
+  heardBeat(beat: AgentHeartbeat): void {
+    if (this.opened === undefined) return;
+    this.health.set(this.opened.judge(beat));
+    const now = this.clock.now().getTime();
+    // The wall clock may step back.
+    if (beat.usage === undefined || (now >= this.usageAt && now - this.usageAt < USAGE_EVERY_MS)) return;
+    this.usageAt = now;
+    const { usage, restarts } = beat;
+    const sampleIds = usage.disks.map(() => newId("dsk"));
+    this.usage.set({ usage, wolfRestarts: restarts?.count ?? 0, sampleIds } satisfies UsageReport);
+  }
+
+  heardInventory(said: AgentInventory): void {
+    const gpu = said.host && renderGpuOf(said.host, said.gpu_type, this.options.renderNode);
+    const report = { ...reportOf(said), host: said.host, gpu };
+    this.report.set(report satisfies Parameters<NoticeSink["report"]>[0]);
+  }
+
+  heardCapabilities(said: AgentCapabilities): void {
+    this.capabilities.set(capabilitiesOf(said));
+  }
+
+  heardImages({ images }: AgentImages): void {
+    this.images.set(images);
+  }
+
+  private read(type: string, payload: Uint8Array, sink: NoticeSink): void {
+    const reader = Object.hasOwn(readers, type) ? readers[type] : undefined;
+    if (reader === undefined) return this.drops.add("unknown type", type);
+    const json = parseJson(payload);
+    if (json === undefined) return this.drops.add("not JSON", type);
+    if (!reader(json, this, sink)) this.drops.add("does not fit its schema", type);
+  }
+}
+
+type Reader = (json: unknown, notices: Notices, sink: NoticeSink) => boolean;
+
+function reader<Said>(
+  schema: { safeParse(json: unknown): { success: boolean; data?: Said } },
+  hear: (said: Said, notices: Notices, sink: NoticeSink) => void,
+): Reader {
+  return (json, notices, sink) => {
+    const { success, data } = schema.safeParse(json);
+    if (success) hear(data as Said, notices, sink);
+    return success;
   };
 }
+
+const readers: Record<string, Reader> = {
+  [agentNoticeTypes.heartbeat]: reader(AgentHeartbeat, (said, notices) => notices.heardBeat(said)),
+  [agentNoticeTypes.inventory]: reader(AgentInventory, (said, notices) => notices.heardInventory(said)),
+  [agentNoticeTypes.capabilities]: reader(AgentCapabilities, (said, notices) =>
+    notices.heardCapabilities(said),
+  ),
+  [agentNoticeTypes.images]: reader(AgentImages, (said, notices) => notices.heardImages(said)),
+  [agentNoticeTypes.relist]: reader(AgentRelist, (_said, _notices, sink) => sink.relist()),
+  [agentNoticeTypes.wolfEvent]: reader(AgentWolfEvent, (said, _notices, sink) => sink.event(said)),
+};
 
 /** Null when the agent could not read what its Wolf says of itself. */
 function capabilitiesOf({ schema_hash, features, missing }: AgentCapabilities): WolfCapabilities | null {
@@ -192,38 +208,58 @@ function parseJson(payload: Uint8Array): unknown {
   }
 }
 
-/** True while there is a token left; they come back `perSecond`, up to `burst`. */
-export function tokenBucket(clock: Clock, burst: number, perSecond: number): () => boolean {
-  let tokens = burst;
-  let filledAt = clock.now().getTime();
-  return () => {
-    const now = clock.now().getTime();
+/** Tokens come back `perSecond`, up to `burst`. */
+export class TokenBucket {
+  private readonly clock: Clock;
+  private readonly burst: number;
+  private readonly perSecond: number;
+  private tokens: number;
+  private filledAt: number;
+
+  constructor(clock: Clock, burst: number, perSecond: number) {
+    this.clock = clock;
+    this.burst = burst;
+    this.perSecond = perSecond;
+    this.tokens = burst;
+    this.filledAt = clock.now().getTime();
+  }
+
+  /** False while there is none left. */
+  take(): boolean {
+    const now = this.clock.now().getTime();
     // The wall clock may step back, which fills nothing.
-    tokens = Math.min(burst, tokens + (Math.max(0, now - filledAt) / 1000) * perSecond);
-    filledAt = now;
-    if (tokens < 1) return false;
-    tokens -= 1;
+    const back = (Math.max(0, now - this.filledAt) / 1000) * this.perSecond;
+    this.tokens = Math.min(this.burst, this.tokens + back);
+    this.filledAt = now;
+    if (this.tokens < 1) return false;
+    this.tokens -= 1;
     return true;
-  };
+  }
 }
 
-function dropCounter(clock: Clock, log: Log): { add(why: string, type: string): void; report(): void } {
-  let total = 0;
-  let reported = 0;
-  let reportedAt = Number.NEGATIVE_INFINITY;
-  let last = {};
-  function report(): void {
-    if (total === reported) return;
-    log.warn({ ...last, dropped: total - reported, dropped_total: total }, "notices dropped");
-    reported = total;
-    reportedAt = clock.now().getTime();
+class DropCounter {
+  private readonly options: Pick<AgentNoticesOptions, "clock" | "log" | "wolfId">;
+  private total = 0;
+  private reported = 0;
+  private reportedAt = Number.NEGATIVE_INFINITY;
+  private last: { why: string; type: string } | undefined;
+
+  constructor(options: Pick<AgentNoticesOptions, "clock" | "log" | "wolfId">) {
+    this.options = options;
   }
-  return {
-    add(why, type) {
-      total += 1;
-      last = { why, type: type.slice(0, 64) };
-      if (clock.now().getTime() - reportedAt >= DROPS_LOGGED_EVERY_MS) report();
-    },
-    report,
-  };
+
+  add(why: string, type: string): void {
+    this.total += 1;
+    this.last = { why, type: type.slice(0, 64) };
+    if (this.options.clock.now().getTime() - this.reportedAt >= DROPS_LOGGED_EVERY_MS) this.report();
+  }
+
+  report(): void {
+    const { total, reported, last, options } = this;
+    if (total === reported) return;
+    const counts = { dropped: total - reported, dropped_total: total };
+    options.log.warn({ wolf_id: options.wolfId, ...last, ...counts }, "notices dropped");
+    this.reported = total;
+    this.reportedAt = options.clock.now().getTime();
+  }
 }

@@ -6,6 +6,7 @@ import { AGENT_SERVICE, MOVE_PATH, type MoveRequest } from "@wolfpack/api-contra
 import { RevdialError, type Tunnel } from "revdial";
 import { type Clock, pause } from "../clock.ts";
 import type { Log } from "../logger.ts";
+import type { TunnelRegistry } from "./tunnel-registry.ts";
 
 export interface MovingOptions {
   tunnels: readonly Tunnel[];
@@ -50,6 +51,25 @@ export async function moveAway(
   const outcome = { asked: moving.length, moved, stayed: tunnels.length - moved };
   log.info(outcome, "agents have opened other tunnels");
   return outcome;
+}
+
+export interface MovingSome extends Omit<MovingOptions, "tunnels" | "sendOvertaken"> {
+  wolves: TunnelRegistry;
+  count: number;
+  canMove: (tunnel: Tunnel) => boolean;
+  sendOvertaken: (wolfIds: ReadonlySet<string>) => Promise<void>;
+}
+
+/** The same for so many wolves, drawn by lot; `moved`: of how many no tunnel is here any more that takes requests. */
+export async function moveSome(options: MovingSome): Promise<{ asked: number; moved: number }> {
+  const { wolves, count, canMove, sendOvertaken, random } = options;
+  const able = wolves.list().filter(([, { tunnel }]) => canMove(tunnel));
+  const drawn = able.map((live) => ({ live, lot: random() })).toSorted((a, b) => a.lot - b.lot);
+  const some = drawn.slice(0, count).map(({ live }) => live);
+  const tunnels = some.map(([, { tunnel }]) => tunnel);
+  const ids = new Set(some.map(([id]) => id));
+  const { asked } = await moveAway({ ...options, tunnels, sendOvertaken: () => sendOvertaken(ids) });
+  return { asked, moved: some.filter(([id]) => wolves.dial(id) === undefined).length };
 }
 
 /** False: an agent of before, or one that does not answer. */

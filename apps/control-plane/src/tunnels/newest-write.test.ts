@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "@jest/globals";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
-import { type NewestWrite, newestWrite } from "./newest-write.ts";
+import { NewestWrite } from "./newest-write.ts";
 
 interface Writing {
   value: number;
@@ -11,7 +11,7 @@ interface Writing {
 let clock: ManualClock;
 let writes: Writing[];
 let errors: unknown[];
-let newest: NewestWrite<number>;
+let newest: NewestWrite<"count">;
 
 async function settle(): Promise<void> {
   for (let i = 0; i < 20; i += 1) await Promise.resolve();
@@ -21,19 +21,23 @@ beforeEach(() => {
   clock = manualClock();
   writes = [];
   errors = [];
-  newest = newestWrite<number>({
-    write(value) {
+  newest = new NewestWrite("count", {
+    write(_what, value) {
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const settled = (act: () => void) => async () => {
         act();
         await settle();
       };
-      writes.push({ value, done: settled(resolve), fail: settled(() => reject(new Error("down"))) });
+      writes.push({
+        value: Number(value),
+        done: settled(resolve),
+        fail: settled(() => reject(new Error("down"))),
+      });
       return promise;
     },
     clock,
     retryMs: 5000,
-    failed: (error) => errors.push(error),
+    failed: (_what, error) => void errors.push(error),
   });
 });
 

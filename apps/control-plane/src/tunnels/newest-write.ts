@@ -1,67 +1,73 @@
 /**
  * Writes the newest of many values, one write at a time: an agent that reports often costs one statement at once, and an
- * older report never lands after a newer one. A failed write is tried again.
+ * older report never lands after a newer one. A failed write is tried again. Each tunnel has several for as long as it lives, so that
+ * they keep little: a print of what was last written, not the value.
  */
+import { createHash } from "node:crypto";
 import type { Clock, Timer } from "../clock.ts";
 
-export interface NewestWrite<Value> {
-  /** Forgets an earlier value that is not being written yet; a value equal to the one last written costs nothing. */
-  set(value: Value): void;
-  /** Nothing is written from now on. */
-  stop(): void;
-}
-
-export interface NewestWriteOptions<Value> {
-  write: (value: Value) => Promise<unknown>;
-  clock: Clock;
+/** What several of them share: each names itself. */
+export interface Writing<What extends string> {
+  write(what: What, value: unknown): Promise<unknown>;
+  failed(what: What, error: unknown): void;
+  readonly clock: Clock;
   /** Between a failed write and the next try. */
-  retryMs: number;
-  failed: (error: unknown) => void;
+  readonly retryMs: number;
 }
 
-export function newestWrite<Value>(options: NewestWriteOptions<Value>): NewestWrite<Value> {
-  const { write, clock, retryMs, failed } = options;
-  let wanted: { text: string; value: Value } | undefined;
-  let written: string | undefined;
-  let writing = false;
-  let retry: Timer | undefined;
-  let stopped = false;
+export class NewestWrite<What extends string> {
+  private readonly what: What;
+  private readonly writing: Writing<What>;
+  private wanted: { print: string; value: unknown } | undefined;
+  private written: string | undefined;
+  private isWriting = false;
+  private retry: Timer | undefined;
+  private stopped = false;
 
-  async function run(): Promise<void> {
-    if (writing || retry !== undefined) return;
-    writing = true;
+  constructor(what: What, writing: Writing<What>) {
+    this.what = what;
+    this.writing = writing;
+  }
+
+  /** Forgets an earlier value that is not being written yet; a value equal to the one last written costs nothing. */
+  set(value: unknown): void {
+    this.wanted = { print: printOf(value), value };
+    void this.run();
+  }
+
+  /** Nothing is written from now on. */
+  stop(): void {
+    this.stopped = true;
+    this.retry?.cancel();
+  }
+
+  private async run(): Promise<void> {
+    if (this.isWriting || this.retry !== undefined) return;
+    const { what, writing } = this;
+    this.isWriting = true;
     try {
-      while (wanted !== undefined && !stopped) {
-        const { text, value } = wanted;
-        if (text !== written) {
+      while (this.wanted !== undefined && !this.stopped) {
+        const { print, value } = this.wanted;
+        if (print !== this.written) {
           // A write that fails may have happened all the same.
-          written = undefined;
-          await write(value);
-          written = text;
+          this.written = undefined;
+          await writing.write(what, value);
+          this.written = print;
         }
-        if (wanted.text === text) wanted = undefined;
+        if (this.wanted.print === print) this.wanted = undefined;
       }
     } catch (error) {
-      failed(error);
-      if (!stopped) retry = clock.setTimer(retryMs, again);
+      writing.failed(what, error);
+      if (!this.stopped) this.retry = writing.clock.setTimer(writing.retryMs, () => this.again());
     } finally {
-      writing = false;
+      this.isWriting = false;
     }
   }
 
-  function again(): void {
-    retry = undefined;
-    void run();
+  private again(): void {
+    this.retry = undefined;
+    void this.run();
   }
-
-  return {
-    set(value) {
-      wanted = { text: JSON.stringify(value), value };
-      void run();
-    },
-    stop() {
-      stopped = true;
-      retry?.cancel();
-    },
-  };
 }
+
+const printOf = (value: unknown) => createHash("sha256").update(JSON.stringify(value)).digest("base64");

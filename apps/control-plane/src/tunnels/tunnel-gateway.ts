@@ -7,15 +7,16 @@ import type { Tunnel, TunnelEnd } from "revdial";
 import { pause } from "../clock.ts";
 import type { AuditEntry } from "../identity/audit.ts";
 import type { Wolf } from "../wolves/wolf-store.ts";
-import { agentNotices, type NoticeSink } from "./agent-notices.ts";
+import { agentNotices } from "./agent-notices.ts";
 import { createFurtherConnections, furtherKey, noFurtherPlaces } from "./further-connections.ts";
 import type { TunnelGateway, TunnelGatewayOptions } from "./gateway-face.ts";
 import { createGrace, mayComeBack } from "./helix/grace.ts";
-import { moveAway } from "./moving.ts";
+import { moveAway, moveSome } from "./moving.ts";
 import { clockOffsetOf, type Opener, objectIdsOf, originOf } from "./opener.ts";
 import { takeoverLimit } from "./takeovers.ts";
 import { type LiveTunnel, TunnelRegistry } from "./tunnel-registry.ts";
 import type { Tunnels } from "./tunnels.ts";
+import { type Listeners, WolfSink } from "./wolf-sink.ts";
 
 export type { TunnelGateway, TunnelGatewayOptions } from "./gateway-face.ts";
 
@@ -92,6 +93,14 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
 
   /** For what is in flight through a tunnel in whose place there is another. */
   const replacedDrainMs = () => (draining ? DRAIN_MS : REPLACED_DRAIN_MS);
+
+  const listeners: Listeners = {
+    store,
+    clock,
+    isLive: ({ wolfId, epoch }) => wolves.get(wolfId)?.epoch === epoch,
+    event: (from, event) => tell(events, from, event),
+    relist: ({ wolfId }) => tell(relists, wolfId),
+  };
 
   /** False when a newer tunnel of the same key has overtaken this one; an older one is told to end. */
   function enter(registry: TunnelRegistry, key: string, entry: LiveTunnel): boolean {
@@ -269,8 +278,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     async acceptWolf(wolf, tunnel, opener) {
       if (!keep(tunnel, opener, wolf.id)) return;
       const notices = agentNotices({ wolfId: wolf.id, clock, log, renderNode: options.renderNode });
-      tunnel.onNotice(notices.hear);
-      atEnd(tunnel, notices.close);
+      tunnel.onNotice((type, payload) => notices.hear(type, payload));
+      atEnd(tunnel, () => notices.close());
       const opened = await open(wolf, tunnel, opener);
       if (opened === undefined) return;
       const { id, epoch, name } = opened;
@@ -292,18 +301,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       if (wolves.get(id)?.tunnel !== tunnel) return;
       const { transport, peer } = tunnel;
       const incarnation = peer?.incarnation ?? 0n;
-      const isLive = () => wolves.get(id)?.epoch === epoch;
-      const sink: NoticeSink = {
-        health: ({ health, reasons }) => store.changeHealth(id, epoch, health, reasons, clock.now()),
-        report: (report) => store.changeReport(id, epoch, report, clock.now()),
-        usage: (report) => store.changeUsage(id, epoch, report, clock.now()),
-        capabilities: (known) => store.changeCapabilities(id, epoch, known, clock.now()),
-        images: (images) => store.changeImages(id, epoch, images, clock.now()),
-        // A tunnel that was replaced may still speak; the newest one's word counts.
-        event: (event) => void (isLive() && tell(events, { wolfId: id, epoch, incarnation }, event)),
-        relist: () => void (isLive() && tell(relists, id)),
-      };
-      notices.open(sink, opened.healthReasons);
+      notices.open(new WolfSink({ wolfId: id, epoch, incarnation }, listeners), opened.healthReasons);
       if (opener.principal.kind === "agent") control.serve(tunnel, opener.principal, opener);
       const { protocol } = opener;
       log.info({ wolf_id: id, name, epoch, protocol, transport, agent: peer?.agent }, "tunnel up");
@@ -378,21 +376,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       return moveAway({ tunnels, sendOvertaken: sendAll, clock, log, random });
     },
 
-    async moveSome(count, sendOvertaken) {
-      const able = wolves.list().filter(([, { tunnel }]) => canMove(tunnel));
-      const drawn = able.map((live) => ({ live, lot: random() })).toSorted((a, b) => a.lot - b.lot);
-      const some = drawn.slice(0, count).map(({ live }) => live);
-      const tunnels = some.map(([, { tunnel }]) => tunnel);
-      const ids = new Set(some.map(([id]) => id));
-      const { asked } = await moveAway({
-        tunnels,
-        sendOvertaken: () => sendOvertaken(ids),
-        clock,
-        log,
-        random,
-      });
-      return { asked, moved: some.filter(([id]) => wolves.dial(id) === undefined).length };
-    },
+    moveSome: (count, sendOvertaken) =>
+      moveSome({ wolves, count, canMove, sendOvertaken, clock, log, random }),
 
     async drain() {
       draining = true;

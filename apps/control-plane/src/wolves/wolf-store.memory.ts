@@ -2,23 +2,15 @@
  * Wolves in memory: the twin of the store in PostgreSQL, for simulations. Each method is one step that nothing comes between. Disk
  * samples, revocations, events and the labels of join tokens are not kept.
  */
-import { isDeepStrictEqual } from "node:util";
 import { byId, type MemoryFleet, toWolf, type WolfRow } from "../database/memory-fleet.ts";
 import { newId } from "../ids.ts";
-import { renderGpuUsage } from "./gpu-choice.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
+import { described, memoryReports } from "./wolf-reports.memory.ts";
 import { memorySteering, quarantineIf } from "./wolf-steering.memory.ts";
-import {
-  nativeTunnel,
-  type TunnelKey,
-  undescribed,
-  type Wolf,
-  type WolfReport,
-  type WolfStore,
-} from "./wolf-store.ts";
+import { nativeTunnel, type TunnelKey, undescribed, type WolfReport, type WolfStore } from "./wolf-store.ts";
 
 export function memoryWolfStore(fleet: MemoryFleet): WolfStore {
-  return { ...memorySteering(fleet), ...wolvesThemselves(fleet), ...reports(fleet), ...silence(fleet) };
+  return { ...memorySteering(fleet), ...wolvesThemselves(fleet), ...memoryReports(fleet), ...silence(fleet) };
 }
 
 type Themselves = Pick<
@@ -37,19 +29,6 @@ type Silence = Pick<
   | "markStale"
   | "orphanTunnels"
 >;
-type Reports = Omit<WolfStore, keyof Themselves | keyof Silence | keyof ReturnType<typeof memorySteering>>;
-
-const INT_MAX = 2 ** 31 - 1;
-const MIB = 2 ** 20;
-
-const described = ({ gpuType, maxSandboxes, labels, region, costPerHour, agentVersion }: WolfReport) => ({
-  gpuType,
-  maxSandboxes,
-  labels,
-  region,
-  costPerHour,
-  agentVersion,
-});
 
 function newRow(wolf: { id: string; name: string; address: string } & WolfReport, now: Date): WolfRow {
   return {
@@ -215,88 +194,6 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
       return toWolf(row);
     },
   };
-}
-
-function reports(fleet: MemoryFleet): Reports {
-  /** What is said by the tunnel of an older epoch changes nothing. */
-  function change(
-    id: string,
-    epoch: number,
-    changed: (row: WolfRow) => Partial<WolfRow>,
-    now: Date,
-  ): boolean {
-    const row = fleet.wolves.get(id);
-    if (row?.epoch !== epoch) return false;
-    fleet.changeWolf(row, { ...changed(row), updatedAt: now });
-    return true;
-  }
-
-  /** The same, where what the row says already is not written. */
-  function learn(id: string, epoch: number, said: (row: WolfRow) => Partial<WolfRow>, now: Date): boolean {
-    const row = fleet.wolves.get(id);
-    const isNews = ([name, value]: [string, unknown]) =>
-      !isDeepStrictEqual(row?.[name as keyof WolfRow], value);
-    if (row?.epoch === epoch && !Object.entries(said(row)).some(isNews)) return true;
-    return change(id, epoch, said, now);
-  }
-
-  return {
-    async changeHealth(id, epoch, health, reasons, now) {
-      return learn(id, epoch, () => ({ health, healthReasons: [...reasons] }), now);
-    },
-
-    async changeCapabilities(id, epoch, capabilities, now) {
-      return learn(id, epoch, () => ({ capabilities }), now);
-    },
-
-    async changeImages(id, epoch, images, now) {
-      return learn(id, epoch, () => ({ images }), now);
-    },
-
-    async changeReport(id, epoch, report, now) {
-      const { host, gpu } = report;
-      return learn(
-        id,
-        epoch,
-        (row) => ({
-          ...described(report),
-          encoderSessions: { ...row.encoderSessions, max: report.encoderSessionsMax },
-          ...(host && { host }),
-          ...(gpu && {
-            gpuModel: gpu.model,
-            renderNode: gpu.renderNode,
-            vramMb: { ...row.vramMb, max: gpu.vramMb === null ? null : Math.min(gpu.vramMb, INT_MAX) },
-          }),
-        }),
-        now,
-      );
-    },
-
-    async changeUsage(id, epoch, { usage, wolfRestarts }, now) {
-      return change(
-        id,
-        epoch,
-        (row) => {
-          const said = { usage: { ...usage, received_at: now.toISOString() }, wolfRestarts };
-          // What could not be read says nothing about what is used.
-          if (usage.gpu_state !== "ok" && usage.gpu_state !== "missing") return said;
-          const figures = renderGpuUsage(row.host, row.renderNode, usage);
-          const vramMb = Math.floor((figures?.vram_used_bytes ?? 0) / MIB);
-          return {
-            ...said,
-            vramMb: beyond(row.vramMb, vramMb),
-            encoderSessions: beyond(row.encoderSessions, figures?.encoder_sessions ?? 0),
-          };
-        },
-        now,
-      );
-    },
-  };
-}
-
-function beyond(before: Wolf["vramMb"], measured: number): Wolf["vramMb"] {
-  const other = Math.max(0, measured - before.claimed, Math.min(before.other, measured));
-  return { ...before, other: Math.min(other, INT_MAX) };
 }
 
 function silence(fleet: MemoryFleet): Silence {

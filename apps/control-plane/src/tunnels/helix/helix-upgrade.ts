@@ -27,7 +27,7 @@ import { bearerOf } from "../../identity/api-key.ts";
 import type { Log } from "../../logger.ts";
 import type { Calls } from "../../replicas/calls.ts";
 import { type Admission, type Admitted, TUNNEL_PATH, type TunnelTarget } from "../admission.ts";
-import { tokenBucket } from "../agent-notices.ts";
+import { TokenBucket } from "../agent-notices.ts";
 import { checkWebSocket } from "../handshake.ts";
 import { answerRaw, refuse } from "../refused-upgrade.ts";
 import {
@@ -81,7 +81,7 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
   const { admission, clock, log, limits, calls, exchange = createHelixExchange() } = options;
   const guards = new WolfGuards();
   /** As long as the exchange has the agent: nothing is to be tidied up. */
-  const lateBudgets = new WeakMap<object, () => boolean>();
+  const lateBudgets = new WeakMap<object, TokenBucket>();
   const webSockets = new WebSocketServer({ ...helixWebSocketServerOptions, noServer: true });
   webSockets.on("wsClientError", (cause, socket) => {
     refuse(socket, new ApiError("malformed-http", "The WebSocket handshake is not valid.", { cause }), log);
@@ -120,9 +120,9 @@ export function createHelixUpgrades(options: HelixUpgradeOptions): HelixUpgrades
   function mayBeLate(dialer: string): boolean {
     const agent = exchange.dialer(dialer);
     if (agent === undefined) return false;
-    const budget = lateBudgets.get(agent) ?? tokenBucket(clock, LATE_BURST_MAX, LATE_PER_SECOND_MAX);
+    const budget = lateBudgets.get(agent) ?? new TokenBucket(clock, LATE_BURST_MAX, LATE_PER_SECOND_MAX);
     lateBudgets.set(agent, budget);
-    return budget();
+    return budget.take();
   }
 
   /** The dial it is for, or why it is for none. */
@@ -247,10 +247,10 @@ function aboutOf(target: TunnelTarget): Record<string, string> {
 }
 
 function faultLog(about: object, clock: Clock, log: Log): (fault: HelixFault) => void {
-  const withinBudget = tokenBucket(clock, FAULTS_BURST_MAX, FAULTS_PER_SECOND_MAX);
+  const faults = new TokenBucket(clock, FAULTS_BURST_MAX, FAULTS_PER_SECOND_MAX);
   let left = 0;
   return ({ code, detail }) => {
-    if (!withinBudget()) {
+    if (!faults.take()) {
       left += 1;
       return;
     }
