@@ -7,6 +7,7 @@ export function aSession(given: Partial<Session> = {}): Session {
   return {
     id: "ses_1",
     owner_id: "usr_1",
+    owner_name: "mara",
     name: "desk",
     status: "running",
     reachable: true,

@@ -124,9 +124,7 @@ export const Session = z
   .object({
     id: SessionId,
     owner_id: UserId,
-    owner_name: z.string().nullable().optional().meta({
-      description: "Null: nobody knows it any more; absent in the answers of earlier versions.",
-    }),
+    owner_name: z.string().nullable().default(null).meta({ description: "Null: nobody knows it any more." }),
     name: z.string(),
     status: SessionStatus,
     reachable: z.boolean().meta({ description: "A live tunnel leads to it now." }),

@@ -109,7 +109,7 @@ describe("names", () => {
 describe("a search among sessions", () => {
   const rows = [
     aSession({ id: "ses_1", name: "Design Review", owner_name: "mara" }),
-    aSession({ id: "ses_2", owner_id: "usr_2" }),
+    aSession({ id: "ses_2", owner_id: "usr_2", owner_name: "otto" }),
   ];
 
   it("finds words in any order, of names of owners too", () => {

@@ -77,9 +77,13 @@ export function stateOfSession(session: Session): SessionState {
 export const nameOf = ({ name, id }: Pick<Session, "name" | "id">): string =>
   name === id ? shortId(id) : plain(name) || shortId(id);
 
+interface Owned {
+  owner_id: string;
+  owner_name?: string | null | undefined;
+}
+
 /** By name; who is no more has only an id, and so has everybody where a control plane of before does not say. */
-export const ownerOf = ({ owner_name, owner_id }: Pick<Session, "owner_name" | "owner_id">): string =>
-  plain(owner_name) || shortId(owner_id);
+export const ownerOf = ({ owner_name, owner_id }: Owned): string => plain(owner_name) || shortId(owner_id);
 
 const failureWords: Record<string, string> = {
   "wolf-refused": "Its Wolf refused to make the desktop. The reason is in Wolf's own words.",
