@@ -36,6 +36,41 @@ export interface TunnelMetrics {
   readonly rttMs: number | undefined;
 }
 
+const counters = [
+  "openedOutbound",
+  "openedInbound",
+  "refusedInbound",
+  "bytesSent",
+  "bytesReceived",
+  "creditStalls",
+  "pingsAnswered",
+] as const;
+const gauges = ["active", "waitingBytes", "queuedBytes"] as const;
+
+/** What is left of the numbers of a tunnel that has ended. */
+export type TunnelCounters = Pick<TunnelMetrics, (typeof counters)[number] | "resets">;
+
+function sums<Name extends string>(names: readonly Name[], all: readonly Record<Name, number>[]) {
+  const sum = (name: Name) => all.reduce((total, one) => total + one[name], 0);
+  return Object.fromEntries(names.map((name) => [name, sum(name)])) as Record<Name, number>;
+}
+
+/** The counters of several tunnels together. */
+export function countersOf(all: readonly TunnelCounters[]): TunnelCounters {
+  const resets: Partial<Record<RevdialErrorCode, number>> = {};
+  for (const one of all)
+    for (const [code, count] of Object.entries(one.resets) as [RevdialErrorCode, number][])
+      resets[code] = (resets[code] ?? 0) + count;
+  return { ...sums(counters, all), resets };
+}
+
+/** Of several tunnels together, and of those that were there before them. The round trip is the shortest of late. */
+export function metricsOf(live: readonly TunnelMetrics[], gone: TunnelCounters): TunnelMetrics {
+  const trips = live.map(({ rttMs }) => rttMs).filter((ms) => ms !== undefined);
+  const rttMs = trips.length === 0 ? undefined : Math.min(...trips);
+  return { ...countersOf([gone, ...live]), ...sums(gauges, live), rttMs };
+}
+
 /** Published on "revdial:tunnel". */
 export interface TunnelDiagnostic {
   event: "ready" | "closed";

@@ -7,6 +7,7 @@ import { beforeSending, RevdialError, type RevdialErrorCode } from "./errors.ts"
 import { checkAborted, checkHandler, checkSendable, checkTypes, nothingServed } from "./exchange.ts";
 import { checkListener, checkNotice, type NoticeListener } from "./notices.ts";
 import { defaults } from "./numbers.ts";
+import { countersOf, metricsOf, type TunnelMetrics } from "./observe.ts";
 import { checkCloseOptions, checkSetOptions } from "./options.ts";
 import { type OverMembers, type SetCall, SetExchange } from "./set-exchange.ts";
 import { Summary } from "./summary.ts";
@@ -47,6 +48,11 @@ export interface TunnelSet
   readonly ready: Promise<void>;
   /** Those that have not ended, ready or not. */
   readonly members: readonly Tunnel[];
+  /**
+   * Those of all members together: counters with those of members that have left, so that they only rise, gauges and the shortest
+   * round trip of those that are there.
+   */
+  readonly metrics: TunnelMetrics;
   /** A member until it has ended. `served`: it has its own handler already. Error: CLOSED. */
   add(tunnel: Tunnel, options?: { served?: boolean }): void;
 }
@@ -96,6 +102,8 @@ export class Members extends Summary implements TunnelSet {
   private readonly settleReady = Promise.withResolvers<void>();
   private readonly settleClosed = Promise.withResolvers<TunnelEnd>();
   private readonly onEnd: () => void;
+  /** Of members that have left. */
+  private gone = countersOf([]);
   private handler: RequestHandler | undefined;
   private turn = 0;
   private end: TunnelEnd | undefined;
@@ -121,6 +129,13 @@ export class Members extends Summary implements TunnelSet {
 
   get members(): readonly Tunnel[] {
     return this.all.map(({ tunnel }) => tunnel);
+  }
+
+  get metrics(): TunnelMetrics {
+    return metricsOf(
+      this.all.map(({ tunnel }) => tunnel.metrics),
+      this.gone,
+    );
   }
 
   get load(): number {
@@ -240,6 +255,7 @@ export class Members extends Summary implements TunnelSet {
   }
 
   private remove(member: Member): void {
+    this.gone = countersOf([this.gone, member.tunnel.metrics]);
     this.all.splice(this.all.indexOf(member), 1);
     for (const stops of this.listeners.values()) stops.delete(member.tunnel);
     if (this.end && this.all.length === 0) this.settleClosed.resolve(this.end);

@@ -1,8 +1,13 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { afterEach, describe, expect, it } from "@jest/globals";
-import type { ChannelDiagnostic, TunnelDiagnostic } from "../src/index.ts";
+import {
+  type ChannelDiagnostic,
+  createTunnelSet,
+  RevdialError,
+  type TunnelDiagnostic,
+} from "../src/index.ts";
 import { tunnelPair } from "../src/testing/index.ts";
-import { collect, endless, signal, text, until } from "./support.ts";
+import { collect, endless, signal, text, until, untilAborted } from "./support.ts";
 
 const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const stops: (() => void)[] = [];
@@ -104,7 +109,104 @@ describe("the numbers of a tunnel", () => {
   });
 });
 
+describe("the numbers of a set", () => {
+  const ask = { service: "a", method: "GET", path: "/" };
+
+  it("are those of its members together, and its counters do not fall when one leaves", async () => {
+    const set = createTunnelSet();
+    expect(set.metrics).toEqual({
+      ...{ openedOutbound: 0, openedInbound: 0, refusedInbound: 0, active: 0, resets: {}, bytesSent: 0 },
+      ...{ bytesReceived: 0, waitingBytes: 0, queuedBytes: 0, creditStalls: 0, pingsAnswered: 0 },
+      rttMs: undefined,
+    });
+    const waiting = signal();
+    const pairs = [0, 1].map(() => {
+      const pair = tunnelPair();
+      pair.right.serve(async ({ path, signal: abort }) => {
+        if (path === "/broken") throw new RevdialError("REFUSED", "broken");
+        if (path === "/wait") {
+          waiting.give();
+          await untilAborted(abort);
+        }
+        return { status: 200, body: new Uint8Array(100_000) };
+      });
+      set.add(pair.left);
+      return pair;
+    });
+    await Promise.all(pairs.map(({ left }) => left.reached));
+    for (let n = 0; n < 4; n += 1) await collect((await set.request(ask)).body);
+    await expect(set.request({ ...ask, path: "/broken" })).rejects.toThrow("REFUSED");
+    const [first, second] = pairs.map(({ left }) => left.metrics);
+    if (first === undefined || second === undefined) throw new Error("no members");
+    expect([first.openedOutbound, second.openedOutbound]).toEqual([3, 3]); // Both were asked for what is broken.
+    const { bytesReceived, bytesSent, creditStalls, ...numbers } = set.metrics;
+    expect(numbers).toMatchObject({ openedOutbound: 6, active: 0, resets: { REFUSED: 2 }, pingsAnswered: 2 });
+    expect(bytesReceived).toBe(first.bytesReceived + second.bytesReceived);
+    expect(numbers.rttMs).toBe(Math.min(first.rttMs as number, second.rttMs as number));
+
+    const cut = pairs.find(({ left }) => left === set.members[0]) as (typeof pairs)[0];
+    const lost = Promise.all(
+      [1, 2].map(() => set.request({ ...ask, path: "/wait" }).catch(({ code }) => code)),
+    );
+    await waiting.seen;
+    expect(set.metrics.active).toBe(2);
+    cut.left.destroy();
+    await cut.left.closed;
+    await until(() => set.members.length === 1);
+    const left = set.metrics;
+    expect(left).toMatchObject({ openedOutbound: 8, active: 1, resets: { REFUSED: 2, DESTROYED: 1 } });
+    expect(left.bytesReceived).toBeGreaterThanOrEqual(bytesReceived);
+    expect(left.bytesSent).toBeGreaterThan(bytesSent);
+    expect(left.creditStalls).toBeGreaterThanOrEqual(creditStalls);
+    set.destroy();
+    await set.closed;
+    expect(await lost).toEqual(["DESTROYED", "DESTROYED"]);
+    expect(set.metrics).toMatchObject({ openedOutbound: 8, active: 0, resets: { REFUSED: 2, DESTROYED: 2 } });
+    expect(set.metrics.rttMs).toBeUndefined();
+  });
+});
+
 describe("the diagnostics channels", () => {
+  it("tell the accepting side of what the peer has opened, and how each ended there", async () => {
+    const tunnels = heard<TunnelDiagnostic>("revdial:tunnel");
+    const channels = heard<ChannelDiagnostic>("revdial:channel");
+    const { left: dialler, right: acceptor } = tunnelPair({ both: { onHandlerError: () => undefined } });
+    const arrived = signal();
+    acceptor.serve(async ({ path, signal: abort }) => {
+      if (path === "/broken") throw new Error("broken");
+      if (path === "/wait") {
+        arrived.give();
+        await untilAborted(abort);
+      }
+      return { status: 204 };
+    });
+    const ask = { service: "a", method: "GET", path: "/", traceparent: trace };
+    await collect((await dialler.request(ask)).body);
+    await expect(dialler.request({ ...ask, path: "/broken" })).rejects.toThrow("HANDLER_FAILED");
+    const abort = new AbortController();
+    const cut = dialler.request({ ...ask, path: "/wait", signal: abort.signal }).catch(({ code }) => code);
+    await arrived.seen;
+    abort.abort();
+    expect(await cut).toBe("CANCELLED");
+    await until(() => acceptor.load === 0);
+    dialler.destroy();
+    await acceptor.closed;
+    const told = channels.filter(({ tunnel }) => tunnel === acceptor).map(({ tunnel: _, ...rest }) => rest);
+    const opened = { event: "opened", inbound: true, service: "a", traceparent: trace };
+    expect(told).toEqual([
+      { ...opened, channel: 1 },
+      { event: "finished", channel: 1 },
+      { ...opened, channel: 3 },
+      { event: "reset", channel: 3, code: "HANDLER_FAILED" },
+      { ...opened, channel: 5 },
+      { event: "reset", channel: 5, code: "CANCELLED" },
+    ]);
+    expect(tunnels.filter(({ tunnel }) => tunnel === acceptor)).toEqual([
+      { event: "ready", tunnel: acceptor },
+      { event: "closed", tunnel: acceptor, end: expect.objectContaining({ code: "TRANSPORT_LOST" }) },
+    ]);
+  });
+
   it("tell of tunnels and channels, with service, trace and code", async () => {
     const tunnels = heard<TunnelDiagnostic>("revdial:tunnel");
     const channels = heard<ChannelDiagnostic>("revdial:channel");
