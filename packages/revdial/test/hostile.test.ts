@@ -45,6 +45,7 @@ const violations: [name: string, frames: Frame[], code: keyof typeof wireCodes][
     [open(1), data(1, 1), data(1, windowInitialBytes)],
     "WINDOW_EXCEEDED",
   ],
+  ["a frame longer than the window", [open(1), data(1, windowInitialBytes + 1)], "WINDOW_EXCEEDED"],
   ["DATA above the frame limit", [open(1), data(1, 65_537)], "FRAME_TOO_LARGE"],
   ["a CREDIT of nothing", [credit(2, 0)], "CREDIT_INVALID"],
   ["a CREDIT that overflows", [credit(2, 0x7fff_ffff)], "CREDIT_INVALID"],

@@ -26,12 +26,18 @@ describe.each(ways)("over %s", (_name, way) => {
     return running;
   }
 
-  it.each(["text/event-stream", undefined])(
-    "a stream of type %s arrives before its next part is sent",
-    async (type) => {
+  it.each([
+    ["type text/event-stream", { "content-type": "text/event-stream" }],
+    ["type text/event-stream and a length", { "content-type": "text/event-stream", "content-length": "18" }],
+    ["type application/x-ndjson", { "content-type": "application/x-ndjson" }],
+    ["type application/grpc", { "content-type": "application/grpc" }],
+    ["no type", {}],
+  ] as [string, Record<string, string>][])(
+    "a stream of %s arrives before its next part is sent",
+    async (_which, fields) => {
       const seen = signal();
       const { port } = await start(async (_request, response) => {
-        if (type) response.setHeader("content-type", type);
+        response.writeHead(200, fields);
         response.write("data: 1\n\n");
         await seen.seen;
         response.end("data: 2\n\n");
@@ -39,6 +45,7 @@ describe.each(ways)("over %s", (_name, way) => {
       const { sent, response } = ask(port);
       sent.end();
       const message = await response;
+      expect(message.headers).toMatchObject(fields);
       expect(await firstChunk(message)).toBe("data: 1\n\n");
       seen.give();
       expect(String(await collect(message))).toBe("data: 2\n\n");
