@@ -35,7 +35,7 @@ function Axes({ wolf }: { wolf: WolfInstance }) {
       <dl className="facts">
         <Fact name="Connectivity">
           <Badge tone={toneOf(connectivity)}>{sentence(connectivity)}</Badge>{" "}
-          <span className="muted small">
+          <span className="muted small wolf-since">
             {tunnel ? (
               <>
                 tunnel since <Time at={tunnel.since} />
