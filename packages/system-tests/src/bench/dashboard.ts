@@ -17,7 +17,7 @@ export interface DashboardResult {
     firstRowsMs: number;
     /** Until every wolf is known, and the page has painted once more and is free. */
     interactiveMs: number;
-    /** From before a change's statement until its row is painted; the median, and the slowest. */
+    /** From before a change's statement until its row is painted; the median, and the slowest of all rounds. */
     paintMs: number;
     paintMsMax: number;
     /** Rows that exist. */
@@ -57,7 +57,7 @@ export async function benchDashboard(
       firstRowsMs: middle(({ firstRowsMs }) => firstRowsMs),
       interactiveMs: middle(({ interactiveMs }) => interactiveMs),
       paintMs: middle(({ paintMs }) => paintMs),
-      paintMsMax: middle(({ paintMsMax }) => paintMsMax),
+      paintMsMax: Math.max(...found.map(({ paintMsMax }) => paintMsMax)),
       rows: middle(({ rows }) => rows),
     },
   };
@@ -168,7 +168,12 @@ export function dashboardTable({ dashboard }: DashboardResult): string {
       !(interactiveMs < INTERACTIVE_MS_MAX),
     ),
     row("ms from a change to its paint, median", paintMs.toFixed(1), "< 100", !(paintMs < PAINT_MS_MAX)),
-    row("ms from a change to its paint, slowest", paintMsMax.toFixed(1)),
+    row(
+      "ms from a change to its paint, slowest",
+      paintMsMax.toFixed(1),
+      "< 100",
+      !(paintMsMax < PAINT_MS_MAX),
+    ),
     "",
   ].join("\n");
 }

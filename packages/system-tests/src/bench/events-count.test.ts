@@ -1,6 +1,7 @@
 /** What the bench counts as an event that was told, and what it calls lost. */
 import { describe, expect, it } from "@jest/globals";
 import { EventCount, lostOf } from "./events-count.ts";
+import { dueTo, readerOf } from "./events-mix.ts";
 
 const event = (n: number) => `id: evt_${n}\ndata: {"kind":"wolf.intent","detail":{"reason":"${n}"}}\n\n`;
 const BEAT = ": beat\n\nevent: beat\ndata: {}\n\n";
@@ -43,13 +44,39 @@ describe("what a stream has told", () => {
 
 describe("what is lost", () => {
   it("is what did not arrive, and every gap that a reader was told of", () => {
-    expect(lostOf({ changes: 10, readers: 3, received: 30, missed: 0 })).toBe(0);
-    expect(lostOf({ changes: 10, readers: 3, received: 28, missed: 1 })).toBe(3);
+    expect(lostOf({ due: 30, received: 30, missed: 0 })).toBe(0);
+    expect(lostOf({ due: 30, received: 28, missed: 1 })).toBe(3);
   });
 
   it("is never less than nothing: more told than happened is a wrong count", () => {
-    expect(() => lostOf({ changes: 10, readers: 3, received: 31, missed: 0 })).toThrow(
-      "31 events were told of 30",
+    expect(() => lostOf({ due: 30, received: 31, missed: 0 })).toThrow(
+      "31 events were told of 30 that were due",
     );
+  });
+});
+
+describe("a thousand readers", () => {
+  const wolves = Array.from({ length: 50 }, (_, n) => `wlf_${n}`);
+  const readers = Array.from({ length: 1000 }, (_, n) => readerOf(n, wolves));
+
+  it("listen in several ways, and a few of them not at all", () => {
+    expect(readers.filter(({ stalled }) => stalled)).toHaveLength(20);
+    expect(readers.filter(({ wolf }) => wolf !== undefined)).toHaveLength(80);
+    const queries = new Set(readers.filter(({ wolf }) => wolf === undefined).map(({ query }) => query));
+    expect([...queries].sort()).toEqual(["", "?kind=wolf.*", "?kind=wolf.intent"]);
+  });
+
+  it.each([
+    [0, 1],
+    [0, 50],
+    [7, 120],
+    [49, 2],
+    [1000, 0],
+  ])("from change %d on are due, of %d changes, what one by one is counted", (from, changes) => {
+    const counted = readers.map(({ wolf, stalled }) => {
+      const seen = Array.from({ length: changes }, (_, n) => (from + n) % wolves.length);
+      return stalled ? 0 : seen.filter((at) => wolf === undefined || at === wolf).length;
+    });
+    expect(dueTo(readers, { from, changes }, wolves.length)).toBe(counted.reduce((sum, n) => sum + n, 0));
   });
 });

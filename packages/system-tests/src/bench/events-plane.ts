@@ -19,12 +19,17 @@ const PLENTY = "1000000";
 const TICK_MS = 20;
 
 let plane: ControlPlane | undefined;
+let flooded: ((events: number) => Promise<unknown>) | undefined;
 let change: ((at: number) => Promise<void>) | undefined;
+
+/** At once: more of them would be dropped for a reader that takes them, too. */
+const FLOOD_TOGETHER = 50;
+const FLOOD_EVENT_BYTES = 2000;
 
 /** Keys of one user: more of them could not all have as many streams as a credential may. */
 const KEYS_PER_USER = 3;
 
-/** Resolves to the port and as many keys of admins. */
+/** Resolves to the port, as many keys of admins, and the ids of all wolves, in the order in which they change. */
 async function open({ url, dataDir, keys }: { url: string; dataDir: string; keys: number }) {
   await migrate(url);
   const config = readConfig({
@@ -50,6 +55,10 @@ async function open({ url, dataDir, keys }: { url: string; dataDir: string; keys
   const columns = { connectivity: "connected", last_heartbeat: systemClock.now() };
   await prisma.wolfInstance.createMany({ data: ids.map((id) => ({ id, name: id, ...columns })) });
   const wolves = prismaWolfStore(prisma);
+  flooded = (events) => prisma.$executeRaw`
+    INSERT INTO fleet_event (id, at, kind, detail)
+    SELECT new_event_id(), now(), 'wolf.intent', jsonb_build_object('reason', repeat('x', ${FLOOD_EVENT_BYTES}::int))
+    FROM generate_series(1, ${events}::int)`;
   change = async (at) => {
     const to = Math.floor(at / WOLVES) % 2 === 0 ? "cordoned" : "active";
     // The reason says when: readers on this machine know how long it took.
@@ -57,7 +66,7 @@ async function open({ url, dataDir, keys }: { url: string; dataDir: string; keys
     const plan = { from: ["active", "cordoned"], to, reason } as const;
     await wolves.changeIntent(ids[at % WOLVES] ?? "", { ...plan, from: [...plan.from] }, systemClock.now());
   };
-  return { port: await plane.listen(), keys: secrets };
+  return { port: await plane.listen(), keys: secrets, wolves: ids };
 }
 
 /** So many changes a second, for so long; resolves to how many there were, and to the seconds it took. */
@@ -74,4 +83,12 @@ async function run({ from, perSecond, seconds }: { from: number; perSecond: numb
   return { changes: total, seconds: (performance.now() - began) / 1000 };
 }
 
-serveCalls({ open, run, close: () => plane?.stop() });
+/** So many large events that no wolf has, at a pace that readers keep up with. */
+async function flood({ events }: { events: number }): Promise<void> {
+  for (let made = 0; made < events; made += FLOOD_TOGETHER) {
+    await flooded?.(FLOOD_TOGETHER);
+    await pause(TICK_MS);
+  }
+}
+
+serveCalls({ open, flood, run, close: () => plane?.stop() });
