@@ -45,6 +45,15 @@ export function findBrowser(env: NodeJS.ProcessEnv = process.env): string | unde
   return [...places, ...inPath].find(isProgram);
 }
 
+/**
+ * What becomes of tests in a browser where none can be had. On somebody's own machine they are skipped, and that is said; where `CI` is
+ * set, a green result would say more than was tested, unless `BROWSER_TESTS=optional` says that it is known.
+ */
+export function withoutBrowser(env: NodeJS.ProcessEnv = process.env): "skip" | "fail" {
+  const isCi = !["", "0", "false"].includes((env.CI ?? "").toLowerCase());
+  return isCi && env.BROWSER_TESTS !== "optional" ? "fail" : "skip";
+}
+
 /** Only root on Debian gets one. */
 const canInstallBrowser = (): boolean => process.getuid?.() === 0 && existsSync("/etc/debian_version");
 

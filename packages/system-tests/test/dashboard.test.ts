@@ -1,6 +1,6 @@
 /** The dashboard in a real browser, before a fleet of real processes: what people see, do, and are kept from. */
-import { afterAll, afterEach, beforeAll, describe, expect, jest } from "@jest/globals";
-import { obtainBrowser } from "../src/browser.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from "@jest/globals";
+import { obtainBrowser, withoutBrowser } from "../src/browser.ts";
 import { describeDetails } from "./dashboard/details.ts";
 import { describeHostility } from "./dashboard/hostility.ts";
 import { describeLooks } from "./dashboard/looks.ts";
@@ -17,7 +17,14 @@ import { describeTopology } from "./dashboard/topology.ts";
 const say = (line: string) => console.warn(`the dashboard in a browser: ${line}`);
 const chrome = await obtainBrowser(say);
 const describeInBrowser = chrome === undefined ? describe.skip : describe;
-if (chrome === undefined) say("SKIPPED, every test of it: there is no browser");
+if (chrome === undefined && withoutBrowser() === "skip")
+  say("SKIPPED, every test of it: there is no browser");
+if (chrome === undefined && withoutBrowser() === "fail")
+  it("the dashboard's tests have a browser, since CI is set", () => {
+    throw new Error(
+      "there is no Chromium (see above), so that none of them ran: install it, set CHROME_PATH, or say BROWSER_TESTS=optional",
+    );
+  });
 
 let stage: Stage;
 
