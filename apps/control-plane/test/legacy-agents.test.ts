@@ -199,7 +199,9 @@ describe("who may", () => {
     expect(await refusal(dial())).toBe("403 forbidden");
     expect(await refusal(dial({ runnerId: "moonlight-gpu-1" }))).toBe("403 forbidden");
     expect(tunnel.draining).toBe(false);
-    expect(await show()).toMatchObject({ tunnel: { protocol: "revdial" }, legacy_credential: false });
+    // Its epoch is written after the agent has seen the tunnel.
+    const wolf = await eventually(show, ({ tunnel }) => tunnel !== null);
+    expect(wolf).toMatchObject({ tunnel: { protocol: "revdial" }, legacy_credential: false });
   });
 
   it("not open what is no key of Helix, nor a wolf with a user's key", async () => {
