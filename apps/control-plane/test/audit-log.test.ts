@@ -124,6 +124,22 @@ describe("the audit log", () => {
     expect(namesOf(await exported(query))).toEqual(named);
   });
 
+  it("tells of a wolf that was steered how, though there is one action for all ways", async () => {
+    const wolf = "wlf_01KB0000000000000000000008";
+    await api.database.prisma.wolfInstance.create({ data: { id: wolf, name: "gpu-8" } });
+    const steer = async (how: string, status: number) => {
+      await request(api.url)
+        .post(`/api/v1/wolf-instances/${wolf}/${how}`)
+        .set(as(api.adminKey))
+        .expect(status);
+      return ((await list("?limit=1")).body as AuditEvent[])[0];
+    };
+    const entry = { action: "wolf.steer", object: wolf, object_name: "gpu-8" };
+    for (const how of ["cordon", "maintenance", "drain", "uncordon", "retire"])
+      expect(await steer(how, 200)).toMatchObject({ ...entry, result: "allowed", detail: { steering: how } });
+    expect(await steer("cordon", 409)).toMatchObject({ ...entry, result: "failed", detail: {} });
+  });
+
   it("shows by until an event whose id is of later, as after a clock was set back", async () => {
     const at = new Date("2026-10-01T00:00:00.000Z");
     const back = { id: `aud_${ulid(at.getTime() + 3_600_000)}`, at, actor: "system", action: "me.read" };

@@ -188,9 +188,7 @@ describe("the sentence of an event", () => {
     expect(said("wolf.health", { detail: { from: "failed", to: "ok", reasons: [] } })).toBe(
       "gpu-2 is well again",
     );
-    expect(said("wolf.changed", bySystem)).toBe(
-      "The model of the GPU, images and number of slots of gpu-2 changed",
-    );
+    expect(said("wolf.changed", bySystem)).toBe("The GPU model, images and number of slots of gpu-2 changed");
     expect(said("wolf.intent", { ...bySystem, detail: { from: "draining", to: "maintenance" } })).toBe(
       "gpu-2 is empty, and in maintenance now",
     );

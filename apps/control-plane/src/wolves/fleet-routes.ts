@@ -24,7 +24,8 @@ export function fleetHandlers({
 
     async unfreezeFleet() {
       const fleet = await monitor.unfreeze();
-      return { status: 200, body: toFleetState(fleet, await countLive()) };
+      const detail = { steering: "unfreeze" };
+      return { status: 200, body: toFleetState(fleet, await countLive()), detail };
     },
   };
 }

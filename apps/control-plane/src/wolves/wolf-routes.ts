@@ -40,7 +40,9 @@ type Handled =
 export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handled> {
   const { wolves, diskHistory, clock, rttMsOf } = options;
   const toResponse = (wolf: Wolf): WolfInstance => toWolfResponse(wolf, rttMsOf(wolf.id), clock.now());
-  const steered = (wolf: Wolf) => ({ status: 200, body: toResponse(wolf) }) as const;
+  /** The audit log has one action for all of them: which one it was, its detail says. */
+  const steered = (steering: string, wolf: Wolf) =>
+    ({ status: 200, body: toResponse(wolf), detail: { steering } }) as const;
   const { registerWolf, heartbeatWolf, listWolves, deleteWolf } = inAnyWords(options, toResponse);
   async function listDiskHistory({
     params,
@@ -68,12 +70,16 @@ export function wolfHandlers(options: WolfHandlersOptions): Pick<Handlers, Handl
       return { status: 200, body: toResponse(await wolves.get(params.id)) };
     },
 
-    cordonWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "cordon", body)),
-    uncordonWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "uncordon", body)),
-    maintainWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "maintain", body)),
-    retireWolf: async ({ params, body }) => steered(await wolves.changeIntent(params.id, "retire", body)),
-    drainWolf: async ({ params, body }) => steered(await wolves.drain(params.id, body)),
-    readmitWolf: async ({ params }) => steered(await wolves.readmit(params.id)),
+    cordonWolf: async ({ params, body }) =>
+      steered("cordon", await wolves.changeIntent(params.id, "cordon", body)),
+    uncordonWolf: async ({ params, body }) =>
+      steered("uncordon", await wolves.changeIntent(params.id, "uncordon", body)),
+    maintainWolf: async ({ params, body }) =>
+      steered("maintenance", await wolves.changeIntent(params.id, "maintain", body)),
+    retireWolf: async ({ params, body }) =>
+      steered("retire", await wolves.changeIntent(params.id, "retire", body)),
+    drainWolf: async ({ params, body }) => steered("drain", await wolves.drain(params.id, body)),
+    readmitWolf: async ({ params }) => steered("readmit", await wolves.readmit(params.id)),
   };
 }
 

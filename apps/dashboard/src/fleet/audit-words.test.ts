@@ -47,8 +47,18 @@ describe("an entry of the audit log", () => {
   it("says who did what, could not, or was not allowed to", () => {
     expect(auditWords(anEntry())).toBe("ops created the session training-3");
     expect(auditWords(anEntry({ result: "failed" }))).toBe("ops could not create the session training-3");
-    const steering = anEntry({ action: "wolf.steer", result: "denied", object_name: "gpu-2" });
-    expect(auditWords(steering)).toBe("ops was not allowed to change what is wanted of the wolf gpu-2");
+    const steer = { action: "wolf.steer", object_name: "gpu-2" };
+    expect(auditWords(anEntry({ ...steer, result: "denied" }))).toBe(
+      "ops was not allowed to steer the wolf gpu-2",
+    );
+    const steered = (steering: unknown) => auditWords(anEntry({ ...steer, detail: { steering } }));
+    expect(steered("cordon")).toBe("ops cordoned the wolf gpu-2");
+    expect(steered("uncordon")).toBe("ops let the wolf gpu-2 take sessions again");
+    expect(steered("maintenance")).toBe("ops put the wolf gpu-2 into maintenance");
+    for (const odd of [undefined, "toString", { a: 1 }])
+      expect(steered(odd)).toBe("ops steered the wolf gpu-2");
+    const fleet = { ...steer, object: null, object_name: null, detail: { steering: "unfreeze" } };
+    expect(auditWords(anEntry(fleet))).toBe("ops lifted the freeze of the fleet");
     expect(auditWords(anEntry({ action: "agent.connect", actor: "agent", actor_name: "gpu-2" }))).toBe(
       "The agent of gpu-2 opened a tunnel of the wolf training-3",
     );

@@ -15,7 +15,7 @@ const words: Record<Action | "agent.takeover", Words> = {
   "wolf.register": ["registered", "register", "wolf"],
   "wolf.heartbeat": ["sent a heartbeat of", "send a heartbeat of", "wolf"],
   "wolf.remove": ["removed", "remove", "wolf"],
-  "wolf.steer": ["changed what is wanted of", "change what is wanted of", "wolf"],
+  "wolf.steer": ["steered", "steer", "wolf"],
   "wolf.inspect": ["looked at what runs on", "look at what runs on", "wolf"],
   "health.read": ["read the health of the control plane", "read the health of the control plane"],
   "metrics.read": ["read the metrics", "read the metrics"],
@@ -47,6 +47,17 @@ const words: Record<Action | "agent.takeover", Words> = {
   "audit.read": ["read the audit log", "read the audit log"],
 };
 
+/** One action for all of these; which of them it was is known only of what was done. */
+const steerings: Record<string, readonly [before: string, after?: string]> = {
+  cordon: ["cordoned"],
+  uncordon: ["let", "take sessions again"],
+  drain: ["began to drain"],
+  maintenance: ["put", "into maintenance"],
+  retire: ["retired"],
+  readmit: ["ended the quarantine of"],
+  unfreeze: ["lifted the freeze of"],
+};
+
 const NAME_MAX = 80;
 
 /** `ops created the session training-3`. */
@@ -56,9 +67,12 @@ export function auditWords(entry: AuditEvent): string {
     ? words[action as keyof typeof words]
     : undefined;
   const [did, todo, what] = known ?? [`did “${inWords(action)}”`, `do “${inWords(action)}”`];
+  const how = result === "allowed" && action === "wolf.steer" ? String(entry.detail.steering) : "";
+  const [before, after] = Object.hasOwn(steerings, how) ? (steerings[how] ?? [did]) : [did];
   const verb =
-    result === "allowed" ? did : result === "denied" ? `was not allowed to ${todo}` : `could not ${todo}`;
-  return [whoOf(entry), verb, what === undefined ? "" : objectOf(entry, what)].filter(Boolean).join(" ");
+    result === "allowed" ? before : result === "denied" ? `was not allowed to ${todo}` : `could not ${todo}`;
+  const object = what === undefined ? "" : objectOf(entry, what);
+  return [whoOf(entry), verb, object, after].filter(Boolean).join(" ");
 }
 
 /** For a choice among actions: `Create a session`. */
@@ -91,7 +105,8 @@ function whoOf({ actor, actor_name }: AuditEvent): string {
 }
 
 /** Whatever a caller has named that is no id may be a wolf's name, or anything. */
-function objectOf({ object, object_name }: AuditEvent, what: string): string {
+function objectOf({ action, object, object_name }: AuditEvent, what: string): string {
+  if (action === "wolf.steer" && object === null) return "the fleet";
   const name = object_name ?? (object === null || /^[a-z]{3}_/.test(object) ? "" : object);
   return name.trim() === "" || isAnyId(name) ? article(what) : `the ${what} ${plain(name, NAME_MAX)}`;
 }

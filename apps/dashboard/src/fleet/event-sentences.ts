@@ -83,14 +83,14 @@ const healths: Record<string, string> = {
 };
 
 const fieldWords: Record<string, string> = {
-  agent_version: "version of the agent",
+  agent_version: "agent version",
   cost_per_hour: "cost",
-  drain: "plan of its drain",
+  drain: "drain plan",
   encoder_sessions_max: "limit of video streams",
-  gpu_model: "model of the GPU",
-  gpu_type: "kind of GPU",
+  gpu_model: "GPU model",
+  gpu_type: "GPU vendor",
   max_sandboxes: "number of slots",
-  wolf_capabilities: "abilities of its Wolf",
+  wolf_capabilities: "abilities",
 };
 const FIELDS_MAX = 4;
 

@@ -107,6 +107,8 @@ export function ActorName({ kind, id, said }: { kind: string; id: string | null 
         <WolfName id={id} said={said} className="over" />
       </>
     );
+  // Which wolf's is not for everybody to know.
+  if (kind === "agent" && !id) return <>An agent</>;
   return (
     <>
       {kinds[kind] ?? plain(kind)} {id && <code title={plain(id)}>{shortId(id)}</code>}

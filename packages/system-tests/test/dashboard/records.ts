@@ -55,9 +55,7 @@ export function describeRecords(the: () => Stage): void {
       const { page } = await the().open("admin", "/audit?result=denied");
       const row = page.locator("tbody tr[data-index]").first();
       await row.getByText("wolf.steer").waitFor();
-      await row
-        .getByRole("button", { name: "vera was not allowed to change what is wanted of the wolf ams-amd-1" })
-        .click();
+      await row.getByRole("button", { name: "vera was not allowed to steer the wolf ams-amd-1" }).click();
       await page.getByRole("dialog").getByText("forbidden").first().waitFor();
     });
   });
