@@ -30,7 +30,7 @@ export function draw(target: HTMLElement, { labels, data, format, max, height, a
           ...axis,
           font,
           size: 28,
-          space: 80,
+          space: 96,
           grid: { show: false },
           values: (_chart, splits) => axisTimes(splits),
         },

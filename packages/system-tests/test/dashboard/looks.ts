@@ -41,7 +41,7 @@ export function describeLooks(the: () => Stage): void {
     const amd = ["training-1", "training-2", "training-3", "waits for amd", "waits as well"];
     for (const name of amd) await api.createSession({ body: { name, gpu_type: "amd", wait_seconds: 0 } });
     await api.createJoinToken({ body: { wolf_name: "lyon-2" } });
-    const { body: ended } = await api.createSession({ body: { name: "has ended", gpu_type: "nvidia" } });
+    const { body: ended } = await api.createSession({ body: { name: "old-desktop", gpu_type: "nvidia" } });
     await api.stopSession({ params: { id: ended.id } });
     if (isWriting) await drainOne(the());
     const wolf = await the().wolfId("fra-nvidia-1");

@@ -14,6 +14,8 @@ interface Part {
   label: string;
   value: number;
   tone: Tone;
+  /** The number above says it: drawn, and not said again below. */
+  said?: true;
 }
 
 export function FleetSummary({ summary, loading }: { summary: Summary; loading: boolean }) {
@@ -33,10 +35,11 @@ export function FleetSummary({ summary, loading }: { summary: Summary; loading: 
         value={dash ?? count(summary.online)}
         of={dash ?? `of ${count(summary.wolves)}`}
         parts={[
-          { label: "online", value: summary.online, tone: "ok" },
+          { label: "online", value: summary.online, tone: "ok", said: true },
           { label: "degraded", value: summary.degraded, tone: "warning" },
           { label: "offline", value: summary.offline, tone: "danger" },
         ]}
+        foot={summary.wolves > 0 && summary.online === summary.wolves && "All of them"}
       />
       <Figure
         title="Free slots"
@@ -87,6 +90,7 @@ interface FigureProps {
 function Figure({ title, value, of, parts, whole, foot }: FigureProps) {
   const sum = whole ?? parts.reduce((total, part) => total + part.value, 0);
   const shown = parts.filter((part) => part.value > 0);
+  const named = shown.filter(({ said }) => !said);
   return (
     <section className="card fleet-figure">
       <h2>{title}</h2>
@@ -103,7 +107,7 @@ function Figure({ title, value, of, parts, whole, foot }: FigureProps) {
         ))}
       </div>
       <p className="fleet-foot small muted figures">
-        {shown.map(({ label, value: size, tone }) => (
+        {named.map(({ label, value: size, tone }) => (
           <span key={label} className="row">
             <Mark tone={tone} />
             {count(size)} {label}

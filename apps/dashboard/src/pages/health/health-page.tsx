@@ -115,7 +115,7 @@ function Check({ check }: { check: HealthCheck }) {
   );
 }
 
-const CHECKS = 12;
+const CHECKS = 13;
 function HealthSkeleton() {
   return (
     <>
