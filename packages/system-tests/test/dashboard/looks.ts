@@ -119,7 +119,7 @@ export function describeLooks(the: () => Stage): void {
           found.push({ page: shown.name, jumped, light, dark, small, pushed });
       }
       expect(found).toEqual([]);
-    }, 120_000);
+    }, 180_000);
 
     it("has nothing that axe finds serious either before anybody signed in, or in a dialog", async () => {
       const { page: login } = await the().open("viewer", "/login", { fresh: true });
