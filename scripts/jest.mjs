@@ -6,7 +6,8 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** Files of the stacks' tests that take as long together as the others. */
-const firstStacks = "/(dashboard|bench|balance|wolfctl|deploy|rolling|demo|start|full-disk)[^/]*\\.test\\.ts$";
+const firstStacks =
+  "/(dashboard|bench|balance|wolfctl|deploy|rolling|demo|start|full-disk)[^/]*\\.test\\.ts$";
 /** With all their files, the largest workspaces run as two halves at once, each with a PostgreSQL of its own. */
 const halves = new Map([
   ["@wolfpack/control-plane", [["--shard=1/2"], ["--shard=2/2"]]],

@@ -23,7 +23,7 @@ const doubtful = new Set(["suspect", "degraded", "cordoned", "draining"]);
 const good = new Set(["connected", "ok", "active"]);
 
 export function toneOfEvent({ kind, detail }: Pick<FleetEvent, "kind" | "detail">): Tone {
-  const to = String(detail.to ?? "");
+  const to = typeof detail.to === "string" ? detail.to : "";
   if (bad.has(to)) return "danger";
   if (doubtful.has(to)) return "warning";
   if (good.has(to)) return "ok";
