@@ -57,6 +57,10 @@ const ask = async (tunnel: Tunnel, method: string, target: string, body?: string
   return { status: reply.status, refused: reply.headers.get("x-wolfpack-refused"), text: await reply.text() };
 };
 
+/** Wolf's events reach the control plane from here on: it has subscribed, and holds the tunnel for live, which it is here a moment earlier. */
+const hears = (said: AgentProcess["said"]) =>
+  Promise.all([said(/subscribed to Wolf's events/), plane.notice((type) => type === "heartbeat")]);
+
 describe("the agent", () => {
   it("registers what the host offers, connects, and serves Wolf's lobbies", async () => {
     const device = path.join(folder, "drm", "card0", "device");
@@ -93,7 +97,7 @@ describe("the agent", () => {
   it("sends Wolf's events up, numbered and without secrets", async () => {
     const { said } = agent();
     const tunnel = await plane.nextTunnel();
-    await said(/subscribed to Wolf's events/);
+    await hears(said);
     const { lobby_id } = await client(tunnel).createLobby({ ...lobby, pin: [1, 2, 3, 4] });
     const created = await plane.notice(
       (type, json) => type === "wolf-event" && String(json.event).endsWith("CreateLobbyEvent"),
@@ -118,7 +122,7 @@ describe("the agent", () => {
   it("serves the screens of sandboxes, and nothing else below their template", async () => {
     const { said } = agent(["--service", `screen=unix://${folder}/wolfpack/{session}/screen.sock`]);
     const tunnel = await plane.nextTunnel();
-    await said(/subscribed to Wolf's events/);
+    await hears(said);
     await client(tunnel).createLobby(lobby);
     await plane.notice((_type, json) => String(json.event).endsWith("DockerContainerCreated"));
     const shot = await tunnelFetch(tunnel, "screen")(`/${sessionId}/screenshot`);
