@@ -26,6 +26,7 @@ import { sentence } from "./sentence.ts";
 import { watchedAsk, watchedHandler } from "./served.ts";
 import { createServing, type Serving } from "./serving.ts";
 import { startWatches, type Watches } from "./watches.ts";
+import { WebSocketPatience } from "./web-socket-patience.ts";
 import { type WolfLine, wolfLine } from "./wolf-line.ts";
 
 /** Exit code 3: what this agent is was refused before it ever worked. The message says why and what to do. */
@@ -68,6 +69,7 @@ class Agent {
   private readonly connections: Connections;
   private readonly credential: Credential;
   private readonly serving: Serving;
+  private readonly patience = new WebSocketPatience();
   /** Of a Helix control plane only. */
   private readonly local: LocalCheck | undefined;
   /** Undefined where nobody would hear of what they see: inside a sandbox, and of a Helix control plane. */
@@ -244,6 +246,7 @@ class Agent {
     const tunnel = await dial(this.config, {
       ...this.dialAs,
       ...how,
+      ...this.patience.dialOptions,
       handler: movable(this.handler, onMove),
       headers: credential.headers,
       onFallback: (error) => {
@@ -293,6 +296,7 @@ class Agent {
     const { clock, condition, log, metrics } = this.edges;
     const { transport } = tunnel;
     this.everReady = true;
+    this.patience.came(tunnel);
     if (this.lostAt !== undefined) metrics.observed({ name: "reconnect", ms: clock.now() - this.lostAt });
     this.lostAt = undefined;
     condition.tunnelUp(tunnel);
@@ -318,6 +322,7 @@ class Agent {
   private failed(error: unknown, attempt: number): Ending {
     if (error instanceof ConfigError) throw error;
     const { condition, log, wallClock = Date.now } = this.edges;
+    this.patience.failed(error);
     const ending = endingOf(error, this.credential);
     const message = this.printable(clockSentence(error, wallClock()) ?? sentence(error));
     condition.ended(error instanceof RevdialError ? error.code : "REGISTRATION_FAILED", message);

@@ -145,6 +145,8 @@ export interface DialAs {
   handler: RequestHandler;
   onHandlerError: (error: unknown) => void;
   transport: AgentConfig["transport"];
+  /** For the WebSocket, before plain HTTP is tried. Default: revdial's. */
+  upgradeTimeoutMs?: number;
   /** Of a tunnel beside the first: which, and of how many. */
   connection?: { at: number; of: number };
   onAnswer?: NonNullable<DialOptions["onAnswer"]>;
@@ -156,7 +158,7 @@ export interface DialAs {
 
 /** Rejects with a RevdialError, or with what making the headers failed with. */
 export function dial(config: AgentConfig, how: DialAs): Promise<Tunnel> {
-  const { version, transport, onFallback, onAnswer, connection, pickups, ...both } = how;
+  const { version, transport, upgradeTimeoutMs, onFallback, onAnswer, connection, pickups, ...both } = how;
   const { protocol, apiUrl, sessionId, wolfId, insecure, ca } = config;
   const url = tunnelUrlOf(apiUrl, sessionId === undefined ? `wolf-${wolfId}` : `sandbox-${sessionId}`);
   if (connection !== undefined) {
@@ -173,6 +175,7 @@ export function dial(config: AgentConfig, how: DialAs): Promise<Tunnel> {
   return dialTunnel(url, {
     ...options,
     transport,
+    ...(upgradeTimeoutMs === undefined ? {} : { upgradeTimeoutMs }),
     ...(onFallback === undefined ? {} : { onFallback }),
     ...(onAnswer === undefined ? {} : { onAnswer }),
   });

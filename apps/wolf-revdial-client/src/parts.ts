@@ -4,4 +4,5 @@ export { LASTED_MS, nextTry } from "./life.ts";
 export { createLogger } from "./logger.ts";
 export { createMetrics } from "./metrics.ts";
 export { agentDefinitions } from "./metrics-definitions.ts";
+export { WebSocketPatience } from "./web-socket-patience.ts";
 export { wolfLine } from "./wolf-line.ts";

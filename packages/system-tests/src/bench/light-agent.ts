@@ -16,7 +16,7 @@ import {
   proofText,
 } from "@wolfpack/api-contract";
 import { type CreateLobbyRequest, requiredOfWolf, wolfEventPrefix } from "@wolfpack/wolf-api";
-import { LASTED_MS, nextTry } from "@wolfpack/wolf-revdial-client/parts";
+import { LASTED_MS, nextTry, WebSocketPatience } from "@wolfpack/wolf-revdial-client/parts";
 import { dialTunnel, type IncomingRequest, type OutgoingResponse, RevdialError, type Tunnel } from "revdial";
 
 /** What an agent has by default. */
@@ -99,6 +99,7 @@ export class LightAgent {
   private readonly key: KeyObject;
   private readonly publicKey: string;
   private keyId = "";
+  private readonly patience = new WebSocketPatience();
   private stopping: AbortController | undefined;
   private running: Promise<void> = Promise.resolve();
   private seq = 0;
@@ -163,6 +164,7 @@ export class LightAgent {
       let retryAfterMs: number | undefined;
       try {
         const tunnel = await this.dial(signal);
+        this.patience.came(tunnel);
         everReady = true;
         const upAt = performance.now();
         ({ retryAfterMs } = await tunnel.closed);
@@ -170,6 +172,7 @@ export class LightAgent {
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof Refused || error instanceof RevdialError)) throw error;
+        this.patience.failed(error);
         const status =
           error instanceof Refused || error.status !== undefined ? String(error.status) : error.code;
         this.counts.refusals[status] = (this.counts.refusals[status] ?? 0) + 1;
@@ -188,6 +191,7 @@ export class LightAgent {
       agent: "wolf-revdial-client/bench",
       incarnation: 1,
       transport: "auto",
+      ...this.patience.dialOptions,
       headers: async () => {
         const { host, ...proof } = await this.claim("connect", this.wolfId);
         const json = JSON.stringify({ key_id: this.keyId, host, ...proof });
