@@ -340,34 +340,36 @@ class Trial {
   }
 }
 
+/** Every end that frames alone can bring about, and none. */
+const ends = [
+  "open",
+  "CLOSED",
+  "CHANNEL_ID",
+  "CHANNEL_STATE",
+  "WINDOW_EXCEEDED",
+  "CREDIT_INVALID",
+  "EMPTY_FLOOD",
+  "BODY_LENGTH",
+  "HEAD_INVALID",
+  "INTERIM_FLOOD",
+  "OPEN_FLOOD",
+  "PROTOCOL_VERSION",
+] as const;
+const ROUNDS_MAX = 4;
+
 describe("the core and its model", () => {
   it("agree on every frame of a peer and every act of ours: verdict, bytes, credit, grants, slots and budget", () => {
     const seen = new Set<string>();
-    fc.assert(
-      fc.property(fc.array(step, { minLength: 50, maxLength: 200 }), (steps) => {
-        const trial = new Trial();
-        for (const one of steps) trial.apply(one);
-        seen.add(trial.model.over ?? "open");
-      }),
-      { numRuns: 3000 },
-    );
+    const agree = fc.property(fc.array(step, { minLength: 50, maxLength: 200 }), (steps) => {
+      const trial = new Trial();
+      for (const one of steps) trial.apply(one);
+      seen.add(trial.model.over ?? "open");
+    });
+    // The rarest end comes up a few times in a round, and now and then not at all.
+    for (let round = 0; round < ROUNDS_MAX && !ends.every((end) => seen.has(end)); round += 1)
+      fc.assert(agree, { numRuns: 3000 });
     // The peer was hostile in every way that frames alone allow, and sometimes not at all.
-    expect([...seen].toSorted()).toEqual(
-      expect.arrayContaining([
-        "open",
-        "CLOSED",
-        "CHANNEL_ID",
-        "CHANNEL_STATE",
-        "WINDOW_EXCEEDED",
-        "CREDIT_INVALID",
-        "EMPTY_FLOOD",
-        "BODY_LENGTH",
-        "HEAD_INVALID",
-        "INTERIM_FLOOD",
-        "OPEN_FLOOD",
-        "PROTOCOL_VERSION",
-      ]),
-    );
+    expect(ends.filter((end) => !seen.has(end))).toEqual([]);
   });
 
   it("is woken only for what is due, and never twice for the same", () => {

@@ -141,7 +141,7 @@ describe("an operator with wolfctl", () => {
       ctl(["audit", "--action", "wolf.steer"]),
       ctl(["audit", "export", "--action", "wolf.steer"]),
     ]);
-    expect(list.out).toMatch(/wolf\.steer +allowed +wlf_\w{26} +admin$/m);
+    expect(list.out).toMatch(/wolf\.steer +allowed +gpu-1 +admin +127\.0\.0\.1$/m);
     expect(
       exported.out
         .trim()
