@@ -8,24 +8,20 @@ import { setTimeout as pause } from "node:timers/promises";
 import {
   AGENT_PROOF_SCHEME,
   AgentChallenge,
-  type AgentHeartbeat,
-  type AgentInventory,
   agentNoticeTypes,
   Enrollment,
   type ProofParts,
   proofText,
 } from "@wolfpack/api-contract";
-import { type CreateLobbyRequest, requiredOfWolf, wolfEventPrefix } from "@wolfpack/wolf-api";
+import { type CreateLobbyRequest, wolfEventPrefix } from "@wolfpack/wolf-api";
 import { LASTED_MS, nextTry, WebSocketPatience } from "@wolfpack/wolf-revdial-client/parts";
 import { dialTunnel, type IncomingRequest, type OutgoingResponse, RevdialError, type Tunnel } from "revdial";
+import { capabilities, facts, heartbeat, images, inventory } from "./light-agent-says.ts";
 
 /** What an agent has by default. */
 const BACKOFF_BASE_MS = 500;
 const BACKOFF_CAP_MS = 30_000;
 const ASK_TIMEOUT_MS = 15_000;
-const RENDER_NODE = "/dev/dri/renderD128";
-const GPU = "0000:01:00.0";
-const GIB = 2 ** 30;
 const PNG = Buffer.from(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
   "base64",
@@ -335,68 +331,3 @@ async function answerOf(response: IncomingMessage): Promise<Answer> {
   const json: unknown = text.startsWith("{") ? JSON.parse(text) : text;
   return { status: response.statusCode ?? 0, json, retryAfterMs };
 }
-
-const inventory: AgentInventory = {
-  gpu_type: "nvidia",
-  max_sandboxes: 4,
-  labels: { rack: "r1" },
-  region: "eu-west",
-  cost_per_hour: 1,
-  agent_version: "0.1.0",
-};
-const facts = {
-  cpu_model: "AMD EPYC 7443P 24-Core Processor",
-  cpu_count: 48,
-  memory_bytes: 256 * GIB,
-  gpus: [
-    {
-      id: GPU,
-      vendor: "nvidia",
-      model: "NVIDIA L40S",
-      driver: "580.65.06",
-      vram_bytes: 48 * GIB,
-      render_node: RENDER_NODE,
-    },
-  ],
-};
-const capabilities = {
-  schema_hash: "0".repeat(64),
-  features: ["lobbies", "lobby-join", "profiles", "events", "icons", "docker-images"],
-  missing: requiredOfWolf.slice(0, 0),
-};
-const images = ["xfce", "steam", "firefox"].map((name) => ({
-  name: `ghcr.io/games-on-whales/${name}:edge`,
-  state: "present",
-  id: `sha256:${"1".repeat(64)}`,
-  digest: `sha256:${"2".repeat(64)}`,
-  size_bytes: 2 * GIB,
-  created_at: "2026-01-01T00:00:00Z",
-}));
-
-const heartbeat = (turn: number): AgentHeartbeat => ({
-  wolf: "ok",
-  restarts: { count: 0, recent: false },
-  usage: {
-    cpu_load: (turn % 100) / 10,
-    memory_available_bytes: 200 * GIB + turn,
-    gpu_state: "ok",
-    gpu_detail: null,
-    gpus: [
-      {
-        id: GPU,
-        utilisation_percent: turn % 100,
-        vram_used_bytes: 0,
-        encoder_sessions: 0,
-        encoder_percent: 0,
-      },
-    ],
-    disks: ["/", "/var/lib/docker"].map((mount) => ({
-      mount,
-      total_bytes: 1000 * GIB,
-      used_bytes: 400 * GIB + turn,
-      available_bytes: 600 * GIB - turn,
-      level: "ok",
-    })),
-    disk_detail: null,
-  },
-});
