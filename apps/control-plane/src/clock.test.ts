@@ -40,6 +40,26 @@ describe("repeat", () => {
   });
 });
 
+describe("what is repeated", () => {
+  it("is idle before its first run, and again when a run that was under way has ended, cancelled or not", async () => {
+    const clock = manualClock();
+    const { promise, resolve: finish } = Promise.withResolvers<void>();
+    const work = repeat(clock, 100, () => promise);
+    await work.idle;
+    clock.advance(100);
+    let isIdle = false;
+    work.cancel();
+    void work.idle.then(() => {
+      isIdle = true;
+    });
+    await settled();
+    expect(isIdle).toBe(false);
+    finish();
+    await settled();
+    expect(isIdle).toBe(true);
+  });
+});
+
 describe("a timer of the system's clock", () => {
   /** Of Node's timers; a key of a year lives longer. */
   const LONGEST_MS = 0x7fff_ffff;

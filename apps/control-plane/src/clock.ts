@@ -32,16 +32,27 @@ export function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => void clock.setTimer(ms, resolve));
 }
 
+export interface Repeated extends Timer {
+  /** Resolves when the run that is under way has ended; cancelling does not end it. */
+  readonly idle: Promise<void>;
+}
+
 /** Runs `run` again and again, `ms` after the last one ended. `run` must not reject. */
-export function repeat(clock: Clock, ms: number, run: () => Promise<void>): Timer {
+export function repeat(clock: Clock, ms: number, run: () => Promise<void>): Repeated {
   let cancelled = false;
   let timer: Timer | undefined;
+  let running = Promise.resolve();
   const next = () => {
     if (cancelled) return;
-    timer = clock.setTimer(ms, () => void run().finally(next));
+    timer = clock.setTimer(ms, () => {
+      running = run().finally(next);
+    });
   };
   next();
   return {
+    get idle() {
+      return running;
+    },
     cancel() {
       cancelled = true;
       timer?.cancel();

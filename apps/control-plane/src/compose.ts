@@ -1,7 +1,7 @@
 /** The composition root: the only place that picks implementations and knows who needs whom. */
 import { noTracing, type Tracing } from "@wolfpack/telemetry";
 import type { Express } from "express";
-import { type Clock, pause, repeat, systemClock, type Timer, within } from "./clock.ts";
+import { type Clock, pause, type Repeated, repeat, systemClock, type Timer, within } from "./clock.ts";
 import { type Base, composeAccess } from "./compose-access.ts";
 import { composeEvents } from "./compose-events.ts";
 import { composeFleet } from "./compose-fleet.ts";
@@ -109,9 +109,9 @@ export function compose(
   const stopListening = () => {
     closed ??= listening?.close();
   };
-  let ticking: Timer | undefined;
-  let reconciling: Timer | undefined;
-  let pruning: Timer | undefined;
+  let ticking: Repeated | undefined;
+  let reconciling: Repeated | undefined;
+  let pruning: Repeated | undefined;
   let balancing: Timer | undefined;
   return {
     app,
@@ -170,6 +170,9 @@ export function compose(
       clearTimeout(timer);
       monitor.stop();
       sessions.end();
+      // What it would ask the database after that would open connections anew.
+      const working = Promise.all([ticking?.idle, reconciling?.idle, pruning?.idle]);
+      await within(clock, REQUESTS_DRAIN_MS, working);
       await replicas.stop();
       await happening.stop();
       await notifications.stop();
