@@ -10,8 +10,8 @@ import type { AgentRenewals } from "../identity/agent-renewals.ts";
 import type { AuditLog } from "../identity/audit.ts";
 import type { AgentPrincipal } from "../identity/principal.ts";
 import type { Log } from "../logger.ts";
-import { TokenBucket } from "./agent-notices.ts";
 import type { Opener } from "./opener.ts";
+import { TokenBucket } from "./token-bucket.ts";
 
 export interface AgentControl {
   /** Answers the agent from now on, and ends older keys of its wolf soon. */

@@ -23,6 +23,7 @@ import { renderGpuOf } from "../wolves/render-gpu.ts";
 import { reportOf } from "../wolves/wolf-service.ts";
 import type { RenderGpu, UsageReport, WolfReport } from "../wolves/wolf-store.ts";
 import { NewestWrite, type Writing } from "./newest-write.ts";
+import { TokenBucket } from "./token-bucket.ts";
 
 export interface NoticeSink {
   health(state: HealthState): Promise<unknown>;
@@ -205,35 +206,6 @@ function parseJson(payload: Uint8Array): unknown {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
   } catch {
     return undefined;
-  }
-}
-
-/** Tokens come back `perSecond`, up to `burst`. */
-export class TokenBucket {
-  private readonly clock: Clock;
-  private readonly burst: number;
-  private readonly perSecond: number;
-  private tokens: number;
-  private filledAt: number;
-
-  constructor(clock: Clock, burst: number, perSecond: number) {
-    this.clock = clock;
-    this.burst = burst;
-    this.perSecond = perSecond;
-    this.tokens = burst;
-    this.filledAt = clock.now().getTime();
-  }
-
-  /** False while there is none left. */
-  take(): boolean {
-    const now = this.clock.now().getTime();
-    // The wall clock may step back, which fills nothing.
-    const back = (Math.max(0, now - this.filledAt) / 1000) * this.perSecond;
-    this.tokens = Math.min(this.burst, this.tokens + back);
-    this.filledAt = now;
-    if (this.tokens < 1) return false;
-    this.tokens -= 1;
-    return true;
   }
 }
 

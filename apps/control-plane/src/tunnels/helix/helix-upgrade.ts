@@ -27,9 +27,9 @@ import { bearerOf } from "../../identity/api-key.ts";
 import type { Log } from "../../logger.ts";
 import type { Calls } from "../../replicas/calls.ts";
 import { type Admission, type Admitted, TUNNEL_PATH, type TunnelTarget } from "../admission.ts";
-import { TokenBucket } from "../agent-notices.ts";
 import { checkWebSocket } from "../handshake.ts";
 import { answerRaw, refuse } from "../refused-upgrade.ts";
+import { TokenBucket } from "../token-bucket.ts";
 import {
   credentialOf,
   decidePickUp,
