@@ -88,6 +88,8 @@ export interface SessionFleet {
   connect(wolfId: string): Promise<void>;
   create(user: UserPrincipal, request?: Partial<CreateSessionRequest>, createKey?: string): Promise<Session>;
   becomes(id: string, status: SessionStatus): Promise<Session>;
+  /** Created, and its lobby has settled. */
+  running(user: UserPrincipal, request?: Partial<CreateSessionRequest>): Promise<Session>;
   claims(wolfId: string): Promise<{ slots: number; vramMb: number; encoderSessions: number }>;
   /** Another process on the same database, with the same tunnels; the one before stops. */
   restart(): void;
@@ -215,6 +217,14 @@ export async function sessionFleet(
       );
       if (session === undefined) throw new Error("no such session");
       return session;
+    },
+
+    async running(user, request) {
+      const { id } = await fleet.create(user, request);
+      const { wolfId } = await fleet.becomes(id, "starting");
+      clock.advance(settings.settleMs);
+      await fleet.service.reconcileAll([wolfId ?? ""]);
+      return fleet.becomes(id, "running");
     },
 
     async claims(wolfId) {

@@ -15,14 +15,7 @@ beforeEach(async () => {
 });
 afterEach(() => fleet.close());
 
-/** Until its lobby has settled. */
-async function running(user: UserPrincipal, request = {}): Promise<Session> {
-  const { id } = await fleet.create(user, request);
-  const { wolfId } = await fleet.becomes(id, "starting");
-  fleet.clock.advance(1000);
-  await fleet.service.reconcileAll([wolfId ?? ""]);
-  return fleet.becomes(id, "running");
-}
+const running = (user: UserPrincipal, request = {}): Promise<Session> => fleet.running(user, request);
 const nothing = { slots: 0, vramMb: 0, encoderSessions: 0 };
 
 describe("the queue", () => {

@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { eventually } from "../../test/host.ts";
 import { refused, type SessionFleet, sessionFleet } from "../../test/session-fleet.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
-import type { Session } from "./session-store.ts";
 
 let fleet: SessionFleet;
 let ann: UserPrincipal;
@@ -14,20 +13,12 @@ beforeEach(async () => {
 });
 afterEach(() => fleet.close());
 
-/** Until its lobby has settled. */
-async function running(): Promise<Session> {
-  const { id } = await fleet.create(ann);
-  const { wolfId } = await fleet.becomes(id, "starting");
-  fleet.clock.advance(1000);
-  await fleet.service.reconcileAll([wolfId ?? ""]);
-  return fleet.becomes(id, "running");
-}
 const nothing = { slots: 0, vramMb: 0, encoderSessions: 0 };
 
 describe("a stop that its Wolf did not answer", () => {
   it("is done a second later, with all that failed beside it, without an event and without the round over all wolves", async () => {
     const { id: wolfId, told } = await fleet.wolf("w", { maxSandboxes: 3 });
-    const sessions = [await running(), await running(), await running()];
+    const sessions = [await fleet.running(ann), await fleet.running(ann), await fleet.running(ann)];
     told.isSilent = true;
     const stops = await Promise.all(sessions.map(({ id }) => fleet.service.stop(ann, id, false)));
     expect(stops.map(({ status }) => status)).toEqual(["stopping", "stopping", "stopping"]);
@@ -40,7 +31,7 @@ describe("a stop that its Wolf did not answer", () => {
 
   it("is asked for again ever more rarely while there is no answer", async () => {
     const { told } = await fleet.wolf("w");
-    const { id } = await running();
+    const { id } = await fleet.running(ann);
     let asked = 0;
     told.listLobbies = async () => {
       asked += 1;
@@ -63,7 +54,7 @@ describe("a stop that its Wolf did not answer", () => {
 
   it("is done a second later also when an earlier look was put off for long, and one that came before it has succeeded", async () => {
     const { id: wolfId, told } = await fleet.wolf("w");
-    const { id } = await running();
+    const { id } = await fleet.running(ann);
     told.isSilent = true;
     // After four that failed the next one is planned for 16 s later.
     for (const seconds of [0, 1, 2, 4]) {

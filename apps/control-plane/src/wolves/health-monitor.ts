@@ -219,12 +219,8 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       if (!live.has(keyOf({ id, epoch }))) await tunnelLost(id, epoch, { sentAway: true });
   }
 
-  async function beat(wolfIds?: ReadonlySet<string>): Promise<void> {
-    await tick("heartbeats", () => because("heartbeat", () => writeHeartbeats("debug", wolfIds)));
-  }
-
-  async function beatInTime(): Promise<void> {
-    await tick("heartbeats", () => because("heartbeat", () => writeHeartbeats("warn")));
+  async function beat(level: "debug" | "warn", wolfIds?: ReadonlySet<string>): Promise<void> {
+    await tick("heartbeats", () => because("heartbeat", () => writeHeartbeats(level, wolfIds)));
   }
 
   return {
@@ -237,9 +233,9 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       evictions.started();
       await look();
       every(intervalMs, look);
-      every(HEARTBEAT_FLUSH_MS, beatInTime);
+      every(HEARTBEAT_FLUSH_MS, () => beat("warn"));
     },
-    beat,
+    beat: (wolfIds) => beat("debug", wolfIds),
     tunnelLost,
     async replicasGone() {
       const suspects = await because("replica-gone", () => store.orphanTunnels(clock.now(), "removed"));
