@@ -7,7 +7,13 @@ export interface BackoffOptions {
   random: () => number;
 }
 
-/** Full jitter: uniform in [0, min(capMs, baseMs · 2^attempt)), so that a fleet that lost its server does not return as one. */
-export function backoffMs(attempt: number, { baseMs, capMs, random }: BackoffOptions): number {
-  return Math.floor(random() * Math.min(capMs, baseMs * 2 ** attempt));
+type Ceiling = Pick<BackoffOptions, "baseMs" | "capMs">;
+
+/** min(capMs, baseMs · 2^attempt). */
+export const ceilingMs = (attempt: number, { baseMs, capMs }: Ceiling): number =>
+  Math.min(capMs, baseMs * 2 ** attempt);
+
+/** Full jitter: uniform below that, so that a fleet that lost its server does not return as one. */
+export function backoffMs(attempt: number, { random, ...ceiling }: BackoffOptions): number {
+  return Math.floor(random() * ceilingMs(attempt, ceiling));
 }

@@ -3,6 +3,7 @@
  * the one it came from, which finishes what is in flight. A move is no loss: the new tunnel is live before the old one ends.
  */
 import { moveBack, RevdialError, type Tunnel, type TunnelEnd } from "revdial";
+import { ceilingMs } from "./backoff.ts";
 import { type Clock, pause } from "./clock.ts";
 import type { Log } from "./logger.ts";
 
@@ -57,7 +58,7 @@ const AT_ANOTHER_REPLICA = "at another replica";
 export function moveAgainMs(capMs: number): (failures: number, error: unknown) => number {
   return (failures, error) => {
     const { retryAfterMs = 0 } = error instanceof RevdialError ? error : {};
-    return Math.max(retryAfterMs, Math.min(capMs, MOVE_FIRST_MS * 2 ** failures));
+    return Math.max(retryAfterMs, ceilingMs(failures, { baseMs: MOVE_FIRST_MS, capMs }));
   };
 }
 const DRAIN_MS = 30_000;

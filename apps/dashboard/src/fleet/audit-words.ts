@@ -1,6 +1,6 @@
 /** An entry of the audit log as a sentence: who did what, could not, or was not allowed to. Names are others' text and come in plain. */
 import type { Action, AuditEvent } from "@wolfpack/api-contract";
-import { plain, sentence } from "../ui/text.ts";
+import { plain, sentence, withArticle } from "../ui/text.ts";
 import { isAnyId } from "./ids.ts";
 
 /** What was done, what was to be done, and to what: `a session`, or `the session training-3`. Without one, the verbs say it all. */
@@ -80,11 +80,10 @@ export function actionWords(action: string): string {
   const [, todo, what] = Object.hasOwn(words, action)
     ? words[action as keyof typeof words]
     : (["", inWords(action)] as const);
-  return sentence(what === undefined ? todo : `${todo} ${article(what)}`);
+  return sentence(what === undefined ? todo : `${todo} ${withArticle(what)}`);
 }
 
 const inWords = (action: string): string => sentence(plain(action, NAME_MAX)).toLowerCase();
-const article = (what: string): string => `${/^[aeioA]/.test(what) ? "an" : "a"} ${what}`;
 
 function whoOf({ actor, actor_name }: AuditEvent): string {
   const name = plain(actor_name, NAME_MAX);
@@ -108,5 +107,5 @@ function whoOf({ actor, actor_name }: AuditEvent): string {
 function objectOf({ action, object, object_name }: AuditEvent, what: string): string {
   if (action === "wolf.steer" && object === null) return "the fleet";
   const name = object_name ?? (object === null || /^[a-z]{3}_/.test(object) ? "" : object);
-  return name.trim() === "" || isAnyId(name) ? article(what) : `the ${what} ${plain(name, NAME_MAX)}`;
+  return name.trim() === "" || isAnyId(name) ? withArticle(what) : `the ${what} ${plain(name, NAME_MAX)}`;
 }

@@ -1,6 +1,6 @@
 /** What happened, one sentence for each kind of event. Names and reasons are others' text and come in plain; a detail may hold anything. */
 import type { FleetEvent, FleetEventKind } from "@wolfpack/api-contract";
-import { duration, millis, moment, plain, sentence } from "../ui/text.ts";
+import { duration, millis, moment, plain, sentence, withArticle } from "../ui/text.ts";
 import { isAnyId } from "./ids.ts";
 import { policyOf } from "./placement-words.ts";
 import { failureInShort, stopReasonOf } from "./session-words.ts";
@@ -145,7 +145,7 @@ function userChanged({ detail, by }: Told): string {
   const user = named(detail.name, "a user");
   const from = (detail.from ?? {}) as Record<string, unknown>;
   const parts: string[] = [];
-  const role = plain(detail.role, NAME_MAX);
+  const role = plain(detail.role, NAME_MAX) || "user";
   if (from.role !== undefined)
     parts.push(
       by === "" ? `${capital(user)} is ${withArticle(role)} now` : `made ${user} ${withArticle(role)}`,
@@ -158,7 +158,6 @@ function userChanged({ detail, by }: Told): string {
     return by === "" ? `The limits of ${user} were changed` : `${by} changed the limits of ${user}`;
   return by === "" ? listed(parts) : `${by} ${listed(parts)}`;
 }
-const withArticle = (word: string): string => `${/^[aeio]/.test(word) ? "an" : "a"} ${word || "user"}`;
 
 /** A key of one's own, or of somebody else. */
 function apiKey({ event, detail, by }: Told, verb: "created" | "revoked"): string {

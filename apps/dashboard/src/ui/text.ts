@@ -106,6 +106,9 @@ export function moment(value: unknown): string {
   return at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
+/** `a user`, `an admin`, `an API key`. */
+export const withArticle = (what: string): string => `${/^[aeioA]/.test(what) ? "an" : "a"} ${what}`;
+
 /** `wolf-unreachable` → `Wolf unreachable`: a code that nobody has a better word for. */
 export function sentence(code: string): string {
   const text = plain(code).replaceAll(/[-_.]/g, " ");
