@@ -12,6 +12,7 @@ export class DatabaseRelay {
   private held = false;
 
   async open(): Promise<void> {
+    if (this.server !== undefined) return;
     const server = createServer((near) => this.pass(near));
     server.listen(this.port, "127.0.0.1");
     await once(server, "listening");
@@ -23,7 +24,7 @@ export class DatabaseRelay {
   async to(url: string): Promise<string> {
     const through = new URL(url);
     this.target = Number(through.port);
-    if (this.server === undefined) await this.open();
+    await this.open();
     through.port = String(this.port);
     return through.href;
   }

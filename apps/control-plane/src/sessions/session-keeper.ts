@@ -148,8 +148,7 @@ export class SessionKeeper {
     const listedAt = clock.now();
     const listed = await lobbies.listLobbies();
     const seenBefore = this.seen.get(wolfId);
-    const sessions = await store.listLive(wolfId);
-    this.options.known.replace(wolfId, sessions);
+    const sessions = await this.options.known.listLive(wolfId, store);
     const now = clock.now();
     const input = { sessions, lobbies: listed, listedAt, now, settleMs, creating: starts.creating };
     const endOf = (lobbyId: string) => this.lobbyEvents.endOf(wolfId, lobbyId);
