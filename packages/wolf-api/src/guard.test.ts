@@ -19,7 +19,7 @@ type Asked = Parameters<AskWolf>[0] & {
   fail: (error: unknown) => void;
 };
 
-/** A Wolf that answers when the test says so. */
+/** A Wolf that answers when the test says so. Its clock stands still, unless the test has one. */
 function wolfByHand(rules: Partial<GuardOptions> & { open?: string[] } = {}) {
   const { open = [], ...options } = rules;
   const asked: Asked[] = [];
@@ -30,6 +30,7 @@ function wolfByHand(rules: Partial<GuardOptions> & { open?: string[] } = {}) {
       }),
     policy: WolfPolicy.parse({ open }),
     createsMax: 1,
+    now: () => 0,
     ...options,
   });
   return { guard, asked };
