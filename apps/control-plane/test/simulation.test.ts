@@ -5,10 +5,11 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { commandOf, describeFailure, readArguments, simulateCommand } from "./simulation/command.ts";
 import { type Options, planOf, weathers } from "./simulation/plan.ts";
-import { type RunReport, simulate } from "./simulation/run.ts";
+import { Player } from "./simulation/player.ts";
+import type { RunReport } from "./simulation/run.ts";
 import { sabotages } from "./simulation/sabotage.ts";
 
 const SEEDS = 100;
@@ -21,8 +22,14 @@ const regressions: (Options & { sentence: string })[] = JSON.parse(
 );
 const reports: RunReport[] = [];
 
+let player: Player;
+beforeAll(() => {
+  player = new Player();
+});
+afterAll(() => player.stop());
+
 async function hold(options: Options): Promise<RunReport> {
-  const report = await simulate(options);
+  const report = await player.play(options);
   if (report.violation !== undefined) throw new Error(describeFailure(report));
   return report;
 }
@@ -58,9 +65,9 @@ describe("a control plane and its fleet under faults", () => {
 
   it("run the same way twice from one seed, and another way from another", async () => {
     const [once, again, other] = [
-      await simulate({ seed: 7 }),
-      await simulate({ seed: 7 }),
-      await simulate({ seed: 8 }),
+      await player.play({ seed: 7 }),
+      await player.play({ seed: 7 }),
+      await player.play({ seed: 8 }),
     ];
     expect(again.digest).toBe(once.digest);
     expect(again.steps).toBe(once.steps);
@@ -68,7 +75,7 @@ describe("a control plane and its fleet under faults", () => {
   });
 
   it("stop after as many steps as they are told to", async () => {
-    const report = await simulate({ seed: 7, steps: 1000 });
+    const report = await player.play({ seed: 7, steps: 1000 });
     expect(report).toMatchObject({ steps: 1000, violation: undefined });
   });
 });
@@ -87,9 +94,9 @@ const happenings = [
 describe("a control plane that is broken on purpose", () => {
   it.each(sabotages)(
     "is found out when it $what",
-    async ({ alter, noticedBy, weather }) => {
+    async ({ what, noticedBy, weather }) => {
       for (let seed = 1; seed <= SEEDS; seed += 1) {
-        const { violation } = await simulate({ seed, weather }, { alter: alter() });
+        const { violation } = await player.play({ seed, weather, sabotage: what });
         if (violation === undefined) continue;
         expect(noticedBy).toContain(violation.invariant);
         return;
