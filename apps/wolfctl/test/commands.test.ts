@@ -59,6 +59,20 @@ describe("a list", () => {
     expect(server.asked.map(({ query }) => query.get("limit"))).toEqual(["200", "200", "50"]);
   });
 
+  it("of wolves has the control plane filter, so that one behind the limit is not missed", async () => {
+    server.on("GET /api/v1/wolf-instances", ({ query }) => ({
+      // As if a thousand others came before it.
+      body: query.get("region") === "eu" && query.get("intent") === "cordoned" ? [aWolf(1001)] : [],
+    }));
+    const words = ["wolves", "list", "--region", "eu", "--intent", "cordoned", "-o", "name"];
+    expect(await here.run(words)).toMatchObject({ code: 0, out: "gpu-1001\n", err: "" });
+    await here.run(["wolves", "list"]);
+    expect([...(server.asked.at(-1)?.query.keys() ?? [])]).toEqual(["limit"]);
+    server.on("GET /api/v1/wolf-instances", problem(400, "invalid-request", "It does not fit."));
+    expect((await here.run(["wolves", "list", "--region", ""])).code).toBe(2);
+    expect(server.asked.at(-1)?.query.get("region")).toBe("");
+  });
+
   it("does not follow a link that leads to where it came from", async () => {
     server.on("GET /api/v1/join-tokens", {
       body: [],

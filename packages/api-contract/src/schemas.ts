@@ -342,6 +342,8 @@ export const ListWolvesQuery = z.strictObject({
   cursor: WolfId.optional(),
   status: WolfStatus.optional(),
   gpu_type: GpuType.optional(),
+  intent: Intent.optional(),
+  region: Region.optional(),
   name: WolfName.optional(),
 });
 export type ListWolvesQuery = z.infer<typeof ListWolvesQuery>;

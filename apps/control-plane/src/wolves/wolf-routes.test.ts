@@ -251,6 +251,26 @@ describe("GET /wolf-instances", () => {
     expect(await names("?name=a")).toEqual(["a"]);
   });
 
+  it("filters by region and intent, on every page", async () => {
+    await register("a", { region: "us" });
+    const b = await register("b", { region: "eu west/1" });
+    const c = await register("c", { region: "eu west/1" });
+    for (const { id } of [b, c])
+      await api.database.prisma.wolfInstance.update({ where: { id }, data: { intent: "cordoned" } });
+    const names = async (query: string) => (await get(query)).body.map(({ name }: WolfInstance) => name);
+    expect(await names("?region=eu%20west%2F1")).toEqual(["b", "c"]);
+    expect(await names("?region=us&intent=cordoned")).toEqual([]);
+    expect(await names("?region=us&intent=active")).toEqual(["a"]);
+    const first = await get("?intent=cordoned&region=eu%20west%2F1&limit=1");
+    const [, next = ""] = /^<([^>]+)>; rel="next"$/.exec(first.headers.link ?? "") ?? [];
+    const second = await request(api.url).get(next).set(bearer(user.key)).expect(200);
+    expect([first, second].map(({ body }) => body.map(({ name }: WolfInstance) => name))).toEqual([
+      ["b"],
+      ["c"],
+    ]);
+    expect(second.headers.link).toBeUndefined();
+  });
+
   it.each([
     "limit=0",
     "limit=1001",
@@ -258,6 +278,13 @@ describe("GET /wolf-instances", () => {
     "limit=1&limit=2",
     "status=lost",
     "gpu_type=x",
+    "intent=online",
+    "intent=",
+    "intent=active&intent=cordoned",
+    "region=",
+    "region=a%0Ab",
+    "region=a&region=b",
+    `region=${"r".repeat(64)}`,
     "name=a%20b",
     "sort=id",
     "cursor=%27",

@@ -144,8 +144,8 @@ export function createWolfService(options: WolfServiceOptions) {
     get: (idOrName: string): Promise<Wolf> => findWolf(store, idOrName),
 
     /** One more than asked for, so that the caller sees whether there is a next page. */
-    list({ limit, cursor, status, gpu_type, name }: ListWolvesQuery): Promise<Wolf[]> {
-      return store.list({ limit: limit + 1, after: cursor, status, gpuType: gpu_type, name });
+    list({ limit, cursor, gpu_type, ...filter }: ListWolvesQuery): Promise<Wolf[]> {
+      return store.list({ ...filter, limit: limit + 1, after: cursor, gpuType: gpu_type });
     },
 
     /** The id of what was removed. */

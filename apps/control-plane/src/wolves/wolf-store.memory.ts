@@ -131,13 +131,15 @@ function wolvesThemselves(fleet: MemoryFleet): Themselves {
       return row && toWolf(row);
     },
 
-    async list({ limit, after = "", status, gpuType, name }) {
+    async list({ limit, after = "", status, gpuType, intent, region, name }) {
       return [...fleet.wolves.values()]
         .filter(
           (row) =>
             row.id > after &&
             (status === undefined || derivedStatus[row.connectivity][row.health] === status) &&
             (gpuType === undefined || row.gpuType === gpuType) &&
+            (intent === undefined || row.intent === intent) &&
+            (region === undefined || row.region === region) &&
             (name === undefined || row.name === name),
         )
         .sort(byId)

@@ -113,7 +113,7 @@ function reporting(prisma: Prisma, replica: string | null): Others {
 
     getByName,
 
-    async list({ limit, after, status, gpuType, name }) {
+    async list({ limit, after, status, gpuType, intent, region, name }) {
       const states = Object.entries(derivedStatus).flatMap(([connectivity, byHealth]) =>
         Object.entries(byHealth).flatMap(([health, derived]) =>
           derived === status ? [{ connectivity, health }] : [],
@@ -124,6 +124,8 @@ function reporting(prisma: Prisma, replica: string | null): Others {
           ...(after ? { id: { gt: after } } : {}),
           ...(status ? { OR: states } : {}),
           ...(gpuType ? { gpu_type: gpuType } : {}),
+          ...(intent ? { intent } : {}),
+          ...(region ? { region } : {}),
           ...(name ? { name } : {}),
         },
         orderBy: { id: "asc" },

@@ -480,6 +480,23 @@ describe.each(implementations)("wolves in %s", (_name, open) => {
       expect(await names({ name: "a%" })).toEqual([]);
     });
 
+    it("filters by region and intent before it counts to the limit", async () => {
+      await register("a", { region: "us" });
+      await register("b", { region: null });
+      const c = await register("c", { region: "eu" });
+      const d = await register("d", { region: "eu" });
+      await store.changeIntent(c.id, { from: ["active"], to: "cordoned", reason: null }, at(1));
+      const names = async (filter: object) =>
+        (await store.list({ limit: 1, after: undefined, ...filter })).map(({ name }) => name);
+      expect(await names({ region: "eu" })).toEqual(["c"]);
+      expect(await names({ region: "eu", after: c.id })).toEqual(["d"]);
+      expect(await names({ region: "eu", after: d.id })).toEqual([]);
+      expect(await names({ intent: "cordoned" })).toEqual(["c"]);
+      expect(await names({ region: "eu", intent: "active" })).toEqual(["d"]);
+      expect(await names({ region: "us", intent: "cordoned" })).toEqual([]);
+      for (const region of ["EU", "e%", "e_", "eu "]) expect(await names({ region })).toEqual([]);
+    });
+
     it("of candidates leaves out the retired ones", async () => {
       const { id } = await register("a");
       await register("b");

@@ -159,6 +159,8 @@ export interface WolfFilter {
   after: string | undefined;
   status?: WolfStatus | undefined;
   gpuType?: GpuType | undefined;
+  intent?: Intent | undefined;
+  region?: string | undefined;
   name?: string | undefined;
 }
 

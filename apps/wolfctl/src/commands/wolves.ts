@@ -3,6 +3,7 @@ import {
   type DiskSample,
   type DrainRequest,
   type GpuType,
+  type Intent,
   type WolfInstance,
   WolfpackApiError,
   type WolfStatus,
@@ -29,7 +30,7 @@ const SESSIONS_SHOWN_MAX = 200;
 interface ListFlags {
   status?: WolfStatus;
   gpu?: GpuType;
-  intent?: string;
+  intent?: Intent;
   region?: string;
   limit: string;
   watch?: string | boolean;
@@ -140,21 +141,19 @@ async function list(run: Run, { status, gpu, intent, region, limit, watch }: Lis
   const wanted = readLimit(limit);
   let more = false;
   const draw = async () => {
-    const filter = { ...(status && { status }), ...(gpu && { gpu_type: gpu }) };
+    const filter = { status, gpu_type: gpu, intent, region };
     const found = await listed(
       wanted,
       (page) => run.connection().call("listWolves", { query: { ...filter, ...page } }),
       LARGE_PAGE,
     );
     more = found.more;
-    const shown = found.items.filter(
-      (wolf) =>
-        (intent === undefined || wolf.intent === intent) && (region === undefined || wolf.region === region),
-    );
     // People look for a name; programs get the order of the API.
-    const sorted =
-      run.out.format === "table" ? shown.toSorted((a, b) => byName.compare(a.name, b.name)) : shown;
-    return { text: run.out.listText(sorted, wolfList(run.edges.now())), shown: sorted };
+    const shown =
+      run.out.format === "table"
+        ? found.items.toSorted((a, b) => byName.compare(a.name, b.name))
+        : found.items;
+    return { text: run.out.listText(shown, wolfList(run.edges.now())), shown };
   };
   await watched(run, watch, draw, "There are no wolves that fit.");
   if (more) await run.out.note(`There are more than ${wanted}: --limit all shows them.`);
