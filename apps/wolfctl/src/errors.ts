@@ -19,6 +19,12 @@ export class UsageError extends Error {
 /** There is no such object, where that is found out here. */
 export class NotFound extends Error {
   override readonly name = "NotFound";
+  /** The one that the control plane has for it. */
+  readonly code: string | undefined;
+  constructor(message: string, code?: string) {
+    super(message);
+    this.code = code;
+  }
 }
 
 /** It was not done, and the sentence says why. */

@@ -18,7 +18,8 @@ export function failureOf(error: unknown, controlPlane: string | undefined): Fai
   if (error instanceof Ended) return { exitCode: error.exitCode, lines: [] };
   if (error instanceof Interrupted) return { exitCode: exitCodes.interrupted, lines: [] };
   if (error instanceof UsageError) return { exitCode: exitCodes.usage, lines: lines(error.message) };
-  if (error instanceof NotFound) return { exitCode: exitCodes.notFound, lines: lines(error.message) };
+  if (error instanceof NotFound)
+    return { exitCode: exitCodes.notFound, lines: lines(withCode(error.message, error.code)) };
   if (error instanceof Failed) {
     const late = error.cause instanceof WolfpackApiError && error.cause.code === "network-failed";
     return { exitCode: late ? exitCodes.unavailable : exitCodes.failed, lines: lines(error.message) };
@@ -28,6 +29,10 @@ export function failureOf(error: unknown, controlPlane: string | undefined): Fai
   const what = error instanceof Error ? error.message : String(error);
   return { exitCode: exitCodes.failed, lines: lines(what.slice(0, DETAIL_CHARACTERS_MAX)) };
 }
+
+/** What programs know it by, where it has such a code. */
+export const codeOf = (error: unknown): string | undefined =>
+  error instanceof WolfpackApiError || error instanceof NotFound ? error.code : undefined;
 
 function exitCodeOf({ code, status }: WolfpackApiError): ExitCode {
   if (code === "network-failed") return exitCodes.unavailable;
@@ -58,6 +63,8 @@ function apiLines(error: WolfpackApiError, controlPlane = "The control plane"): 
   ];
 }
 
+const withCode = (text: string, code: string | undefined) =>
+  code === undefined ? text : `${text} (${code})`;
 const sentence = (text: string) => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 /** What some problems say besides: where a field is wrong, what there is, what would fit. */

@@ -14,7 +14,7 @@ import {
 import { noPaint, paintFor } from "../src/output/style.ts";
 import { type Column, tableText } from "../src/output/table.ts";
 import { age, bar, duration, size, sparkline } from "../src/output/words.ts";
-import { yamlText } from "../src/output/yaml.ts";
+import { yamlDocument } from "../src/output/yaml.ts";
 import { HOSTILE } from "./objects.ts";
 
 const unsafe = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/u;
@@ -135,7 +135,7 @@ describe("YAML", () => {
         const same = JSON.parse(JSON.stringify(json));
         for (const version of ["1.1", "1.2"] as const)
           expect(
-            parse(yamlText(same), {
+            parse(yamlDocument(same), {
               version,
               schema: version === "1.1" ? "yaml-1.1" : "core",
               maxAliasCount: 0,
@@ -167,8 +167,8 @@ describe("YAML", () => {
       "=",
       HOSTILE,
     ];
-    expect(parse(yamlText({ words }), { schema: "yaml-1.1", version: "1.1" })).toEqual({ words });
-    expect(unsafe.test(yamlText({ words }).replaceAll("\n", ""))).toBe(false);
+    expect(parse(yamlDocument({ words }), { schema: "yaml-1.1", version: "1.1" })).toEqual({ words });
+    expect(unsafe.test(yamlDocument({ words }).replaceAll("\n", ""))).toBe(false);
   });
 });
 

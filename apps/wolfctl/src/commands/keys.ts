@@ -63,8 +63,7 @@ export function keysCommand(program: Command, bind: Binder): void {
         await run.confirm(`Revoke ${ids.join(", ")}? Whoever uses it is refused from then on.`);
         await eachOf(run, ids, async (id) => {
           await run.connection().call("revokeApiKey", { params: { id } });
-          if (run.out.format === "name") return run.out.write(`${id}\n`);
-          await run.out.done(`${id} is revoked.`);
+          await run.out.doneTo({ id, revoked: true }, `${id} is revoked.`);
         });
       }),
     );

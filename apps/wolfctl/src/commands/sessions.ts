@@ -10,7 +10,7 @@ import {
 } from "@wolfpack/api-contract";
 import { type Command, Option } from "commander";
 import { reasonOf } from "../config/profiles.ts";
-import { Ended, exitCodes, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { liveSessions, wolfIdOf, wolfNames } from "../lookup.ts";
 import { LARGE_PAGE, listed, readLimit } from "../pages.ts";
 import { seconds, whole } from "../parse.ts";
@@ -231,17 +231,13 @@ async function stop(run: Run, { force }: { force?: boolean }, ids: string[]): Pr
   const [only] = ids;
   const which = ids.length === 1 ? only : `${ids.length} sessions`;
   await run.confirm(`Stop ${which}? What runs there ends, and what is not saved is lost.`);
-  let waits = false;
   await eachOf(run, ids, async (id) => {
     const query = { force: force ? ("true" as const) : ("false" as const) };
     const { status, body } = await run
       .connection()
       .call("stopSession", { params: { id }, query }, { timeoutMs: 90_000 });
-    waits ||= status === 202;
     if (status === 202 && body !== undefined)
       await said(run, body, "stopping: its wolf cannot be reached now; --force does not wait for it");
-    else if (run.out.format === "name") await run.out.write(`${id}\n`);
-    else await run.out.done(`${id} is stopped.`);
+    else await run.out.doneTo({ id, status: "stopped" }, `${id} is stopped.`);
   });
-  if (waits) throw new Ended(exitCodes.ok);
 }

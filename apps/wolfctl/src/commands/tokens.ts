@@ -66,8 +66,7 @@ export function tokensCommand(program: Command, bind: Binder): void {
         await run.confirm(`Revoke ${ids.join(", ")}? It enrols nobody any more.`);
         await eachOf(run, ids, async (id) => {
           await run.connection().call("revokeJoinToken", { params: { id } });
-          if (run.out.format === "name") return run.out.write(`${id}\n`);
-          await run.out.done(`${id} is revoked.`);
+          await run.out.doneTo({ id, revoked: true }, `${id} is revoked.`);
         });
       }),
     );

@@ -3,7 +3,7 @@ import type { Edges } from "../edges.ts";
 import { printable, printableJson, wrapped } from "./printable.ts";
 import { type Paint, paintFor } from "./style.ts";
 import { type Column, tableText } from "./table.ts";
-import { yamlText } from "./yaml.ts";
+import { yamlDocument } from "./yaml.ts";
 
 export const formats = ["table", "json", "yaml", "name"] as const;
 export type Format = (typeof formats)[number];
@@ -37,6 +37,8 @@ export interface Output {
   one<Item>(item: Item, view: OneView<Item>): Promise<void>;
   /** What was done: to people only. Programs have the exit code. */
   done(sentence: string): Promise<void>;
+  /** The same of an object of which the API says nothing any more: programs get a document all the same, or its id. */
+  doneTo(object: { id: string; [field: string]: unknown }, sentence: string): Promise<void>;
   /** On stderr, whatever the form. */
   note(sentence: string): Promise<void>;
   write(data: string | Uint8Array): Promise<void>;
@@ -50,7 +52,7 @@ export function createOutput(
   const paint = paintFor(stdout.isTTY, env);
   const width = wide ? undefined : widthOf(stdout.columns, env.COLUMNS);
   const data = (value: unknown) =>
-    format === "yaml" ? yamlText(value) : `${printableJson(JSON.stringify(value, null, 2))}\n`;
+    format === "yaml" ? yamlDocument(value) : `${printableJson(JSON.stringify(value, null, 2))}\n`;
   const output: Output = {
     format,
     paint,
@@ -71,6 +73,10 @@ export function createOutput(
     async done(sentence) {
       if (format === "table") await stdout.write(`${printable(sentence)}\n`);
     },
+    doneTo: (object, sentence) =>
+      format === "table"
+        ? output.done(sentence)
+        : output.one(object, { name: ({ id }) => id, text: () => "" }),
     note: (sentence) =>
       stderr.write(
         sentenceLines([sentence], stderr, env)

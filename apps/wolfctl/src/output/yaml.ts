@@ -8,8 +8,9 @@ const taken = /^(true|false|yes|no|on|off|y|n|null|nan|inf)$/i;
 const scalar = (value: string) =>
   plainWord.test(value) && !taken.test(value) ? value : printableYaml(JSON.stringify(value));
 
-export function yamlText(value: unknown): string {
-  return `${node(value, 0).replace(/^\n/, "")}\n`;
+/** One document, which says itself where it begins: several in a row stay several. */
+export function yamlDocument(value: unknown): string {
+  return `---\n${node(value, 0).replace(/^\n/, "")}\n`;
 }
 
 /** Begins with a line break where it is a list or a map that is not empty. */

@@ -4,7 +4,7 @@ import type { Output } from "../output/output.ts";
 import { columnsOf, printable, printableJson, wrapped } from "../output/printable.ts";
 import type { Tone } from "../output/style.ts";
 import { brief } from "../output/words.ts";
-import { yamlText } from "../output/yaml.ts";
+import { yamlDocument } from "../output/yaml.ts";
 
 /** Names of wolves and users by their ids. */
 export type Names = ReadonlyMap<string, string>;
@@ -92,7 +92,7 @@ const LINES_MAX = 4;
 export function eventText(event: FleetEvent, names: Names, { format, paint, width }: Output): string {
   if (format === "name") return `${printable(event.id)}\n`;
   if (format === "json") return `${printableJson(JSON.stringify(event))}\n`;
-  if (format === "yaml") return `---\n${yamlText(event)}`;
+  if (format === "yaml") return yamlDocument(event);
   const at = brief(event.at, width);
   const kind = printable(event.kind);
   const indent = at.length + KIND_COLUMNS + 4;
