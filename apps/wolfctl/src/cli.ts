@@ -75,6 +75,7 @@ const code = await main(process.argv.slice(2), {
       signal.addEventListener("abort", end);
       if (signal.aborted) end();
     }),
+  limit: (ms) => AbortSignal.timeout(ms),
   ask: (question, options) =>
     ask(
       {

@@ -22,6 +22,13 @@ const RETRY_AFTER_MS = 1000;
 /** Whoever is told to wait longer is told so instead. */
 const RETRY_AFTER_MAX_MS = 15_000;
 
+export interface CallLimits {
+  /** Of each try. */
+  timeoutMs?: number;
+  /** Ends all tries and the waits between them, with the error that was last. */
+  signal?: AbortSignal;
+}
+
 export interface Connection {
   readonly target: Target;
   readonly client: WolfpackClient;
@@ -29,7 +36,7 @@ export interface Connection {
   call<Id extends OperationId>(
     id: Id,
     input?: CallInput<Id> & CallOptions,
-    options?: { timeoutMs?: number },
+    options?: CallLimits,
   ): Promise<CallReply<Id>>;
   /** A request of its own, for what the client does not do: streams, headers of answers. */
   request(path: string, init: RequestInit): Promise<Response>;
@@ -55,23 +62,26 @@ export function connect(target: Target, apiKey: string | undefined, edges: Edges
     target,
     client,
     interrupted: () => edges.signal.aborted,
-    async call(id, input, { timeoutMs = CALL_TIMEOUT_MS } = {}) {
+    async call(id, input, { timeoutMs = CALL_TIMEOUT_MS, signal: all } = {}) {
+      const over = all === undefined ? edges.signal : AbortSignal.any([edges.signal, all]);
       for (let tries = 1; ; tries += 1) {
-        const limit = AbortSignal.timeout(timeoutMs);
-        const signal = AbortSignal.any([edges.signal, limit]);
+        const limit = edges.limit(timeoutMs);
+        const signal = AbortSignal.any([over, limit]);
         try {
           // biome-ignore lint/suspicious/noExplicitAny: the input fits its operation, which the caller's types have checked
           return await client.call(id, { ...input, signal } as any);
         } catch (error) {
           if (edges.signal.aborted) throw new Interrupted();
+          if (over.aborted) throw error;
           if (limit.aborted)
             throw new Failed(`${target.url.origin} has not answered within ${timeoutMs / 1000} s.`, {
               cause: error,
             });
           if (tries >= TRIES_MAX || !isWorthAnother(id, input, error) || retryAfterMs > RETRY_AFTER_MAX_MS)
             throw error;
-          await edges.pause(retryAfterMs, edges.signal);
+          await edges.pause(retryAfterMs, over);
           if (edges.signal.aborted) throw new Interrupted();
+          if (over.aborted) throw error;
         }
       }
     },

@@ -28,6 +28,8 @@ export interface Edges {
   random: () => number;
   /** Resolves after so long, or as soon as the signal aborts. */
   pause: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** Aborts after so long. */
+  limit: (ms: number) => AbortSignal;
   /** Shows a question and reads one line from the terminal, unseen if so asked. */
   ask: (question: string, options: { hidden: boolean }) => Promise<string>;
   newId: () => string;

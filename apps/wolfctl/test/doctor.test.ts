@@ -5,7 +5,7 @@ import { findingText } from "../src/commands/doctor.ts";
 import { clockCheck, versionCheck } from "../src/doctor/checks.ts";
 import { columnsOf } from "../src/output/printable.ts";
 import { noPaint } from "../src/output/style.ts";
-import { machine, NOW_MS } from "./edges.ts";
+import { machine, NOW_MS, type TestEdges } from "./edges.ts";
 import { HOSTILE, userId } from "./objects.ts";
 import { problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
 
@@ -154,6 +154,55 @@ describe("the doctor", () => {
     server.on("GET /api/v1/events", { body: [] });
     const { code, of } = await examined();
     expect([code, of]).toEqual([1, expect.objectContaining({ W04: "failed", W08: "warning" })]);
+  });
+
+  describe("gives each check 10 s", () => {
+    let edges: TestEdges | undefined;
+    const onLimit = (of: TestEdges) => {
+      edges = of;
+    };
+    const timeIsOver = () => {
+      for (const { ms, over } of edges?.limits ?? []) if (ms === 10_000) over.abort();
+    };
+    const silent = () => {
+      timeIsOver();
+      return new Promise<undefined>(() => undefined);
+    };
+    const late = { status: "failed", detail: "no result within 10 s" };
+
+    it("of its own, the key's too", async () => {
+      server.on("GET /api/v1/me", silent);
+      const { code, checks } = await examined({ onLimit });
+      expect([code, checks.find(({ id }) => id === "W07")]).toEqual([1, expect.objectContaining(late)]);
+      expect(checks.at(-1)).toMatchObject({ id: "W08", status: "skipped" });
+    });
+
+    it("with all tries and the waits between them", async () => {
+      const draining = { ...problem(503, "draining", "No."), headers: { "retry-after": "15" } };
+      server.on("GET /api/v1/me", draining);
+      server.asked.length = 0;
+      const { checks } = await examined({ onLimit, onPause: timeIsOver });
+      expect(checks.find(({ id }) => id === "W07")).toMatchObject(late);
+      expect(server.asked.filter(({ path }) => path === "/api/v1/me")).toHaveLength(1);
+    });
+
+    it("of the control plane's own, and says all it has found all the same", async () => {
+      server.on("GET /api/v1/health", silent);
+      const { code, of, checks } = await examined({ onLimit });
+      expect([code, of.W08]).toEqual([1, "ok"]);
+      expect(checks.at(-1)).toMatchObject({ id: "C00", ...late, advice: expect.stringContaining("log") });
+      server.on("GET /api/v1/health", (_asked, response) => void response.destroy());
+      expect((await examined()).checks.at(-1)).toMatchObject({ id: "C00", status: "failed" });
+    });
+  });
+
+  it("ends at once with Ctrl-C, also while the control plane examines itself", async () => {
+    const stop = new AbortController();
+    server.on("GET /api/v1/health", () => {
+      stop.abort();
+      return new Promise(() => undefined);
+    });
+    expect(await here.run(["doctor"], { stop })).toMatchObject({ code: 130, err: "" });
   });
 
   it("ends at once with Ctrl-C", async () => {

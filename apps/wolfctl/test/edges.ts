@@ -1,4 +1,4 @@
-/** A command's edges in memory: what it prints, what it is typed, and time that passes only when somebody waits. */
+/** A command's edges in memory: what it prints, what it is typed, and time that passes only when somebody waits for it. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -18,6 +18,8 @@ export interface TestEdges extends Edges {
   err: () => string;
   /** Waits so far, in milliseconds. */
   pauses: number[];
+  /** Time limits so far: none is over unless a test says so. */
+  limits: { ms: number; over: AbortController }[];
   questions: string[];
   stop: AbortController;
 }
@@ -34,6 +36,8 @@ export interface Options {
   onOutput?: (all: string, edges: TestEdges) => void;
   /** Hears each wait; it ends at once otherwise. */
   onPause?: (edges: TestEdges) => void;
+  /** Hears each time limit that begins. */
+  onLimit?: (edges: TestEdges) => void;
   /** Whoever holds it presses Ctrl-C. */
   stop?: AbortController;
 }
@@ -70,9 +74,16 @@ export function testEdges(options: Options): TestEdges {
       err += text;
     }),
     fetch,
-    now: () => nowMs,
+    now: () => nowMs + edges.pauses.reduce((sum, ms) => sum + ms, 0),
     random: () => 0.5,
     pauses: [],
+    limits: [],
+    limit(ms) {
+      const over = new AbortController();
+      edges.limits.push({ ms, over });
+      options.onLimit?.(edges);
+      return over.signal;
+    },
     questions: [],
     async pause(ms) {
       edges.pauses.push(ms);

@@ -4,7 +4,8 @@ import { readKeyFile } from "../config/key-file.ts";
 import type { Target } from "../config/target.ts";
 import type { Connection } from "../connection.ts";
 import { connect } from "../connection.ts";
-import { Interrupted } from "../errors.ts";
+import type { Edges } from "../edges.ts";
+import { Failed, Interrupted } from "../errors.ts";
 import { failureOf } from "../failure.ts";
 import type { Run } from "../run.ts";
 import * as c from "./checks.ts";
@@ -26,25 +27,13 @@ export async function examine(run: Run, tell: (finding: c.Finding) => Promise<vo
     const begun = edges.now();
     const { title, advice } = c.wolfctlChecks[id];
     const verdict: c.Verdict =
-      missing === undefined ? await bounded(look) : { status: "skipped", detail: `it needs ${missing}` };
+      missing === undefined
+        ? await bounded(edges, look, (error) => c.failed(reasonOf(error)))
+        : { status: "skipped", detail: `it needs ${missing}` };
     if (edges.signal.aborted) throw new Interrupted();
     results.set(id, verdict.status);
     const isFine = verdict.status === "ok" || verdict.status === "skipped";
     await tell({ id, title, ...verdict, advice: isFine ? null : advice, ms: edges.now() - begun });
-  }
-
-  async function bounded(look: (signal: AbortSignal) => Promise<c.Verdict> | c.Verdict): Promise<c.Verdict> {
-    const over = new AbortController();
-    const limit = AbortSignal.timeout(CHECK_MS);
-    try {
-      return await look(AbortSignal.any([edges.signal, limit, over.signal]));
-    } catch (error) {
-      if (limit.aborted) return c.failed(`no result within ${CHECK_MS / 1000} s`);
-      return c.failed(reasonOf(error));
-    } finally {
-      // Whatever it left open ends with it.
-      over.abort();
-    }
   }
 
   let target: Target | undefined;
@@ -72,41 +61,61 @@ export async function examine(run: Run, tell: (finding: c.Finding) => Promise<vo
   await check("W04", ["W03"], (signal) => c.readiness(to, signal));
   await check("W05", ["W03"], () => c.clockCheck(found?.date ?? null, found?.atMs ?? 0));
   await check("W06", ["W03"], () => c.versionCheck(edges.version, found?.version ?? ""));
-  await check("W07", ["W02", "W03"], async () => {
-    const { body } = await to.call("getMe");
+  await check("W07", ["W02", "W03"], async (signal) => {
+    const { body } = await to.call("getMe", {}, { signal });
     return c.ok(`belongs to ${body.name} (${body.role})`);
   });
   await check("W08", ["W07"], (signal) => c.streamCheck(to, signal));
-  if (succeeded("W07")) await serverChecks(to, tell);
+  if (succeeded("W07")) await serverChecks(to, edges, tell);
+  if (edges.signal.aborted) throw new Interrupted();
 }
 
-/** What the control plane finds out about itself; only operators and admins may ask. */
+/** Whatever it is that looks, and asks meanwhile, has so long; what it left open ends with it. */
+async function bounded<Result>(
+  edges: Edges,
+  look: (signal: AbortSignal) => Promise<Result> | Result,
+  failedBy: (error: unknown) => Result,
+): Promise<Result> {
+  const over = new AbortController();
+  const limit = edges.limit(CHECK_MS);
+  try {
+    return await look(AbortSignal.any([edges.signal, limit, over.signal]));
+  } catch (error) {
+    return failedBy(limit.aborted ? new Failed(`no result within ${CHECK_MS / 1000} s`) : error);
+  } finally {
+    over.abort();
+  }
+}
+
+/** What the control plane finds out about itself, all within the time of one check; only operators and admins may ask. */
 async function serverChecks(
   connection: Connection,
+  edges: Edges,
   tell: (finding: c.Finding) => Promise<void>,
 ): Promise<void> {
-  try {
-    const { body } = await connection.call("getHealth");
-    for (const { id, title, status, detail, advice, ms } of body.checks)
-      await tell({ id, title, status, detail, advice, ms });
-  } catch (error) {
-    if (!(error instanceof WolfpackApiError)) throw error;
-    const why =
-      error.code === "forbidden"
-        ? "only operators and admins may have the control plane examine itself"
-        : error.status === 404
-          ? "this control plane is older and cannot examine itself"
-          : undefined;
-    const finding = { id: "C00", title: "Control plane's own checks", ms: 0 };
-    if (why !== undefined) await tell({ ...finding, status: "skipped", detail: why, advice: null });
-    else
-      await tell({
-        ...finding,
-        status: "failed",
-        detail: reasonOf(error),
-        advice: "Look at the control plane's log.",
-      });
-  }
+  const begun = edges.now();
+  const findings = await bounded<c.Finding[]>(
+    edges,
+    async (signal) => (await connection.call("getHealth", {}, { signal })).body.checks,
+    (error) => [unexamined(error, edges.now() - begun)],
+  );
+  if (edges.signal.aborted) return;
+  for (const { id, title, status, detail, advice, ms } of findings)
+    await tell({ id, title, status, detail, advice, ms });
+}
+
+function unexamined(error: unknown, ms: number): c.Finding {
+  const finding = { id: "C00", title: "Control plane's own checks", ms };
+  const api = error instanceof WolfpackApiError ? error : undefined;
+  const why =
+    api?.code === "forbidden"
+      ? "only operators and admins may have the control plane examine itself"
+      : api?.status === 404
+        ? "this control plane is older and cannot examine itself"
+        : undefined;
+  if (why !== undefined) return { ...finding, status: "skipped", detail: why, advice: null };
+  const advice = "Look at the control plane's log.";
+  return { ...finding, status: "failed", detail: reasonOf(error), advice };
 }
 
 /** One sentence without its full stop. */
