@@ -20,15 +20,28 @@ export function failureOf(error: unknown, controlPlane: string | undefined): Fai
   if (error instanceof UsageError) return { exitCode: exitCodes.usage, lines: lines(error.message) };
   if (error instanceof NotFound)
     return { exitCode: exitCodes.notFound, lines: lines(withCode(error.message, error.code)) };
-  if (error instanceof Failed) {
-    const late = error.cause instanceof WolfpackApiError && error.cause.code === "network-failed";
-    return { exitCode: late ? exitCodes.unavailable : exitCodes.failed, lines: lines(error.message) };
-  }
+  if (error instanceof Failed)
+    return {
+      exitCode: isLate(error) ? exitCodes.unavailable : exitCodes.failed,
+      lines: lines(error.message),
+    };
   if (error instanceof WolfpackApiError)
     return { exitCode: exitCodeOf(error), lines: lines(...apiLines(error, controlPlane)) };
   const what = error instanceof Error ? error.message : String(error);
   return { exitCode: exitCodes.failed, lines: lines(what.slice(0, DETAIL_CHARACTERS_MAX)) };
 }
+
+const isLate = ({ cause }: Failed): boolean =>
+  cause instanceof WolfpackApiError && cause.code === "network-failed";
+
+/** Whether whoever has all day waits for it: there was no whole reply, or the server, or a proxy before it, is not well. */
+export function passes(error: unknown): boolean {
+  if (error instanceof Failed) return isLate(error);
+  return (
+    error instanceof WolfpackApiError && (error.code === "network-failed" || isPassing(error.status ?? 0))
+  );
+}
+export const isPassing = (status: number): boolean => status >= 500 || status === 429;
 
 /** What programs know it by, where it has such a code. */
 export const codeOf = (error: unknown): string | undefined =>

@@ -3,8 +3,8 @@
  * figures go up and down with it, is no change there.
  */
 import type { Edges } from "./edges.ts";
-import { exitCodes, Interrupted, UsageError } from "./errors.ts";
-import { failureOf } from "./failure.ts";
+import { Interrupted, UsageError } from "./errors.ts";
+import { failureOf, passes } from "./failure.ts";
 import { shortened } from "./output/printable.ts";
 import { duration } from "./output/words.ts";
 import type { Run } from "./run.ts";
@@ -72,8 +72,8 @@ export async function watched(
       else if (!isSame) await out.write((before === undefined ? "" : "\n") + text);
       before = isSame ? before : now;
     } catch (error) {
+      if (!passes(error) || before === undefined) throw error;
       const failure = failureOf(error, run.target().url.origin);
-      if (failure.exitCode !== exitCodes.unavailable || before === undefined) throw error;
       if (failingSinceMs === undefined || edges.stdout.isTTY) {
         failingSinceMs ??= edges.now();
         const since = edges.stdout.isTTY ? ` Since ${duration(edges.now() - failingSinceMs)}.` : "";

@@ -10,7 +10,7 @@ import { follow, retryDelay } from "../src/events/follow.ts";
 import { createSseParser, type ServerSentEvent, SseTooLarge } from "../src/events/sse.ts";
 import { KEY, machine, type Options, testEdges } from "./edges.ts";
 import { anEvent, aWolf, eventId, HOSTILE, sessionId, userId, wolfId } from "./objects.ts";
-import { type Asked, problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
+import { type Answer, type Asked, problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
 
 describe("a stream of server-sent events", () => {
   const read = (...pieces: string[]): ServerSentEvent[] => {
@@ -274,6 +274,85 @@ describe("wolfctl events --follow", () => {
         : { body: query.has("cursor") ? [anEvent(2, { kind: "session.stopped" })] : past },
     );
     expect((await until("session.stopped")).err).toContain("20 streams are open: it is asked every 2 s");
+  });
+
+  describe("by pages", () => {
+    /** What it is asked page after page: an answer each, and then one event more. */
+    function pages(...answers: (Answer | "cut off")[]) {
+      server.on("GET /api/v1/events", ({ headers, query }, response) => {
+        if (headers.accept === "text/event-stream" || !query.has("cursor")) return { body: past };
+        const answer = answers.shift() ?? { body: [anEvent(9, { kind: "session.stopped" })] };
+        if (answer !== "cut off") return answer;
+        response.destroy();
+        return undefined;
+      });
+    }
+    const draining = problem(503, "draining", "Shuts down.");
+    const gateway = { status: 502, body: "<html>", headers: { "content-type": "text/html" } };
+    beforeEach(() => {
+      past = [anEvent(1)];
+    });
+
+    it("waits for a control plane that restarts, says so once, and goes on after the last event", async () => {
+      const down = [gateway, draining, draining, draining, gateway, problem(500, "internal", "No.")];
+      pages({ body: [anEvent(2)] }, ...down, "cut off", "cut off", "cut off", { body: [] });
+      const { code, err, edges } = await until("session.stopped");
+      expect(code).toBe(130);
+      expect(err.match(/It is waited for/g)).toHaveLength(1);
+      expect(err).toContain("answered 502 in words that are not Wolfpack's");
+      const cursors = server.asked.map(({ query }) => query.get("cursor")).filter((one) => one !== null);
+      expect(new Set(cursors.slice(1))).toEqual(new Set([eventId(2)]));
+      // Those of the connection's own tries besides.
+      expect(edges.pauses.filter((ms) => ms !== 1000).slice(0, 7)).toEqual([
+        2000, 2000, 2000, 2000, 2000, 4000, 2000,
+      ]);
+    });
+
+    it("says a second outage again, and waits half a minute at most", async () => {
+      const long = Array.from({ length: 12 }, () => gateway);
+      pages(...long, { body: [] }, gateway);
+      const { err, edges } = await until("session.stopped");
+      expect(err.match(/It is waited for/g)).toHaveLength(2);
+      expect(Math.max(...edges.pauses)).toBe(15_000);
+    });
+
+    it.each([
+      [401, "unauthenticated", 3],
+      [403, "forbidden", 3],
+      [400, "invalid-request", 2],
+    ])("ends at once where no wait mends it: %i %s", async (status, code, exitCode) => {
+      pages({ body: [] }, problem(status, code, "No."), { body: [] });
+      const ran = await here.run(["events", "-f"]);
+      expect([ran.code, ran.edges.pauses]).toEqual([exitCode, [2000]]);
+      expect(ran.err).toContain(`wolfctl: No. (${code}, request req-1)`);
+    });
+
+    it("ends with 5 where there is nobody from the beginning", async () => {
+      server.on("GET /api/v1/events", draining);
+      expect((await here.run(["events", "-f"])).code).toBe(5);
+    });
+
+    it("tries the stream again from time to time, and is streamed as soon as there is one to spare", async () => {
+      let tries = 0;
+      server.on("GET /api/v1/events", ({ headers, query }, response) => {
+        if (headers.accept !== "text/event-stream")
+          return { body: query.has("cursor") ? [anEvent(2 + tries)] : past };
+        tries += 1;
+        if (tries < 4) return problem(429, "too-many-streams", "20 streams are open.");
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        say(response, anEvent(9, { kind: "session.stopped" }));
+        return undefined;
+      });
+      const { code, out, err, edges } = await until("session.stopped");
+      expect([code, tries]).toEqual([130, 4]);
+      expect(err.match(/20 streams are open: it is asked every 2 s/g)).toHaveLength(1);
+      // Three times for 45 s: 60 s, of which up to a half is left out by chance.
+      expect(edges.pauses).toEqual(Array.from({ length: 69 }, () => 2000));
+      expect(asksForStream().map(({ headers }) => headers["last-event-id"])).toEqual(
+        [1, 3, 4, 5].map(eventId),
+      );
+      expect(out.match(/session\./g)).toHaveLength(5);
+    });
   });
 
   it("ends where its key is revoked, and waits where the control plane restarts", async () => {

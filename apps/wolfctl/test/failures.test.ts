@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { columnsOf } from "../src/output/printable.ts";
 import { machine } from "./edges.ts";
 import { aSession, aWolf } from "./objects.ts";
-import { problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
+import { type Answer, problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
 
 let server: ScriptedServer;
 let here: ReturnType<typeof machine>;
@@ -213,6 +213,14 @@ describe("--watch", () => {
     const { out, err } = await watched(false, 9);
     expect(err.match(/Tries again/g)).toHaveLength(1);
     expect(out).toContain("gpu-8");
+  });
+
+  it("waits also where a proxy answers in place of the control plane", async () => {
+    const answers: Answer[] = [{ body: [aWolf(1)] }, { status: 502, body: "<html>" }];
+    server.on("GET /api/v1/wolf-instances", () => answers.shift() ?? { body: [aWolf(2)] });
+    const { code, out, err } = await watched(false, 4);
+    expect([code, err.match(/Tries again/g)?.length]).toEqual([130, 1]);
+    expect(out).toContain("gpu-2");
   });
 
   it("ends where it fails at once, or where what fails does not pass", async () => {

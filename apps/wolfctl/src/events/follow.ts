@@ -1,12 +1,12 @@
 /**
  * Events as they happen, each once and none left out as far as the server can help it: the stream, resumed where it broke; where a
- * server has no stream, page after page from the last event seen.
+ * server has none, or none to spare, page after page from the last event seen, until the stream is tried again.
  */
 import { FleetEvent, Problem, parseTolerantly, WolfpackApiError } from "@wolfpack/api-contract";
 import type { Connection } from "../connection.ts";
 import type { Edges } from "../edges.ts";
 import { Failed, Interrupted } from "../errors.ts";
-import { networkReason } from "../failure.ts";
+import { failureOf, isPassing, networkReason, passes } from "../failure.ts";
 import { createSseParser } from "./sse.ts";
 
 export interface EventFilter {
@@ -27,6 +27,8 @@ const SILENCE_MAX_MS = 45_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_MAX_MS = 30_000;
 const POLL_MS = 2000;
+/** So long pages are asked for, at least half of it, before the stream is tried again. */
+const STREAM_AGAIN_MS = 60_000;
 const PAGE = 200;
 const SEEN_MAX = 2000;
 
@@ -50,6 +52,9 @@ export async function follow(
 ): Promise<never> {
   const seen = createSeen();
   let cursor = after;
+  const moved = (to: string) => {
+    cursor = to;
+  };
   const told: Followed = {
     note: followed.note,
     async event(event) {
@@ -57,13 +62,23 @@ export async function follow(
       await followed.event(event);
     },
   };
+  let isPolled = false;
   for (let failures = 0; ; ) {
-    const end = await stream({ connection, edges, filter, cursor, silenceMaxMs }, told, (to) => {
-      cursor = to;
-    });
+    const end = await stream({ connection, edges, filter, cursor, silenceMaxMs }, told, moved);
     if (edges.signal.aborted) throw new Interrupted();
-    if (end.kind === "no-stream") return poll({ connection, edges, filter, cursor }, told, end.why);
-    if (end.wasUp) failures = 0;
+    if (end.kind === "no-stream") {
+      // Said once, not each time that the stream is tried in vain.
+      if (!isPolled) await followed.note(`${end.why}: it is asked every ${POLL_MS / 1000} s.`);
+      isPolled = true;
+      failures = 0;
+      const untilMs = edges.now() + STREAM_AGAIN_MS * (0.5 + edges.random() / 2);
+      await poll({ connection, edges, filter, cursor }, untilMs, told, moved);
+      continue;
+    }
+    if (end.wasUp) {
+      failures = 0;
+      isPolled = false;
+    }
     // The first time is said, for the person who waits; after that it is known.
     if (failures === 0) await followed.note(`The stream has broken off (${end.why}); it is resumed.`);
     failures += 1;
@@ -160,30 +175,47 @@ function refusal(status: number, text: string, broken: (why: string) => End): En
     const { code, detail } = problem;
     if (code === "too-many-streams") return { kind: "no-stream", why: detail.replace(/\.$/, "") };
     // What passes is waited for; a key that is refused stays so.
-    if (status >= 500 || status === 429) return broken(detail);
+    if (isPassing(status)) return broken(detail);
     throw new WolfpackApiError(code, detail, { status, problem });
   }
   if (status === 406) return { kind: "no-stream", why: "This control plane has no stream of events" };
-  if (status >= 500) return broken(`answered with ${status}`);
+  if (isPassing(status)) return broken(`answered with ${status}`);
   throw new WolfpackApiError("unexpected-reply", `status ${status} without a problem`, { status });
 }
 
+/** Pages, until that time; while the server does not answer, longer. Throws what no wait mends. */
 async function poll(
   { connection, edges, filter, cursor }: Ask,
+  untilMs: number,
   followed: Followed,
-  why: string,
-): Promise<never> {
-  await followed.note(`${why}: it is asked every ${POLL_MS / 1000} s.`);
+  moved: (cursor: string) => void,
+): Promise<void> {
   let after = cursor;
-  for (;;) {
+  for (let failures = 0; failures > 0 || edges.now() < untilMs; ) {
     const query = { ...filter, limit: PAGE, cursor: after };
-    const { body } = await connection.call("listEvents", { query });
-    for (const event of body) await followed.event(event);
-    after = body.at(-1)?.id ?? after;
-    if (body.length < PAGE) await edges.pause(POLL_MS, edges.signal);
+    const page = await connection.call("listEvents", { query }).catch((error: unknown) => {
+      if (passes(error)) return { error };
+      throw error;
+    });
+    let waitMs = POLL_MS;
+    if ("error" in page) {
+      if (failures === 0) await followed.note(`${outage(page.error, connection)} It is waited for.`);
+      failures += 1;
+      waitMs = Math.max(POLL_MS, retryDelay(failures, undefined, edges.random()));
+    } else {
+      failures = 0;
+      for (const event of page.body) await followed.event(event);
+      after = page.body.at(-1)?.id ?? after;
+      moved(after);
+      if (page.body.length === PAGE) waitMs = 0;
+    }
+    if (waitMs > 0) await edges.pause(waitMs, edges.signal);
     if (edges.signal.aborted) throw new Interrupted();
   }
 }
+
+const outage = (error: unknown, { target }: Connection) =>
+  failureOf(error, target.url.origin).lines[0] ?? "There is no answer.";
 
 /** As replies are read (connection.ts). */
 function knownAs<Known>(read: (json: unknown) => Known, json: unknown): Known | undefined {
