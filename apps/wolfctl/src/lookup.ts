@@ -1,14 +1,17 @@
-/** Wolves by their names or ids, and names for the ids that the API answers with. */
+/** Wolves and users by their names or ids, and names for the ids that the API answers with. */
 import {
   type Session,
   type SessionStatus,
+  type User,
+  UserId,
   WolfId,
   type WolfInstance,
   WolfName,
+  WolfpackApiError,
 } from "@wolfpack/api-contract";
 import type { Connection } from "./connection.ts";
-import { UsageError } from "./errors.ts";
-import { LARGE_PAGE, type Listed, listed } from "./pages.ts";
+import { NotFound, UsageError } from "./errors.ts";
+import { ALL, LARGE_PAGE, type Listed, listed } from "./pages.ts";
 import type { WolfNames } from "./views/session-view.ts";
 
 /** More wolves than so many are asked for as a list. */
@@ -25,6 +28,64 @@ export async function wolfOf(connection: Connection, nameOrId: string): Promise<
 /** The id for operations that take no name. */
 export async function wolfIdOf(connection: Connection, nameOrId: string): Promise<string> {
   return WolfId.safeParse(nameOrId).success ? nameOrId : (await wolfOf(connection, nameOrId)).id;
+}
+
+/** Throws NotFound, or WolfpackApiError; only admins may look at users. */
+export async function userOf(connection: Connection, nameOrId: string): Promise<User> {
+  if (UserId.safeParse(nameOrId).success)
+    return (await connection.call("getUser", { params: { id: nameOrId } })).body;
+  const { items } = await listed(ALL, (page) =>
+    connection.call("listUsers", { query: { name: nameOrId, ...page } }),
+  );
+  // A control plane of before gives all users, whatever the name.
+  const found = items.find(({ name }) => name === nameOrId);
+  if (found === undefined) throw new NotFound(`There is no user ${nameOrId}.`, "user-not-found");
+  return found;
+}
+
+const isForbidden = (error: unknown): boolean =>
+  error instanceof WolfpackApiError && error.code === "forbidden";
+
+/** For operations that take no name. Who may not look at users has at least a name of their own. */
+export async function userIdOf(connection: Connection, nameOrId: string): Promise<string> {
+  if (UserId.safeParse(nameOrId).success) return nameOrId;
+  try {
+    return (await userOf(connection, nameOrId)).id;
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    const { body: me } = await connection.call("getMe");
+    if (me.name !== nameOrId) throw error;
+    return me.id;
+  }
+}
+
+const anyId = /^[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}$/;
+
+/** A user, or a wolf whose agent is meant. Throws UsageError where it may be either. */
+export async function actorIdOf(connection: Connection, nameOrId: string): Promise<string> {
+  if (anyId.test(nameOrId)) return nameOrId;
+  const isWolfName = WolfName.safeParse(nameOrId).success;
+  const [user, wolf] = await Promise.all([
+    userIdOf(connection, nameOrId).catch(unlessNoSuch),
+    isWolfName ? wolfIdOf(connection, nameOrId).catch(unlessNoSuch) : undefined,
+  ]);
+  const ids = [user, wolf].filter((one) => typeof one === "string");
+  if (ids.length > 1)
+    throw new UsageError(
+      `Both a user and a wolf are called ${nameOrId}: say which is meant by its id, ${ids.join(" or ")}.`,
+    );
+  const [id] = ids;
+  if (id !== undefined) return id;
+  if (typeof user === "object") throw user.forbidden;
+  throw new NotFound(`There is neither a user nor a wolf ${nameOrId}.`, "user-not-found");
+}
+
+/** Undefined: there is none of that name; or why that was not to be learnt, which does not matter where it is another's name. */
+function unlessNoSuch(error: unknown): { forbidden: unknown } | undefined {
+  if (isForbidden(error)) return { forbidden: error };
+  if (error instanceof NotFound || (error instanceof WolfpackApiError && error.code === "wolf-not-found"))
+    return undefined;
+  throw error;
 }
 
 /** Best effort: who may not read wolves, or names one that is gone, sees its id. */

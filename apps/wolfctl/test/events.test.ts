@@ -236,11 +236,11 @@ describe("wolfctl events --follow", () => {
   it("passes its filters on, with a wolf's id for its name", async () => {
     server.on("GET /api/v1/wolf-instances/gpu-1", { body: aWolf(1) });
     streams = [(response) => void say(response, anEvent(1))];
-    await until("session.running", ["--kind", "session.*", "--wolf", "gpu-1", "--actor", "usr_x"]);
+    await until("session.running", ["--kind", "session.*", "--wolf", "gpu-1", "--actor", userId(1)]);
     expect(Object.fromEntries(asksForStream()[0]?.query ?? [])).toEqual({
       kind: "session.*",
       wolf_instance_id: wolfId(1),
-      actor_id: "usr_x",
+      actor_id: userId(1),
     });
   });
 

@@ -1,7 +1,7 @@
 /** `users show`, `change` and `enable`: by name or id, what is left out stays, and nobody else is meant. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { machine } from "./edges.ts";
-import { aUser, userId } from "./objects.ts";
+import { aUser, aWolf, userId, wolfId } from "./objects.ts";
 import { problem, type ScriptedServer, scriptedServer } from "./scripted-server.ts";
 
 let server: ScriptedServer;
@@ -45,12 +45,97 @@ describe("users show", () => {
     expect(await here.run(["users", "show", "ad"])).toMatchObject({
       code: 4,
       out: "",
-      err: "wolfctl: There is no user ad.\n",
+      err: "wolfctl: There is no user ad. (user-not-found)\n",
     });
     server.on(`GET /api/v1/users/${userId(9)}`, problem(404, "user-not-found", "There is none."));
     expect((await here.run(["users", "show", userId(9)])).code).toBe(4);
     server.on("GET /api/v1/users", problem(403, "forbidden", "Only admins."));
     expect((await here.run(["users", "show", "ada"])).code).toBe(3);
+  });
+});
+
+describe("a user who is named in a filter", () => {
+  const routes = {
+    "--owner": "GET /api/v1/sessions",
+    "--actor": "GET /api/v1/audit-events",
+  };
+  const of = { "--owner": "owner_id", "--actor": "actor_id" };
+  const commands: [keyof typeof of, string[]][] = [
+    ["--owner", ["sessions", "list"]],
+    ["--actor", ["events"]],
+    ["--actor", ["audit"]],
+    ["--actor", ["audit", "export"]],
+  ];
+  const noWolf = problem(404, "wolf-not-found", "There is no such wolf instance.");
+  beforeEach(() => {
+    for (const route of [...Object.values(routes), "GET /api/v1/events"]) server.on(route, { body: [] });
+    server.on("GET /api/v1/audit-events/export", {
+      body: "",
+      headers: { "content-type": "application/x-ndjson" },
+    });
+    for (const name of ["ada", "ad", "grace"]) server.on(`GET /api/v1/wolf-instances/${name}`, noWolf);
+  });
+  const askedFor = (flag: keyof typeof of) =>
+    new Set(server.asked.map(({ query }) => query.get(of[flag])).filter((id) => id !== null));
+
+  it.each(commands)("by %s of %j is found by name or id", async (flag, words) => {
+    for (const who of ["ada", userId(1)])
+      expect(await here.run([...words, flag, who])).toMatchObject({ code: 0 });
+    expect(askedFor(flag)).toEqual(new Set([userId(1)]));
+  });
+
+  it.each(commands)("by %s of %j and is nobody ends with 4, and nothing is listed", async (flag, words) => {
+    const { code, out, err } = await here.run([...words, flag, "ad"]);
+    expect([code, out, askedFor(flag).size]).toEqual([4, "", 0]);
+    expect(err).toMatch(/^wolfctl: There is (no user|neither a user nor a wolf) ad\. \(user-not-found\)\n$/);
+  });
+
+  it("may be a wolf for its agent, unless a user is called the same: then with 2 it asks for the id", async () => {
+    server.on("GET /api/v1/wolf-instances/gpu-1", { body: aWolf(1) });
+    expect((await here.run(["events", "--actor", "gpu-1"])).code).toBe(0);
+    expect(askedFor("--actor")).toEqual(new Set([wolfId(1)]));
+    server.on("GET /api/v1/wolf-instances/ada", { body: aWolf(2, { name: "ada" }) });
+    expect(await here.run(["audit", "--actor", "ada"])).toMatchObject({
+      code: 2,
+      out: "",
+      err: `wolfctl: Both a user and a wolf are called ada: say which is meant by its id, ${userId(1)} or ${wolfId(2)}.\n`,
+    });
+    expect((await here.run(["sessions", "list", "--owner", "ada"])).code).toBe(0);
+  });
+
+  it("may have a name that no wolf can have, and is asked for among users only", async () => {
+    server.on("GET /api/v1/users", { body: [aUser(3, { name: "Ada L. / ops" })] });
+    expect((await here.run(["events", "--actor", "Ada L. / ops"])).code).toBe(0);
+    expect(askedFor("--actor")).toEqual(new Set([userId(3)]));
+  });
+
+  it("is oneself, or a wolf, for whoever may not look at users; anybody else ends with 3", async () => {
+    server.on("GET /api/v1/users", problem(403, "forbidden", "Only admins."));
+    server.on("GET /api/v1/me", { body: aUser(2, { name: "grace" }) });
+    server.on("GET /api/v1/wolf-instances/gpu-1", { body: aWolf(1) });
+    for (const words of [
+      ["sessions", "list", "--owner", "grace"],
+      ["events", "--actor", "grace"],
+      ["events", "--actor", "gpu-1"],
+    ])
+      expect(await here.run(words)).toMatchObject({ code: 0 });
+    expect(askedFor("--actor")).toEqual(new Set([userId(2), wolfId(1)]));
+    for (const words of [
+      ["sessions", "list", "--owner", "ada"],
+      ["events", "--actor", "ada"],
+    ])
+      expect(await here.run(words)).toMatchObject({
+        code: 3,
+        err: "wolfctl: Only admins. (forbidden, request req-1)\n",
+      });
+  });
+
+  it("is not taken for nobody where the control plane cannot say", async () => {
+    server.on("GET /api/v1/users", problem(500, "internal", "No."));
+    expect((await here.run(["events", "--actor", "ada"])).code).toBe(1);
+    server.on("GET /api/v1/users", { body: [] });
+    server.on("GET /api/v1/wolf-instances/ada", problem(503, "database-unavailable", "No."));
+    expect((await here.run(["events", "--actor", "ada"])).code).toBe(5);
   });
 });
 
@@ -97,6 +182,6 @@ describe("users enable", () => {
     server.on(`PATCH /api/v1/users/${userId(2)}`, { body: aUser(2, { name: "grace" }) });
     const { code, out, err } = await here.run(["users", "enable", "nobody", "grace"]);
     expect([code, out]).toEqual([4, `grace (${userId(2)}) is enabled: user.\n`]);
-    expect(err).toBe("wolfctl: nobody: There is no user nobody.\n");
+    expect(err).toBe("wolfctl: nobody: There is no user nobody. (user-not-found)\n");
   });
 });

@@ -2,7 +2,7 @@
 import { type AuditEvent, type AuditResult, actions } from "@wolfpack/api-contract";
 import { type Command, Option } from "commander";
 import { Failed, Interrupted } from "../errors.ts";
-import { wolfNames } from "../lookup.ts";
+import { actorIdOf, wolfNames } from "../lookup.ts";
 import type { ListView } from "../output/output.ts";
 import { printableJson } from "../output/printable.ts";
 import type { Tone } from "../output/style.ts";
@@ -30,7 +30,7 @@ export function auditCommand(program: Command, bind: Binder): void {
     .action(
       bind<Filters & { limit: string }, []>(async (run, flags) => {
         const wanted = readLimit(flags.limit);
-        const query = queryOf(flags, run.edges.now());
+        const query = await queryOf(run, flags);
         const { items, more } = await listed(wanted, (page) =>
           run.connection().call("listAuditEvents", { query: { ...query, ...page } }),
         );
@@ -46,7 +46,7 @@ export function auditCommand(program: Command, bind: Binder): void {
 
 function filters(command: Command): Command {
   return command
-    .option("--actor <id>", "Of this user, or of this wolf's agent")
+    .option("--actor <actor>", "Of this user, or of this wolf's agent; by name or id")
     .addOption(new Option("--action <action>", "Such as session.stop").choices(Object.keys(actions)))
     .option("--object <id>", "Done to this")
     .addOption(new Option("--result <result>", "How it went").choices(["allowed", "failed", "denied"]))
@@ -54,9 +54,11 @@ function filters(command: Command): Command {
     .option("--until <when>", "A moment, or an age");
 }
 
-function queryOf(flags: Filters, nowMs: number) {
+/** Throws UsageError, NotFound. */
+async function queryOf(run: Run, flags: Filters) {
+  const nowMs = run.edges.now();
   return {
-    ...(flags.actor !== undefined && { actor_id: flags.actor }),
+    ...(flags.actor !== undefined && { actor_id: await actorIdOf(run.connection(), flags.actor) }),
     ...(flags.action !== undefined && { action: flags.action }),
     ...(flags.object !== undefined && { object: flags.object }),
     ...(flags.result !== undefined && { result: flags.result }),
@@ -66,9 +68,8 @@ function queryOf(flags: Filters, nowMs: number) {
 }
 
 async function exported(run: Run, flags: Filters): Promise<void> {
-  const { body } = await run
-    .connection()
-    .call("exportAuditEvents", { query: queryOf(flags, run.edges.now()) }, { timeoutMs: 24 * 3_600_000 });
+  const query = await queryOf(run, flags);
+  const { body } = await run.connection().call("exportAuditEvents", { query }, { timeoutMs: 24 * 3_600_000 });
   const decoder = new TextDecoder();
   try {
     for await (const chunk of body) {

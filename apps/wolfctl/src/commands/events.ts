@@ -3,7 +3,7 @@ import { BEFORE_ALL_EVENTS, type FleetEvent, isKindFilter, SessionId } from "@wo
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import { type EventFilter, follow } from "../events/follow.ts";
-import { wolfIdOf, wolfNames } from "../lookup.ts";
+import { actorIdOf, wolfIdOf, wolfNames } from "../lookup.ts";
 import { listed, readLimit } from "../pages.ts";
 import type { Binder, Run } from "../run.ts";
 import { eventText, idsOf } from "../views/event-view.ts";
@@ -29,7 +29,7 @@ export function eventsCommand(program: Command, bind: Binder): void {
     .option("--kind <kind>", "Only these: session.running, or all of a sort: session.*")
     .option("--session <session>", "Only of this session")
     .option("--wolf <wolf>", "Only of this wolf, by name or id")
-    .option("--actor <id>", "Only what this user or agent did")
+    .option("--actor <actor>", "Only what this user, or this wolf's agent, did; by name or id")
     .option("-f, --follow", "Go on with what happens, until Ctrl-C")
     .addOption(new Option("--limit <number>", "How many of the past, or all; default: 50, with --follow 20"))
     .action(bind<Flags, []>(events));
@@ -77,7 +77,7 @@ async function filterOf(run: Run, { kind, session, wolf, actor }: Flags): Promis
     ...(kind !== undefined && { kind }),
     ...(session !== undefined && { session_id: session }),
     ...(wolf !== undefined && { wolf_instance_id: await wolfIdOf(run.connection(), wolf) }),
-    ...(actor !== undefined && { actor_id: actor }),
+    ...(actor !== undefined && { actor_id: await actorIdOf(run.connection(), actor) }),
   };
 }
 

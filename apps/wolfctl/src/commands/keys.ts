@@ -2,6 +2,7 @@
 import { type ApiKey, ApiKeyId, type CreatedApiKey, type Scope, scopes } from "@wolfpack/api-contract";
 import { type Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
+import { userOf } from "../lookup.ts";
 import type { ListView } from "../output/output.ts";
 import { printable } from "../output/printable.ts";
 import type { Cell } from "../output/table.ts";
@@ -12,7 +13,6 @@ import type { Binder, Run } from "../run.ts";
 import { eachOf } from "./each.ts";
 import { limitOption } from "./options.ts";
 import { checkSecretFile, secretWritten } from "./secret-out.ts";
-import { userOf } from "./users.ts";
 
 export function keysCommand(program: Command, bind: Binder): void {
   const keys = program.command("keys").alias("key").description("API keys");
@@ -27,7 +27,7 @@ export function keysCommand(program: Command, bind: Binder): void {
       bind<{ user?: string; all?: boolean; limit: string }, []>(async (run, { user, all, limit }) => {
         const wanted = readLimit(limit);
         const query = {
-          ...(user !== undefined && { user_id: (await userOf(run, user)).id }),
+          ...(user !== undefined && { user_id: (await userOf(run.connection(), user)).id }),
           ...(!all && { revoked: "false" as const }),
         };
         const { items, more } = await listed(wanted, (page) =>
@@ -83,7 +83,7 @@ async function create(run: Run, { user, scope, expiresIn, to }: CreateFlags, nam
       throw new UsageError(`--scope is one of ${scopes.join(", ")}.`);
   const body = {
     name,
-    ...(user !== undefined && { user_id: (await userOf(run, user)).id }),
+    ...(user !== undefined && { user_id: (await userOf(run.connection(), user)).id }),
     ...(scope !== undefined && { scopes: scope as Scope[] }),
     ...(expiresIn !== undefined && { expires_in_seconds: seconds("--expires-in", expiresIn) }),
   };

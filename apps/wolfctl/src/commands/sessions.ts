@@ -11,7 +11,7 @@ import {
 import { type Command, Option } from "commander";
 import { reasonOf } from "../config/profiles.ts";
 import { UsageError } from "../errors.ts";
-import { liveSessions, wolfIdOf, wolfNames } from "../lookup.ts";
+import { liveSessions, userIdOf, wolfIdOf, wolfNames } from "../lookup.ts";
 import { LARGE_PAGE, listed, readLimit } from "../pages.ts";
 import { seconds, whole } from "../parse.ts";
 import type { Binder, Run } from "../run.ts";
@@ -52,8 +52,8 @@ export function sessionsCommand(program: Command, bind: Binder): void {
         "failed",
       ]),
     )
-    .option("--wolf <wolf>", "Only those of this wolf")
-    .option("--owner <user>", "Only those of this user's id")
+    .option("--wolf <wolf>", "Only those of this wolf, by name or id")
+    .option("--owner <user>", "Only those of this user, by name or id")
     .option("--all", "Also those that have ended")
     .addOption(limitOption("1000"))
     .addOption(watchOption())
@@ -184,7 +184,7 @@ async function list(run: Run, { status, wolf, owner, all, limit, watch }: ListFl
   const connection = run.connection();
   const filter = {
     ...(status && { status }),
-    ...(owner && { owner_id: owner }),
+    ...(owner && { owner_id: await userIdOf(connection, owner) }),
     ...(wolf && { wolf_instance_id: await wolfIdOf(connection, wolf) }),
   };
   let more = false;

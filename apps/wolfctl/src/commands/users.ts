@@ -1,11 +1,12 @@
 /** `wolfctl users`: who may use the control plane. */
-import { type Role, roles, type User, UserId } from "@wolfpack/api-contract";
+import { type Role, roles, type User } from "@wolfpack/api-contract";
 import { type Command, Option } from "commander";
-import { NotFound, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
+import { userOf } from "../lookup.ts";
 import { fact, factsText } from "../output/facts.ts";
 import type { ListView, OneView } from "../output/output.ts";
 import { age, momentAnd } from "../output/words.ts";
-import { ALL, listed, readLimit } from "../pages.ts";
+import { listed, readLimit } from "../pages.ts";
 import { whole } from "../parse.ts";
 import type { Binder, Run } from "../run.ts";
 import { eachOf } from "./each.ts";
@@ -43,7 +44,7 @@ export function usersCommand(program: Command, bind: Binder): void {
     .argument("<user>", "name or id")
     .action(
       bind<object, [string]>(async (run, _flags, name) =>
-        run.out.one(await userOf(run, name), userOne(run.edges.now())),
+        run.out.one(await userOf(run.connection(), name), userOne(run.edges.now())),
       ),
     );
   users
@@ -81,7 +82,7 @@ export function usersCommand(program: Command, bind: Binder): void {
           if (disabled)
             await run.confirm(`Disable ${names.join(", ")}? None of their keys opens anything then.`);
           await eachOf(run, names, async (one) => {
-            const { id } = await userOf(run, one);
+            const { id } = await userOf(run.connection(), one);
             const { body } = await run
               .connection()
               .call("updateUser", { params: { id }, body: { disabled } });
@@ -106,22 +107,9 @@ async function change(
   };
   if (Object.keys(body).length === 0)
     throw new UsageError("Nothing to change: say --role, --sessions-max or --creates-per-minute.");
-  const { id } = await userOf(run, name);
+  const { id } = await userOf(run.connection(), name);
   const { body: user } = await run.connection().call("updateUser", { params: { id }, body });
   await said(run, user, "is changed");
-}
-
-/** By id, or by name. Throws NotFound. */
-export async function userOf(run: Run, nameOrId: string): Promise<User> {
-  const connection = run.connection();
-  if (UserId.safeParse(nameOrId).success)
-    return (await connection.call("getUser", { params: { id: nameOrId } })).body;
-  const { items } = await listed(ALL, (page) =>
-    connection.call("listUsers", { query: { name: nameOrId, ...page } }),
-  );
-  const found = items.find(({ name }) => name === nameOrId);
-  if (found === undefined) throw new NotFound(`There is no user ${nameOrId}.`);
-  return found;
 }
 
 async function said(run: Run, user: User, what: string): Promise<void> {
