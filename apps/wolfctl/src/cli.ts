@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { ask } from "./ask.ts";
+import { reasonOf } from "./config/profiles.ts";
 import type { Terminal } from "./edges.ts";
 import { exitCodes } from "./errors.ts";
 import { main } from "./main.ts";
@@ -24,13 +25,18 @@ process.on("SIGINT", () => {
   stop.abort();
 });
 process.on("SIGTERM", () => stop.abort());
-for (const stream of [process.stdout, process.stderr])
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    // Whoever read it, such as head, has seen enough.
-    isUnread = true;
-    stop.abort();
-  });
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") {
+    // What was printed is not all: whoever reads it has to know.
+    process.stderr.write(`wolfctl: What was to be printed could not be written: ${reasonOf(error)}.\n`);
+    process.exit(exitCodes.failed);
+  }
+  // Whoever read it, such as head, has seen enough.
+  isUnread = true;
+  stop.abort();
+});
+// Remarks that nobody can read change nothing of what is done.
+process.stderr.on("error", () => undefined);
 
 function terminal(stream: NodeJS.WriteStream): Terminal {
   return {

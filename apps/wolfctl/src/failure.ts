@@ -59,7 +59,7 @@ function exitCodeOf({ code, status }: WolfpackApiError): ExitCode {
 function apiLines(error: WolfpackApiError, controlPlane = "The control plane"): string[] {
   const { code, problem } = error;
   if (code === "network-failed")
-    return [`${controlPlane} cannot be reached: ${networkReason(error)}. (${code})`];
+    return [`${sentence(`${controlPlane} cannot be reached: ${networkReason(error)}`)} (${code})`];
   const said = error.message.slice(code.length + 2).slice(0, DETAIL_CHARACTERS_MAX);
   if (problem === undefined) {
     if (code !== "unexpected-reply") return [`${sentence(said)} (${code})`];

@@ -24,6 +24,26 @@ const run = (words: string[], options: Partial<Options> = {}) => here.run(words,
 const folder = () => path.join(here.home, ".config", "wolfctl");
 
 describe("a profile", () => {
+  it.each([0o666, 0o620, 0o602])(
+    "is used neither for calls nor for changes where others can change it (mode %o)",
+    async (mode) => {
+      await run(["config", "set", "home", "--url", "http://127.0.0.1:1"]);
+      await run(["config", "set-key"], { stdin: `${KEY}\n` });
+      const file = path.join(folder(), "profiles.json");
+      const before = readFileSync(file, "utf8");
+      chmodSync(file, mode);
+      for (const words of [["queue"], ["config", "list"], ["config", "set", "new", "--url", "http://x"]]) {
+        const { code, out, err } = await run(words);
+        expect([words, code, out]).toEqual([words, 2, ""]);
+        expect(err).toContain(`can be changed by others (mode ${mode.toString(8)})`);
+        expect(err).toContain(`chmod 600 ${file}`);
+      }
+      expect(readFileSync(file, "utf8")).toBe(before);
+      chmodSync(file, 0o644);
+      expect((await run(["config", "list", "-o", "name"])).out).toBe("home\n");
+    },
+  );
+
   it("is made, given a key, used and removed, in files of mode 600", async () => {
     expect(await run(["config", "set", "home", "--url", "https://wolfpack.example.com/"])).toMatchObject({
       code: 0,

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "@jest/globals";
+import { CreateJoinTokenRequest, CreateSessionRequest } from "@wolfpack/api-contract";
 import { wolfctlChecks } from "../src/doctor/checks.ts";
 import { exitCodes } from "../src/errors.ts";
 import { type Leaf, leaves, program } from "./command-tree.ts";
@@ -45,6 +46,37 @@ describe("the document", () => {
     expect(rows(/^\| W\d\d \| .* \|$/gm)).toEqual(
       Object.entries(wolfctlChecks).map(([id, { title, advice }]) => `| ${id} | ${title} | ${advice} |`),
     );
+  });
+
+  it("is complete without it: help says what is taken where a flag is left out, as the API has it", () => {
+    const session = CreateSessionRequest.parse({});
+    const { resolution: at } = session;
+    const { encoder_sessions: streams, vram_mb } = session.resources;
+    const token = CreateJoinTokenRequest.parse({});
+    const defaults: Record<string, Record<string, string>> = {
+      "sessions create": {
+        resolution: `${at.width}x${at.height}@${at.refresh_rate}`,
+        image: "the control plane's",
+        vram: String(vram_mb),
+        streams: String(streams),
+        policy: "the control plane's",
+        "on-loss": session.disconnect_policy,
+        ttl: "the control plane's",
+        idle: "the control plane's",
+        "queue-for": "the control plane's",
+        priority: String(session.priority),
+      },
+      "tokens create": { uses: String(token.uses_max), "expires-in": `${token.expires_in_seconds / 3600}h` },
+      "keys create": { user: "yourself", "expires-in": "never" },
+    };
+    const said = Object.entries(defaults).flatMap(([words, flags]) => {
+      const { command } = leaves().find((one) => one.words.join(" ") === words) as Leaf;
+      return Object.entries(flags).map(([flag, value]) => {
+        const description = command.options.find(({ long }) => long === `--${flag}`)?.description ?? "";
+        return [words, flag, /; default: (.*)$/.exec(description)?.[1], value];
+      });
+    });
+    expect(said.filter(([, , found, value]) => found !== value)).toEqual([]);
   });
 
   it("fits 80 columns in each command's help", async () => {

@@ -68,6 +68,12 @@ describe("the exit code", () => {
     ]);
   });
 
+  it("of a server that speaks no TLS is 5, and the question what is meant ends its sentence", async () => {
+    const env = { ...here.env, WOLFPACK_URL: server.url.replace("http:", "https:") };
+    const { code, err } = await here.run(["queue"], { env });
+    expect([code, err]).toEqual([5, expect.stringMatching(/is it http:\/\/\? \(network-failed\)\n$/)]);
+  });
+
   it("of nothing at all is 2 with help, of --help and --version 0", async () => {
     expect(await here.run([])).toMatchObject({ code: 2, out: expect.stringContaining("Usage: wolfctl") });
     expect(await here.run(["--help"])).toMatchObject({ code: 0, err: "" });

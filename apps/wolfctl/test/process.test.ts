@@ -1,7 +1,7 @@
 /** The bundled file as a process: what only a process has, such as signals, pipes that nobody reads, and a command line that others can see. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { KEY, machine } from "./edges.ts";
@@ -56,6 +56,28 @@ describe("wolfctl as one file", () => {
     const { child, ended } = wolfctl(["wolves", "list", "--limit", "all"]);
     child.stdout.once("data", () => child.stdout.destroy());
     expect(await ended).toMatchObject({ code: 0, err: "" });
+  });
+
+  const full = existsSync("/dev/full") ? it : it.skip;
+  full("says that its output cannot be written, and fails; remarks that cannot be are left out", async () => {
+    const led = (words: string[], place: "stdout" | "stderr") => {
+      const handle = openSync("/dev/full", "w");
+      const child = spawn(process.execPath, [bundle, ...words], {
+        env: { ...here.env, HOME: here.home },
+        stdio: ["ignore", place === "stdout" ? handle : "ignore", place === "stderr" ? handle : "pipe"],
+      });
+      closeSync(handle);
+      running.push(child);
+      let err = "";
+      child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+        err += text;
+      });
+      return once(child, "close").then(([code]) => ({ code: code as number | null, err }));
+    };
+    const sentence = "wolfctl: What was to be printed could not be written: the disk is full.\n";
+    expect(await led(["wolves", "list"], "stdout")).toEqual({ code: 1, err: sentence });
+    expect(await led(["wolves", "list", "--watch"], "stdout")).toEqual({ code: 1, err: sentence });
+    expect((await led(["wolves", "show", "nobody"], "stderr")).code).toBe(4);
   });
 
   it("follows until Ctrl-C and ends with 130, also when it is asked by SIGTERM", async () => {

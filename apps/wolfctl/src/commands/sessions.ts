@@ -112,15 +112,26 @@ function createCommand(sessions: Command, bind: Binder): void {
   const create = sessions
     .command("create")
     .description("Make a sandbox, and wait until it runs or waits in the queue");
-  create.option("--name <name>", "For people").option("--resolution <size>", "1920x1080, or 1920x1080@60");
+  create
+    .option("--name <name>", "For people")
+    .option("--resolution <size>", "1280x720, or 1280x720@30; default: 1920x1080@60");
   wishOptions(create)
-    .addOption(new Option("--on-loss <policy>", "When its wolf is lost").choices(["keep", "replace", "stop"]))
-    .option("--ttl <time>", "Stopped so long after it began to run: 8h")
-    .option("--idle <time>", "Stopped so long after nobody looked at it any more: 30m")
+    .addOption(
+      new Option("--on-loss <policy>", "When its wolf is lost; default: keep").choices([
+        "keep",
+        "replace",
+        "stop",
+      ]),
+    )
+    .option("--ttl <time>", "Stopped so long after it began to run: 8h; default: the control plane's")
+    .option(
+      "--idle <time>",
+      "Stopped so long after nobody looked at it any more: 30m; default: the control plane's",
+    )
     .option("--pin-file <file>", "A file with the PIN, 4 to 16 digits, that Moonlight is asked for")
     .option("--no-queue", "Fail where there is no room, instead of waiting for it")
-    .option("--queue-for <time>", "How long it may wait for a wolf")
-    .option("--priority <0-9>", "In the queue; above 4 is for operators")
+    .option("--queue-for <time>", "How long it may wait for a wolf: 10m; default: the control plane's")
+    .option("--priority <0-9>", "In the queue, the highest first; above 4 is for operators; default: 4")
     .option("--wait <time>", "How long to wait until it runs, at most 2m", "60s")
     .action(bind<CreateFlags, []>(createSession));
 }

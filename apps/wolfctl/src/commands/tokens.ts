@@ -35,8 +35,8 @@ export function tokensCommand(program: Command, bind: Binder): void {
         several,
       ),
     )
-    .option("--uses <number>", "How many hosts may use it")
-    .option("--expires-in <time>", "1h, 7d; default: 1 hour")
+    .option("--uses <number>", "How many hosts may use it; default: 1")
+    .option("--expires-in <time>", "90s, 1h, 7d; default: 1h")
     .option("--to <file>", "Into this file, mode 600, instead of printing it")
     .action(bind<CreateFlags, []>(create));
   tokens

@@ -22,7 +22,7 @@ export interface WishFlags {
 
 export function wishOptions(command: Command): Command {
   return command
-    .option("--image <reference>", "Container image")
+    .option("--image <reference>", "Container image; default: the control plane's")
     .addOption(
       new Option("--gpu <type>", "Only wolves with this GPU").choices(["nvidia", "amd", "intel", "none"]),
     )
@@ -36,12 +36,12 @@ export function wishOptions(command: Command): Command {
         "zone=a,b  zone!=c  zone  !zone; also wolf:name, wolf:id, wolf:region",
       ).argParser(several),
     )
-    .option("--region <region>", "Wished for")
+    .option("--region <region>", "Wished for; another is taken where there is no room")
     .option("--region-required", "No other region")
-    .option("--vram <MiB>", "Video memory kept for it")
-    .option("--streams <number>", "Video streams at once")
+    .option("--vram <MiB>", "Video memory kept for it; default: 0")
+    .option("--streams <number>", "Video streams at once; default: 1")
     .addOption(
-      new Option("--policy <policy>", "How to choose").choices([
+      new Option("--policy <policy>", "How to choose; default: the control plane's").choices([
         "least-loaded",
         "bin-pack",
         "random-of-best",
@@ -52,7 +52,7 @@ export function wishOptions(command: Command): Command {
     .addOption(
       new Option("--weight <part=number>", "For the policy weighted: load=1, cost=2, …").argParser(several),
     )
-    .option("--no-degraded", "No degraded wolf");
+    .option("--no-degraded", "No degraded wolf, not even where no healthy one fits");
 }
 
 /** Checked further by the control plane. Throws UsageError. */

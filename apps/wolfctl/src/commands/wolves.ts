@@ -68,7 +68,7 @@ export function wolvesCommand(program: Command, bind: Binder): void {
     .command("disk")
     .description("How full a wolf's disks are, and how that went")
     .argument("<wolf>", "name or id")
-    .option("--mount <folder>", "Only this one")
+    .option("--mount <folder>", "Only the disk that is mounted there")
     .option("--since <when>", "An age such as 24h, or a moment; at most 7 days", "24h")
     .action(bind<{ mount?: string; since: string }, [string]>(disk));
   steering(wolves, bind);

@@ -2,7 +2,17 @@
  * Profiles: which control plane, and the file with the key for it. They are in one file of the user's; a key is in a file of its own
  * that nobody else can read, never in the profiles, a command line or a variable.
  */
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import type { Edges } from "../edges.ts";
@@ -42,8 +52,15 @@ export function readProfiles(place: Place): Profiles {
   const file = profilesFile(place);
   let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    const handle = openSync(file, "r");
+    try {
+      checkWriters(file, handle);
+      text = readFileSync(handle, "utf8");
+    } finally {
+      closeSync(handle);
+    }
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return { format: 1, current: null, profiles: {} };
     throw new UsageError(`The profiles in ${file} cannot be read: ${reasonOf(error)}.`, { cause: error });
   }
@@ -55,6 +72,19 @@ export function readProfiles(place: Place): Profiles {
       cause,
     });
   }
+}
+
+/** Whoever can write it has keys sent where they like. Throws UsageError. */
+function checkWriters(file: string, handle: number): void {
+  const { mode, uid } = fstatSync(handle);
+  const own = process.getuid?.();
+  if (own === undefined) return;
+  if (own !== 0 && uid !== own && uid !== 0)
+    throw new UsageError(`The profiles in ${file} belong to another user.`);
+  if ((mode & 0o022) !== 0)
+    throw new UsageError(
+      `The profiles in ${file} can be changed by others (mode ${(mode & 0o777).toString(8)}), who could have keys sent to them: chmod 600 ${file}`,
+    );
 }
 
 export function writeProfiles(place: Place, profiles: Profiles): void {
