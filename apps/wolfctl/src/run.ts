@@ -6,7 +6,7 @@ import { type Target, targetOf } from "./config/target.ts";
 import { type Connection, connect } from "./connection.ts";
 import type { Edges } from "./edges.ts";
 import { Failed, Interrupted, UsageError } from "./errors.ts";
-import { createOutput, type Format, type Output } from "./output/output.ts";
+import { createOutput, type Format, type Output, sentenceLines } from "./output/output.ts";
 import { printable } from "./output/printable.ts";
 
 export interface GlobalFlags {
@@ -63,7 +63,8 @@ export function runOf(edges: Edges, flags: GlobalFlags, spoken: Spoken): Run {
       if (flags.yes) return;
       if (!edges.stdin.isTTY || !edges.stderr.isTTY)
         throw new UsageError(`${printable(question)} Nobody can be asked here: say --yes if it is meant.`);
-      const answer = await edges.ask(`${printable(question)} [y/N] `, { hidden: false });
+      const lines = sentenceLines([`${question} [y/N]`], edges.stderr, edges.env);
+      const answer = await edges.ask(`${lines.join("\n")} `, { hidden: false });
       if (edges.signal.aborted) throw new Interrupted();
       if (!/^y(es)?$/i.test(answer.trim())) throw new Failed("Nothing was changed.");
     },

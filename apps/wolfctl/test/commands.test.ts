@@ -218,7 +218,8 @@ describe("what cannot be undone", () => {
         env: { ...here.env, NO_COLOR: "1" },
       });
       expect([code, err]).toEqual([1, "wolfctl: Nothing was changed.\n"]);
-      expect(edges.questions[0]).toMatch(/\? .*\[y\/N\] $/);
+      expect(edges.questions[0]).toMatch(/\?\s.*\[y\/N\] $/s);
+      expect(tooWide(edges.questions[0] ?? "")).toEqual([]);
     }
     expect(server.asked).toEqual([]);
   });
