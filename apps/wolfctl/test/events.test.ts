@@ -154,6 +154,23 @@ describe("wolfctl events --follow", () => {
     expect(server.asked.map(({ path }) => path)).toEqual(["/api/v1/events"]);
   });
 
+  it("says field by field what was changed of a user, in words and not as JSON", async () => {
+    const changed = (detail: FleetEvent["detail"]) =>
+      anEvent(1, { kind: "user.changed", session_id: null, wolf_instance_id: null, detail });
+    past = [
+      changed({ from: {}, name: "ada", role: "user", disabled: false, sessions_max: 3 }),
+      changed({ from: { role: "user", sessions_max: 3 }, name: "ada", role: "operator", disabled: false }),
+      changed({ from: { disabled: true, [HOSTILE]: [1] }, name: "ada", role: "operator", disabled: false }),
+    ];
+    const { out } = await here.run(["events", "--wide"]);
+    expect(out.split("\n").map((text) => text.split(/ {2,}/).at(-1))).toEqual([
+      "ada, role user, sessions max 3",
+      "ada, role user → operator, sessions max was 3",
+      expect.stringMatching(/^ada, disabled true → false, \\x1b.* was \[1\], role operator$/),
+      "",
+    ]);
+  });
+
   it("falls back to ids of what has no name any more, whatever else is said of it", async () => {
     const gone = { session_name: null, wolf_name: null, actor_name: null };
     past = [anEvent(1, { ...gone, actor: { kind: "user", id: userId(1) }, cause: "toString" })];

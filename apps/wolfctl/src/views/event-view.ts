@@ -53,11 +53,22 @@ const causes: Readonly<Record<string, string>> = {
 };
 const causeText = (cause: string) => (Object.hasOwn(causes, cause) ? causes[cause] : cause);
 
+/** Of several fields each as it was. */
+const isFields = (from: unknown): from is Record<string, unknown> =>
+  typeof from === "object" && from !== null && !Array.isArray(from);
+const isOf = (from: unknown, name: string): boolean => isFields(from) && Object.hasOwn(from, name);
+const fieldChange = ([name, before]: [string, unknown], now: Record<string, unknown>) =>
+  Object.hasOwn(now, name)
+    ? `${fieldText(name)} ${valueText(before)} → ${valueText(now[name])}`
+    : `${fieldText(name)} was ${valueText(before)}`;
+
 function changeText({ from, to, ...rest }: Record<string, unknown>, about: string): string[] {
   const others = Object.entries(rest)
     .filter(isNews)
     .filter(([name, value]) => !(name === "name" && value === about))
+    .filter(([name]) => !isOf(from, name))
     .map(([name, value]) => `${fieldText(name)} ${valueText(value)}`);
+  if (isFields(from)) return [...Object.entries(from).map((field) => fieldChange(field, rest)), ...others];
   if (from !== undefined && to !== undefined) return [`${valueText(from)} → ${valueText(to)}`, ...others];
   if (from !== undefined) return [`was ${valueText(from)}`, ...others];
   return to === undefined ? others : [`now ${valueText(to)}`, ...others];
