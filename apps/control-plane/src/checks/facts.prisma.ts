@@ -2,6 +2,7 @@
 
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { Prisma as Sql } from "../generated/client.ts";
+import { countedIntents } from "../wolves/wolf-lifecycle.ts";
 import type { CheckFacts, Some } from "./facts.ts";
 
 const NAMES_MAX = 5;
@@ -53,7 +54,7 @@ export function prismaCheckFacts(prisma: Prisma): CheckFacts {
         SELECT ${count(always)} AS expected, ${count(Sql.sql`NOT (${away})`)} AS connected,
           ${count(away)} AS away, ${names(away)} AS away_names,
           ${count(unwell)} AS unwell, ${names(unwell)} AS unwell_names
-        FROM wolf_instance WHERE intent IN ('active', 'cordoned', 'draining')`;
+        FROM wolf_instance WHERE intent = ANY(${[...countedIntents]}::text[])`;
       if (row === undefined) throw new Error("no row");
       return {
         expected: row.expected,

@@ -119,22 +119,22 @@ export const definitions = {
 
   wolfpack_wolves: {
     type: "gauge",
-    help: "Wolves by connectivity. The same at every replica.",
+    help: "Wolves by connectivity, without those that are pending, in maintenance or retired. The same at every replica.",
     labels: { connectivity: Connectivity.options },
   },
   wolfpack_wolves_by_health: {
     type: "gauge",
-    help: "Wolves by health. The same at every replica.",
+    help: "Wolves by health, without those that are pending, in maintenance or retired. The same at every replica.",
     labels: { health: Health.options },
   },
   wolfpack_wolves_by_intent: {
     type: "gauge",
-    help: "Wolves by intent. The same at every replica.",
+    help: "All wolves by intent. The same at every replica.",
     labels: { intent: Intent.options },
   },
   wolfpack_wolves_quarantined: {
     type: "gauge",
-    help: "Wolves that get no sessions for a while. The same at every replica.",
+    help: "Wolves that get no sessions for a while, without those that are pending, in maintenance or retired. The same at every replica.",
   },
   wolfpack_slots: {
     type: "gauge",

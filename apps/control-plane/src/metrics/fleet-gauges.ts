@@ -2,6 +2,7 @@
 import { Connectivity, Health, Intent, SessionStatus } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import type { Candidate } from "../placement/candidate.ts";
+import { isCounted } from "../wolves/wolf-lifecycle.ts";
 import type { ControlPlaneMeters } from "./metrics.ts";
 
 export interface FleetReading {
@@ -26,8 +27,9 @@ export function fleetGauges(
 
   meters.onRead(() => {
     const wolves = candidates();
-    const count = (fits: (wolf: Candidate) => boolean) =>
-      wolves.reduce((sum, wolf) => sum + Number(fits(wolf)), 0);
+    const counted: readonly Candidate[] = wolves.filter(isCounted);
+    const count = (fits: (wolf: Candidate) => boolean, among = counted) =>
+      among.reduce((sum, wolf) => sum + Number(fits(wolf)), 0);
     for (const connectivity of Connectivity.options)
       meters.set(
         "wolfpack_wolves",
@@ -43,7 +45,7 @@ export function fleetGauges(
     for (const intent of Intent.options)
       meters.set(
         "wolfpack_wolves_by_intent",
-        count((wolf) => wolf.intent === intent),
+        count((wolf) => wolf.intent === intent, wolves),
         { intent },
       );
     const nowMs = clock.now().getTime();

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
+import type { Intent } from "@wolfpack/api-contract";
 import { noTracing } from "@wolfpack/telemetry";
 import { aCandidate } from "../../test/a-candidate.ts";
 import { manualClock } from "../../test/manual-clock.ts";
@@ -136,6 +137,32 @@ describe("the numbers of a replica", () => {
       "1",
       "2",
     ]);
+    metrics.stop();
+  });
+
+  it("leave out wolves that nobody expects to be there or well, but for how many there are of each intent", async () => {
+    const { metrics, read } = aReplica();
+    const unwell = {
+      connectivity: "lost",
+      health: "failed",
+      quarantinedUntilMs: Number.MAX_SAFE_INTEGER,
+    } as const;
+    const uncounted = ["pending", "maintenance", "retired"] as const;
+    const counted = ["active", "cordoned", "draining"] as const;
+    const wolves = (intents: readonly Intent[]) => intents.map((intent) => aCandidate({ intent, ...unwell }));
+    metrics.sessions.fleet({ candidates: wolves(uncounted) });
+    let of = await read();
+    const alarming = [
+      'wolfpack_wolves{connectivity="lost"}',
+      'wolfpack_wolves_by_health{health="failed"}',
+      "wolfpack_wolves_quarantined",
+    ];
+    expect(alarming.map(of)).toEqual(["0", "0", "0"]);
+    for (const intent of uncounted) expect(of(`wolfpack_wolves_by_intent{intent="${intent}"}`)).toBe("1");
+    metrics.sessions.fleet({ candidates: wolves([...uncounted, ...counted]) });
+    of = await read();
+    expect(alarming.map(of)).toEqual(["3", "3", "3"]);
+    for (const intent of counted) expect(of(`wolfpack_wolves_by_intent{intent="${intent}"}`)).toBe("1");
     metrics.stop();
   });
 

@@ -56,8 +56,9 @@ export const intentTransitions: Record<Intent, Partial<Record<IntentEvent, Inten
   retired: { uncordon: "active" },
 };
 
-/** Whose absence says something: of the others nobody expects that they are there. */
+/** Whose absence or failure says something: of the others nobody expects that they are there, or well. For valve, checks and metrics. */
 export const countedIntents: readonly Intent[] = ["active", "cordoned", "draining"];
+export const isCounted = ({ intent }: { intent: Intent }): boolean => countedIntents.includes(intent);
 
 /** The intents in which an event has an effect. */
 export function intentsBefore(event: IntentEvent): Intent[] {
