@@ -127,7 +127,6 @@ export function composeAccess({ config, databaseUrl, prisma, log, clock }: Base)
     bridge,
     renewals,
     webSessions,
-    webSessionStore,
     replica,
     audit,
     auditStore,

@@ -77,7 +77,6 @@ export function composeFleet(
     store: prismaDiskHistoryStore(prisma),
     wolves: wolfStore,
     clock,
-    log,
   });
   const sessions = new SessionService({
     store: prismaSessionStore(prisma),

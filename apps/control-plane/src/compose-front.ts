@@ -154,5 +154,5 @@ export function composeFront(
     door,
     onArrival: limits.upgrade,
   });
-  return { app, server, overHttp, inFlight, idempotencyStore, lateness };
+  return { app, server, overHttp, inFlight, lateness };
 }

@@ -10,6 +10,8 @@ import { composeReplicas } from "./compose-replicas.ts";
 import { composeSeeing } from "./compose-seeing.ts";
 import type { Config } from "./config.ts";
 import { createPrisma } from "./database/prisma.prisma.ts";
+import { prismaRetentionStore } from "./database/retention.prisma.ts";
+import { createRetention, TURN_EVERY_MS } from "./database/retention.ts";
 import { because } from "./events/author.ts";
 import { type Listening, listenOn } from "./http/listening.ts";
 import type { ServerLimits } from "./http/server.ts";
@@ -42,7 +44,6 @@ export interface ComposeParts {
 const REQUESTS_DRAIN_MS = 5000;
 /** How long connections that were taken in last may take to say what they want, and then to hear the answer. */
 const LAST_CONNECTIONS_MS = 1000;
-const PRUNE_INTERVAL_MS = 10 * 60_000;
 /** Between two looks at deadlines of sessions, at lost wolves, at drains, and at what others changed. */
 const TICK_MS = 1000;
 export function compose(
@@ -72,20 +73,13 @@ export function compose(
     calls: replicas.calls,
   });
   const front = composeFront(base, access, { ...fleet, seeing, happening, replicas, closing }, serverLimits);
-  const { identity, agents, notifications, revocations, webSessionStore, exclusive } = access;
-  const { monitor, gateway, sessions, drains, events, doctors, diskHistory } = fleet;
-  const { app, server, overHttp, inFlight, idempotencyStore, lateness } = front;
-
-  const pruneAll = async () => {
-    await diskHistory.prune();
-    await agents.prune();
-    await events.prune();
-    const now = clock.now();
-    await Promise.all([idempotencyStore.prune(now), webSessionStore.prune(now)]);
-  };
+  const { identity, notifications, revocations, exclusive } = access;
+  const { monitor, gateway, sessions, drains, doctors } = fleet;
+  const { app, server, overHttp, inFlight, lateness } = front;
+  const retention = createRetention({ store: prismaRetentionStore(prisma), clock, log, stopping: draining });
   const prune = async () => {
-    await exclusive("prune", pruneAll).catch((err: unknown) =>
-      log.warn({ err }, "what has expired was not removed"),
+    await exclusive("prune", retention.turn).catch((err: unknown) =>
+      log.warn({ err }, "old rows not removed yet"),
     );
   };
 
@@ -135,7 +129,7 @@ export function compose(
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
         because("reconciled", () => sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id))),
       );
-      pruning = repeat(clock, PRUNE_INTERVAL_MS, prune);
+      pruning = repeat(clock, TURN_EVERY_MS, prune);
       balancing = replicas.keepBalance();
       metrics.start({
         ...gateway,

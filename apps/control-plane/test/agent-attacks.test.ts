@@ -343,21 +343,6 @@ describe("a proof", () => {
   });
 });
 
-describe("a spent challenge", () => {
-  it("is remembered for longer than it could be answered, and forgotten then", async () => {
-    const keys = prismaAgentKeyStore(api.database.prisma);
-    await api.database.prisma.spentChallenge.deleteMany();
-    for (const minutes of [-11, -9, 1]) {
-      const { nonce } = challenges.issue(new Date());
-      expect(
-        await keys.spend({ nonce, expiresAt: at(minutes * MINUTE_MS) }, agent.keyId, true, new Date()),
-      ).toBe(true);
-    }
-    await keys.prune(new Date());
-    expect(await api.database.prisma.spentChallenge.count()).toBe(2);
-  });
-});
-
 describe("an enrolment", () => {
   it("that is sent again by whoever has heard it is refused", async () => {
     const fleeting = new TestAgent("heard");

@@ -206,18 +206,6 @@ describe("an answer that is kept", () => {
     expect(later.body.id).not.toBe(first.body.id);
   });
 
-  it("is removed when it has expired", async () => {
-    const store = prismaIdempotencyStore(api.database.prisma);
-    const count = () => api.database.prisma.idempotencyKey.count();
-    await post("api-keys", name, { name });
-    clock.advance(DAY_MS - 1);
-    await store.prune(clock.now());
-    expect(await count()).toBeGreaterThan(0);
-    clock.advance(1);
-    await store.prune(clock.now());
-    expect(await count()).toBe(0);
-  });
-
   it("is given by another process, too, as after a restart", async () => {
     const first = await post("api-keys", name, { name });
     const second = await startControlPlane({}, api.database, { clock });

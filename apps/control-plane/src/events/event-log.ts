@@ -1,12 +1,8 @@
-/** Events that no trigger writes: announcements and alarms rather than changes of a row; and the end of all events after 30 days. */
+/** Events that no trigger writes: announcements and alarms rather than changes of a row. */
 import type { Clock } from "../clock.ts";
 import type { newId } from "../ids.ts";
 import type { Log } from "../logger.ts";
 import type { EventStore } from "./event-store.ts";
-
-const KEPT_MS = 30 * 24 * 3_600_000;
-/** At most so many go at once: the rest goes the next time. */
-const PRUNE_MAX = 10_000;
 
 export interface FleetEventEntry {
   /** What it is about, and what happened: `session.expiring`. */
@@ -19,7 +15,7 @@ export interface FleetEventEntry {
 }
 
 export interface EventLogOptions {
-  store: Pick<EventStore, "add" | "prune">;
+  store: Pick<EventStore, "add">;
   clock: Clock;
   log: Log;
   newId: typeof newId;
@@ -43,16 +39,6 @@ export function createEventLog({ store, clock, log, newId }: EventLogOptions) {
         });
       } catch (err) {
         log.warn({ err, kind, session_id: about.sessionId, wolf_instance_id: wolfId }, "event not written");
-      }
-    },
-
-    /** Never rejects: what is not removed now is removed the next time. */
-    async prune(): Promise<void> {
-      try {
-        const removed = await store.prune(new Date(clock.now().getTime() - KEPT_MS), PRUNE_MAX);
-        if (removed > 0) log.debug({ removed }, "old events removed");
-      } catch (err) {
-        log.warn({ err }, "old events not removed yet");
       }
     },
   };

@@ -124,12 +124,5 @@ export function prismaEventStore(prisma: Prisma): EventStore {
     async seqOf(id) {
       return (await prisma.fleetEvent.findUnique({ where: { id }, select: { seq: true } }))?.seq;
     },
-
-    async prune(cutoff, max) {
-      // Rows that another replica is removing are its own to count. An array: see disk-history.prisma.ts.
-      return prisma.$executeRaw`
-        DELETE FROM fleet_event WHERE id = ANY (ARRAY
-          (SELECT id FROM fleet_event WHERE at < ${cutoff} ORDER BY at LIMIT ${max} FOR UPDATE SKIP LOCKED))`;
-    },
   };
 }

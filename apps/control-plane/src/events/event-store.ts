@@ -64,6 +64,4 @@ export interface EventStore {
   lastUpTo(seq: bigint): Promise<{ id: string; seq: bigint } | undefined>;
   /** Of an event that is kept still. */
   seqOf(id: string): Promise<bigint | undefined>;
-  /** Removes at most `max` of what is older than `cutoff`, the oldest first; returns how many. */
-  prune(cutoff: Date, max: number): Promise<number>;
 }

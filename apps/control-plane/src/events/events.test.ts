@@ -1,10 +1,9 @@
-/** Events: written, listed by whoever may see them, and gone after 30 days; on real PostgreSQL and through the way of every call. */
+/** Events: written, listed by whoever may see them; on real PostgreSQL and through the way of every call. */
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import { BEFORE_ALL_EVENTS, FleetEvent, type Role } from "@wolfpack/api-contract";
 import express from "express";
-import pg from "pg";
 import request from "supertest";
 import { type TestDatabase, testDatabase } from "../../test/database.ts";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
@@ -69,7 +68,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-const logOf = (used: Pick<EventStore, "add" | "prune">) =>
+const logOf = (used: Pick<EventStore, "add">) =>
   createEventLog({
     store: used,
     clock,
@@ -397,64 +396,5 @@ describe("a rare event", () => {
     const plan = await prisma.$queryRaw<{ "QUERY PLAN": string }[]>`
       EXPLAIN SELECT * FROM fleet_event WHERE seq <= 20000 AND owner_id = ${anna} ORDER BY seq LIMIT 101`;
     expect(JSON.stringify(plan)).toContain("fleet_event_owner_id_seq_idx");
-  });
-});
-
-describe("pruning events", () => {
-  const DAY_MS = 24 * 3_600_000;
-
-  it("removes what is older than 30 days, and nothing else", async () => {
-    await log.record({ kind: "fleet.alarm", detail: { n: 1 } });
-    clock.advance(1);
-    await log.record({ kind: "fleet.alarm", detail: { n: 2 } });
-    clock.advance(30 * DAY_MS - 1);
-    await log.prune();
-    expect((await events()).map(({ detail }) => detail.n)).toEqual([1, 2]);
-    clock.advance(1);
-    await log.prune();
-    expect((await events()).map(({ detail }) => detail.n)).toEqual([2]);
-    expect(lines.join()).toContain('"removed":1');
-  });
-
-  it("removes a bounded number at a time, the oldest first", async () => {
-    for (let n = 0; n < 5; n += 1) {
-      await log.record({ kind: "fleet.alarm", detail: { n } });
-      clock.advance(1);
-    }
-    expect(await store.prune(clock.now(), 2)).toBe(2);
-    expect((await events()).map(({ detail }) => detail.n)).toEqual([2, 3, 4]);
-    expect(await store.prune(clock.now(), 0)).toBe(0);
-    expect(await store.prune(clock.now(), 9)).toBe(3);
-  });
-
-  it("of ten thousand at once leaves the rest to the next time", async () => {
-    await database.prisma.$executeRaw`
-      INSERT INTO fleet_event (id, at, kind)
-      SELECT 'evt_' || n, '2026-01-01T00:00:00Z', 'fleet.alarm' FROM generate_series(1, 10001) AS n`;
-    await log.prune();
-    expect(await database.prisma.fleetEvent.count()).toBe(1);
-    await log.prune();
-    expect(await database.prisma.fleetEvent.count()).toBe(0);
-  });
-
-  it("waits for no other replica that is at it", async () => {
-    for (const n of [1, 2]) await log.record({ kind: "fleet.alarm", detail: { n } });
-    clock.advance(31 * DAY_MS);
-    const other = new pg.Client({ connectionString: database.url });
-    await other.connect();
-    try {
-      await other.query("BEGIN");
-      await other.query("DELETE FROM fleet_event WHERE detail->>'n' = '1'");
-      expect(await store.prune(clock.now(), 10)).toBe(1);
-      await other.query("COMMIT");
-    } finally {
-      await other.end();
-    }
-    expect(await events()).toEqual([]);
-  });
-
-  it("that fails says so and rejects nothing", async () => {
-    await logOf({ ...store, prune: () => Promise.reject(new Error("the database is down")) }).prune();
-    expect(lines.at(-1)).toContain("old events not removed yet");
   });
 });

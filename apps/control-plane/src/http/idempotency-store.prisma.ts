@@ -50,9 +50,5 @@ export function prismaIdempotencyStore(prisma: Prisma): IdempotencyStore {
     async release(claim) {
       await prisma.idempotencyKey.deleteMany(running(claim));
     },
-
-    async prune(now) {
-      await prisma.idempotencyKey.deleteMany({ where: { expires_at: { lte: now } } });
-    },
   };
 }

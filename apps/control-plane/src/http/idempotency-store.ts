@@ -34,6 +34,4 @@ export interface IdempotencyStore {
   keep(claim: Claim, status: number, answer: Uint8Array<ArrayBuffer>, expiresAt: Date): Promise<void>;
   /** The same request may be made again. */
   release(claim: Claim): Promise<void>;
-  /** Forgets what has expired. */
-  prune(now: Date): Promise<void>;
 }

@@ -84,7 +84,6 @@ function process() {
         fail("release");
         return store.release(...given);
       },
-      prune: store.prune,
     },
     clock,
     secret: "0123456789abcdef0123456789abcdef",

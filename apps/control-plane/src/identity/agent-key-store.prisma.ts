@@ -8,8 +8,6 @@ import type { AgentKeyRecord, AgentKeyStore } from "./agent-key-store.ts";
 import type { Challenge } from "./challenge.ts";
 import { revoke } from "./revocation-store.prisma.ts";
 
-/** Clocks of replicas differ; forgotten too early, a challenge could be answered again. */
-const FORGET_AFTER_MS = 10 * 60_000;
 const byName = { wolf_instance: { select: { name: true } } };
 
 /** Keys with their wolves' names, in one statement: of two, the second may find that a wolf has been removed. */
@@ -114,10 +112,5 @@ export function prismaAgentKeyStore(prisma: Prisma): AgentKeyStore {
       }),
 
     isKeyed,
-
-    async prune(now) {
-      const before = new Date(now.getTime() - FORGET_AFTER_MS);
-      await prisma.$executeRaw`DELETE FROM spent_challenge WHERE expires_at < ${before}`;
-    },
   };
 }

@@ -68,6 +68,4 @@ export interface AgentKeyStore {
   revoke(id: string, now: Date): Promise<boolean>;
   /** Whether this wolf has or had a key of its own. */
   isKeyed(wolf: { id: string } | { name: string }): Promise<boolean>;
-  /** Forgets spent challenges that could not be answered again anyhow. */
-  prune(now: Date): Promise<void>;
 }

@@ -131,13 +131,6 @@ export function createAgentService(options: AgentServiceOptions) {
     async revokeKey(id: string): Promise<void> {
       if (!(await keys.revoke(id, clock.now()))) throw noKey();
     },
-
-    /** Never rejects. */
-    async prune(): Promise<void> {
-      await keys
-        .prune(clock.now())
-        .catch((err: unknown) => log.warn({ err }, "spent challenges not forgotten"));
-    },
   };
 }
 

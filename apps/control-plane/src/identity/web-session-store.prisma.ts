@@ -49,10 +49,6 @@ export function prismaWebSessionStore(prisma: Prisma): WebSessionStore {
         if (count === 1) await revoke(tx, "web-session", id);
         return count === 1;
       }),
-
-    async prune(now) {
-      await prisma.webSession.deleteMany({ where: { expires_at: { lte: now } } });
-    },
   };
 }
 

@@ -27,6 +27,4 @@ export interface WebSessionStore {
   find(hash: Uint8Array<ArrayBuffer>, now: Date): Promise<LiveWebSession | undefined>;
   /** Whether it was valid until now; then every replica hears of it. */
   end(id: string, now: Date): Promise<boolean>;
-  /** Forgets what has expired. */
-  prune(now: Date): Promise<void>;
 }

@@ -3,11 +3,6 @@ import { DiskLevel } from "@wolfpack/api-contract";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import type { DiskHistoryStore } from "./disk-history.ts";
 
-/** Any number that nothing else in this database locks on. */
-const PRUNE_LOCK = 7_301_990_413;
-/** One statement removes so many: it holds its locks for a moment only. */
-const PRUNE_BATCH_MAX = 10_000;
-
 export function prismaDiskHistoryStore(prisma: Prisma): DiskHistoryStore {
   return {
     async list({ wolfId, limit, after, mount, since, until, newest = false }) {
@@ -32,24 +27,6 @@ export function prismaDiskHistoryStore(prisma: Prisma): DiskHistoryStore {
         available_bytes: Number(row.available_bytes),
         level: DiskLevel.parse(row.level),
       }));
-    },
-
-    async prune(cutoff) {
-      for (let removed = 0; ; ) {
-        const batch = await prisma.$transaction(async (tx) => {
-          const [lock] = await tx.$queryRaw<
-            { taken: boolean }[]
-          >`SELECT pg_try_advisory_xact_lock(${PRUNE_LOCK}::bigint) AS taken`;
-          if (lock?.taken !== true) return "busy" as const;
-          // An array: of a table whose statistics are old, the planner would look for each id in all rows of a subquery.
-          return tx.$executeRaw`
-            DELETE FROM disk_sample WHERE id = ANY (ARRAY
-              (SELECT id FROM disk_sample WHERE at < ${cutoff} ORDER BY at LIMIT ${PRUNE_BATCH_MAX}))`;
-        });
-        if (batch === "busy") return removed > 0 ? removed : "busy";
-        removed += batch;
-        if (batch < PRUNE_BATCH_MAX) return removed;
-      }
     },
   };
 }

@@ -1,20 +1,14 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
 import type { DiskSample, HostUsage } from "@wolfpack/api-contract";
-import pg from "pg";
 import request from "supertest";
 import { aDisk, aUsage } from "../../test/a-wolf.ts";
 import { startControlPlane, type TestControlPlane } from "../../test/control-plane.ts";
-import { manualClock } from "../../test/manual-clock.ts";
 import { newId } from "../ids.ts";
-import { createLogger } from "../logger.ts";
-import { prismaDiskHistoryStore } from "./disk-history.prisma.ts";
-import { createDiskHistory, type DiskHistoryStore } from "./disk-history.ts";
 import { prismaWolfStore } from "./wolf-store.prisma.ts";
 import type { Wolf, WolfStore } from "./wolf-store.ts";
 
 let api: TestControlPlane;
 let store: WolfStore;
-let history: DiskHistoryStore;
 let wolf: Wolf;
 
 /** The start of five minutes. */
@@ -24,7 +18,6 @@ const at = (seconds: number) => new Date(T0 + seconds * 1000);
 beforeAll(async () => {
   api = await startControlPlane();
   store = prismaWolfStore(api.database.prisma);
-  history = prismaDiskHistoryStore(api.database.prisma);
 });
 beforeEach(async () => {
   await api.database.prisma.wolfInstance.deleteMany();
@@ -164,49 +157,5 @@ describe("GET /wolf-instances/{id}/disk-history", () => {
 
   it("is for users only", async () => {
     await request(api.url).get(`/api/v1/wolf-instances/${wolf.id}/disk-history`).expect(401);
-  });
-});
-
-describe("pruning", () => {
-  const day = 86_400;
-  const lines: string[] = [];
-  const pruneAt = (now: Date, used = history) => {
-    const clock = { ...manualClock(), now: () => now };
-    const log = createLogger("trace", { write: (line) => void lines.push(line) });
-    return createDiskHistory({ store: used, wolves: store, clock, log }).prune();
-  };
-
-  it("removes what is older than seven days and nothing else", async () => {
-    for (const slot of [0, 1, 2]) await use([aDisk("/")], slot * 300);
-    await pruneAt(at(7 * day + 300));
-    expect(await seen()).toEqual([300, 600].map((second) => ["/", second]));
-  });
-
-  it("is left to the replica that is at it", async () => {
-    await use([aDisk("/")], 0);
-    const other = new pg.Client({ connectionString: api.database.url });
-    await other.connect();
-    try {
-      await other.query("SELECT pg_advisory_lock(7301990413)");
-      expect(await history.prune(at(8 * day))).toBe("busy");
-      expect(await samples()).toHaveLength(1);
-      await other.query("SELECT pg_advisory_unlock(7301990413)");
-      expect(await history.prune(at(8 * day))).toBe(1);
-    } finally {
-      await other.end();
-    }
-  });
-
-  it("of more than one batch removes all", async () => {
-    await api.database.prisma.$executeRaw`
-      INSERT INTO disk_sample (id, wolf_instance_id, mount, slot, at, total_bytes, used_bytes, available_bytes, level)
-      SELECT 'dsk_' || n, ${wolf.id}, '/', n, ${at(0)}, 1, 1, 0, 'ok' FROM generate_series(1, 10001) AS n`;
-    expect(await history.prune(at(1))).toBe(10_001);
-  });
-
-  it("that fails says so and rejects nothing", async () => {
-    const failing = { ...history, prune: () => Promise.reject(new Error("the database is down")) };
-    await pruneAt(at(0), failing);
-    expect(lines.at(-1)).toContain("old disk samples not removed yet");
   });
 });

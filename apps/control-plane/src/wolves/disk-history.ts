@@ -1,7 +1,6 @@
 /** How full a wolf's mounts were. A sample stands for five minutes, is kept for seven days, and is one of a bounded number. */
 import type { DiskHistoryQuery, DiskSample, HelixDiskHistory } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
-import type { Log } from "../logger.ts";
 import { helixDiskHistory } from "./helix.ts";
 import { findWolf } from "./wolf-service.ts";
 import type { WolfStore } from "./wolf-store.ts";
@@ -11,7 +10,6 @@ export const DISK_SLOT_MS = 5 * 60_000;
 export const DISK_SAMPLES_PER_SLOT_MAX = 32;
 
 const HOUR_MS = 3_600_000;
-const DISK_HISTORY_MS = 7 * 24 * HOUR_MS;
 /** In Helix's answer, which has no pages: more than two mounts have in seven days. */
 const HELIX_SAMPLES_MAX = 10_000;
 
@@ -31,20 +29,17 @@ export interface DiskSampleFilter {
 
 export interface DiskHistoryStore {
   list(filter: DiskSampleFilter): Promise<DiskSample[]>;
-  /** Removes what is older than `cutoff`; returns how many, or `busy` while another replica is at it. */
-  prune(cutoff: Date): Promise<number | "busy">;
 }
 
 export interface DiskHistoryOptions {
   store: DiskHistoryStore;
   wolves: Pick<WolfStore, "get" | "getByName">;
   clock: Clock;
-  log: Log;
 }
 
 export type DiskHistory = ReturnType<typeof createDiskHistory>;
 
-export function createDiskHistory({ store, wolves, clock, log }: DiskHistoryOptions) {
+export function createDiskHistory({ store, wolves, clock }: DiskHistoryOptions) {
   return {
     /** One more than asked for, so that the caller sees whether there is a next page. Error: wolf-not-found. */
     async list(
@@ -78,16 +73,6 @@ export function createDiskHistory({ store, wolves, clock, log }: DiskHistoryOpti
         newest: true,
       });
       return helixDiskHistory(wolf, samples);
-    },
-
-    /** Never rejects: what is not removed now is removed the next time. */
-    async prune(): Promise<void> {
-      try {
-        const removed = await store.prune(new Date(clock.now().getTime() - DISK_HISTORY_MS));
-        if (removed !== "busy" && removed > 0) log.debug({ removed }, "old disk samples removed");
-      } catch (err) {
-        log.warn({ err }, "old disk samples not removed yet");
-      }
     },
   };
 }
