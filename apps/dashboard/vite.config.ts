@@ -6,7 +6,14 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
-import { actions, CSRF_HEADER, fleetEventKinds, operations, problems } from "@wolfpack/api-contract";
+import {
+  actions,
+  auditActions,
+  CSRF_HEADER,
+  fleetEventKinds,
+  operations,
+  problems,
+} from "@wolfpack/api-contract";
 import { defineConfig, type Plugin } from "vite";
 
 /** `import … from "virtual:contract"`; its types are in src/api/virtual-contract.d.ts. */
@@ -29,6 +36,7 @@ function contract(): Plugin {
         ? [
             `export const calls = ${JSON.stringify(calls)};`,
             `export const actionUsers = ${JSON.stringify(users)};`,
+            `export const auditActions = ${JSON.stringify(auditActions)};`,
             `export const problemMeanings = ${JSON.stringify(meanings)};`,
             `export const eventKinds = ${JSON.stringify(fleetEventKinds)};`,
             `export const CSRF_HEADER = ${JSON.stringify(CSRF_HEADER)};`,

@@ -215,6 +215,8 @@ describe("the audit log", () => {
     expect(await takeovers()).toEqual([
       expect.objectContaining({ actor: "agent", actor_id: agent.wolfId, result: "allowed" }),
     ]);
+    const found = await get(`audit-events?action=agent.takeover&object=${agent.wolfId}`);
+    expect(found.body).toMatchObject([{ action: "agent.takeover", actor_id: agent.wolfId }]);
     const before = await api.database.prisma.auditEvent.count();
     expect(await refusal(api.url, "sandbox-ses_01KB00000000000000000000S1", api.adminKey)).toBe(
       "session-not-found",

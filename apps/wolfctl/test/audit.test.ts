@@ -29,6 +29,18 @@ describe("wolfctl audit", () => {
     expect(asked()).toEqual(["/api/v1/audit-events"]);
   });
 
+  it("asks for every action that the log tells of, also one that no call is, and for no other", async () => {
+    server.on(ROUTE, { body: [] });
+    for (const action of ["session.stop", "agent.takeover"]) {
+      server.asked.length = 0;
+      expect((await here.run(["audit", "--action", action])).code).toBe(0);
+      expect(server.asked.map(({ query }) => query.get("action"))).toEqual([action]);
+    }
+    server.asked.length = 0;
+    expect((await here.run(["audit", "--action", "agent.takeovers"])).err).toContain("agent.takeover");
+    expect(server.asked).toEqual([]);
+  });
+
   it("shows ids of what has no name any more", async () => {
     server.on(ROUTE, { body: [anAuditEvent(1, { actor_name: null, object_name: null })] });
     const out = await shown();

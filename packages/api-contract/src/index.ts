@@ -50,7 +50,12 @@ export {
   Renewal,
   RenewRequest,
 } from "./agents.ts";
-export { ExportAuditEventsQuery, ListAuditEventsQuery } from "./audit-events.ts";
+export {
+  type AuditAction,
+  auditActions,
+  ExportAuditEventsQuery,
+  ListAuditEventsQuery,
+} from "./audit-events.ts";
 export {
   type CallInput,
   type CallOptions,

@@ -1,5 +1,5 @@
 /** Who did what: one event for every call that changes something or is denied, written before its answer leaves. */
-import type { Action, AuditActor, AuditResult, ProblemCode } from "@wolfpack/api-contract";
+import type { AuditAction, AuditActor, AuditResult, ProblemCode } from "@wolfpack/api-contract";
 import type { Clock } from "../clock.ts";
 import { newId } from "../ids.ts";
 import { withoutCredentials } from "../logger.ts";
@@ -48,8 +48,7 @@ export interface AuditStore {
 export interface AuditEntry {
   /** Undefined: nobody was authenticated. */
   principal: Principal | undefined | "system";
-  /** Of a call, or an event that no call is. */
-  action: Action | "agent.takeover";
+  action: AuditAction;
   object?: string | undefined;
   result: AuditResult;
   code?: ProblemCode | undefined;

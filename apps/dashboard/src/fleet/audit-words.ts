@@ -1,13 +1,12 @@
 /** An entry of the audit log as a sentence: who did what, could not, or was not allowed to. Names are others' text and come in plain. */
-import type { Action, AuditEvent } from "@wolfpack/api-contract";
+import type { AuditAction, AuditEvent } from "@wolfpack/api-contract";
 import { plain, sentence, withArticle } from "../ui/text.ts";
 import { isAnyId } from "./ids.ts";
 
 /** What was done, what was to be done, and to what: `a session`, or `the session training-3`. Without one, the verbs say it all. */
 type Words = readonly [did: string, todo: string, what?: string];
 
-/** Also what no call is. */
-const words: Record<Action | "agent.takeover", Words> = {
+const words: Record<AuditAction, Words> = {
   "web-session.create": ["signed in with a browser", "sign in with a browser"],
   "web-session.end": ["signed out", "sign out"],
   "me.read": ["read their own account", "read their own account"],

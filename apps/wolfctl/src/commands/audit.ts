@@ -1,5 +1,5 @@
 /** `wolfctl audit`: who did what, and who was refused. */
-import { type AuditEvent, type AuditResult, actions } from "@wolfpack/api-contract";
+import { type AuditAction, type AuditEvent, type AuditResult, auditActions } from "@wolfpack/api-contract";
 import { type Command, Option } from "commander";
 import { Failed, Interrupted } from "../errors.ts";
 import { actorIdOf, wolfNames } from "../lookup.ts";
@@ -16,7 +16,7 @@ const NAMES_MAX = 1000;
 
 interface Filters {
   actor?: string;
-  action?: keyof typeof actions;
+  action?: AuditAction;
   object?: string;
   result?: AuditResult;
   since?: string;
@@ -47,7 +47,7 @@ export function auditCommand(program: Command, bind: Binder): void {
 function filters(command: Command): Command {
   return command
     .option("--actor <actor>", "Of this user, or of this wolf's agent; by name or id")
-    .addOption(new Option("--action <action>", "Such as session.stop").choices(Object.keys(actions)))
+    .addOption(new Option("--action <action>", "Such as session.stop").choices(auditActions))
     .option("--object <id>", "Done to this")
     .addOption(new Option("--result <result>", "How it went").choices(["allowed", "failed", "denied"]))
     .option("--since <when>", "A moment, or an age such as 24h")

@@ -1,5 +1,5 @@
 /** Audit: every call that changed something, and every one that was denied. */
-import { actionUsers, calls } from "virtual:contract";
+import { auditActions, calls } from "virtual:contract";
 import { useMemo } from "react";
 import { MaySee } from "../../app/may-see.tsx";
 import { useSearchField } from "../../app/search.ts";
@@ -32,9 +32,7 @@ const results = [
 ] as const;
 const actionOptions: readonly (readonly [string, string])[] = [
   ["", "Any action"],
-  ...Object.keys(actionUsers)
-    .sort()
-    .map((action) => [action, `${actionWords(action)} (${action})`] as const),
+  ...[...auditActions].sort().map((action) => [action, `${actionWords(action)} (${action})`] as const),
 ];
 /** What a link asks for stays chosen, also where this build does not know it. */
 const withChosen = (options: readonly (readonly [string, string])[], chosen: string) =>
