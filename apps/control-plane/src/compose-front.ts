@@ -13,6 +13,7 @@ import { prismaIdempotencyStore } from "./http/idempotency-store.prisma.ts";
 import { createInFlight } from "./http/in-flight.ts";
 import { addFields } from "./http/limits.ts";
 import { createHttpServer, limitConnections, type ServerLimits } from "./http/server.ts";
+import { tellOfUnread } from "./http/unread.ts";
 import { agentHandlers } from "./identity/agent-routes.ts";
 import { auditHandlers } from "./identity/audit-routes.ts";
 import { identityHandlers } from "./identity/identity-routes.ts";
@@ -143,6 +144,7 @@ export function composeFront(
     (request, response) =>
       door.isInternal(request) ? door.request(request, response) : app(request, response),
     serverLimits,
+    tellOfUnread({ clock, log, count: metrics.requests.unread }),
   );
   limitConnections(server, { clock, log });
   const serveUpgrade = attachUpgrades(server, {

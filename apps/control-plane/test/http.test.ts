@@ -323,6 +323,33 @@ describe("what never becomes a request", () => {
     expect(rawProblem(answer).code).toBe(code);
     for (const [name, value] of Object.entries(protecting)) expect(answer).toContain(`${name}: ${value}\r\n`);
     expect(answer).toContain(`x-request-id: ${rawProblem(answer).instance}\r\n`);
+    // Its one line says that by the same id, and nothing of what came.
+    const lines = api.lines.filter((line) => line.includes(rawProblem(answer).instance));
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      {
+        level: 30,
+        time: expect.anything(),
+        request_id: rawProblem(answer).instance,
+        res: { status },
+        code,
+        msg: "request",
+      },
+    ]);
+  });
+
+  it("is in the numbers of requests", async () => {
+    const page = async () =>
+      (await request(api.url).get("/metrics").set("authorization", `Bearer ${api.adminKey}`)).text;
+    const unread = async () =>
+      Number(
+        /^wolfpack_http_request_duration_seconds_count\{operation="unread",status="4xx"\} (\d+)$/m.exec(
+          await page(),
+        )?.[1] ?? 0,
+      );
+    const before = await unread();
+    await raw("GARBAGE\r\n\r\n");
+    expect(await unread()).toBe(before + 1);
+    expect(await page()).toMatch(/^wolfpack_http_problems_total\{code="malformed-http"\} [1-9]/m);
   });
 
   it.each(["x", "x.example:80", "[::1]:8080", "127.0.0.1", "my_host:1"])(

@@ -19,6 +19,8 @@ export interface RequestWatch {
     within: (run: () => void) => void;
     ended: (end: RequestEnd) => void;
   };
+  /** It never came to Express. */
+  unread(refusal: { status: number; code: ProblemCode }): void;
 }
 
 export function requestWatch(watch: RequestWatch): RequestHandler {

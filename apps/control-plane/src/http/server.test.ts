@@ -4,9 +4,12 @@ import { type AddressInfo, connect } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { Problem } from "@wolfpack/api-contract";
 import { createHttpServer, type ServerLimits } from "./server.ts";
+import type { Unread } from "./unread.ts";
 
 const servers: Server[] = [];
+let told: Unread[] = [];
 afterEach(async () => {
+  told = [];
   for (const server of servers.splice(0)) {
     server.closeAllConnections();
     server.close();
@@ -16,10 +19,15 @@ afterEach(async () => {
 
 /** Sends bytes, then nothing more; resolves to the whole answer when the server closes. */
 async function answerTo(bytes: string, limits: Partial<ServerLimits>, reads = false): Promise<string> {
-  const server = createHttpServer((request, response) => {
-    if (!reads) return void response.writeHead(200).write("half");
-    request.resume().on("end", () => response.end());
-  }, limits);
+  const server = createHttpServer(
+    (request, response) => {
+      response.setHeader("x-request-id", "of-the-listener");
+      if (!reads) return void response.writeHead(200).write("half");
+      request.resume().on("end", () => response.end());
+    },
+    limits,
+    (unread) => void told.push(unread),
+  );
   servers.push(server);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -34,8 +42,8 @@ async function answerTo(bytes: string, limits: Partial<ServerLimits>, reads = fa
   return answer;
 }
 
-const codeOf = (answer: string) =>
-  Problem.parse(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n") + 4))).code;
+const problemOf = (answer: string) => Problem.parse(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n") + 4)));
+const codeOf = (answer: string) => problemOf(answer).code;
 
 describe("the HTTP server", () => {
   it("ends a request whose headers come too slowly with a problem", async () => {
@@ -60,6 +68,38 @@ describe("the HTTP server", () => {
     expect(codeOf(await answerTo(withHeader(1100), { headerBytesMax: 1024 }, true))).toBe(
       "headers-too-large",
     );
+  });
+
+  it.each([
+    ["no HTTP", "GARBAGE\r\n\r\n", 400, "malformed-http"],
+    ["a head that ends nowhere", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", 408, "request-timeout"],
+    [
+      "too large a head",
+      `GET / HTTP/1.1\r\nHost: x\r\nX: ${"x".repeat(1100)}\r\n\r\n`,
+      431,
+      "headers-too-large",
+    ],
+    ["a wish for a proxy", "CONNECT y:443 HTTP/1.1\r\nHost: y:443\r\n\r\n", 400, "malformed-http"],
+    ["a head without Host", "GET / HTTP/1.1\r\n\r\n", 400, "malformed-http"],
+    ["an unknown expectation", "GET / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\n\r\n", 400, "malformed-http"],
+  ])("tells of %s once, by the id of its answer", async (_what, bytes, status, code) => {
+    const limits = { headerBytesMax: 1024, headersTimeoutMs: 100, requestTimeoutMs: 200 };
+    const answer = await answerTo(bytes, limits);
+    expect(told).toEqual([{ requestId: problemOf(answer).instance, status, code }]);
+    expect(answer).toContain(`x-request-id: ${problemOf(answer).instance}\r\n`);
+  });
+
+  it("tells of nobody who connects and asks nothing", async () => {
+    const answer = await answerTo("", { headersTimeoutMs: 100, requestTimeoutMs: 200 });
+    expect(codeOf(answer)).toBe("request-timeout");
+    expect(told).toEqual([]);
+  });
+
+  it("tells nothing of a request that the listener has, and ends it by the id that it has there", async () => {
+    const head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf";
+    const answer = await answerTo(head, { headersTimeoutMs: 100, requestTimeoutMs: 200 }, true);
+    expect(problemOf(answer).instance).toBe("of-the-listener");
+    expect(told).toEqual([]);
   });
 
   it("writes no second answer into one that has begun", async () => {

@@ -1,12 +1,19 @@
 /** The HTTP server below Express: limits on headers and time, and a problem for whatever never becomes a request. */
 import { randomUUID } from "node:crypto";
-import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import type { Duplex } from "node:stream";
-import type { ProblemCode } from "@wolfpack/api-contract";
+import { type ProblemCode, problemKind } from "@wolfpack/api-contract";
 import { INTERNAL_PREFIX, UPGRADE_NAME } from "../replicas/internal-wire.ts";
 import { checkHead } from "./head-check.ts";
 import { ApiError, renderProblem, toApiError } from "./problem.ts";
-import { giveRequestId } from "./request-id.ts";
+import { giveRequestId, requestIdOf } from "./request-id.ts";
+import type { Unread } from "./unread.ts";
 
 export { limitConnections } from "./connection-limit.ts";
 
@@ -30,13 +37,28 @@ const defaults: ServerLimits = {
 /** Longer than the usual 60 s of load balancers, which else reuse a connection that is just being closed. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
-export function createHttpServer(listener: RequestListener, options: Partial<ServerLimits> = {}): Server {
+/** `tell` hears of each request that is answered here and never comes to the listener. */
+export function createHttpServer(
+  listener: RequestListener,
+  options: Partial<ServerLimits> = {},
+  tell: (unread: Unread) => void = () => undefined,
+): Server {
   const { headerBytesMax, headersTimeoutMs, requestTimeoutMs, silenceTimeoutMs } = {
     ...defaults,
     ...options,
   };
   /** The newest answer on a connection: after its head nothing else may be written there. */
   const answers = new WeakMap<Duplex, ServerResponse>();
+  function refuse(request: IncomingMessage, response: ServerResponse, error: ApiError): void {
+    const requestId = giveRequestId(request, response);
+    tell(unreadOf(error, requestId));
+    answer(response, requestId, error);
+  }
+  function refuseRaw(socket: Duplex, error: ApiError): void {
+    const requestId = randomUUID();
+    tell(unreadOf(error, requestId));
+    socket.end(rawProblem(error, requestId));
+  }
   const server = createServer(
     {
       maxHeaderSize: headerBytesMax,
@@ -57,25 +79,30 @@ export function createHttpServer(listener: RequestListener, options: Partial<Ser
       try {
         checkHead(request);
       } catch (error) {
-        return answer(response, giveRequestId(request, response), toApiError(error));
+        return refuse(request, response, toApiError(error));
       }
       listener(request, response);
     },
   );
   server.setTimeout(silenceTimeoutMs);
   server.on("checkExpectation", (request, response) => {
-    const error = new ApiError("malformed-http", "Expect knows 100-continue only.");
-    answer(response, giveRequestId(request, response), error);
+    refuse(request, response, new ApiError("malformed-http", "Expect knows 100-continue only."));
   });
   // Node hangs up on CONNECT without a word.
   server.on("connect", (_request, socket) => {
     socket.on("error", () => socket.destroy());
-    socket.end(rawProblem(new ApiError("malformed-http", "There is no proxy here.")));
+    refuseRaw(socket, new ApiError("malformed-http", "There is no proxy here."));
   });
   server.on("clientError", (cause: NodeJS.ErrnoException, socket) => {
-    const started = answers.get(socket)?.headersSent === true;
-    if (cause.code === "ECONNRESET" || !socket.writable || started) return void socket.destroy();
-    socket.end(rawProblem(clientProblem(cause.code)));
+    const begun = answers.get(socket);
+    if (cause.code === "ECONNRESET" || !socket.writable || begun?.headersSent) return void socket.destroy();
+    const error = clientProblem(cause.code);
+    // It is being served, and has an id, and a line at its end.
+    if (begun !== undefined) return void socket.end(rawProblem(error, requestIdOf(begun) || randomUUID()));
+    // Browsers connect before they have anything to ask.
+    if ("bytesRead" in socket && socket.bytesRead === 0)
+      return void socket.end(rawProblem(error, randomUUID()));
+    refuseRaw(socket, error);
   });
   return server;
 }
@@ -93,6 +120,12 @@ function clientProblem(code: string | undefined): ApiError {
   return new ApiError(problem, detail);
 }
 
+const unreadOf = ({ code }: ApiError, requestId: string): Unread => ({
+  requestId,
+  status: problemKind(code).status,
+  code,
+});
+
 function answer(response: ServerResponse, requestId: string, error: ApiError): void {
   const { status, headers, body } = renderProblem(error, requestId);
   response
@@ -106,8 +139,7 @@ const reasons: Record<number, string> = {
   431: "Request Header Fields Too Large",
 };
 
-function rawProblem(error: ApiError): string {
-  const requestId = randomUUID();
+function rawProblem(error: ApiError, requestId: string): string {
   const { status, headers, body } = renderProblem(error, requestId);
   const all = {
     ...headers,

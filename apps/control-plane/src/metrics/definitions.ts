@@ -27,8 +27,8 @@ export const definitions = {
 
   wolfpack_http_request_duration_seconds: {
     type: "histogram",
-    help: "From a request's head to the end of its answer, by operation of the API. Streams and tunnels are not in it.",
-    labels: { operation: [...Object.keys(operations), OTHER], status: statuses },
+    help: "From a request's head to the end of its answer, by operation of the API; `unread` was refused before, at 0. Streams and tunnels are not in it.",
+    labels: { operation: [...Object.keys(operations), "unread", OTHER], status: statuses },
   },
   wolfpack_http_requests_in_flight: { type: "gauge", help: "Requests that have no whole answer yet." },
   wolfpack_event_streams: { type: "gauge", help: "Clients that follow the events at this replica." },

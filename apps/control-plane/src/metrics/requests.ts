@@ -14,7 +14,14 @@ export function requestWatchOf(
 ): RequestWatch {
   let inFlight = 0;
   meters.onRead(() => meters.set("wolfpack_http_requests_in_flight", inFlight));
+  const classOf = (status: number) => `${Math.floor(status / 100)}xx`;
   return {
+    unread({ status, code }) {
+      const labels = { operation: "unread", status: classOf(status) };
+      meters.observe("wolfpack_http_request_duration_seconds", 0, labels);
+      meters.add("wolfpack_http_problems_total", 1, { code });
+    },
+
     began({ method, path, traceparent }) {
       const begunAt = now();
       inFlight += 1;
@@ -29,7 +36,7 @@ export function requestWatchOf(
         within: (run) => (span === undefined ? run() : span.within(run)),
         ended({ operation, status, code, isStream }) {
           inFlight -= 1;
-          const labels = { operation: operation ?? "other", status: `${Math.floor(status / 100)}xx` };
+          const labels = { operation: operation ?? "other", status: classOf(status) };
           if (!isStream)
             meters.observe("wolfpack_http_request_duration_seconds", (now() - begunAt) / 1000, labels);
           if (code !== undefined) meters.add("wolfpack_http_problems_total", 1, { code });
