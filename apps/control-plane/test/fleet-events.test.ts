@@ -179,6 +179,19 @@ describe("the life of a wolf", () => {
     ]);
   });
 
+  it("is told of lobbies that no session has, when they are other ones, and of no comparison that finds the same", async () => {
+    const told = await toldBy(async () => {
+      for (const [second, lobbies] of [0, 2, 2, 1, 0].entries())
+        expect(await stores.wolves.reconciled(wolf.id, 1, lobbies, at(second))).toBe(true);
+      expect(await stores.wolves.reconciled(wolf.id, 0, 7, at(9))).toBe(false);
+    });
+    expect(told.map(({ kind, detail, at: when }) => [kind, detail, when])).toEqual([
+      ["wolf.lobbies", { from: 0, to: 2 }, at(1)],
+      ["wolf.lobbies", { from: 2, to: 1 }, at(3)],
+      ["wolf.lobbies", { from: 1, to: 0 }, at(4)],
+    ]);
+  });
+
   it("is told of other reasons for the same health, and not of other figures in them", async () => {
     const health = (code: string, detail: string) =>
       stores.wolves.changeHealth(wolf.id, 1, "degraded", [{ code, detail } as never], at(1));
@@ -196,7 +209,7 @@ describe("the life of a wolf", () => {
   it("is not told by heartbeats, claims and reports", async () => {
     const told = await toldBy(async () => {
       await stores.wolves.heartbeats([{ id: wolf.id, epoch: 1 }], at(1));
-      await stores.wolves.reconciled(wolf.id, 1, 3, at(1));
+      await stores.wolves.reconciled(wolf.id, 1, 0, at(1));
       await stores.wolves.changeHealth(wolf.id, 1, "ok", [], at(1));
       await stores.wolves.readmit(wolf.id, at(1));
       await stores.wolves.createSucceeded(wolf.id, at(1));

@@ -41,6 +41,7 @@ const details: Record<FleetEventKind, FleetEvent["detail"]> = {
   },
   "wolf.intent": { from: "active", to: "cordoned", reason: "kernel update" },
   "wolf.changed": { fields: ["gpu_model", "images", "max_sandboxes"] },
+  "wolf.lobbies": { from: 0, to: 2 },
   "wolf.quarantined": { reason: "creates-failed", times: 2, until },
   "wolf.readmitted": {},
   "fleet.frozen": {},
@@ -189,6 +190,14 @@ describe("the sentence of an event", () => {
       "gpu-2 is well again",
     );
     expect(said("wolf.changed", bySystem)).toBe("The GPU model, images and number of slots of gpu-2 changed");
+    expect(said("wolf.lobbies")).toBe("gpu-2 runs 2 lobbies that no session has");
+    expect(said("wolf.lobbies", { detail: { from: 2, to: 1 } })).toBe(
+      "gpu-2 runs a lobby that no session has",
+    );
+    expect(said("wolf.lobbies", { detail: { from: 1, to: 0 } })).toBe(
+      "gpu-2 runs no lobbies any more that no session has",
+    );
+    expect(said("wolf.lobbies", { detail: {} })).toBe("gpu-2 runs some lobbies that no session has");
     expect(said("wolf.intent", { ...bySystem, detail: { from: "draining", to: "maintenance" } })).toBe(
       "gpu-2 is empty, and in maintenance now",
     );

@@ -23,6 +23,7 @@ export const fleetEventKinds = {
   "wolf.health": "From one health `to` another, or for other `reasons`.",
   "wolf.intent": "From one intent `to` another.",
   "wolf.changed": "These `fields` of it are other ones now.",
+  "wolf.lobbies": "So many lobbies run there that no session has, and take slots: `from` before, `to` now.",
   "wolf.quarantined": "Gets no session `until` then.",
   "wolf.readmitted": "Its quarantine has ended by an operator's word.",
   "fleet.frozen": "Most wolves left at once: none is given up.",

@@ -231,6 +231,10 @@ export const sentences: Record<FleetEventKind, (told: Told) => string> = {
     by === ""
       ? `The ${changedFields(detail.fields)} of ${wolf} changed`
       : `${by} changed the ${changedFields(detail.fields)} of ${wolf}`,
+  "wolf.lobbies": ({ Wolf, detail: { to } }) =>
+    to === 0
+      ? `${Wolf} runs no lobbies any more that no session has`
+      : `${Wolf} runs ${to === 1 ? "a lobby" : `${plain(to) || "some"} lobbies`} that no session has`,
   "wolf.quarantined": ({ Wolf, detail: { until: end, reason, times } }) =>
     `${Wolf} is in quarantine${until(end)}${typeof times === "number" && times > 1 ? `, ${times} times in a row now` : ""}${because(isWord(reason) ? quarantineReason(reason) : "")}`,
   "wolf.readmitted": ({ wolf, by }) =>
