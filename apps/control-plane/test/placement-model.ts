@@ -1,5 +1,5 @@
 /** Placement as it is written down, without any thought for speed: what the real one must agree with. */
-import type { PlacementFilter } from "@wolfpack/api-contract";
+import type { PlacementFilter, PlacementTier } from "@wolfpack/api-contract";
 import type { Candidate, Resource } from "../src/placement/candidate.ts";
 import type { PlacementContext } from "../src/placement/placement.ts";
 import type { Wish } from "../src/placement/wish.ts";
@@ -50,7 +50,7 @@ export interface Expected {
   outcome: "placed" | "not-now" | "impossible";
   removed: { filter: PlacementFilter; count: number }[];
   /** All that fit, best first. */
-  ranked: { id: string; score: number }[];
+  ranked: { id: string; tier: PlacementTier; score: number }[];
 }
 
 export function expectedPlacement(
@@ -127,5 +127,13 @@ function rankedBy(
     const drawnOf = Math.min(settings.randomBest, likeFirst.length);
     if (drawnOf > 1) sorted.unshift(...sorted.splice(Math.floor(random() * drawnOf), 1));
   }
-  return sorted.map((wolf) => ({ id: wolf.id, score: Math.round(score(wolf) * 10_000) / 10_000 }));
+  const tier = (wolf: Candidate): PlacementTier => {
+    if (wolf.health !== "degraded") return isElsewhere(wolf) ? "other-region" : "as-wished";
+    return isElsewhere(wolf) ? "degraded-other-region" : "degraded";
+  };
+  return sorted.map((wolf) => ({
+    id: wolf.id,
+    tier: tier(wolf),
+    score: Math.round(score(wolf) * 10_000) / 10_000,
+  }));
 }

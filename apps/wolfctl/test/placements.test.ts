@@ -86,6 +86,22 @@ describe("a preview", () => {
     expect((await here.run(["placements", "preview"])).out).toMatch(/^It would wait in the queue\.\n/);
   });
 
+  it("says of each wolf why a better score stands lower, where not all are as wished", async () => {
+    const row = { wolf_instance_id: wolfId(1), load: 0.5, score: 0.5, parts: {} };
+    const tiers = ["as-wished", "other-region", "degraded", "degraded-other-region"] as const;
+    const ranked = [...tiers.map((tier) => ({ ...row, tier })), row];
+    const shown = async (some: typeof explanation.ranked) => {
+      server.on(ROUTE, { body: aPreview({ explanation: { ...explanation, ranked: some } }) });
+      return (await here.run(["placements", "preview", "--wide"])).out;
+    };
+    const out = await shown(ranked);
+    expect(out).toMatch(/ WOLF +TIER +LOAD +SCORE/);
+    for (const words of ["as wished", "another region", "degraded", "degraded, another region", "–"])
+      expect(out).toMatch(new RegExp(` gpu-1 +${words} +50 % +0\\.50`));
+    for (const same of [[row], [{ ...row, tier: "as-wished" as const }]])
+      expect(await shown(same)).not.toContain("TIER");
+  });
+
   it("says that no wolf could ever take it: an answer, and no failure", async () => {
     server.on(ROUTE, { body: impossible });
     const { code, out, err } = await here.run(["placements", "preview", "--gpu", "intel"]);

@@ -132,6 +132,7 @@ export {
   PlacementPreviewRequest,
   PlacementResources,
   PlacementWeights,
+  PlacementTier,
   placementLimits,
   wolfAttributes,
 } from "./placement.ts";

@@ -173,6 +173,14 @@ export const PlacementExplanation = z
     candidates: z.int().min(0),
     removed: z.array(z.object({ filter: PlacementFilter, count: z.int().min(1) })),
     ranked: z
+/** Of wolves that fit, in the order in which they are taken: each of a tier before any of the next, whatever its score. */
+export const PlacementTier = z.enum(["as-wished", "other-region", "degraded", "degraded-other-region"]).meta({
+  id: "PlacementTier",
+  description:
+    "Of a wolf that fits; all of one tier are taken before any of the next. `as-wished`: healthy, and in the region that was wished for, if one was. With the policy `weighted` a region is a weight and no tier.",
+});
+export type PlacementTier = z.infer<typeof PlacementTier>;
+
       .array(
         z.object({
           wolf_instance_id: z.string(),
@@ -188,6 +196,7 @@ export const PlacementExplanation = z
   .meta({ id: "PlacementExplanation", description: "Why this wolf, or why none." });
 export type PlacementExplanation = z.infer<typeof PlacementExplanation>;
 
+          tier: PlacementTier.optional().meta({ description: "Explanations of before do not say it." }),
 export const PlacementPreviewRequest = z
   .strictObject({
     ...placementWish,

@@ -199,6 +199,10 @@ describe("answers of an earlier version", () => {
       { ...session, placement: { ...placement, ranked: Array(6).fill(placement.ranked[0]) } },
     ],
     ["an unknown status", { ...session, status: "paused" }],
+    [
+      "an unknown tier",
+      { ...session, placement: { ...placement, ranked: [{ ...placement.ranked[0], tier: "first" }] } },
+    ],
     ["an unknown reason to stop", { ...session, stop_reason: "bored" }],
     ["a place before the first", { ...session, queue: { position: 0, queued_at: at, deadline: at } }],
     ["a half of a queue", { ...session, queue: { position: 1 } }],

@@ -1,8 +1,9 @@
 /** Placement against its model: any fleet, however it came about, any wish, every policy. */
 import { describe, expect, it } from "@jest/globals";
-import { type PlacementConstraint, PlacementExplanation } from "@wolfpack/api-contract";
+import { type PlacementConstraint, PlacementExplanation, PlacementTier } from "@wolfpack/api-contract";
 import fc from "fast-check";
 import { aCandidate, aFleet, aWish, weigh } from "../../test/a-candidate.ts";
+import { untrue } from "../../test/placement-claims.ts";
 import { expectedPlacement } from "../../test/placement-model.ts";
 import type { Candidate } from "./candidate.ts";
 import { Fleet } from "./fleet.ts";
@@ -201,9 +202,9 @@ describe("placement beside its model", () => {
                 removed: expected.removed,
                 ranked: expected.ranked.slice(0, RANKED).map(({ id }) => id),
               });
-              expect(explanation.ranked.map(({ wolf_instance_id: id, score }) => ({ id, score }))).toEqual(
-                expected.ranked.slice(0, 5),
-              );
+              expect(
+                explanation.ranked.map(({ wolf_instance_id: id, tier, score }) => ({ id, tier, score })),
+              ).toEqual(expected.ranked.slice(0, 5));
             }
           });
         },
@@ -262,6 +263,51 @@ describe("placement beside its model", () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it("claims nothing in its sentence that is not so of the wolves that fit", () => {
+    const seen = {
+      placed: 0,
+      "passed over": 0,
+      "no healthy one": 0,
+      "is the only healthy": 0,
+      "in region": 0,
+    };
+    // Many fit, of every tier: sentences of one tier alone say little.
+    const sound = { intent: "active", connectivity: "connected", tunnel: true, reconciled: true } as const;
+    const fitting = fc
+      .tuple(candidate, one<Candidate["health"]>("ok", "degraded"))
+      .map(([wolf, health]): Candidate => ({ ...wolf, ...sound, health, missing: [] }));
+    const open = { regionRequired: false, labels: {}, constraints: [], vramMb: 0, encoderSessions: 0 };
+    const asked = fc
+      .tuple(wish, one(null, ...regions))
+      .map(([some, region]) => ({ ...some, ...open, region }));
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.oneof(fitting, candidate), {
+          selector: ({ id }) => id,
+          minLength: 1,
+          maxLength: 12,
+        }),
+        asked,
+        chances,
+        (wolves, wished, chance) => {
+          const decision = place(wished, aFleet(wolves), contextOf(chance));
+          if (decision.outcome !== "placed") return;
+          const { text, ranked } = decision.explanation;
+          seen.placed += 1;
+          for (const words of Object.keys(seen) as (keyof typeof seen)[])
+            if (text.includes(words)) seen[words] += 1;
+          const expected = expectedPlacement(wished, wolves, contextOf(chance));
+          expect([text, untrue(text, wished, wolves, expected)]).toEqual([text, []]);
+          // Whoever stands lower with a better score is of a lower tier, or the first was drawn.
+          const places = ranked.map(({ tier }) => PlacementTier.options.indexOf(tier as PlacementTier));
+          expect(places).toEqual(places.toSorted());
+        },
+      ),
+      { numRuns: 1000 },
+    );
+    expect(Math.min(...Object.values(seen))).toBeGreaterThan(10);
   });
 
   it("only ever suggests a change that makes it fit now", () => {

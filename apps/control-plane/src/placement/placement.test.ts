@@ -221,12 +221,14 @@ describe("the policies of placement", () => {
     expect(explanation.ranked).toEqual([
       {
         wolf_instance_id: "a",
+        tier: "as-wished",
         load: 0.25,
         score: 0.75 + 2 * 0.75 + 3 + 4 + 5 * 0.5,
         parts: { load: 0.75, cost: 0.75, region: 1, image: 1, rtt: 0.5 },
       },
       {
         wolf_instance_id: "c",
+        tier: "as-wished",
         load: 0,
         score: 1,
         parts: { load: 1, cost: 0, region: 0, image: 0, rtt: 0 },
@@ -294,6 +296,52 @@ describe("the policies of placement", () => {
     );
   });
 
+  it("claims the lowest load among those of its tier only, and names who was passed over", () => {
+    const wolves = [
+      loaded("idle-degraded", 0, 4, { health: "degraded", region: "eu" }),
+      loaded("idle-far", 0, 4, { region: "us" }),
+      loaded("idle-both", 0, 4, { health: "degraded", region: "us" }),
+      loaded("a", 1, 4, { region: "eu" }),
+      loaded("b", 2, 4, { region: "eu" }),
+      loaded("full", 4, 4, { region: "eu" }),
+    ];
+    expect(textOf(wolves)).toBe(
+      "idle-far has the lowest load (0 of 4) of the 3 healthy ones among the 5 of 6 wolves that fit; passed over: 2 degraded; left out: 1 full.",
+    );
+    const { explanation } = decide(wolves, { region: "eu", gpuType: "nvidia" });
+    expect(explanation.text).toBe(
+      "a has the lowest load (1 of 4) of the 2 healthy ones in region eu among the 5 of 6 wolves that fit for GPU nvidia; passed over: 1 in another region, 1 degraded, 1 degraded and in another region; left out: 1 full.",
+    );
+    expect(explanation.ranked.map(({ wolf_instance_id: id, tier }) => [id, tier])).toEqual([
+      ["a", "as-wished"],
+      ["b", "as-wished"],
+      ["idle-far", "other-region"],
+      ["idle-degraded", "degraded"],
+      ["idle-both", "degraded-other-region"],
+    ]);
+    expect(textOf(wolves.slice(0, 4), { region: "eu" })).toBe(
+      "a (1 of 4) is the only healthy one in region eu among 4 wolves; passed over: 1 in another region, 1 degraded, 1 degraded and in another region.",
+    );
+  });
+
+  it("does not say that none in the region fits where a degraded one there does", () => {
+    const wolves = [
+      loaded("near", 0, 4, { health: "degraded", region: "eu" }),
+      loaded("far", 1, 4, { region: "us" }),
+      loaded("farther", 2, 4, { region: "us" }),
+    ];
+    expect(textOf(wolves, { region: "eu" })).toBe(
+      "far has the lowest load (1 of 4) of the 2 healthy ones among 3 wolves and no healthy one in region eu fits; passed over: 1 degraded.",
+    );
+  });
+
+  it("knows no tier of regions where a region is a weight", () => {
+    const wolves = [loaded("near", 3, 4, { region: "eu" }), loaded("far", 0, 4, { region: "us" })];
+    const { explanation } = decide(wolves, { policy: "weighted", region: "eu" });
+    expect(explanation.ranked.map(({ tier }) => tier)).toEqual(["as-wished", "as-wished"]);
+    expect(explanation.text).toBe("far has the highest score (1) of 2 wolves.");
+  });
+
   it("hands out the best eight and shows the best five", () => {
     const wolves = Array.from({ length: 12 }, (_, at) => loaded(`w${String(at).padStart(2, "0")}`, at, 12));
     expect(ranked(wolves.toReversed())).toEqual(wolves.slice(0, 8).map(({ id }) => id));
@@ -301,6 +349,7 @@ describe("the policies of placement", () => {
     expect(explanation.ranked).toHaveLength(5);
     expect(explanation.ranked[1]).toEqual({
       wolf_instance_id: "w01",
+      tier: "as-wished",
       load: 1 / 12,
       score: 0.9167,
       parts: { load: 0.9167 },

@@ -2,12 +2,17 @@
  * Which wolf gets a session: a pure function of a wish and the fleet. It reads nothing, waits for nothing, never throws, gives
  * the same answer for the same fleet however that came about, and says why. Taking the slot is the store's transaction.
  */
-import { type PlacementExplanation, type PlacementWeights, placementLimits } from "@wolfpack/api-contract";
+import {
+  type PlacementExplanation,
+  type PlacementTier,
+  type PlacementWeights,
+  placementLimits,
+} from "@wolfpack/api-contract";
 import { type Candidate, loadOf } from "./candidate.ts";
 import { prospectsOf } from "./counterfactuals.ts";
 import type { Fleet } from "./fleet.ts";
 import { blame } from "./impossible.ts";
-import { filterAt, filters } from "./profile.ts";
+import { filterAt, filters, tierNames } from "./profile.ts";
 import { rank } from "./rank.ts";
 import { lackingOf, NO_WOLF, sentenceOfBest, sentenceOfNone } from "./sentence.ts";
 import { questionOf, sift } from "./sift.ts";
@@ -53,11 +58,16 @@ export function place(wish: Wish, fleet: Fleet, { nowMs, random, settings }: Pla
   const candidates = fleet.size;
   if (fitting > 0) {
     const ranking = rank(wish, fleet, fitting, { random, ...settings });
-    const ranked = ranking.rows.map((row) => fleet.candidates[row] as Candidate);
+    const ranked = ranking.best.map(({ row }) => fleet.candidates[row] as Candidate);
     const [best, ...others] = ranked as [Candidate, ...Candidate[]];
-    const shown = ranking.rows.slice(0, placementLimits.rankedMax).map((row, at) => {
+    const shown = ranking.best.slice(0, placementLimits.rankedMax).map(({ row, tier }, at) => {
       const wolf = ranked[at] as Candidate;
-      return { wolf_instance_id: wolf.id, load: loadOf(wolf), ...ranking.score(row) };
+      return {
+        wolf_instance_id: wolf.id,
+        tier: tierNames[tier] as PlacementTier,
+        load: loadOf(wolf),
+        ...ranking.score(row),
+      };
     });
     const text = sentenceOfBest(wish, { count: candidates, fitting }, removal, { best, ranking });
     const explanation = { policy, candidates, removed, ranked: shown, counterfactuals: [], text };

@@ -2,7 +2,7 @@
  * What many wolves have in common and no claim changes, and how a wish judges it: the first filter that removes such a wolf,
  * or all of its faults. Labels come from hosts and names from users: only own properties count.
  */
-import { type PlacementConstraint, PlacementFilter } from "@wolfpack/api-contract";
+import { type PlacementConstraint, PlacementFilter, PlacementTier } from "@wolfpack/api-contract";
 import type { Candidate } from "./candidate.ts";
 import type { Wish } from "./wish.ts";
 
@@ -63,7 +63,9 @@ export const filterAt = Object.fromEntries(filters.map((name, at) => [name, at])
 export const FITS = filters.length;
 export const TIER_DEGRADED = 2;
 export const TIER_OTHER_REGION = 1;
-export const TIERS = 4;
+/** Their names, by number. */
+export const tierNames = PlacementTier.options;
+export const TIERS = tierNames.length;
 /** On top of a verdict: whether a quarantine is over is for each wolf to see. */
 export const MAYBE_QUARANTINED = 32;
 

@@ -21,12 +21,17 @@ export interface Chances {
   weights: PlacementWeights;
 }
 
+export interface Place {
+  row: number;
+  /** Where a tier is none to the policy, it is not in it. */
+  tier: number;
+}
+
 export interface Ranking {
   /** Best first, at most `RANKED`. */
-  rows: number[];
-  isDegraded: boolean;
-  /** The best is not in the region that was wished for. */
-  isElsewhere: boolean;
+  best: Place[];
+  /** How many fit, by tier. */
+  fitting: Int32Array;
   /** Of how many it was drawn; 1: there was nothing to draw. */
   drawnOf: number;
   score: (row: number) => { score: number; parts: Record<string, number> };
@@ -43,6 +48,8 @@ export function rank(
   const dearest = weighed.cost > 0 ? dearestOf(fleet, fitting) : 0;
   const scorer = scorerOf(wish, fleet, dearest, weighed);
   const wanted = policy === "random-of-best" ? Math.min(RANDOM_BEST_MAX, Math.floor(randomBest)) : 1;
+  // A region that is wished for is a weight there.
+  const tierMask = policy === "weighted" ? TIER_DEGRADED : TIER_DEGRADED | TIER_OTHER_REGION;
   const best = bestOf(fleet, fitting, {
     column:
       policy === "weighted"
@@ -51,8 +58,7 @@ export function rank(
           ? fleet.columns.cost
           : fleet.columns.load,
     sign: policy === "weighted" || policy === "bin-pack" ? -1 : 1,
-    // A region that is wished for is a weight there.
-    tierMask: policy === "weighted" ? TIER_DEGRADED : TIER_DEGRADED | TIER_OTHER_REGION,
+    tierMask,
     keep: Math.max(RANKED, wanted || 1),
   });
   const first = best[0]?.tier ?? 0;
@@ -62,12 +68,21 @@ export function rank(
     best.unshift(...best.splice(Math.max(0, at), 1));
   }
   return {
-    rows: best.slice(0, RANKED).map(({ row }) => row),
-    isDegraded: (first & TIER_DEGRADED) !== 0,
-    isElsewhere: (first & TIER_OTHER_REGION) !== 0,
+    best: best.slice(0, RANKED),
+    fitting: countTiers(fleet, fitting, tierMask),
     drawnOf,
     score: (row) => scorer.explain(row),
   };
+}
+
+function countTiers(fleet: Fleet, fitting: number, tierMask: number): Int32Array {
+  const { tiers } = fleet.scratch;
+  const counts = new Int32Array(TIERS);
+  for (let at = 0; at < fitting; at += 1) {
+    const tier = (tiers[at] as number) & tierMask;
+    counts[tier] = (counts[tier] as number) + 1;
+  }
+  return counts;
 }
 
 /** The highest known cost of those that fit; 0 if none is known. */
@@ -177,10 +192,10 @@ interface Mark {
 }
 
 /** The best of those that fit, best first, in one pass. */
-function bestOf(fleet: Fleet, fitting: number, order: Order): { row: number; tier: number }[] {
+function bestOf(fleet: Fleet, fitting: number, order: Order): Place[] {
   const { load, slotsClaimed } = fleet.columns;
   const { fits, tiers } = fleet.scratch;
-  const best: (Mark & { row: number })[] = [];
+  const best: (Mark & Place)[] = [];
   let worst: Mark = { tier: TIERS, key: 0, load: 0, claimed: 0 };
   for (
     let index = nextBefore(fleet, fitting, 0, order, worst);

@@ -57,6 +57,29 @@ describe("the scores of a placement", () => {
     ]);
   });
 
+  it("say in words why a wolf with a better score stands lower", () => {
+    const [a, b] = ranked;
+    if (a === undefined || b === undefined) throw new Error("there are two");
+    const tiers = ["as-wished", "other-region", "degraded", "degraded-other-region"] as const;
+    const rows = tiers.map((tier) => ({ ...a, tier }));
+    const table = scoreTable(anExplanation({ ranked: rows }), null);
+    expect([table.hasTiers, table.rows.map(({ tier }) => tier)]).toEqual([
+      true,
+      ["As wished", "In another region", "Degraded", "Degraded, in another region"],
+    ]);
+    const later = [{ ...a, tier: "on_the_moon" as "degraded" }, b];
+    expect(scoreTable(anExplanation({ ranked: later }), null).rows.map(({ tier }) => tier)).toEqual([
+      "On the moon",
+      "–",
+    ]);
+  });
+
+  it("say nothing of tiers where all wolves are as wished, nor where an old explanation does not say it", () => {
+    const wished = ranked.map((one) => ({ ...one, tier: "as-wished" as const }));
+    for (const some of [ranked, wished, []])
+      expect(scoreTable(anExplanation({ ranked: some }), null).hasTiers).toBe(false);
+  });
+
   it("have no weights where the policy is not made of them", () => {
     const { columns } = scoreTable(anExplanation({ ranked, policy: "cost" }), null, { load: 1 });
     expect(columns.map(({ weight }) => weight)).toEqual([undefined, undefined, undefined]);

@@ -69,10 +69,34 @@ export interface PartColumn {
 
 export interface ScoreTable {
   columns: PartColumn[];
-  rows: { wolf: string; load: number; score: number; parts: (number | undefined)[]; isTaken: boolean }[];
+  /** What goes before every score is to be shown. */
+  hasTiers: boolean;
+  rows: ScoreRow[];
+}
+
+interface ScoreRow {
+  wolf: string;
+  tier: string;
+  load: number;
+  score: number;
+  parts: (number | undefined)[];
+  isTaken: boolean;
 }
 
 const PARTS_MAX = 8;
+
+const tiers: Record<string, string> = {
+  "as-wished": "As wished",
+  "other-region": "In another region",
+  degraded: "Degraded",
+  "degraded-other-region": "Degraded, in another region",
+};
+
+/** Empty: every wolf is as it was wished for, or nobody has said. */
+function tierWords(ranked: PlacementExplanation["ranked"]): string[] {
+  if (ranked.every(({ tier = "as-wished" }) => tier === "as-wished")) return [];
+  return ranked.map(({ tier }) => (tier === undefined ? "–" : (tiers[tier] ?? sentence(tier))));
+}
 
 /** Every part that any of them has is a column. `taken` is the wolf that it went to. */
 export function scoreTable(
@@ -87,14 +111,16 @@ export function scoreTable(
     header: parts[id] ?? sentence(id),
     weight: policy === "weighted" ? weights?.[id] : undefined,
   }));
-  const rows = ranked.map(({ wolf_instance_id: wolf, load, score, parts: its }) => ({
+  const words = tierWords(ranked);
+  const rows = ranked.map(({ wolf_instance_id: wolf, load, score, parts: its }, index) => ({
     wolf,
+    tier: words[index] ?? "",
     load,
     score,
     parts: names.map((name) => its[name]),
     isTaken: wolf === taken,
   }));
-  return { columns, rows };
+  return { columns, hasTiers: words.length > 0, rows };
 }
 
 /** `0.5` → `0.50`, so that a column can be compared; what is no number is a dash. */

@@ -4,7 +4,7 @@ import { fact, factsText, type Section } from "../output/facts.ts";
 import type { OneView } from "../output/output.ts";
 import { printable, wrapped } from "../output/printable.ts";
 import type { Paint, Tone } from "../output/style.ts";
-import { tableText } from "../output/table.ts";
+import { type Column, tableText } from "../output/table.ts";
 import { count } from "../output/words.ts";
 import { type WolfNames, wolfNamed } from "./session-view.ts";
 
@@ -86,6 +86,22 @@ export function explanationSections(
 /** A share of free slots beside a share of taken ones needs another word than that. */
 const partWords: Readonly<Record<string, string>> = { load: "room", packing: "fullness" };
 
+type Ranked = PlacementExplanation["ranked"][number];
+/** Whatever the scores are, those of one tier are taken before any of the next. */
+const tierWords: Record<NonNullable<Ranked["tier"]>, string> = {
+  "as-wished": "as wished",
+  "other-region": "another region",
+  degraded: "degraded",
+  "degraded-other-region": "degraded, another region",
+};
+
+/** Nothing to be said: all are as wished, or the explanation is of before. */
+function tierColumn(ranked: readonly Ranked[]): Column<Ranked>[] {
+  if (ranked.every(({ tier = "as-wished" }) => tier === "as-wished")) return [];
+  const of = ({ tier }: Ranked) => (tier === undefined ? "–" : (tierWords[tier] ?? tier));
+  return [{ title: "TIER", of, shrinkTo: 14 }];
+}
+
 function rankedSection(
   ranked: PlacementExplanation["ranked"],
   names: WolfNames,
@@ -101,6 +117,7 @@ function rankedSection(
       [
         { title: "", of: ({ wolf_instance_id: id }) => (id === taken ? { text: "→", tone: "good" } : "") },
         { title: "WOLF", of: ({ wolf_instance_id: id }) => wolfNamed(id, names), shrinkTo: 12 },
+        ...tierColumn(ranked),
         { title: "LOAD", of: ({ load }) => `${Math.round(load * 100)} %`, align: "right" },
         { title: "SCORE", of: ({ score }) => score.toFixed(2), align: "right" },
         { title: "MADE OF", of: ({ parts }) => partsText(parts), shrinkTo: 10 },

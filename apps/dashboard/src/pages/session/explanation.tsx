@@ -109,7 +109,7 @@ interface ScoresProps {
 }
 
 function Scores({ explanation, taken, takenWord, weights }: ScoresProps) {
-  const { columns, rows } = scoreTable(explanation, taken, weights);
+  const { columns, hasTiers, rows } = scoreTable(explanation, taken, weights);
   return (
     <section
       className="explain-scroll"
@@ -121,12 +121,16 @@ function Scores({ explanation, taken, takenWord, weights }: ScoresProps) {
         <caption>
           <span className="explain-caption">
             The best of them, by {policyOf(explanation.policy)}
-            <span className="explain-note">Each part is from 0, the worst, to 1, the best.</span>
+            <span className="explain-note">
+              Each part is from 0, the worst, to 1, the best.
+              {hasTiers && " A wolf of a better tier goes first, whatever its score."}
+            </span>
           </span>
         </caption>
         <thead>
           <tr>
             <th scope="col">Wolf</th>
+            {hasTiers && <th scope="col">Tier</th>}
             <th scope="col" className="explain-figure">
               Load
             </th>
@@ -142,7 +146,7 @@ function Scores({ explanation, taken, takenWord, weights }: ScoresProps) {
           </tr>
         </thead>
         <tbody>
-          {rows.map(({ wolf, load, score, parts, isTaken }) => (
+          {rows.map(({ wolf, tier, load, score, parts, isTaken }) => (
             <tr key={wolf} className={isTaken ? "explain-taken" : undefined}>
               <th scope="row">
                 <span className="row">
@@ -150,6 +154,7 @@ function Scores({ explanation, taken, takenWord, weights }: ScoresProps) {
                   {isTaken && <Badge tone="ok">{takenWord}</Badge>}
                 </span>
               </th>
+              {hasTiers && <td>{tier}</td>}
               <td className="explain-figure">{Math.round(load * 100)} %</td>
               {parts.map((part, index) => (
                 <td key={columns[index]?.id} className="explain-figure">
