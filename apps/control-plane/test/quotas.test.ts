@@ -1,6 +1,6 @@
 /** What a user may have at once and create within a minute: on real PostgreSQL, under every concurrency that there is. */
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
-import type { Problem } from "@wolfpack/api-contract";
+import { PlacementPreview, type Problem } from "@wolfpack/api-contract";
 import { createPrisma, type Prisma } from "../src/database/prisma.prisma.ts";
 import { newId } from "../src/ids.ts";
 import { prismaSessionStore } from "../src/sessions/session-store.prisma.ts";
@@ -138,12 +138,14 @@ describe("creating sessions", () => {
     await host.stop();
     await plane.stop();
   });
-  async function create(key: string) {
-    const response = await fetch(`${plane.url}/api/v1/sessions`, {
+  const post = (key: string, path: string, body: object) =>
+    fetch(`${plane.url}/api/v1/${path}`, {
       method: "POST",
       headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-      body: JSON.stringify({ wait_seconds: 0 }),
+      body: JSON.stringify(body),
     });
+  async function create(key: string) {
+    const response = await post(key, "sessions", { wait_seconds: 0 });
     return {
       status: response.status,
       headers: response.headers,
@@ -163,6 +165,31 @@ describe("creating sessions", () => {
     const rest = { ...where, result: "failed", code: "quota-exceeded" };
     expect(await plane.database.prisma.auditEvent.count({ where: rest })).toBe(195);
     expect((await create((await plane.user("bert")).key)).status).toBe(201);
+  });
+
+  it("is previewed as it would be answered: a wolf, or the quota that forbids it, of whoever asks", async () => {
+    const [anna, bert] = [(await plane.user("anna")).key, (await plane.user("bert")).key];
+    const preview = async (key: string, wish = {}) =>
+      PlacementPreview.parse(await (await post(key, "placements/preview", wish)).json());
+    for (let made = 0; made < 5; made += 1) {
+      expect(await preview(anna)).toMatchObject({
+        outcome: "placed",
+        wolf_instance_id: expect.stringMatching(/^wlf_/),
+        refusal: null,
+      });
+      await create(anna);
+    }
+    const { body } = await create(anna);
+    expect(await preview(anna)).toMatchObject({
+      outcome: "refused",
+      wolf_instance_id: null,
+      queue_position: null,
+      refusal: { code: "quota-exceeded", text: body.detail, current: 5, limit: 5 },
+      explanation: { outcome: "placed", ranked: [{ tier: "as-wished" }] },
+    });
+    expect(await preview(bert)).toMatchObject({ outcome: "placed", refusal: null });
+    expect(await preview(anna, { gpu_type: "amd" })).toMatchObject({ outcome: "impossible", refusal: null });
+    expect((await post(bert, "placements/preview", { priority: 9 })).status).toBe(403);
   });
 
   it("too fast is refused with the time when it will do", async () => {

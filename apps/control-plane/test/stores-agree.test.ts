@@ -122,6 +122,10 @@ const sessionCalls = [
   call("enqueue", fc.record({ made: newSession, quotas, max: pick(1, 3) }), ({ made, quotas, max }) => {
     return ({ sessions }, now) => sessions.enqueue(made, { max, deadline: at(now + 40) }, quotas, at(now));
   }),
+  call("prospect", fc.record({ made: newSession, quotas, max: pick(1, 3) }), ({ made, quotas, max }) => {
+    const next = { ownerId: made.ownerId, priority: made.spec.priority };
+    return ({ sessions }, now) => sessions.prospect(next, max, quotas, at(now));
+  }),
   call(
     "listQueued",
     pick(1, 9),

@@ -1,5 +1,5 @@
-/** A session as the API shows it, for tests. */
-import type { Session } from "@wolfpack/api-contract";
+/** A session as the API shows it, and the preview of one, for tests. */
+import type { PlacementPreview, Session } from "@wolfpack/api-contract";
 
 const AT = "2026-11-26T12:00:00.000Z";
 
@@ -54,6 +54,17 @@ export function aSession(given: Partial<Session> = {}): Session {
     updated_at: AT,
     started_at: AT,
     ended_at: null,
+    ...given,
+  };
+}
+
+export function aPreview(given: Partial<PlacementPreview> = {}): PlacementPreview {
+  return {
+    outcome: "placed",
+    wolf_instance_id: "wlf_1",
+    queue_position: null,
+    refusal: null,
+    explanation: aSession().placement,
     ...given,
   };
 }

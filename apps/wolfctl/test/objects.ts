@@ -197,6 +197,7 @@ export function aPreview(changes: Partial<PlacementPreview> = {}): PlacementPrev
     outcome: "placed",
     wolf_instance_id: wolfId(1),
     queue_position: null,
+    refusal: null,
     explanation: aSession(1).placement,
     ...changes,
   };

@@ -102,6 +102,27 @@ describe("a preview", () => {
       expect(await shown(same)).not.toContain("TIER");
   });
 
+  it("asks with the priority, and whether it would wait, as it would be made", async () => {
+    server.on(ROUTE, { body: waits });
+    await here.run(["placements", "preview", "--priority", "2", "--no-queue"]);
+    expect(server.asked[0]?.body).toEqual({ priority: 2, queue: false });
+    expect(await here.run(["placements", "preview", "--priority", "high"])).toMatchObject({ code: 2 });
+  });
+
+  it.each([
+    ["quota-exceeded", 20, 20, "you may have no more sessions at once (20 of 20; quota-exceeded)"],
+    ["rate-limited", 31, 30, "you may create no more within a minute (31 of 30; rate-limited)"],
+    ["queue-full", 9, 9, "there is no room, and no more may wait in the queue (9 of 9; queue-full)"],
+    ["no-capacity", null, null, "there is no room, and it is not to wait (no-capacity)"],
+    ["moon-full", null, null, "The moon is full (moon-full)"],
+  ] as const)("says that it would be refused, and by what: %s", async (code, current, limit, words) => {
+    const refusal = { code: code as "no-capacity", current, limit, text: "The moon is full" };
+    server.on(ROUTE, { body: { ...waits, outcome: "refused", queue_position: null, refusal } });
+    const { code: exit, out } = await here.run(["placements", "preview"]);
+    expect([exit, out.split("\n")[0]]).toEqual([0, `It would be refused: ${words}.`]);
+    expect(await here.run(["placements", "preview", "-o", "name"])).toMatchObject({ code: 0, out: "" });
+  });
+
   it("says that no wolf could ever take it: an answer, and no failure", async () => {
     server.on(ROUTE, { body: impossible });
     const { code, out, err } = await here.run(["placements", "preview", "--gpu", "intel"]);

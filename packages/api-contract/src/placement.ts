@@ -79,6 +79,18 @@ export const placementWish = {
   allow_degraded: z.boolean().default(true).meta({ description: "A degraded wolf, if no healthy one fits." }),
 };
 
+/** What a user may choose; above it is for operators and admins. */
+export const PRIORITY_DEFAULT = 4;
+/** Fields of the same request that say what becomes of it where there is no room now. */
+export const queueWish = {
+  queue: z.boolean().default(true).meta({
+    description: "Wait for a wolf; false: 503 when there is no room, and no wait if it has to move later.",
+  }),
+  priority: z.int().min(0).max(9).default(PRIORITY_DEFAULT).meta({
+    description: "In the queue, higher first. Above 4 is for operators and admins.",
+  }),
+} as const;
+
 interface Contradictable {
   labels: Record<string, string>;
   constraints: readonly PlacementConstraint[];
@@ -161,6 +173,14 @@ export const Counterfactual = z
   .meta({ id: "Counterfactual", description: "What would have to be different for it to fit." });
 export type Counterfactual = z.infer<typeof Counterfactual>;
 
+/** Of wolves that fit, in the order in which they are taken: each of a tier before any of the next, whatever its score. */
+export const PlacementTier = z.enum(["as-wished", "other-region", "degraded", "degraded-other-region"]).meta({
+  id: "PlacementTier",
+  description:
+    "Of a wolf that fits; all of one tier are taken before any of the next. `as-wished`: healthy, and in the region that was wished for, if one was. With the policy `weighted` a region is a weight and no tier.",
+});
+export type PlacementTier = z.infer<typeof PlacementTier>;
+
 const RANKED_MAX = 5;
 const COUNTERFACTUALS_MAX = 5;
 export const PlacementExplanation = z
@@ -173,17 +193,10 @@ export const PlacementExplanation = z
     candidates: z.int().min(0),
     removed: z.array(z.object({ filter: PlacementFilter, count: z.int().min(1) })),
     ranked: z
-/** Of wolves that fit, in the order in which they are taken: each of a tier before any of the next, whatever its score. */
-export const PlacementTier = z.enum(["as-wished", "other-region", "degraded", "degraded-other-region"]).meta({
-  id: "PlacementTier",
-  description:
-    "Of a wolf that fits; all of one tier are taken before any of the next. `as-wished`: healthy, and in the region that was wished for, if one was. With the policy `weighted` a region is a weight and no tier.",
-});
-export type PlacementTier = z.infer<typeof PlacementTier>;
-
       .array(
         z.object({
           wolf_instance_id: z.string(),
+          tier: PlacementTier.optional().meta({ description: "Explanations of before do not say it." }),
           load: z.number(),
           score: z.number().default(0),
           parts: z.record(z.string(), z.number()).default({}),
@@ -196,27 +209,49 @@ export type PlacementTier = z.infer<typeof PlacementTier>;
   .meta({ id: "PlacementExplanation", description: "Why this wolf, or why none." });
 export type PlacementExplanation = z.infer<typeof PlacementExplanation>;
 
-          tier: PlacementTier.optional().meta({ description: "Explanations of before do not say it." }),
 export const PlacementPreviewRequest = z
   .strictObject({
     ...placementWish,
     image: line(255).min(1).optional().meta({ description: "Matters where images do, by weight." }),
+    ...queueWish,
   })
   .superRefine(checkWish)
   .meta({ id: "PlacementPreviewRequest", example: { gpu_type: "nvidia", labels: { zone: "a" } } });
 export type PlacementPreviewRequest = z.infer<typeof PlacementPreviewRequest>;
 
+export const PlacementRefusal = z
+  .object({
+    code: z
+      .enum(["quota-exceeded", "rate-limited", "no-capacity", "queue-full"])
+      .meta({ description: "Of the problem that creating it would be answered with." }),
+    text: z.string(),
+    current: z.int().min(0).nullable().meta({
+      description: "How many there are already: of the user's, or in the queue. Null: not counted.",
+    }),
+    limit: z.int().min(0).nullable().meta({ description: "How many there may be." }),
+  })
+  .meta({
+    id: "PlacementRefusal",
+    description: "Why a session would not be made now, whatever it wishes for.",
+  });
+export type PlacementRefusal = z.infer<typeof PlacementRefusal>;
+
 export const PlacementPreview = z
   .object({
-    outcome: z
-      .enum(["placed", "queued", "impossible"])
-      .meta({ description: "What a session with this wish would be now." }),
-    wolf_instance_id: z.string().nullable(),
+    outcome: z.enum(["placed", "queued", "refused", "impossible"]).meta({
+      description:
+        "What a session with this wish, of whoever asks, would be now. `refused`: not made, as `refusal` says; the explanation is of the wolves alone.",
+    }),
+    wolf_instance_id: z
+      .string()
+      .nullable()
+      .meta({ description: "The wolf that it would get; null also where it would be refused." }),
     queue_position: z
       .int()
       .min(1)
       .nullable()
       .meta({ description: "Its place in the queue, if it had to wait; 1 is next." }),
+    refusal: PlacementRefusal.nullable(),
     explanation: PlacementExplanation,
   })
   .meta({ id: "PlacementPreview" });

@@ -253,7 +253,8 @@ export const problems = {
   "queue-full": {
     status: 503,
     title: "Queue full",
-    meaning: "No wolf can take the session now, and as many wait already as may (WOLFPACK_QUEUE_MAX).",
+    meaning:
+      "No wolf can take the session now, and as many wait already as may (WOLFPACK_QUEUE_MAX): `current` of `limit`.",
     retry: true,
   },
   "wolf-unreachable": {

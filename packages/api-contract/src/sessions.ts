@@ -8,7 +8,9 @@ import {
   PlacementPolicy,
   PlacementResources,
   PlacementWeights,
+  PRIORITY_DEFAULT,
   placementWish,
+  queueWish,
 } from "./placement.ts";
 import { flag, GpuType, instant, LargeLimit, line } from "./schema-parts.ts";
 
@@ -35,8 +37,6 @@ export const DisconnectPolicy = z.enum(["keep", "replace", "stop"]).meta({
 export type DisconnectPolicy = z.infer<typeof DisconnectPolicy>;
 
 const life = z.int().min(60).max(31_536_000);
-/** What a user may choose; above it is for operators and admins. */
-export const PRIORITY_DEFAULT = 4;
 export const CreateSessionRequest = z
   .strictObject({
     name: line(100).min(1).optional(),
@@ -55,15 +55,11 @@ export const CreateSessionRequest = z
       .regex(/^[0-9]{4,16}$/, "is not 4 to 16 digits")
       .optional()
       .meta({ description: "Asked of whoever joins the sandbox with Moonlight. Never shown." }),
-    queue: z.boolean().default(true).meta({
-      description: "Wait for a wolf; false: 503 when there is no room, and no wait if it has to move later.",
-    }),
+    queue: queueWish.queue,
     queue_deadline_seconds: z.int().min(1).max(86_400).optional().meta({
       description: "How long it may wait for a wolf; default: WOLFPACK_QUEUE_DEADLINE_SECONDS.",
     }),
-    priority: z.int().min(0).max(9).default(PRIORITY_DEFAULT).meta({
-      description: "In the queue, higher first. Above 4 is for operators and admins.",
-    }),
+    priority: queueWish.priority,
     wait_seconds: z
       .int()
       .min(0)

@@ -13,6 +13,7 @@ import {
   ListQueueQuery,
   PlacementExplanation,
   PlacementPreview,
+  PlacementRefusal,
   QueueEntry,
   Session,
   WolfInstance,
@@ -198,11 +199,11 @@ describe("answers of an earlier version", () => {
       "more than five ranked",
       { ...session, placement: { ...placement, ranked: Array(6).fill(placement.ranked[0]) } },
     ],
-    ["an unknown status", { ...session, status: "paused" }],
     [
       "an unknown tier",
       { ...session, placement: { ...placement, ranked: [{ ...placement.ranked[0], tier: "first" }] } },
     ],
+    ["an unknown status", { ...session, status: "paused" }],
     ["an unknown reason to stop", { ...session, stop_reason: "bored" }],
     ["a place before the first", { ...session, queue: { position: 0, queued_at: at, deadline: at } }],
     ["a half of a queue", { ...session, queue: { position: 1 } }],
@@ -327,7 +328,11 @@ describe("what the fleet answers", () => {
     ],
     PlacementPreview: [
       PlacementPreview,
-      { outcome: "queued", wolf_instance_id: null, queue_position: 3, explanation },
+      { outcome: "queued", wolf_instance_id: null, queue_position: 3, refusal: null, explanation },
+    ],
+    PlacementRefusal: [
+      PlacementRefusal,
+      { code: "quota-exceeded", text: "You have 20.", current: 20, limit: 20 },
     ],
   } as const;
   const whole = Object.entries(answers).map(([name, [schema, answer]]) => ({ name, schema, answer }));

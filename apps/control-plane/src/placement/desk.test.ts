@@ -213,7 +213,7 @@ describe("the desk", () => {
     const first = await ask();
     const waits = await ask();
     await eventually(
-      () => desk.preview(aSpec()),
+      () => desk.preview(OWNER, aSpec()),
       () => true,
     );
     const { claim, listQueued } = store;

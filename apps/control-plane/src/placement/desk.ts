@@ -4,7 +4,7 @@
  * one that waits for the same: whenever there may be room that was not there before, those that wait are asked first.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import type { PlacementExplanation, SessionSpec } from "@wolfpack/api-contract";
+import type { SessionSpec } from "@wolfpack/api-contract";
 import type { Clock, Timer } from "../clock.ts";
 import { because, currentAuthor } from "../events/author.ts";
 import { ApiError } from "../http/problem.ts";
@@ -14,7 +14,6 @@ import type {
   ClaimRequest,
   Lock,
   NewSession,
-  OverQuota,
   Quotas,
   Session,
   SessionStore,
@@ -22,10 +21,11 @@ import type {
 import type { FleetView } from "./fleet-view.ts";
 import { type Decision, type PlacementSettings, place } from "./placement.ts";
 import { type PlacementWatch, unwatchedPlacement } from "./placement-watch.ts";
+import { overQuotaError, type Unplaced, unplacedError, unqueuedError } from "./refusals.ts";
 import { type Wish, wishOf } from "./wish.ts";
 
 export interface DeskOptions {
-  store: Pick<SessionStore, "claim" | "enqueue" | "listQueued" | "explainQueued">;
+  store: Pick<SessionStore, "claim" | "enqueue" | "prospect" | "listQueued" | "explainQueued">;
   view: FleetView;
   clock: Clock;
   log: Log;
@@ -45,6 +45,14 @@ export interface PlaceRequest {
   session: Omit<NewSession, "placement">;
   /** Null: it does not wait. */
   queueDeadline: Date | null;
+}
+
+export interface Preview {
+  decision: Decision;
+  /** What creating it would be refused with. */
+  refusal: ApiError | undefined;
+  /** Where it would wait; null: it would not. */
+  queuePosition: number | null;
 }
 
 export type Placed = { outcome: "claimed" | "queued" | "exists"; session: Session };
@@ -123,10 +131,22 @@ export class PlacementDesk {
     if (!this.reading) this.wake();
   }
 
-  /** What a session with this wish would get now. */
-  async preview(spec: SessionSpec): Promise<Decision> {
-    await this.options.view.refresh();
-    return this.decide(wishOf(spec));
+  /** What a new session of this owner would get now, or be answered. */
+  async preview(ownerId: string, spec: SessionSpec): Promise<Preview> {
+    const { store, view, clock, quotas, queueMax } = this.options;
+    await view.refresh();
+    const decision = this.decide(wishOf(spec));
+    const isPlaced = decision.outcome === "placed";
+    const unplaced = isPlaced ? undefined : unplacedError(decision, spec.queue);
+    if (unplaced !== undefined) return { decision, refusal: unplaced, queuePosition: null };
+    const now = clock.now();
+    const prospect = await store.prospect({ ownerId, priority: spec.priority }, queueMax, quotas, now);
+    if (prospect.outcome === "queued")
+      return { decision, refusal: undefined, queuePosition: isPlaced ? null : prospect.position };
+    // Who gets a wolf at once does not care how many wait.
+    const isRefused = !isPlaced || prospect.outcome !== "full";
+    const refusal = isRefused ? unqueuedError(prospect, decision.explanation, now) : undefined;
+    return { decision, refusal, queuePosition: null };
   }
 
   /** Whether a session that failed elsewhere would get another wolf at once. */
@@ -296,7 +316,7 @@ export class PlacementDesk {
       view.fleet.release(wolfId, entry.wish);
       if (result === undefined || result.outcome === "lost") lost.push(entry);
       else if (result.outcome === "exists") entry.resolve(result);
-      else if (result.outcome !== "gone") entry.reject(overQuota(result, now));
+      else if (result.outcome !== "gone") entry.reject(overQuotaError(result, now));
     });
     return lost;
   }
@@ -315,8 +335,8 @@ export class PlacementDesk {
     if (request === undefined) return;
     const { store, clock, quotas, queueMax } = this.options;
     const { explanation } = decision;
-    if (decision.outcome === "impossible") throw impossible(decision);
-    if (request.queueDeadline === null) throw noCapacity(explanation);
+    const unplaced = unplacedError(decision, request.queueDeadline !== null);
+    if (unplaced !== undefined || request.queueDeadline === null) throw unplaced;
     const now = clock.now();
     const queued = await store.enqueue(
       { ...request.session, placement: explanation },
@@ -324,19 +344,13 @@ export class PlacementDesk {
       quotas,
       now,
     );
-    if (queued.outcome === "full")
-      throw new ApiError("queue-full", `${explanation.text} ${queued.length} sessions wait already.`, {
-        extras: { queue_length: queued.length },
-        logged: `No wolf has room. ${queued.length} sessions wait already.`,
-      });
-    if (queued.outcome === "too-many" || queued.outcome === "too-fast") throw overQuota(queued, now);
+    if (queued.outcome !== "queued" && queued.outcome !== "exists")
+      throw unqueuedError(queued, explanation, now);
     // Room that came between the look and this row was offered to nobody.
     if (queued.outcome === "queued") this.dirty = true;
     resolve(queued);
   }
 }
-
-type Unplaced = Exclude<Decision, { outcome: "placed" }>;
 
 const neverClaimed = (decision: Decision): Unplaced => ({
   outcome: "not-now",
@@ -360,36 +374,4 @@ function waitingEntry(session: Session): Entry {
     resolve: nobody,
     reject: nobody,
   };
-}
-
-export function impossible({
-  errors,
-  allowed,
-  explanation,
-}: Extract<Decision, { outcome: "impossible" }>): ApiError {
-  return new ApiError("placement-impossible", explanation.text, {
-    extras: { errors, allowed, counterfactuals: explanation.counterfactuals, removed: explanation.removed },
-    logged: "No wolf that is known could ever take it.",
-  });
-}
-
-function noCapacity({ text, candidates, removed, counterfactuals }: PlacementExplanation): ApiError {
-  return new ApiError("no-capacity", text, {
-    extras: { candidates, removed, counterfactuals },
-    logged: "No wolf has room.",
-  });
-}
-
-function overQuota(claim: OverQuota, now: Date): ApiError {
-  const { limit, current } = claim;
-  const extras = { limit, current };
-  if (claim.outcome === "too-many")
-    return new ApiError("quota-exceeded", `You have ${current} live sessions and may have ${limit}.`, {
-      extras,
-    });
-  const seconds = Math.max(1, Math.ceil((claim.freeAt.getTime() - now.getTime()) / 1000));
-  return new ApiError("rate-limited", `You have created ${current} sessions in a minute and may ${limit}.`, {
-    extras,
-    headers: { "retry-after": String(seconds) },
-  });
 }

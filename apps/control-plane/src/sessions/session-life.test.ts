@@ -617,31 +617,6 @@ describe("force", () => {
   });
 });
 
-describe("a preview", () => {
-  it("says where, or which place in the queue, or what would have to change, and takes nothing", async () => {
-    const { id: wolfId } = await fleet.wolf("w", { maxSandboxes: 1 });
-    const wish = { labels: {}, constraints: [], region_required: false, allow_degraded: true };
-    const asked = { ...wish, resources: { vram_mb: 0, encoder_sessions: 1 } };
-    const now = await fleet.service.preview(ann, asked);
-    expect(now).toMatchObject({
-      decision: { outcome: "placed", ranked: [{ id: wolfId }] },
-      queuePosition: null,
-    });
-    expect(await fleet.claims(wolfId)).toEqual(nothing);
-    await running(ann);
-    await fleet.create(ann);
-    await fleet.create(ann);
-    expect(await fleet.service.preview(ben, asked)).toMatchObject({
-      decision: { outcome: "not-now", explanation: { counterfactuals: [{ change: "slots" }] } },
-      queuePosition: 2,
-    });
-    expect((await fleet.service.preview(ann, asked)).queuePosition).toBe(3);
-    expect(await fleet.service.preview(ann, { ...asked, gpu_type: "amd" })).toMatchObject({
-      decision: { outcome: "impossible", allowed: { gpu_type: ["nvidia"] } },
-    });
-  });
-});
-
 describe("what a Wolf runs", () => {
   it("is shown with the sessions of its lobbies, and those of others too", async () => {
     const { id: wolfId, told } = await fleet.wolf("w");

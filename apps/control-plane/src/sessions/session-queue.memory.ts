@@ -1,10 +1,18 @@
 /** Places for sessions in memory, and the queue of those that wait for one: the twin of session-queue.prisma.ts. */
 import { type MemoryFleet, type SessionRow, toSession, type WolfRow } from "../database/memory-fleet.ts";
-import type { Claim, ClaimRequest, NewSession, OverQuota, Quotas, SessionStore } from "./session-store.ts";
+import type {
+  Claim,
+  ClaimRequest,
+  NewSession,
+  OverQuota,
+  Quotas,
+  SessionStore,
+  Unqueued,
+} from "./session-store.ts";
 
 type Placing = Pick<
   SessionStore,
-  "claim" | "enqueue" | "listQueued" | "queuePosition" | "countQueued" | "explainQueued"
+  "claim" | "enqueue" | "prospect" | "listQueued" | "queuePosition" | "countQueued" | "explainQueued"
 >;
 
 const MINUTE_MS = 60_000;
@@ -145,6 +153,22 @@ function mustExist(fleet: MemoryFleet, ownerId: string): void {
   if (!fleet.owners.has(ownerId)) throw new Error("a session's owner does not exist");
 }
 
+/** Of a new session that is to wait: its turn, or why not. */
+function prospectOf(
+  fleet: MemoryFleet,
+  { ownerId, priority }: { ownerId: string; priority: number },
+  queueMax: number,
+  quotas: Quotas,
+  now: Date,
+): { outcome: "queued"; turn: number } | Unqueued {
+  mustExist(fleet, ownerId);
+  const over = overQuota(fleet, ownerId, quotas, now);
+  if (over !== undefined) return over;
+  const current = fleet.queue().length;
+  if (current >= queueMax) return { outcome: "full", limit: queueMax, current };
+  return { outcome: "queued", turn: turnOf(fleet, priority, ownerId) };
+}
+
 export function placing(fleet: MemoryFleet): Placing {
   return {
     async claim(requests, quotas, now) {
@@ -156,13 +180,20 @@ export function placing(fleet: MemoryFleet): Placing {
       mustExist(fleet, session.ownerId);
       const made = existing(fleet, session);
       if (made !== undefined) return { outcome: "exists", session: toSession(made) };
-      const over = overQuota(fleet, session.ownerId, quotas, now);
-      if (over !== undefined) return over;
-      const length = fleet.queue().length;
-      if (length >= max) return { outcome: "full", length };
-      const turn = turnOf(fleet, session.spec.priority, session.ownerId);
+      const { ownerId, spec } = session;
+      const prospect = prospectOf(fleet, { ownerId, priority: spec.priority }, max, quotas, now);
+      if (prospect.outcome !== "queued") return prospect;
+      const { turn } = prospect;
       const row = fleet.addSession({ ...newRow(session, now), queuedAt: now, queueDeadline: deadline, turn });
       return { outcome: "queued", session: toSession(row) };
+    },
+
+    async prospect(session, queueMax, quotas, now) {
+      const prospect = prospectOf(fleet, session, queueMax, quotas, now);
+      if (prospect.outcome !== "queued") return prospect;
+      const isBefore = ({ priority, turn }: SessionRow) =>
+        priority > session.priority || (priority === session.priority && turn <= prospect.turn);
+      return { outcome: "queued", position: fleet.queue().filter(isBefore).length + 1 };
     },
 
     async listQueued(limit) {

@@ -2,20 +2,21 @@
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { Prisma as Sql } from "../generated/client.ts";
 import { type SessionRow, toSession } from "./session-row.prisma.ts";
-import type { Claim, ClaimRequest, NewSession, OverQuota, SessionStore } from "./session-store.ts";
+import type { Claim, ClaimRequest, NewSession, OverQuota, SessionStore, Unqueued } from "./session-store.ts";
 
 type Placing = Pick<
   SessionStore,
-  "claim" | "enqueue" | "listQueued" | "queuePosition" | "countQueued" | "explainQueued"
+  "claim" | "enqueue" | "prospect" | "listQueued" | "queuePosition" | "countQueued" | "explainQueued"
 >;
 
-/** The session's columns are null where there is none. */
-type Answer<Outcome extends string> = SessionRow & {
+interface Verdict<Outcome extends string> {
   outcome: Outcome;
   quota_limit: number | null;
   quota_current: number | null;
   free_at: Date | null;
-};
+}
+/** The session's columns are null where there is none. */
+type Answer<Outcome extends string> = SessionRow & Verdict<Outcome>;
 
 /** Columns of a new row, as the functions of the migration take them. */
 function columnsOf({ id, ownerId, name, spec, placement, pin, createKey, requestedBy }: NewSession) {
@@ -50,10 +51,20 @@ function toRequest(request: ClaimRequest) {
   return { ...place, vram_mb, encoder_sessions, session: columnsOf(request.session) };
 }
 
-function overQuota(answer: Answer<OverQuota["outcome"]>, now: Date): OverQuota {
-  const { outcome, quota_limit, quota_current, free_at } = answer;
-  const used = { limit: quota_limit ?? 0, current: quota_current ?? 0 };
+const usedOf = ({ quota_limit, quota_current }: Verdict<string>) => ({
+  limit: quota_limit ?? 0,
+  current: quota_current ?? 0,
+});
+
+function overQuota(verdict: Verdict<OverQuota["outcome"]>, now: Date): OverQuota {
+  const { outcome, free_at } = verdict;
+  const used = usedOf(verdict);
   return outcome === "too-many" ? { outcome, ...used } : { outcome, ...used, freeAt: free_at ?? now };
+}
+
+function unqueued(verdict: Verdict<Unqueued["outcome"]>, now: Date): Unqueued {
+  const { outcome } = verdict;
+  return outcome === "full" ? { outcome, ...usedOf(verdict) } : overQuota({ ...verdict, outcome }, now);
 }
 
 function toClaim(answer: Answer<Claim["outcome"]>, now: Date): Claim {
@@ -110,7 +121,7 @@ export function placing(prisma: Prisma): Placing {
     },
 
     async enqueue(session, { max, deadline }, { sessionsMax, createsPerMinute }, now) {
-      const [answer] = await prisma.$queryRaw<Answer<"queued" | "full" | "exists" | OverQuota["outcome"]>[]>`
+      const [answer] = await prisma.$queryRaw<Answer<"queued" | "exists" | Unqueued["outcome"]>[]>`
         SELECT outcome, quota_limit, quota_current, free_at, (made).*
         FROM enqueue_session(${JSON.stringify(columnsOf(session))}::jsonb, ${now}, ${max}::int, ${deadline}, ${sessionsMax}::int,
           ${createsPerMinute}::int)`;
@@ -120,11 +131,23 @@ export function placing(prisma: Prisma): Placing {
         case "queued":
         case "exists":
           return { outcome, session: toSession(answer) };
-        case "full":
-          return { outcome, length: answer.quota_current ?? max };
         default:
-          return overQuota({ ...answer, outcome }, now);
+          return unqueued({ ...answer, outcome }, now);
       }
+    },
+
+    async prospect({ ownerId, priority }, queueMax, { sessionsMax, createsPerMinute }, now) {
+      // Whoever has this turn already came before.
+      const [answer] = await prisma.$queryRaw<
+        (Verdict<"queued" | Unqueued["outcome"]> & { position: number })[]
+      >`
+        SELECT prospect.*, (SELECT count(*) + 1 FROM session WHERE status = 'queued'
+          AND (priority > ${priority}::int OR (priority = ${priority}::int AND turn <= prospect.next_turn)))::int AS position
+        FROM session_prospect(${ownerId}, ${priority}::int, ${now}, ${queueMax}::int, ${sessionsMax}::int, ${createsPerMinute}::int)
+          AS prospect`;
+      if (answer === undefined) throw new Error("session_prospect answered nothing");
+      const { outcome, position } = answer;
+      return outcome === "queued" ? { outcome, position } : unqueued({ ...answer, outcome }, now);
     },
 
     async listQueued(limit) {

@@ -1,5 +1,6 @@
 /** The queue of sessions that wait for a place: for both stores that there are. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import fc from "fast-check";
 import {
   anExplanation,
   aPlaceableWolf,
@@ -73,7 +74,7 @@ describe.each(implementations)("in %s", (_name, open) => {
       });
       await enqueue();
       await enqueue();
-      expect(await enqueue()).toEqual({ outcome: "full", length: 3 });
+      expect(await enqueue()).toEqual({ outcome: "full", limit: 3, current: 3 });
       expect(await stores.sessions.countQueued()).toBe(3);
       expect(await claimed()).toEqual([0, 0, 0]);
     });
@@ -157,6 +158,50 @@ describe.each(implementations)("in %s", (_name, open) => {
       const placed = await thatIs("placed");
       await stores.sessions.requeue(placed.id, wolf.id, ["placed"], { avoid: false, deadline: at(9) }, at(1));
       expect((await get(placed.id)).turn).toBe(0);
+    });
+
+    it("says beforehand what it answers to who comes next, and at which place, and takes nothing", async () => {
+      const owners = [newId("usr"), newId("usr"), newId("usr")];
+      const entry = fc.record({
+        ownerId: fc.constantFrom(...owners),
+        priority: fc.constantFrom(0, 4, 9),
+        isServed: fc.boolean(),
+      });
+      const quotas = { sessionsMax: 4, createsPerMinute: 6 };
+      const [max, seen] = [7, new Set<string>()];
+      await fc.assert(
+        fc.asyncProperty(fc.array(entry, { minLength: 10, maxLength: 20 }), async (entries) => {
+          await stores.clear();
+          for (const id of owners) await stores.addOwner(id);
+          for (const [second, { ownerId, priority, isServed }] of entries.entries()) {
+            const [first] = await stores.sessions.listQueued(1);
+            if (isServed && first !== undefined)
+              await stores.sessions.requestStop(first.session.id, "cancelled", at(second));
+            const ask = () => stores.sessions.prospect({ ownerId, priority }, max, quotas, at(second));
+            const prospect = await ask();
+            expect(await ask()).toEqual(prospect);
+            const made = aSession({ ownerId, spec: { priority } });
+            const answer = await stores.sessions.enqueue(
+              made,
+              { max, deadline: at(600) },
+              quotas,
+              at(second),
+            );
+            seen.add(answer.outcome);
+            expect(prospect).toEqual(
+              answer.outcome === "queued"
+                ? { outcome: "queued", position: await stores.sessions.queuePosition(made.id) }
+                : answer,
+            );
+          }
+        }),
+        { numRuns: 20 },
+      );
+      expect([...seen].sort()).toEqual(["full", "queued", "too-fast", "too-many"]);
+      const nobody = { ownerId: newId("usr"), priority: 4 };
+      await expect(stores.sessions.prospect(nobody, max, quotas, at(0))).rejects.toThrow(
+        "owner does not exist",
+      );
     });
 
     it("keeps the reason why a session waits, and of no other", async () => {

@@ -4,12 +4,15 @@ import type {
   Action,
   ClipboardContent,
   PlacementPreview,
+  PlacementRefusal,
   Session as SessionResponse,
 } from "@wolfpack/api-contract";
 import type { Call, HandledId, Handlers } from "../http/call.ts";
 import { page } from "../http/page.ts";
+import type { ApiError } from "../http/problem.ts";
 import { userOf } from "../identity/identity-routes.ts";
 import type { UserNames } from "../identity/user-names.ts";
+import type { Preview } from "../placement/desk.ts";
 import type { Screen } from "./screen.ts";
 import type { SessionService } from "./session-service.ts";
 import type { Session } from "./session-store.ts";
@@ -84,13 +87,7 @@ export function sessionHandlers(options: SessionHandlersOptions): Pick<Handlers,
     },
 
     async previewPlacement(call) {
-      const { decision, queuePosition } = await sessions.preview(userOf(call), call.body);
-      const outcome: PlacementPreview["outcome"] =
-        decision.outcome === "not-now" ? "queued" : decision.outcome;
-      const wolf = decision.outcome === "placed" ? decision.ranked[0].id : null;
-      const { explanation } = decision;
-      const body = { outcome, wolf_instance_id: wolf, queue_position: queuePosition, explanation };
-      return { status: 200, body };
+      return { status: 200, body: toPreviewResponse(await sessions.preview(userOf(call), call.body)) };
     },
 
     async listWolfLobbies({ params }) {
@@ -135,6 +132,25 @@ function screenHandlers({ sessions, screen }: SessionHandlersOptions): Pick<Hand
     getExternalAgentScreenshot: (call) => screenshot(call, call.params.session_id),
     getExternalAgentClipboard: (call) => readClipboard(call, call.params.session_id),
     setExternalAgentClipboard: (call) => writeClipboard(call, call.params.session_id, call.body),
+  };
+}
+
+function toPreviewResponse({ decision, refusal, queuePosition }: Preview): PlacementPreview {
+  const { outcome, explanation } = decision;
+  const common = { wolf_instance_id: null, queue_position: queuePosition, refusal: null, explanation };
+  if (outcome === "impossible") return { outcome, ...common };
+  if (refusal !== undefined) return { ...common, outcome: "refused", refusal: toRefusal(refusal) };
+  if (outcome === "not-now") return { outcome: "queued", ...common };
+  return { outcome, ...common, wolf_instance_id: decision.ranked[0].id };
+}
+
+function toRefusal({ code, message, extras }: ApiError): PlacementRefusal {
+  const figure = (value: unknown) => (typeof value === "number" ? value : null);
+  return {
+    code: code as PlacementRefusal["code"],
+    text: message,
+    current: figure(extras.current),
+    limit: figure(extras.limit),
   };
 }
 

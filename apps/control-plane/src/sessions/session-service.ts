@@ -12,12 +12,11 @@ import { unshared } from "../database/exclusive.ts";
 import { ApiError } from "../http/problem.ts";
 import { reachOf, requireMay } from "../identity/policy.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
-import { PlacementDesk } from "../placement/desk.ts";
+import { PlacementDesk, type Preview } from "../placement/desk.ts";
 import { FleetView } from "../placement/fleet-view.ts";
-import type { Decision } from "../placement/placement.ts";
 import { nowhere } from "./elsewhere.ts";
 import { KnownSessions } from "./known-sessions.ts";
-import { placeOfNext, queueEntry } from "./queue-places.ts";
+import { queueEntry } from "./queue-places.ts";
 import { SessionChanges } from "./session-changes.ts";
 import { SessionKeeper } from "./session-keeper.ts";
 import { SessionLosses } from "./session-losses.ts";
@@ -37,6 +36,11 @@ export const sessionNotFound = (): ApiError => new ApiError("session-not-found",
 const STOP_WAIT_MS = 10_000;
 const TICKS_PER_QUEUE_LOOK = 10;
 const RECONCILED_AT_ONCE = 64;
+
+function requirePriority({ role }: UserPrincipal, priority: number): void {
+  if (priority > PRIORITY_DEFAULT && role !== "admin" && role !== "operator")
+    throw new ApiError("forbidden", `A priority above ${PRIORITY_DEFAULT} is for operators and admins.`);
+}
 
 export class SessionService {
   private readonly options: SessionServiceOptions;
@@ -152,8 +156,7 @@ export class SessionService {
     request: CreateSessionRequest,
     createKey: string | null = null,
   ): Promise<Session> {
-    if (request.priority > PRIORITY_DEFAULT && principal.role !== "admin" && principal.role !== "operator")
-      throw new ApiError("forbidden", `A priority above ${PRIORITY_DEFAULT} is for operators and admins.`);
+    requirePriority(principal, request.priority);
     const { clock, defaults } = this.options;
     const spec = specOf(request, defaults);
     const id = this.options.newId("ses");
@@ -173,15 +176,10 @@ export class SessionService {
     return this.settled(placed.session, request.wait_seconds * 1000);
   }
 
-  /** What a session with this wish would be now, and its place in the queue if it had to wait. */
-  async preview(
-    principal: UserPrincipal,
-    wish: PlacementPreviewRequest,
-  ): Promise<{ decision: Decision; queuePosition: number | null }> {
-    const decision = await this.desk.preview(specOf(wish, this.options.defaults));
-    if (decision.outcome !== "not-now") return { decision, queuePosition: null };
-    const rows = await this.options.store.listQueued(this.options.queueMax);
-    return { decision, queuePosition: placeOfNext(rows, principal.userId) };
+  /** What creating a session with this wish would be answered now. */
+  async preview(principal: UserPrincipal, wish: PlacementPreviewRequest): Promise<Preview> {
+    requirePriority(principal, wish.priority);
+    return this.desk.preview(principal.userId, specOf(wish, this.options.defaults));
   }
 
   async get(principal: UserPrincipal, action: Action, id: string): Promise<Session> {

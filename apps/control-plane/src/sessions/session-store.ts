@@ -116,11 +116,16 @@ export type Claim =
   | { outcome: "exists"; session: Session }
   | OverQuota;
 
+/** Why a new session may not wait. */
+export type Unqueued = OverQuota | { outcome: "full"; limit: number; current: number };
+
 export type Enqueued =
   | { outcome: "queued"; session: Session }
-  | { outcome: "full"; length: number }
   | { outcome: "exists"; session: Session }
-  | OverQuota;
+  | Unqueued;
+
+/** What `enqueue` would answer now to a new session, and its place then: 1 is next. */
+export type Prospect = { outcome: "queued"; position: number } | Unqueued;
 
 export interface QueueRow {
   session: Session;
@@ -177,6 +182,13 @@ export interface SessionStore {
     quotas: Quotas,
     now: Date,
   ): Promise<Enqueued>;
+  /** Takes nothing. Rejects where there is no such owner. */
+  prospect(
+    session: { ownerId: string; priority: number },
+    queueMax: number,
+    quotas: Quotas,
+    now: Date,
+  ): Promise<Prospect>;
   /**
    * Those that wait, next first: by priority, then by turn, then by the time they came. A turn is given when one begins to wait:
    * one more than its owner's last, and at least the one that the queue has come to. So owners' first sessions come before

@@ -1,10 +1,7 @@
 import { describe, expect, it } from "@jest/globals";
 import type { SessionStatus } from "@wolfpack/api-contract";
-import fc from "fast-check";
 import { aSession } from "../../test/a-session.ts";
-import { placeOfNext } from "./queue-places.ts";
 import { sessionTransitions } from "./session-lifecycle.ts";
-import type { QueueRow } from "./session-store.ts";
 import { idleAt, statusDeadline } from "./session-times.ts";
 
 const at = (ms: number) => new Date(Date.UTC(2026, 10, 23, 12) + ms);
@@ -45,45 +42,5 @@ describe("the end of idleness", () => {
     expect(idleAt(aSession({ ...idle, idleSeconds: null }))).toBeUndefined();
     expect(idleAt(aSession({ ...idle, status: "lost" }))).toBeUndefined();
     expect(idleAt(aSession({ idleSeconds: 60, startedAt: null }))).toBeUndefined();
-  });
-});
-
-describe("the place of a session that is not there yet", () => {
-  /** As the store gives turns, and its order: by priority, by turn, by the time they came. Some have been served since. */
-  function inOrder(entries: readonly { owner: string; priority: number; isServed?: boolean }[]): QueueRow[] {
-    let rows: { owner: string; priority: number; turn: number; came: number }[] = [];
-    const sorted = () => rows.sort((a, b) => b.priority - a.priority || a.turn - b.turn || a.came - b.came);
-    for (const [came, { owner, priority, isServed }] of entries.entries()) {
-      if (isServed) {
-        rows = sorted().slice(1);
-        continue;
-      }
-      const peers = rows.filter((row) => row.priority === priority);
-      const own = peers.filter((row) => row.owner === owner).map(({ turn }) => turn + 1);
-      const first = peers.length === 0 ? 0 : Math.min(...peers.map(({ turn }) => turn));
-      rows.push({ owner, priority, turn: Math.max(first, ...own), came });
-    }
-    return sorted().map(({ owner, priority, turn }, index) => ({
-      session: aSession({ id: String(index), ownerId: owner, priority, turn, status: "queued" }),
-      position: index + 1,
-    }));
-  }
-
-  it("is the one that it gets when it comes", () => {
-    const entry = fc.record({
-      owner: fc.constantFrom("a", "b", "c"),
-      priority: fc.constantFrom(0, 4, 9),
-      isServed: fc.boolean(),
-    });
-    fc.assert(
-      fc.property(fc.array(entry, { maxLength: 30 }), fc.constantFrom("a", "b", "d"), (entries, owner) => {
-        const next = { owner, priority: 4 };
-        const place = placeOfNext(inOrder(entries), owner);
-        const after = inOrder([...entries, next]);
-        const own = after.filter(({ session }) => session.ownerId === owner && session.priority === 4);
-        // Among its owner's it is the last.
-        expect(place).toBe(own.at(-1)?.position);
-      }),
-    );
   });
 });

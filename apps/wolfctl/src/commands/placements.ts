@@ -5,25 +5,26 @@ import { wolfNames } from "../lookup.ts";
 import type { Binder } from "../run.ts";
 import { explanationOne, previewOne, wolvesNamed } from "../views/placement-view.ts";
 import { sessionId } from "./sessions.ts";
-import { type WishFlags, wishOf, wishOptions } from "./wish.ts";
+import { type QueueFlags, queueOf, queueOptions, type WishFlags, wishOf, wishOptions } from "./wish.ts";
 
 export function placementsCommand(program: Command, bind: Binder): void {
   const placements = program
     .command("placements")
     .alias("placement")
     .description("Which wolf a session gets, and why");
-  wishOptions(
-    placements.command("preview").description("Where a session would go now, and why; nothing is taken"),
-  ).action(
-    bind<WishFlags, []>(async (run, flags) => {
-      const body = wishOf(flags) as PlacementPreviewRequest;
-      const { body: preview } = await run.connection().call("previewPlacement", { body });
+  const preview = placements
+    .command("preview")
+    .description("Where a session would go now, and why; nothing is taken");
+  queueOptions(wishOptions(preview)).action(
+    bind<WishFlags & QueueFlags, []>(async (run, flags) => {
+      const body = { ...wishOf(flags), ...queueOf(flags) } as PlacementPreviewRequest;
+      const { body: answer } = await run.connection().call("previewPlacement", { body });
       const ids =
-        run.out.format === "json" || run.out.format === "yaml" ? [] : wolvesNamed(preview.explanation);
-      const names = await wolfNames(run.connection(), [preview.wolf_instance_id, ...ids]);
-      // Where it would wait there is no name to say.
-      if (run.out.format === "name" && preview.wolf_instance_id === null) return;
-      await run.out.one(preview, previewOne(names));
+        run.out.format === "json" || run.out.format === "yaml" ? [] : wolvesNamed(answer.explanation);
+      const names = await wolfNames(run.connection(), [answer.wolf_instance_id, ...ids]);
+      // Where it would wait or be refused there is no name to say.
+      if (run.out.format === "name" && answer.wolf_instance_id === null) return;
+      await run.out.one(answer, previewOne(names));
     }),
   );
   placements

@@ -13,14 +13,14 @@ import { reasonOf } from "../config/profiles.ts";
 import { UsageError } from "../errors.ts";
 import { liveSessions, userIdOf, wolfIdOf, wolfNames } from "../lookup.ts";
 import { LARGE_PAGE, listed, readLimit } from "../pages.ts";
-import { seconds, whole } from "../parse.ts";
+import { seconds } from "../parse.ts";
 import type { Binder, Run } from "../run.ts";
 import { sessionList, sessionOne, sessionState, wolfNamed } from "../views/session-view.ts";
 import { watched } from "../watch.ts";
 import { eachOf } from "./each.ts";
 import { limitOption, watchOption } from "./options.ts";
 import { screenCommands } from "./screen.ts";
-import { type WishFlags, wishOf, wishOptions } from "./wish.ts";
+import { type QueueFlags, queueOf, queueOptions, type WishFlags, wishOf, wishOptions } from "./wish.ts";
 
 const WAIT_SECONDS_MAX = 120;
 
@@ -94,16 +94,14 @@ export function sessionId(text: string): string {
   return text;
 }
 
-interface CreateFlags extends WishFlags {
+interface CreateFlags extends WishFlags, QueueFlags {
   name?: string;
   resolution?: string;
   onLoss?: DisconnectPolicy;
   ttl?: string;
   idle?: string;
   pinFile?: string;
-  queue: boolean;
   queueFor?: string;
-  priority?: string;
   wait: string;
   policy?: PlacementPolicy;
 }
@@ -128,10 +126,9 @@ function createCommand(sessions: Command, bind: Binder): void {
       "--idle <time>",
       "Stopped so long after nobody looked at it any more: 30m; default: the control plane's",
     )
-    .option("--pin-file <file>", "A file with the PIN, 4 to 16 digits, that Moonlight is asked for")
-    .option("--no-queue", "Fail where there is no room, instead of waiting for it")
+    .option("--pin-file <file>", "A file with the PIN, 4 to 16 digits, that Moonlight is asked for");
+  queueOptions(create)
     .option("--queue-for <time>", "How long it may wait for a wolf: 10m; default: the control plane's")
-    .option("--priority <0-9>", "In the queue, the highest first; above 4 is for operators; default: 4")
     .option("--wait <time>", "How long to wait until it runs, at most 2m", "60s")
     .action(bind<CreateFlags, []>(createSession));
 }
@@ -147,8 +144,7 @@ async function createSession(run: Run, flags: CreateFlags): Promise<void> {
     ...(flags.idle !== undefined && { idle_timeout_seconds: seconds("--idle", flags.idle) }),
     ...(flags.pinFile !== undefined && { pin: readPin(flags.pinFile) }),
     ...(flags.queueFor !== undefined && { queue_deadline_seconds: seconds("--queue-for", flags.queueFor) }),
-    ...(flags.priority !== undefined && { priority: whole("--priority", flags.priority) }),
-    queue: flags.queue,
+    ...queueOf(flags),
     wait_seconds: wait,
   };
   const connection = run.connection();

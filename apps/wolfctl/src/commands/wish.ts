@@ -20,6 +20,24 @@ export interface WishFlags {
   degraded: boolean;
 }
 
+/** What becomes of it where there is no room now. */
+export interface QueueFlags {
+  queue: boolean;
+  priority?: string;
+}
+
+export function queueOptions(command: Command): Command {
+  return command
+    .option("--no-queue", "Fail where there is no room, instead of waiting for it")
+    .option("--priority <0-9>", "In the queue, the highest first; above 4 is for operators; default: 4");
+}
+
+/** Throws UsageError. */
+export const queueOf = ({ queue, priority }: QueueFlags): Record<string, unknown> => ({
+  ...(queue === false && { queue: false }),
+  ...(priority !== undefined && { priority: whole("--priority", priority) }),
+});
+
 export function wishOptions(command: Command): Command {
   return command
     .option("--image <reference>", "Container image; default: the control plane's")

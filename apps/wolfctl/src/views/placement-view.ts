@@ -137,22 +137,44 @@ const withNames = (text: string, names: WolfNames): string =>
 const outcomeTones: Record<PlacementPreview["outcome"], Tone> = {
   placed: "good",
   queued: "warn",
+  refused: "bad",
   impossible: "bad",
 };
 
+function answerOf(preview: PlacementPreview, names: WolfNames): string {
+  const { outcome, wolf_instance_id: id, queue_position: position, refusal } = preview;
+  switch (outcome) {
+    case "placed":
+      return `It would run on ${wolfNamed(id, names)}.`;
+    case "queued":
+      return `It would wait in the queue${position === null ? "" : `, as number ${position}`}.`;
+    case "refused":
+      return refusal === null ? "It would be refused." : `It would be refused${refusalText(refusal)}.`;
+    case "impossible":
+      return "No wolf that is known could ever take it.";
+    default:
+      return `It would be ${String(outcome)}.`;
+  }
+}
+
+type Refusal = NonNullable<PlacementPreview["refusal"]>;
+const refusalWords: Record<Refusal["code"], string> = {
+  "quota-exceeded": "you may have no more sessions at once",
+  "rate-limited": "you may create no more within a minute",
+  "queue-full": "there is no room, and no more may wait in the queue",
+  "no-capacity": "there is no room, and it is not to wait",
+};
+
+function refusalText({ code, current, limit, text }: Refusal): string {
+  const figures = current === null || limit === null ? "" : `${current} of ${limit}; `;
+  return `: ${refusalWords[code] ?? text} (${figures}${code})`;
+}
+
 export function previewOne(names: WolfNames): OneView<PlacementPreview> {
-  const answer = ({ outcome, wolf_instance_id: id, queue_position: position }: PlacementPreview): string =>
-    outcome === "placed"
-      ? `It would run on ${wolfNamed(id, names)}.`
-      : outcome === "queued"
-        ? `It would wait in the queue${position === null ? "" : `, as number ${position}`}.`
-        : outcome === "impossible"
-          ? "No wolf that is known could ever take it."
-          : `It would be ${String(outcome)}.`;
   return {
     name: ({ wolf_instance_id: id }) => wolfNamed(id, names),
     text: (preview, options) =>
-      `${options.paint(outcomeTones[preview.outcome], printable(answer(preview)))}\n\n${factsText(
+      `${options.paint(outcomeTones[preview.outcome], printable(answerOf(preview, names)))}\n\n${factsText(
         explanationSections(preview.explanation, names, preview.wolf_instance_id).map((draw) =>
           draw(options),
         ),

@@ -96,6 +96,15 @@ export function describeSandboxes(the: () => Stage): void {
         await isLive(page);
         const waiting = [await make("waits first"), await make("waits second")];
         await shows(page, ["waits first", "waits second"]);
+        const { page: wishing } = await the().open("operator", "/sessions/new?gpu=amd");
+        const verdict = wishing.locator(".create-verdict");
+        // Owners take turns; who has a higher priority does not wait for them.
+        await verdict.getByText("It would wait at place 2").waitFor();
+        await wishing.getByLabel("Priority").selectOption("9");
+        await verdict.getByText("It would wait at place 1").waitFor();
+        await wishing.getByLabel("Wait in the queue while there is no room").uncheck();
+        await verdict.getByText("It would be refused").waitFor();
+        await verdict.getByText("it is not to wait").waitFor();
         await page.getByRole("button", { name: "Cancel waits first" }).click();
         await confirm(page, "Cancel session");
         await shows(page, ["waits second"]);

@@ -88,12 +88,7 @@ function Form() {
         <LifeFields {...fields} />
       </div>
       <div className="create-side">
-        <PreviewCard
-          preview={preview}
-          isValid={isValid}
-          waits={draft.waits}
-          isPlaced={Object.keys(problems).length > 0}
-        >
+        <PreviewCard preview={preview} isValid={isValid} isPlaced={Object.keys(problems).length > 0}>
           {error && <Failure error={error} />}
           <button
             type="submit"

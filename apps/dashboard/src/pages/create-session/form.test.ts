@@ -51,6 +51,16 @@ describe("the request that a filled in form means", () => {
     expect(PlacementPreviewRequest.safeParse(preview).success).toBe(true);
   });
 
+  it("asks in the preview with its priority, and whether it waits, as it would be made", () => {
+    expect(filled({}).preview).toMatchObject({ queue: true, priority: 4 });
+    const { create, preview } = filled({ waits: false, priority: "2" });
+    expect([create, preview]).toMatchObject([
+      { queue: false, priority: 2 },
+      { queue: false, priority: 2 },
+    ]);
+    expect(filled({ priority: "10" }).problems).toHaveProperty("priority");
+  });
+
   it("leaves out what has no meaning without something else", () => {
     const { create } = filled({ regionRequired: true, waits: false, deadline: "60", policy: "cost" });
     expect(create.region_required).toBe(false);

@@ -98,6 +98,8 @@ export function requestOf(draft: Draft): Made {
     ...(weights === undefined ? {} : { weights }),
     allow_degraded: draft.allowDegraded,
     ...given("image", draft.image),
+    queue: draft.waits,
+    priority: wholeOf("priority", draft.priority, 0, 9, problems) ?? 4,
   };
   const ttl = wholeOf("ttl", draft.ttl, 60, 31_536_000, problems);
   const idle = wholeOf("idle", draft.idle, 60, 31_536_000, problems);
@@ -111,9 +113,7 @@ export function requestOf(draft: Draft): Made {
     ...(ttl === undefined ? {} : { ttl_seconds: ttl }),
     ...(idle === undefined ? {} : { idle_timeout_seconds: idle }),
     ...(draft.pin === "" ? {} : { pin: draft.pin }),
-    queue: draft.waits,
     ...(deadline === undefined || !draft.waits ? {} : { queue_deadline_seconds: deadline }),
-    priority: wholeOf("priority", draft.priority, 0, 9, problems) ?? 4,
     // Its page shows how it comes to run; nothing here has to wait for that.
     wait_seconds: 0,
   };

@@ -7,10 +7,11 @@ import type { ApiFailure } from "../../api/client.ts";
 import { whenEvent } from "../../api/live.ts";
 import { createPace } from "../../api/pace.ts";
 import { useMay, useRead } from "../../api/queries.ts";
-import { Mark, type Tone } from "../../ui/badge.tsx";
+import { Mark } from "../../ui/badge.tsx";
 import { Failure, Skeleton } from "../../ui/states.tsx";
-import { count, plain } from "../../ui/text.ts";
+import { plain } from "../../ui/text.ts";
 import { Explanation, WolfLink } from "../session/explanation.tsx";
+import { verdictOf } from "./verdict.ts";
 
 /** After the last key. */
 const TYPED_MS = 250;
@@ -48,7 +49,7 @@ export function usePreview(wish: PlacementPreviewRequest, isValid: boolean): Pre
     const again = () =>
       void client.invalidateQueries({ queryKey: ["previewPlacement"], refetchType: "active" });
     const stop = whenEvent(({ kind }) => {
-      if (/^(wolf|placement|queue|fleet)\./.test(kind)) pace.ask("preview", again, FLEET_MS);
+      if (/^(wolf|placement|queue|fleet|session)\./.test(kind)) pace.ask("preview", again, FLEET_MS);
     });
     return () => {
       stop();
@@ -63,7 +64,6 @@ export function usePreview(wish: PlacementPreviewRequest, isValid: boolean): Pre
 interface PreviewProps {
   preview: Preview;
   isValid: boolean;
-  waits: boolean;
   /** What is wrong is said at a field. */
   isPlaced: boolean;
   /** Below the verdict. */
@@ -73,7 +73,6 @@ interface PreviewProps {
 export function PreviewCard({
   preview: { query, wish, isRefused },
   isValid,
-  waits,
   isPlaced,
   children,
 }: PreviewProps) {
@@ -88,7 +87,7 @@ export function PreviewCard({
       {isWrong ? (
         <Wrong text={isPlaced || !query.error ? undefined : query.error.message} />
       ) : query.data ? (
-        <Verdict preview={query.data} waits={waits} />
+        <Verdict preview={query.data} />
       ) : null}
       {query.isLoading && !isWrong && <Skeleton lines={1} height="4rem" />}
       {query.error && !isRefused && <Failure error={query.error} retry={() => void query.refetch()} />}
@@ -120,8 +119,8 @@ function Wrong({ text }: { text: string | undefined }) {
   );
 }
 
-function Verdict({ preview, waits }: { preview: PlacementPreview; waits: boolean }) {
-  const { tone, title, text } = verdictOf(preview, waits);
+function Verdict({ preview }: { preview: PlacementPreview }) {
+  const { tone, title, text } = verdictOf(preview);
   return (
     <div className={`create-verdict create-${tone}`} role="status">
       <Mark tone={tone} />
@@ -139,21 +138,6 @@ function Verdict({ preview, waits }: { preview: PlacementPreview; waits: boolean
       </div>
     </div>
   );
-}
-
-function verdictOf(preview: PlacementPreview, waits: boolean): { tone: Tone; title: string; text: string } {
-  const { outcome, queue_position: position } = preview;
-  if (outcome === "placed") return { tone: "ok", title: "It would start on", text: "There is room for it." };
-  if (outcome === "impossible")
-    return { tone: "danger", title: "No wolf could ever take it", text: "What it asks for has to change." };
-  if (!waits)
-    return { tone: "danger", title: "It would be refused", text: "There is no room, and it is not to wait." };
-  const place = position === null ? "It would wait" : `It would wait at place ${count(position)}`;
-  return {
-    tone: "warning",
-    title: place,
-    text: "It starts as soon as there is room, or when something changes.",
-  };
 }
 
 /** The last valid wish that stood still for a moment. */
