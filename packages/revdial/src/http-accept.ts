@@ -2,6 +2,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { argument } from "./checks.ts";
+import { ChunkQueue } from "./chunk-queue.ts";
 import { createTunnel } from "./core-tunnel.ts";
 import {
   closeRecord,
@@ -222,18 +223,16 @@ class HttpAcceptTransport extends Summary implements Transport {
     if (sequence > this.taken + 1) return refuse(request, response, 409);
     this.#reading?.destroy();
     this.#reading = request;
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    // Of HTTP chunks, too, the peer decides how small they are.
+    const body = new ChunkQueue();
     request.on("data", (chunk: Buffer) => {
       if (this.#reading !== request) return;
       this.events?.bytes();
-      bytes += chunk.byteLength;
-      if (bytes > fixed.postBytesMax) {
-        this.#reading = undefined;
-        chunks.length = 0;
-        return refuse(request, response, 413);
-      }
-      chunks.push(chunk);
+      body.push(chunk);
+      if (body.byteLength <= fixed.postBytesMax) return;
+      this.#reading = undefined;
+      body.clear();
+      refuse(request, response, 413);
     });
     request.on("error", () => undefined);
     request.on("close", () => {
@@ -245,7 +244,7 @@ class HttpAcceptTransport extends Summary implements Transport {
       this.taken = sequence;
       // Answered first: what the messages lead to must not delay the next POST.
       answer(response, 204);
-      this.reader.push(Buffer.concat(chunks, bytes));
+      for (let chunk = body.take(); chunk !== undefined; chunk = body.take()) this.reader.push(chunk);
     });
   }
 

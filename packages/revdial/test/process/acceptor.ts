@@ -1,7 +1,7 @@
 /** The accepting side as a process: listens, serves, and says what it holds. */
 import { once } from "node:events";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { WebSocketServer } from "ws";
 import {
   acceptTunnel,
@@ -22,6 +22,7 @@ const tunnels: Tunnel[] = [];
 const ends: string[] = [];
 const mistakes: string[] = [];
 const given = { bytes: 0 };
+const sockets = new Set<Socket>();
 let dialler: number | undefined;
 let aborted = 0;
 
@@ -54,6 +55,7 @@ async function listen(given: TunnelOptions = {}, byHand = false): Promise<string
     if (overHttp.kindOf(request) === "open") accepted(overHttp.open(request, response, options));
     else overHttp.receive(request, response);
   });
+  server.on("connection", (socket: Socket) => void sockets.add(socket));
   // The connection of POSTs stays, however long there is none: it is counted.
   server.keepAliveTimeout = 0;
   const upgrades = new WebSocketServer({ ...webSocketServerOptions, noServer: true });
@@ -90,6 +92,8 @@ answerParent(
     left: () => whatIsLeft(counting),
     peak: peakBytes,
     forgetPeak,
+    /** One of the connections has brought so many bytes. */
+    heard: (bytes: number) => until(() => [...sockets].some(({ bytesRead }) => bytesRead >= bytes)),
     advance: (ms: number) => clock.advance(ms),
     /** Nothing is in flight any more. */
     idle: () => until(() => tunnels.every(({ load }) => load === 0)),
