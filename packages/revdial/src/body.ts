@@ -1,9 +1,11 @@
 /**
  * The readable side of a channel: body bytes that arrived, until somebody takes them. Taking gives credit back, so what
- * waits here is never more than the channel's window.
+ * waits here is never more than the channel's window; what is dropped is told like what was taken.
  */
+import type { ChannelPort } from "./channel-end.ts";
 import { ChunkQueue } from "./chunk-queue.ts";
 import { RevdialError } from "./errors.ts";
+import { returnWhenForgotten } from "./forgotten.ts";
 import type { HeaderList } from "./head.ts";
 
 export class IncomingBody implements AsyncIterable<Uint8Array> {
@@ -41,8 +43,7 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   }
 
   push(bytes: Uint8Array): void {
-    if (this.state !== "open") return;
-    if (this.finished) return this.onConsumed(bytes.byteLength);
+    if (this.state !== "open" || this.finished) return this.onConsumed(bytes.byteLength);
     this.chunks.push(bytes);
     this.wakeReaders();
   }
@@ -58,11 +59,32 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   /** What waits is dropped: a body cut short is of no use, and its memory is. */
   fail(error: RevdialError): void {
     if (this.state !== "open") return;
-    this.state = "failed";
-    this.error = error;
-    this.chunks.clear();
+    this.cut(error);
     this.settleTrailers();
     this.wakeReaders();
+  }
+
+  private cut(error: RevdialError): void {
+    this.state = "failed";
+    this.error = error;
+    this.drop();
+  }
+
+  private drop(): void {
+    const bytes = this.chunks.byteLength;
+    this.chunks.clear();
+    if (bytes > 0) this.onConsumed(bytes);
+  }
+
+  /** The channel is over. What is unread counts against the budget for as long as somebody holds this body. */
+  closed(port: Pick<ChannelPort, "consumed">, channel: number): void {
+    returnWhenForgotten(this, { port, channel, chunks: this.chunks });
+  }
+
+  /** The exchange is over as well: what nobody has begun to read nobody will, and one who does must not find half of it. */
+  dropUnlessRead(): void {
+    if (this.iterated || this.chunks.byteLength === 0) return;
+    this.cut(new RevdialError("CANCELLED", "the exchange was over before its body was read"));
   }
 
   /** What came before a socket was accepted is its first bytes; from now on this body is over. */
@@ -115,9 +137,7 @@ export class IncomingBody implements AsyncIterable<Uint8Array> {
   private leave(): IteratorResult<Uint8Array> {
     if (!this.finished && this.state === "open") this.onAbandoned();
     this.finished = true;
-    const dropped = this.chunks.byteLength;
-    this.chunks.clear();
-    if (dropped > 0) this.onConsumed(dropped);
+    this.drop();
     this.wakeReaders();
     return { done: true, value: undefined };
   }

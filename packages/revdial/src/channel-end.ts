@@ -8,7 +8,7 @@ export interface ChannelEnd {
   readonly cause: unknown;
   onInterim(status: number, headers: HeaderList): void;
   onHead(status: number, headers: HeaderList): void;
-  /** The bytes become credit when `consumed` is called for them. */
+  /** The bytes count against the receive budget until `consumed` is called for them, once for each, read or dropped. */
   onData(bytes: Uint8Array): void;
   onEnded(trailers: HeaderList): void;
   /** `data` had no more room; now it has. */
@@ -25,6 +25,7 @@ export interface ChannelPort {
   data(channel: number, bytes: Uint8Array): boolean;
   end(channel: number, trailers: HeaderList): void;
   reset(channel: number, code: WireCodeName, reason: string): void;
+  /** Also after the end of the channel. */
   consumed(channel: number, bytes: number): void;
   /** The handler of one of the peer's channels has stopped. */
   handled(channel: number): void;

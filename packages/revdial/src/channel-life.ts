@@ -218,12 +218,9 @@ export class ChannelLife {
     this.scheduler.pushHead(channel, frame, end);
   }
 
-  /** The reader took bytes. */
+  /** The reader took bytes, or dropped them. */
   consumed(id: number, bytes: number, now: number): void {
-    const channel = this.channels.get(id);
-    if (channel === undefined) return;
-    const remoteEnded = channelTransitions[channel.state].remoteEnd === undefined;
-    const credit = this.windows.consumed(channel, bytes, remoteEnded, now);
+    const credit = this.channels.consumed(id, bytes, now);
     if (credit > 0) this.door.answer({ type: "credit", channel: id, bytes: credit });
   }
 

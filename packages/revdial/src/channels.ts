@@ -1,8 +1,8 @@
 /**
- * Which channels there are, which of them still hold a slot after their end because their handler goes on, and when the
- * next deadline falls.
+ * Which channels there are, which of them still hold a slot after their end because their handler goes on, which still
+ * hold memory because nobody has read what came, and when the next deadline falls.
  */
-import { advance, type Channel, type ChannelEvent } from "./channel.ts";
+import { advance, type Channel, type ChannelEvent, channelTransitions } from "./channel.ts";
 import type { Grants } from "./grants.ts";
 import { IdTable } from "./id-table.ts";
 import type { Windows } from "./windows.ts";
@@ -25,6 +25,8 @@ export class Channels {
   private readonly grants: Grants;
   private readonly channels = new IdTable<Channel>();
   private readonly slots = new IdTable<Channel>();
+  /** Closed, with bytes that somebody holds and may never read: the peer made them, so they count until they are gone. */
+  private readonly unread = new IdTable<Channel>();
 
   constructor(windows: Windows, grants: Grants) {
     this.windows = windows;
@@ -65,18 +67,30 @@ export class Channels {
     this.channels.delete(channel.id);
     if (!channel.inbound) this.outbound -= 1;
     else if (channel.released) this.freeSlot(channel.id);
-    // What is still unread now belongs to whoever holds the body: no peer can make more of it.
-    this.windows.release(channel);
+    this.windows.remoteEnded(channel);
+    if (channel.unreadBytes > 0) this.unread.set(channel.id, channel);
     return event !== "reset";
   }
 
+  /** Bytes were read, or dropped: the credit to send for them now. */
+  consumed(id: number, bytes: number, now: number): number {
+    const channel = this.channels.get(id) ?? this.unread.get(id);
+    if (channel === undefined) return 0;
+    const remoteEnded = channelTransitions[channel.state].remoteEnd === undefined;
+    const credit = this.windows.consumed(channel, bytes, remoteEnded, now);
+    if (channel.state === "closed" && channel.unreadBytes === 0) this.unread.delete(id);
+    return credit;
+  }
+
   clear(): void {
-    for (const channel of this.channels.values()) {
+    for (const channel of [...this.channels.values(), ...this.unread.values()]) {
       channel.queue.clear();
       channel.state = "closed";
-      this.windows.release(channel);
+      channel.unreadBytes = 0;
+      this.windows.remoteEnded(channel);
     }
     this.channels.clear();
+    this.unread.clear();
     this.slots.clear();
     this.outbound = 0;
     this.nextDeadlineAt = Number.POSITIVE_INFINITY;

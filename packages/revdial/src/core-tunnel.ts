@@ -188,6 +188,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   }
 
   consumed(channel: number, bytes: number): void {
+    if (this.over) return; // Its ends drop what they hold as it goes.
     this.input({ do: "consumed", channel, bytes });
   }
 
@@ -313,7 +314,8 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
       case "head":
         return end?.onHead(effect.status, withLength(effect.headers, effect.length));
       case "data":
-        return end?.onData(effect.bytes);
+        // A listener of the exchange has failed, in the same message: nobody takes the rest.
+        return end ? end.onData(effect.bytes) : this.consumed(effect.channel, effect.bytes.byteLength);
       case "ended":
         return end?.onEnded(effect.trailers);
       case "drained":

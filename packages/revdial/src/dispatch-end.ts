@@ -12,6 +12,7 @@ import {
 import { RevdialError } from "./errors.ts";
 import { BodySender, isEmpty, openHead } from "./exchange.ts";
 import { bodyOf, pairsOf, withQuery } from "./fetch-input.ts";
+import { returnWhenForgotten } from "./forgotten.ts";
 import type { OpenHead } from "./frame.ts";
 import type { HeaderList } from "./head.ts";
 import { TunnelSocket } from "./socket.ts";
@@ -96,13 +97,20 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
   failed(error: Error): void {
     if (this.over) return;
     this.over = true;
-    this.waiting = undefined;
+    this.dropWaiting();
     this.ended = undefined;
     try {
       this.handler.onResponseError?.(this, error);
     } catch (thrown) {
       this.port.report(thrown); // The handler has nobody else: what it throws here must not end the tunnel of all others.
     }
+  }
+
+  private dropWaiting(): void {
+    const bytes = this.waiting?.byteLength ?? 0;
+    this.waiting?.clear();
+    this.waiting = undefined;
+    if (bytes > 0) this.port.consumed(this.channel, bytes);
   }
 
   private contain(run: () => void): void {
@@ -142,7 +150,7 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
   }
 
   onData(bytes: Uint8Array): void {
-    if (this.aborted) return;
+    if (this.aborted) return this.port.consumed(this.channel, bytes.byteLength);
     if (this.socket) return this.socket.onData(bytes);
     if (this.paused || this.waiting) {
       this.waiting ??= new ChunkQueue();
@@ -156,9 +164,9 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     try {
       this.handler.onResponseData?.(this, asBuffer(bytes));
     } catch (error) {
-      return this.abort(errorOf(error));
+      this.abort(errorOf(error)); // First: no more of it is wanted.
     }
-    if (!this.over) this.port.consumed(this.channel, bytes.byteLength);
+    this.port.consumed(this.channel, bytes.byteLength);
   }
 
   private deliver(): void {
@@ -204,6 +212,8 @@ export class DispatchEnd implements Exchange, ChannelEnd, DispatchController {
     this.socket?.onClosed(error);
     const failure = this.reason ? ofThisExchange(this.reason, error) : error;
     if (failure && !this.socket) this.failed(failure);
+    const { port, channel, waiting: chunks } = this;
+    if (chunks) returnWhenForgotten(this, { port, channel, chunks });
   }
 }
 

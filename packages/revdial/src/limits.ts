@@ -37,8 +37,8 @@ export interface TunnelLimits {
   /** Bytes a channel's window may grow to while its reader keeps up. Default 33,554,432. */
   windowMaxBytes: number;
   /**
-   * Sum of all windows of a tunnel and of what nobody has read yet; a channel that does not fit is refused.
-   * Default 83,886,080.
+   * Sum of all windows of a tunnel and of what nobody has read yet, of channels that are over as well; a channel that does not
+   * fit is refused. Default 83,886,080.
    */
   receiveBudgetBytes: number;
   /**

@@ -104,6 +104,7 @@ export class RequestEnd implements ChannelEnd {
       this.settle.reject(error);
       this.body.fail(error);
     }
+    this.body.closed(this.port, this.channel);
     if (this.onAbort) this.request.signal?.removeEventListener("abort", this.onAbort);
   }
 }

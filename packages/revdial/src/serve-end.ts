@@ -22,6 +22,8 @@ export class ServeEnd implements ChannelEnd, Reply {
   private readonly channel: number;
   private readonly request: ServedRequest;
   private answered = false;
+  /** The handler has. */
+  private stopped = false;
   private sender: BodySender | undefined;
   private socket: TunnelSocket | undefined;
   private drainListener: (() => void) | undefined;
@@ -43,6 +45,8 @@ export class ServeEnd implements ChannelEnd, Reply {
       if (!this.over) this.failed(error);
     } finally {
       this.port.handled(this.channel);
+      this.stopped = true;
+      if (this.over) this.request.over();
     }
   }
 
@@ -159,6 +163,8 @@ export class ServeEnd implements ChannelEnd, Reply {
     this.sender?.stop();
     this.socket?.onClosed(error);
     if (error) this.request.incoming.fail(error);
+    this.request.closed(this.port, this.channel);
+    if (this.stopped) this.request.over();
     // Our answer was complete: the caller merely was not done with its upload.
     const cut = error?.code === "NOT_NEEDED" ? undefined : error;
     this.error = cut;
@@ -233,6 +239,15 @@ class ServedRequest implements IncomingRequest {
 
   cancel(error: RevdialError): void {
     this.abort?.abort(error);
+  }
+
+  closed(port: ChannelPort, channel: number): void {
+    this.bytes?.closed(port, channel);
+  }
+
+  /** Its channel is over, and its handler has stopped. */
+  over(): void {
+    this.bytes?.dropUnlessRead();
   }
 
   /** What came before the socket was accepted is its first bytes. */

@@ -6,6 +6,7 @@ import { Duplex } from "node:stream";
 import type { ChannelPort } from "./channel-end.ts";
 import { ChunkQueue } from "./chunk-queue.ts";
 import type { RevdialError } from "./errors.ts";
+import { returnWhenForgotten } from "./forgotten.ts";
 
 type Done = (error?: Error | null) => void;
 
@@ -31,6 +32,7 @@ export class TunnelSocket extends Duplex {
 
   /** From the channel. */
   onData(bytes: Uint8Array): void {
+    if (this.destroyed) return this.port.consumed(this.channel, bytes.byteLength);
     this.waiting.push(bytes);
     if (this.wanted) this.deliver();
   }
@@ -50,6 +52,7 @@ export class TunnelSocket extends Duplex {
     this.over = true;
     if (error) this.destroy(error);
     else this.onDrained();
+    returnWhenForgotten(this, { port: this.port, channel: this.channel, chunks: this.waiting });
   }
 
   private deliver(): void {
@@ -82,10 +85,12 @@ export class TunnelSocket extends Duplex {
   }
 
   override _destroy(error: Error | null, done: Done): void {
+    const dropped = this.waiting.byteLength;
     this.waiting.clear();
     // Node destroys a stream that has ended in both directions, while our last bytes may still wait for credit.
     const inOrder = error === null && this.localEnded && this.remoteEnded;
     if (!this.over && !inOrder) this.port.reset(this.channel, "CANCELLED", "the stream was destroyed");
+    if (dropped > 0) this.port.consumed(this.channel, dropped);
     this.onDrained();
     done(error);
   }

@@ -136,7 +136,7 @@ describe("a receive window", () => {
       const others = [open(), open(), open()];
       for (let turns = 0; turns < 6; turns += 1) sizesAfterTurn(first, ...others);
       expect(sizesAfterTurn(first, ...others)).toEqual([256, 256, 256, 256]);
-      for (const other of others.slice(1)) windows.release(other);
+      for (const other of others.slice(1)) windows.remoteEnded(other);
       for (let turns = 0; turns < 6; turns += 1) sizesAfterTurn(first, others[0] as Channel);
       expect(sizesAfterTurn(first, others[0] as Channel)).toEqual([512, 512]);
       windows.remoteEnded(others[0] as Channel);
@@ -160,7 +160,7 @@ describe("a receive window", () => {
     const first = admitted(windows);
     for (let now = 100; now <= 200; now += 100) turn(windows, first, now);
     expect(first.windowBytes).toBe(8000);
-    windows.release(first);
+    windows.remoteEnded(first);
     const idle = [admitted(windows), admitted(windows)];
     windows.received(idle[0] as Channel, 999);
     expect(windows.consumed(idle[0] as Channel, 999, false, 300)).toBe(999);
@@ -172,7 +172,7 @@ describe("a receive window", () => {
     windows.measured(50);
     const first = admitted(windows);
     for (let now = 100; now <= 200; now += 100) turn(windows, first, now);
-    windows.release(first);
+    windows.remoteEnded(first);
     const next = admitted(windows);
     expect(turn(windows, next, 90_000)).toBe(1000 + 7000);
     expect(next).toMatchObject({ windowBytes: 8000, receiveCredit: 8000, committedBytes: 8000 });
@@ -185,7 +185,7 @@ describe("a receive window", () => {
     windows.measured(50);
     const first = admitted(windows);
     for (let now = 100; now <= 200; now += 100) turn(windows, first, now);
-    windows.release(first);
+    windows.remoteEnded(first);
     const [slow, quick, late] = [admitted(windows), admitted(windows), admitted(windows)];
     for (const now of [300, 450]) halfTurn(windows, slow, now);
     for (const channel of [quick, late]) turn(windows, channel, 500);
@@ -200,7 +200,7 @@ describe("a receive window", () => {
     const first = admitted(short);
     for (let now = 1; now <= 3; now += 1) turn(short, first, now);
     expect(first.windowBytes).toBe(8000);
-    short.release(first);
+    short.remoteEnded(first);
     const next = admitted(short);
     turn(short, next, 4);
     expect(next.windowBytes).toBe(2000);
@@ -242,15 +242,17 @@ describe("a receive window", () => {
       return channel;
     };
 
-    it("grows by three quarters of what that one has left, and by all it may once that one is closed", () => {
+    it("grows by three quarters of what that one has left, and by all it may once that one has been read", () => {
       const windows = new Windows(defaultLimits);
       const first = stalled(windows);
       const channel = opened(windows);
       // Of 48 MiB that growth may take, the first has 32, less the one it began with.
       expect(grownAfterTurns(windows, channel, 20)).toBeCloseTo(12, 1);
       expect(grownAfterTurns(windows, opened(windows), 40)).toBeCloseTo(3, 1);
-      windows.release(first);
-      expect(grownAfterTurns(windows, channel, 60)).toBeCloseTo(32, 1);
+      windows.remoteEnded(first);
+      expect(grownAfterTurns(windows, channel, 60)).toBeLessThan(13);
+      windows.consumed(first, first.unreadBytes, true, 80);
+      expect(grownAfterTurns(windows, channel, 80)).toBeCloseTo(32, 1);
     });
 
     it("keeps the first windows of all other channels free, and the budget", () => {
@@ -314,7 +316,10 @@ describe("a receive window", () => {
     expect(windows.budgetUsedBytes).toBe(700);
     expect(windows.consumed(channel, 600, true, 1)).toBe(0);
     expect(windows.budgetUsedBytes).toBe(100);
-    windows.release(channel);
+    // Whatever else ends: what is unread stays until it is read or dropped.
+    windows.remoteEnded(channel);
+    expect(windows.budgetUsedBytes).toBe(100);
+    windows.consumed(channel, 100, true, 2);
     expect(windows.budgetUsedBytes).toBe(0);
   });
 
@@ -323,7 +328,7 @@ describe("a receive window", () => {
     admitted(windows);
     const second = admitted(windows);
     expect(windows.admit(newChannel(5, true, requestHead, 0, 1000))).toBe(false);
-    windows.release(second);
+    windows.remoteEnded(second);
     admitted(windows);
   });
 });

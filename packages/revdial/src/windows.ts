@@ -45,7 +45,7 @@ export class Windows {
   private readonly limits: WindowLimits;
   /** What a channel's window has grown to: the path takes as much. */
   private reachedBytes = 0;
-  /** What live channels may still send us, and what of theirs nobody has taken yet. */
+  /** What live channels may still send us, and what nobody has taken yet, of closed ones as well. */
   private committedBytes = 0;
   /** What of that is above the first window of its channel. */
   private grownBytes = 0;
@@ -105,16 +105,10 @@ export class Windows {
     return credit;
   }
 
-  /** Nothing more can come: the budget holds only what is still unread. */
+  /** Nothing more can come, since its direction or the channel is over: the budget holds only what is still unread. */
   remoteEnded(channel: Channel): void {
     this.resize(channel, 0);
     this.commit(channel, channel.unreadBytes);
-  }
-
-  /** The channel is closed. */
-  release(channel: Channel): void {
-    channel.unreadBytes = 0;
-    this.resize(channel, 0);
   }
 
   private resize(channel: Channel, bytes: number): void {

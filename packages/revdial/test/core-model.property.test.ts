@@ -239,7 +239,7 @@ class Trial {
       account.handled ||= !ours;
       return;
     }
-    if (model.over !== undefined || closed) return this.tooLate(channel, pick, size);
+    if (model.over !== undefined || (closed && act !== "read")) return this.tooLate(channel, pick, size);
     if (act === "reset") {
       this.do({ do: "reset", channel, code: "CANCELLED", reason: "" });
       account.closed = true;
@@ -258,7 +258,7 @@ class Trial {
       const bytes = Math.min(1 + size, account.got - account.taken);
       account.taken += bytes;
       const back = account.taken - account.credited;
-      if (!account.remoteEnded && back * 2 >= WINDOW_BYTES) account.credited = account.taken;
+      if (!closed && !account.remoteEnded && back * 2 >= WINDOW_BYTES) account.credited = account.taken;
       this.do({ do: "consumed", channel, bytes });
     }
   }

@@ -87,10 +87,11 @@ export class Model {
     return limits.channelsMax - this.slots - this.crossed;
   }
 
-  /** What the receive budget must hold: whole windows while the peer may send, and what nobody has taken. */
+  /** What the receive budget must hold: whole windows while the peer may send, and what nobody has taken, whatever has ended. */
   get budget(): number {
-    const of = (c: Modelled) => (c.reserved ? (c.remoteEnded ? c.got - c.taken : WINDOW_BYTES) : 0);
-    return this.live().reduce((sum, channel) => sum + of(channel), 0);
+    const of = (c: Modelled) =>
+      c.reserved ? (c.remoteEnded || c.closed ? c.got - c.taken : WINDOW_BYTES) : 0;
+    return [...this.channels.values()].reduce((sum, channel) => sum + of(channel), 0);
   }
 
   private add(id: number, ours: boolean, end: boolean, socket: boolean, announced?: number): void {

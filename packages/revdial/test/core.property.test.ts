@@ -84,7 +84,6 @@ class Side {
         account.unread += effect.bytes.byteLength;
       }
       if (effect.effect === "finished" || effect.effect === "reset") account.ends += 1;
-      if (effect.effect === "reset") account.unread = 0;
     }
   }
 
@@ -207,7 +206,11 @@ class Run {
   }
 
   private get quiet(): boolean {
-    return this.sides.every(({ core, outbox }) => core.size.live + core.size.slots + outbox.length === 0);
+    return this.sides.every(
+      ({ core, outbox, accounts }) =>
+        core.size.live + core.size.slots + outbox.length === 0 &&
+        [...accounts.values()].every(({ unread }) => unread === 0),
+    );
   }
 
   /** Everybody finishes what they began, and the wire runs empty. */

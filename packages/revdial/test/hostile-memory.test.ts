@@ -2,6 +2,7 @@
  * Hostile peers by name, and what they can make us hold. Each has a process of its own, which measures after collections:
  * bounds are on memory and on counts of live objects, never on time.
  */
+import { getDefaultHighWaterMark } from "node:stream";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { defaultLimits } from "../src/limits.ts";
 import { unharmed } from "./process/bystander.ts";
@@ -104,6 +105,32 @@ describe("a hostile peer costs what the limits say, and no more", () => {
     expect(peakBytes).toBeLessThan(16 * MIB);
     expect(leftBytes).toBeLessThan(MIB);
   });
+
+  // Of a socket, what waits in Node's stream has been read.
+  it.each([
+    ["dispatcher", false, 0],
+    ["request", false, 0],
+    ["socket", false, channelsMax * getDefaultHighWaterMark(false)],
+    ["request", true, 0],
+  ])(
+    "that ends 1,024 bodies with windows as large as they get and full, of which nobody reads the rest (%s, forgotten: %p)",
+    async (way, forget, besidesBytes) => {
+      const { peakBytes, leftBytes, ended, refused, budgetUsedBytes, ...facts } = await measure(
+        "endsUnread",
+        1024,
+        way,
+        forget,
+      );
+      expect(peakBytes).toBeLessThan(receiveBudgetBytes + besidesBytes + 16 * MIB);
+      expect(Number(ended) + Number(refused)).toBe(1024);
+      expect(ended).toBeGreaterThan(900);
+      // Dropped, or collected because nobody holds it any more, it is the tunnel's again.
+      expect(leftBytes).toBeLessThan(4 * MIB);
+      expect(budgetUsedBytes).toBeLessThanOrEqual(forget ? MIB : 0);
+      expect(facts).toEqual({ load: 0, code: undefined, status: 204, mistakes: [] });
+    },
+    60_000,
+  );
 
   it("that sends heads as large as they may be", async () => {
     const { peakBytes, leftBytes, load } = await measure("largeHeads");

@@ -19,6 +19,9 @@ export class Feed implements Transport {
   reads = true;
   /** Types of what was sent, counted. */
   readonly sent: Partial<Record<Frame["type"], number>> = {};
+  /** The newest channel that the tunnel has opened, and what each may still be sent. */
+  opened = 0;
+  readonly credit = new Map<number, number>();
   private events: TransportEvents | undefined;
 
   /** An accepting tunnel that has heard the peer's HELLO. */
@@ -41,8 +44,14 @@ export class Feed implements Transport {
 
   send(parts: readonly Uint8Array[]): void {
     const message = new Uint8Array(Buffer.concat(parts));
-    for (const { type } of decodeMessage(message, defaultLimits))
-      this.sent[type] = (this.sent[type] ?? 0) + 1;
+    for (const frame of decodeMessage(message, defaultLimits)) {
+      this.sent[frame.type] = (this.sent[frame.type] ?? 0) + 1;
+      if (frame.type === "open") this.opened = frame.channel;
+      const more = frame.type === "open" ? defaultLimits.windowInitialBytes : 0;
+      const bytes = frame.type === "credit" ? frame.bytes : more;
+      if ("channel" in frame && bytes > 0)
+        this.credit.set(frame.channel, (this.credit.get(frame.channel) ?? 0) + bytes);
+    }
     if (!this.reads) this.queuedBytes += message.byteLength;
   }
 

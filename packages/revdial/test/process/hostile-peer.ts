@@ -7,6 +7,7 @@ import { data, open, write } from "../cores.ts";
 import { bystander, serveBystander } from "./bystander.ts";
 import { Feed, turns } from "./feed.ts";
 import { answerParent, heldBytes } from "./parent.ts";
+import { answersOnce, endUnread, type Reader, type Way } from "./unread.ts";
 
 const { windowInitialBytes } = defaultLimits;
 
@@ -23,6 +24,10 @@ const ping: Frame = { type: "ping", token: 1n };
 class Meter {
   private base = 0;
   private peak = 0;
+
+  get peakBytes(): number {
+    return this.peak;
+  }
 
   async begin(): Promise<void> {
     this.base = await heldBytes();
@@ -304,6 +309,34 @@ function hearPieces(feed: Feed, id: number, sizes: readonly number[]): number {
   return bytes;
 }
 
+/** Ends so many bodies, each with its window as large as a reader that kept up could make it, and full: nobody reads on. */
+async function endsUnread(times: number, way: Way, forget: boolean): Promise<Measured> {
+  const meter = new Meter();
+  const feed = new Feed();
+  await turns(2);
+  await meter.begin();
+  const readers: Reader[] = [];
+  let refused = 0;
+  for (let n = 0; n < times && meter.peakBytes < 4 * defaultLimits.receiveBudgetBytes; n += 1) {
+    const reader = await endUnread(feed, way);
+    if (reader) readers.push(reader);
+    else refused += 1;
+    // After 1, 2, 4, 8, …: a collection takes its time.
+    if ((n & (n + 1)) === 0) await meter.look();
+  }
+  const ended = readers.length;
+  const { load } = feed.tunnel;
+  const facts = { ended, refused, load, code: feed.end?.code };
+  await meter.look();
+  if (!forget) for (const reader of readers) reader.drop();
+  readers.length = 0;
+  const measured = await meter.end(facts);
+  const status = await answersOnce(feed);
+  const { budgetUsedBytes } = (feed.tunnel as unknown as { core: { size: { budgetUsedBytes: number } } }).core
+    .size;
+  return { ...measured, status, budgetUsedBytes, mistakes: feed.mistakes.map(String) };
+}
+
 /** Asks for large answers, does not read them, and is gone in one of three ways; somebody goes on holding the tunnels. */
 async function endedWithAnswersQueued(
   tunnels: number,
@@ -335,6 +368,7 @@ async function endedWithAnswersQueued(
 
 answerParent({
   endedWithAnswersQueued,
+  endsUnread,
   rapidReset,
   stubbornHandlers,
   starved,
