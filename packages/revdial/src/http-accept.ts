@@ -29,8 +29,8 @@ export interface HttpAcceptor {
   /** Which of the two a request is, by its fields alone; undefined: it is none of ours. */
   kindOf(request: IncomingMessage): "open" | "post" | undefined;
   /**
-   * Answers an open request. The caller has authenticated the peer and refused any `Origin`. Undefined when there is no
-   * room: the request is answered with 503 then. `key`: one of `newKey`, for callers that have to know it before the
+   * Answers an open request. The caller has authenticated the peer. Undefined when there is no room, and when the request has an
+   * `Origin`: it is answered with 503 then, or 403. `key`: one of `newKey`, for callers that have to know it before the
    * peer does; default: one that nobody is told of. Error: ARGUMENT, with nothing answered.
    */
   open(
@@ -85,6 +85,7 @@ class Acceptor extends Summary implements HttpAcceptor {
   ): Tunnel | undefined {
     checkTunnelOptions(options);
     if (!TUNNEL_KEY_FORM.test(key) || this.holds(key)) throw argument("the key is none, or in use");
+    if (request.headers.origin !== undefined) return void refuse(request, response, 403);
     request.resume();
     if (this.closed || this.transports.size >= this.tunnelsMax) {
       answer(response, 503, { "retry-after": fixed.fullRetryAfterMs / 1000 });

@@ -26,6 +26,8 @@ export const fixed = {
   /** Of one message, and pieces in which the network brings what cannot be read yet (SPEC §2.2). */
   fragmentsMax: 16_384,
   piecesMax: 262_144,
+  /** Answers to WebSocket pings that have not been written (SPEC §2.1). */
+  pongsQueuedMax: 60,
   /** What a dialler is asked to wait when there is no room for its tunnel over HTTP. */
   fullRetryAfterMs: 5000,
   /** Body of one POST upwards that an acceptor takes. */

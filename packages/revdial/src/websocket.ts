@@ -1,6 +1,7 @@
 /**
  * The WebSocket transport, and, but for `helix/web-socket-stream.ts`, the only file that knows `ws`. It hands whole binary messages up and down.
  */
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
 import { systemClock } from "./clock.ts";
@@ -40,14 +41,26 @@ export class PatientWebSocket extends WebSocket {
 }
 
 /**
- * Fragments of one message, and pieces in which the network brings what cannot be read yet (SPEC §2.2): many small ones cost more
- * than their bytes. What `ws` has of itself, held here so that another version of it cannot take a bound away.
+ * Fragments of one message, pieces in which the network brings what cannot be read yet (SPEC §2.2), and answers to pings that the peer
+ * does not read (§2.1): many small ones cost more than their bytes. What `ws` has of itself, held here so that another version of it
+ * cannot take a bound away.
  */
-const PIECES_MAX = { maxFragments: fixed.fragmentsMax, maxBufferedChunks: fixed.piecesMax } as const;
+const PIECES_MAX = {
+  maxFragments: fixed.fragmentsMax,
+  maxBufferedChunks: fixed.piecesMax,
+  maxPendingAutoPongs: fixed.pongsQueuedMax,
+} as const;
+
+/** SPEC §2.1: no browser has business here. */
+const refuseOrigin = (
+  { req }: { req: IncomingMessage },
+  done: (accepted: boolean, status?: number) => void,
+): void => done(req.headers.origin === undefined, 403);
 
 /**
  * What the accepting `ws.WebSocketServer` must be given besides its way to listen (SPEC §2). With other limits of
- * `messageBytesMax`, set `maxPayload` to the same number. Its WebSockets are read from the moment they are accepted, or their
+ * `messageBytesMax`, set `maxPayload` to the same number. An upgrade with an `Origin` is refused with 403; a `verifyClient` of the
+ * caller's own has to refuse it itself. Its WebSockets are read from the moment they are accepted, or their
  * messages listened to: they hear no `close` before either.
  */
 export const webSocketServerOptions = {
@@ -55,6 +68,7 @@ export const webSocketServerOptions = {
   maxPayload: defaultLimits.messageBytesMax,
   ...PIECES_MAX,
   clientTracking: false,
+  verifyClient: refuseOrigin,
   WebSocket: PatientWebSocket as typeof WebSocket,
   handleProtocols: (offered: Set<string>): string | false =>
     offered.has(REVDIAL_SUBPROTOCOL) ? REVDIAL_SUBPROTOCOL : false,

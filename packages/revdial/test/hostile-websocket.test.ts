@@ -66,6 +66,45 @@ describe("an acceptor in a process of its own", () => {
     };
   }
 
+  it("refuses an upgrade with an Origin, as any browser sends it", async () => {
+    const origin = "Origin: https://evil.example";
+    expect((await rawWebSocket(url, [origin])).answer).toMatch(/^HTTP\/1.1 403 /);
+    const { socket } = await joined();
+    socket.destroy();
+    expect(await acceptor.ask("ended")).toBe("TRANSPORT_LOST");
+  });
+
+  it("answers as many pings at once as there may be", async () => {
+    const { socket } = await joined();
+    const { maxPendingAutoPongs } = webSocketServerOptions;
+    let pongs = 0;
+    const answered = new Promise<void>((resolve) => {
+      socket.on("data", (bytes: Buffer) => {
+        pongs += bytes.toString("latin1").split("\x8a\x04ping").length - 1;
+        if (pongs === maxPendingAutoPongs) resolve();
+      });
+    });
+    const ping = webSocketFrame(FIN | opcodes.ping, Buffer.from("ping"));
+    socket.write(Buffer.concat(Array.from({ length: maxPendingAutoPongs }, () => ping)));
+    await answered;
+    socket.destroy();
+    expect(await acceptor.ask("ended")).toBe("TRANSPORT_LOST");
+  });
+
+  it("cuts who pings and leaves more answers unread than may wait", async () => {
+    const { socket, grown, peaked } = await joined();
+    const ended = acceptor.ask("ended");
+    socket.on("error", () => undefined);
+    socket.pause();
+    const pings = Buffer.concat(
+      Array.from({ length: 5000 }, () => webSocketFrame(FIN | opcodes.ping, new Uint8Array(125))),
+    );
+    for (let round = 0; round < 20; round += 1) socket.write(pings);
+    expect(await ended).toBe("TRANSPORT_LOST");
+    expect(await peaked()).toBeLessThan(PEAK_BYTES_MAX);
+    expect(await grown()).toBeLessThan(2 * MIB);
+  });
+
   it("does not accept compression that a client offers", async () => {
     const { answer, socket } = await joined([DEFLATE]);
     expect(answer).toMatch(/^HTTP\/1.1 101 /);

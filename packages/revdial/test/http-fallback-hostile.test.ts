@@ -77,6 +77,14 @@ describe("an acceptor over HTTP", () => {
     });
   });
 
+  it("opens no tunnel for a browser, whose requests have an Origin", async () => {
+    const refused = await send({ origin: "https://evil.example" }, Buffer.alloc(0));
+    expect(refused.status).toBe(403);
+    expect(refused.response.headers["revdial-tunnel"]).toBeUndefined();
+    expect(gateway.tunnels).toHaveLength(0);
+    expect(JSON.stringify(gateway.acceptor)).toBe('{"tunnels":0,"tunnelsMax":2}');
+  });
+
   it("refuses a tunnel too many, and forgets those that have ended", async () => {
     const first = await open();
     await open();

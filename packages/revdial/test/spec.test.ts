@@ -96,13 +96,14 @@ describe("SPEC.md", () => {
     for (const code of revdialErrorCodes) expect(spec).toMatch(new RegExp(`\\b${code}\\b`));
   });
 
-  it("says in how many fragments a message may come, as our WebSockets are told", () => {
-    const { maxFragments, maxBufferedChunks } = face.webSocketServerOptions;
+  it("says in how many fragments a message may come, and how many pongs may wait, as our WebSockets are told", () => {
+    const { maxFragments, maxBufferedChunks, maxPendingAutoPongs } = face.webSocketServerOptions;
     const [fragments, pieces] = [maxFragments, maxBufferedChunks].map((number) =>
       number.toLocaleString("en"),
     );
     expect(spec).toContain(`takes at least ${fragments} fragments of one\n`);
     expect(spec).toContain(`more than ${pieces} pieces`);
+    expect(spec).toContain(`lets at least ${maxPendingAutoPongs} answers wait`);
   });
 
   it("lists every close code, ours and those of the WebSocket implementation", () => {
