@@ -1,6 +1,7 @@
 /** What a client hears of an answer: heads that precede it, trailers, and an end. */
+import { ServerResponse } from "node:http";
 import type { Server, Socket } from "node:net";
-import { describe, expect, it } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Chain } from "./probes/chain.ts";
 import { client, start } from "./raw-chain.ts";
 import { get, ok, rawOrigin } from "./raw-http.ts";
@@ -10,6 +11,17 @@ async function startSaying(said: string | ((socket: Socket, head: string) => voi
   const answer = typeof said === "string" ? (socket: Socket) => void socket.write(said, "latin1") : said;
   return start(rawOrigin(answer));
 }
+
+const interimHeads: [string, number, string[]][] = [
+  ["a list in one field", 103, ["Link: </a>; rel=preload, </b>; rel=preload"]],
+  ["a quoted list of relations", 103, ['Link: </a>; rel="preload stylesheet"; title="a, b"']],
+  ["a relation of no known name", 103, ["Link: <https://a.example/x>"]],
+  ["fields repeated", 103, ["Link: </a>; rel=preload", "Link: </b>; rel=preload", "X-A: 1", "X-A: 2"]],
+  ["no field at all", 103, []],
+  ["text that is not ASCII", 103, ["X-A: caf\xe9"]],
+  ["another status", 102, []],
+  ["a status that nobody knows", 199, ["X-A: 1"]],
+];
 
 describe("a client", () => {
   it("hears every trailer, repeated ones too", async () => {
@@ -26,25 +38,31 @@ describe("a client", () => {
     ]);
   });
 
-  it.each([
-    ["a list in one field", 103, ["Link: </a>; rel=preload, </b>; rel=preload"]],
-    ["a quoted list of relations", 103, ['Link: </a>; rel="preload stylesheet"; title="a, b"']],
-    ["a relation of no known name", 103, ["Link: <https://a.example/x>"]],
-    ["fields repeated", 103, ["Link: </a>; rel=preload", "Link: </b>; rel=preload", "X-A: 1", "X-A: 2"]],
-    ["no field at all", 103, []],
-    ["text that is not ASCII", 103, ["X-A: caf\xe9"]],
-    ["another status", 102, []],
-    ["a status that nobody knows", 199, ["X-A: 1"]],
-  ])("hears a head that precedes the answer as it is: %s (%i)", async (_what, status, fields) => {
-    const lines = fields.map((field) => `${field}\r\n`).join("");
-    await startSaying(`HTTP/1.1 ${status} Odd\r\n${lines}\r\n${ok()}`);
-    const heard = await client(get()).until(/ok$/);
-    const [interim = "", answer] = heard.split("\r\n\r\n");
-    const [first, ...rest] = interim.split("\r\n");
-    expect(first).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
-    const lower = (text: string) => text.replace(/^[^:]+/, (name) => name.toLowerCase());
-    expect(rest.sort()).toEqual(fields.map(lower).sort());
-    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+  const { writeInformation } = ServerResponse.prototype;
+  afterEach(() => void Object.assign(ServerResponse.prototype, { writeInformation }));
+
+  describe.each([
+    ["a Node that has a way to say such heads", true],
+    ["a Node that has none, before 24.18", false],
+  ])("of %s", (_node, has) => {
+    beforeEach(() => {
+      if (!has) Object.assign(ServerResponse.prototype, { writeInformation: undefined });
+    });
+
+    it.each(interimHeads)(
+      "hears a head that precedes the answer as it is: %s (%i)",
+      async (_what, status, fields) => {
+        const lines = fields.map((field) => `${field}\r\n`).join("");
+        await startSaying(`HTTP/1.1 ${status} Odd\r\n${lines}\r\n${ok()}`);
+        const heard = await client(get()).until(/ok$/);
+        const [interim = "", answer] = heard.split("\r\n\r\n");
+        const [first, ...rest] = interim.split("\r\n");
+        expect(first).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+        const lower = (text: string) => text.replace(/^[^:]+/, (name) => name.toLowerCase());
+        expect(rest.sort()).toEqual(fields.map(lower).sort());
+        expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+      },
+    );
   });
 
   it("of HTTP/1.0 hears the answer only", async () => {

@@ -1,5 +1,5 @@
 /** One response of a dispatcher as the answer of Node's HTTP server. */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Duplex, Readable } from "node:stream";
 import type { DispatchController, DispatchHandler } from "../dispatching.ts";
 import { RevdialError } from "../errors.ts";
@@ -58,6 +58,18 @@ interface ResponseHead {
   fields: string[];
 }
 
+/**
+ * What `writeInformation` does, for Node before 24.18. Not behind another answer of the same connection, where there is no socket yet:
+ * a client can do without. The codec has looked at the fields.
+ */
+function writeInterim({ socket }: ServerResponse, status: number, headers: HeaderList): void {
+  const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`);
+  socket?.write(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Information"}\r\n${lines.join("")}\r\n`,
+    "latin1",
+  );
+}
+
 /** One response as it comes. */
 export class Answer implements DispatchHandler {
   private readonly request: IncomingMessage;
@@ -107,9 +119,11 @@ export class Answer implements DispatchHandler {
     try {
       if (status === 100) response.writeContinue();
       // Not writeEarlyHints: it takes one form of Link only, where the field may hold a list and quoted text.
-      else response.writeInformation(status, headers.flat());
+      else if (typeof response.writeInformation === "function")
+        response.writeInformation(status, headers.flat());
+      else writeInterim(response, status, headers);
     } catch {
-      // What Node does not take, or does not know how to say (before 24.18), a client can do without.
+      // What Node does not take a client can do without.
     }
   }
 
