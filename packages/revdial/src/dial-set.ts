@@ -63,11 +63,17 @@ interface SlotOptions {
   slot: number;
 }
 
+/**
+ * Tunnels of one slot that may drain at once, beside the one in their place. Servers that restart one after the other each drain for
+ * a while with a stream in flight; more than these are a server that never lets a tunnel live, and each costs it a connection.
+ */
+const DRAINING_MAX = 8;
+
 /** Dial, stay up, wait, again. */
 class Slot {
   private readonly given: SlotOptions;
   private readonly clock: Clock;
-  /** Those that have not ended, two at most: one that drains, or has been moved from, and the one in its place. */
+  /** Those that have not ended: `DRAINING_MAX` that drain, or have been moved from, and the one in their place. */
   private readonly open = new Set<Tunnel>();
 
   constructor(given: SlotOptions) {
@@ -100,13 +106,13 @@ class Slot {
       this.tell(() => options.onDown?.(error, this.given.slot));
       if (!up && error.code === "ARGUMENT" && options.dial === undefined) return;
       await pause(delayMs, this.clock, signal);
-      await this.room();
+      await this.room(DRAINING_MAX);
     }
   }
 
-  /** Until one more tunnel may be dialled. */
-  private async room(): Promise<void> {
-    while (this.open.size > 1) await Promise.race([...this.open].map(({ closed }) => closed));
+  /** Until no more than so many are left. */
+  private async room(openMax: number): Promise<void> {
+    while (this.open.size > openMax) await Promise.race([...this.open].map(({ closed }) => closed));
   }
 
   private dial(signal: AbortSignal, transport = this.given.options.transport): Promise<Tunnel> {
@@ -140,7 +146,8 @@ class Slot {
   private async movedBack(tunnel: Tunnel): Promise<Tunnel | undefined> {
     const { options, signal } = this.given;
     if (options.transport !== "auto" || tunnel.transport !== "http") return undefined;
-    await Promise.race([this.room(), tunnel.goingAway]);
+    // It serves as it is: while another drains, the server may end whatever is dialled in the same way.
+    await Promise.race([this.room(1), tunnel.goingAway]);
     return moveBack({
       tunnel,
       signal,
