@@ -612,6 +612,24 @@ describe("access", () => {
     ]);
   });
 
+  it("pages through the queue by Link, and says of a cursor that names nothing that it is none", async () => {
+    const made: string[] = [];
+    for (let i = 0; i < 3; i += 1) made.push((await create({ wait_seconds: 0 })).body.id);
+    const places: [string, number][] = [];
+    let path: string | undefined = "queue?limit=2";
+    for (let pages = 0; path !== undefined && pages < 3; pages += 1) {
+      const page: { headers: Headers; body: QueueEntry[] } = await call<QueueEntry[]>("GET", path);
+      places.push(...page.body.map(({ session_id, position }): [string, number] => [session_id, position]));
+      path = /<\/api\/v1\/([^>]+)>; rel="next"/.exec(page.headers.get("link") ?? "")?.[1];
+    }
+    expect(path).toBeUndefined();
+    expect(places).toEqual(made.map((id, at) => [id, at + 1]));
+    const unknown = await call<Problem>("GET", `queue?cursor=ses_${"0".repeat(26)}`);
+    expect([unknown.status, unknown.body.code]).toEqual([404, "session-not-found"]);
+    expect((await call("GET", "queue?cursor=2")).status).toBe(400);
+    expect((await call("GET", "queue?limit=1001")).status).toBe(400);
+  });
+
   it("pages through sessions by Link", async () => {
     await host({ maxSandboxes: 5 });
     for (let i = 0; i < 5; i += 1) await create({ wait_seconds: 0 });

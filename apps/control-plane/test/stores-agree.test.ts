@@ -128,10 +128,10 @@ const sessionCalls = [
   }),
   call(
     "listQueued",
-    pick(1, 9),
-    (limit) =>
+    fc.record({ limit: pick(1, 9), after: perhaps(sessionId), ownerId: perhaps(pick(...ownerIds)) }),
+    ({ limit, ...part }) =>
       ({ sessions }) =>
-        sessions.listQueued(limit),
+        sessions.listQueued(limit, part),
   ),
   call(
     "queuePosition",

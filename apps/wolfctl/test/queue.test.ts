@@ -48,6 +48,35 @@ describe("wolfctl queue", () => {
   });
 });
 
+describe("wolfctl queue beyond a page", () => {
+  const entries = Array.from({ length: 450 }, (_unused, index) => waiting(index + 1));
+  const serve = () =>
+    server.on("GET /api/v1/queue", ({ query }) => {
+      const from = entries.findIndex(({ session_id }) => session_id === query.get("cursor")) + 1;
+      const body = entries.slice(from, from + Number(query.get("limit")));
+      const next = `</api/v1/queue?limit=200&cursor=${body.at(-1)?.session_id}>; rel="next"`;
+      return { body, headers: from + body.length < entries.length ? { link: next } : {} };
+    });
+
+  it("shows all that wait, each once", async () => {
+    serve();
+    const { code, out, err } = await here.run(["queue", "-o", "name"]);
+    expect([code, err]).toEqual([0, ""]);
+    expect(out.trim().split("\n")).toEqual(entries.map(({ session_id }) => session_id));
+  });
+
+  it("shows as many as --limit says, and that there are more", async () => {
+    serve();
+    const { out, err } = await here.run(["queue", "-o", "name", "--limit", "250"]);
+    expect(out.trim().split("\n")).toHaveLength(250);
+    expect(err).toContain("There are more than 250: --limit all shows them.");
+  });
+
+  it.each(["0", "-1", "many"])("refuses --limit %s", async (limit) => {
+    expect((await here.run(["queue", `--limit=${limit}`])).code).toBe(2);
+  });
+});
+
 describe("wolfctl sessions show", () => {
   it("names the owner, and shows the id of one who is no more", async () => {
     const shown = async (owner_name: string | null) => {

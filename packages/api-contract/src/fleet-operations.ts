@@ -91,7 +91,8 @@ export const fleetOperations = {
     action: "session.read",
     query: f.ListQueueQuery,
     responses: { 200: z.array(f.QueueEntry) },
-    problems: [],
+    headers: { Link: '`rel="next"` leads to the next page; absent on the last.' },
+    problems: ["session-not-found"],
   },
   extendSession: {
     method: "POST",

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { isKindFilter } from "./fleet-event-kinds.ts";
 import { SessionId, UserId, WolfId } from "./ids.ts";
-import { flag, instant, Limit, line, prefixedId } from "./schema-parts.ts";
+import { flag, instant, LargeLimit, Limit, line, prefixedId } from "./schema-parts.ts";
 
 const Reason = line(200).min(1).optional().meta({ description: "Why, for whoever looks at the wolf." });
 export const IntentRequest = z
@@ -73,7 +73,13 @@ export const QueueEntry = z
   })
   .meta({ id: "QueueEntry" });
 export type QueueEntry = z.infer<typeof QueueEntry>;
-export const ListQueueQuery = z.strictObject({ limit: Limit });
+export const ListQueueQuery = z.strictObject({
+  limit: LargeLimit,
+  cursor: SessionId.optional().meta({
+    description: "Those behind the place of this session, also when it waits no more.",
+  }),
+});
+export type ListQueueQuery = z.infer<typeof ListQueueQuery>;
 
 export const FleetEventId = prefixedId("evt");
 /** Before the first event of all: what comes after it is everything that is still kept. */

@@ -71,6 +71,10 @@ describe("what is asked of events and of the queue", () => {
       limit: 5,
     });
     expect(ListQueueQuery.parse({})).toEqual({ limit: 100 });
+    expect(ListQueueQuery.parse({ limit: "1000", cursor: `ses_${ULID}` })).toEqual({
+      limit: 1000,
+      cursor: `ses_${ULID}`,
+    });
   });
 
   it.each([
@@ -94,7 +98,9 @@ describe("what is asked of events and of the queue", () => {
     [ListFleetEventsQuery, { last_event_id: "1" }],
     [ListFleetEventsQuery, { last_event_id: `ses_${ULID}` }],
     [ListQueueQuery, { limit: "0" }],
-    [ListQueueQuery, { cursor: `ses_${ULID}` }],
+    [ListQueueQuery, { limit: "1001" }],
+    [ListQueueQuery, { cursor: `usr_${ULID}` }],
+    [ListQueueQuery, { cursor: "201" }],
   ])("refuse what does not fit (%#)", (schema, query) => {
     expect(accepts(schema, query)).toBe(false);
   });

@@ -215,7 +215,7 @@ export function memoryFleet() {
 
     /** Those that wait, next first. */
     queue(): readonly SessionRow[] {
-      queue ??= inTurns([...(byStatus.get("queued") ?? [])]);
+      queue ??= [...(byStatus.get("queued") ?? [])].sort(inTurn);
       return queue;
     },
 
@@ -229,11 +229,9 @@ export function memoryFleet() {
 }
 
 /** By priority, then by turn, then by the time they came. */
-function inTurns(waiting: SessionRow[]): SessionRow[] {
-  const came = ({ queuedAt }: SessionRow) => queuedAt?.getTime() ?? 0;
-  return waiting.sort(
-    (a, b) => b.priority - a.priority || a.turn - b.turn || came(a) - came(b) || byId(a, b),
-  );
+export function inTurn(a: SessionRow, b: SessionRow): number {
+  const came = ({ queuedAt, createdAt }: SessionRow) => (queuedAt ?? createdAt).getTime();
+  return b.priority - a.priority || a.turn - b.turn || came(a) - came(b) || byId(a, b);
 }
 
 function isSame(a: unknown, b: unknown): boolean {

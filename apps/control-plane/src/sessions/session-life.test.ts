@@ -16,6 +16,7 @@ beforeEach(async () => {
 afterEach(() => fleet.close());
 
 const running = (user: UserPrincipal, request = {}): Promise<Session> => fleet.running(user, request);
+const page = { limit: 10 };
 const nothing = { slots: 0, vramMb: 0, encoderSessions: 0 };
 
 describe("the queue", () => {
@@ -24,7 +25,7 @@ describe("the queue", () => {
     const first = await running(ann);
     const [second, third] = [await fleet.create(ann), await fleet.create(ann)];
     expect([second.status, third.status]).toEqual(["queued", "queued"]);
-    expect(await fleet.service.queue(ann, 10)).toMatchObject([
+    expect(await fleet.service.queue(ann, page)).toMatchObject([
       { session_id: second.id, position: 1, text: expect.stringContaining("full") },
       { session_id: third.id, position: 2 },
     ]);
@@ -45,9 +46,9 @@ describe("the queue", () => {
     const ids: string[] = [];
     for (const { user, request } of wishes) ids.push((await fleet.create(user, request)).id);
     const [ann1, ann2, ann3, ben1, boss1] = ids;
-    const order = (await fleet.service.queue(boss, 10)).map(({ session_id }) => session_id);
+    const order = (await fleet.service.queue(boss, page)).map(({ session_id }) => session_id);
     expect(order).toEqual([boss1, ann1, ben1, ann2, ann3]);
-    expect(await fleet.service.queue(ben, 10)).toMatchObject([{ session_id: ben1, position: 3 }]);
+    expect(await fleet.service.queue(ben, page)).toMatchObject([{ session_id: ben1, position: 3 }]);
   });
 
   it("lets a user who comes late to a long queue wait for one turn of the others, not for all of theirs", async () => {
@@ -61,7 +62,7 @@ describe("the queue", () => {
     };
     await next(anns[0] ?? "");
     const late = await fleet.create(ben);
-    const order = (await fleet.service.queue(ann, 10)).map(({ session_id }) => session_id);
+    const order = (await fleet.service.queue(ann, page)).map(({ session_id }) => session_id);
     expect(order).toEqual(anns.slice(1));
     await next(anns[1] ?? "");
     await next(late.id);
@@ -107,7 +108,7 @@ describe("the queue", () => {
       status: "stopped",
       stopReason: "cancelled",
     });
-    expect(await fleet.service.queue(ann, 10)).toEqual([]);
+    expect(await fleet.service.queue(ann, page)).toEqual([]);
   });
 
   it("survives a restart, and room that came meanwhile is given", async () => {

@@ -1,5 +1,11 @@
 /** Places for sessions in memory, and the queue of those that wait for one: the twin of session-queue.prisma.ts. */
-import { type MemoryFleet, type SessionRow, toSession, type WolfRow } from "../database/memory-fleet.ts";
+import {
+  inTurn,
+  type MemoryFleet,
+  type SessionRow,
+  toSession,
+  type WolfRow,
+} from "../database/memory-fleet.ts";
 import type {
   Claim,
   ClaimRequest,
@@ -196,11 +202,16 @@ export function placing(fleet: MemoryFleet): Placing {
       return { outcome: "queued", position: fleet.queue().filter(isBefore).length + 1 };
     },
 
-    async listQueued(limit) {
+    async listQueued(limit, { after, ownerId } = {}) {
+      const cursor = after === undefined ? undefined : fleet.sessions.get(after);
+      if (after !== undefined && cursor === undefined) return [];
       return fleet
         .queue()
+        .map((row, at) => ({ row, position: at + 1 }))
+        .filter(({ row }) => ownerId === undefined || row.ownerId === ownerId)
+        .filter(({ row }) => cursor === undefined || (row !== cursor && inTurn(row, cursor) > 0))
         .slice(0, limit)
-        .map((row, at) => ({ session: toSession(row), position: at + 1 }));
+        .map(({ row, position }) => ({ session: toSession(row), position }));
     },
 
     async queuePosition(id) {

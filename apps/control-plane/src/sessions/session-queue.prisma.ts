@@ -81,9 +81,12 @@ function toClaim(answer: Answer<Claim["outcome"]>, now: Date): Claim {
   }
 }
 
-/** Those that wait, as a table `waiting (id, position)`. */
+/** Whatever decides a place, ascending as a whole: so a place can be compared with another, also of who waits no more. */
+const place = Sql.sql`-priority, turn, COALESCE(queued_at, created_at), id`;
+
+/** Those that wait, as a table `waiting (id, owner_id, place, position)`: found by their status, and as many as WOLFPACK_QUEUE_MAX says. */
 const waiting = Sql.sql`
-  SELECT id, row_number() OVER (ORDER BY priority DESC, turn, queued_at, id)::int AS position
+  SELECT id, owner_id, (${place}) AS place, row_number() OVER (ORDER BY ${place})::int AS position
   FROM session WHERE status = 'queued'`;
 
 /** PostgreSQL has given up this statement so that another one could go on: nothing of it was done. */
@@ -150,9 +153,16 @@ export function placing(prisma: Prisma): Placing {
       return outcome === "queued" ? { outcome, position } : unqueued({ ...answer, outcome }, now);
     },
 
-    async listQueued(limit) {
+    async listQueued(limit, { after, ownerId } = {}) {
+      const behind =
+        after === undefined
+          ? Sql.sql`TRUE`
+          : Sql.sql`place > (SELECT (${place}) FROM session WHERE id = ${after})`;
+      const owned = ownerId === undefined ? Sql.sql`TRUE` : Sql.sql`owner_id = ${ownerId}`;
       const rows = await prisma.$queryRaw<(SessionRow & { position: number })[]>`
-        SELECT session.*, position FROM (${waiting} ORDER BY position LIMIT ${limit}) AS waiting JOIN session USING (id)
+        SELECT session.*, position FROM (
+          SELECT id, position FROM (${waiting}) AS waiting WHERE ${behind} AND ${owned} ORDER BY position LIMIT ${limit}
+        ) AS shown JOIN session USING (id)
         ORDER BY position`;
       return rows.map((row) => ({ session: toSession(row), position: row.position }));
     },

@@ -110,6 +110,32 @@ describe.each(implementations)("in %s", (_name, open) => {
       expect(await stores.sessions.queuePosition(newId("ses"))).toBeUndefined();
     });
 
+    it("goes on behind a place, also of a session that waits no more, with the places among all", async () => {
+      const other = newId("usr");
+      await stores.addOwner(other);
+      const wide = { max: 100, deadline: at(600) };
+      const ids: string[] = [];
+      // Each owner's in turns, at one and the same moment: the id decides last.
+      for (const ownerId of [OWNER, other, OWNER, other, OWNER]) {
+        const made = aSession({ name: `${ids.length}`, ownerId });
+        ids.push(made.id);
+        await stores.sessions.enqueue(made, wide, noQuotas, at(0));
+      }
+      const named = async (...asked: Parameters<typeof stores.sessions.listQueued>) =>
+        (await stores.sessions.listQueued(...asked)).map(({ session, position }) => [session.id, position]);
+      const whole = await named(100);
+      const [, second = ""] = whole.map(([id]) => String(id));
+      expect(await named(2, { after: second })).toEqual(whole.slice(2, 4));
+      expect(await named(9, { after: String(whole.at(-1)?.[0]) })).toEqual([]);
+      expect(await named(9, { after: newId("ses") })).toEqual([]);
+      const own = whole.filter(([id]) => ids.indexOf(String(id)) % 2 === 1);
+      expect(await named(9, { ownerId: other })).toEqual(own);
+      expect(await named(9, { ownerId: other, after: String(own[0]?.[0]) })).toEqual(own.slice(1));
+      await stores.sessions.requestStop(second, "cancelled", at(1));
+      const moved = whole.slice(2).map(([id, position]) => [id, Number(position) - 1]);
+      expect(await named(100, { after: second })).toEqual(moved);
+    });
+
     it("makes nobody wait for all who came before, and gives no turn twice to one owner", async () => {
       const [flood, late] = [newId("usr"), newId("usr")];
       await stores.addOwner(flood);

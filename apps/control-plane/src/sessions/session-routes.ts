@@ -8,7 +8,7 @@ import type {
   Session as SessionResponse,
 } from "@wolfpack/api-contract";
 import type { Call, HandledId, Handlers } from "../http/call.ts";
-import { page } from "../http/page.ts";
+import { page, pageBy } from "../http/page.ts";
 import type { ApiError } from "../http/problem.ts";
 import { userOf } from "../identity/identity-routes.ts";
 import type { UserNames } from "../identity/user-names.ts";
@@ -96,12 +96,11 @@ export function sessionHandlers(options: SessionHandlersOptions): Pick<Handlers,
     },
 
     async listQueue(call) {
-      const entries = await sessions.queue(userOf(call), call.query.limit);
+      const { query, url } = call;
+      const entries = await sessions.queue(userOf(call), query);
       const nameOf = await userNames.of(entries.map(({ owner_id }) => owner_id));
-      return {
-        status: 200,
-        body: entries.map((entry) => ({ ...entry, owner_name: nameOf(entry.owner_id) })),
-      };
+      const named = entries.map((entry) => ({ ...entry, owner_name: nameOf(entry.owner_id) }));
+      return pageBy(url, named, query.limit, ({ session_id }) => session_id);
     },
   };
 }

@@ -2,6 +2,7 @@
 import {
   type Action,
   type CreateSessionRequest,
+  type ListQueueQuery,
   type ListSessionsQuery,
   type PlacementPreviewRequest,
   PRIORITY_DEFAULT,
@@ -203,12 +204,13 @@ export class SessionService {
     });
   }
 
-  /** Those that wait, next first; users see their own, with their places among all. */
-  async queue(principal: UserPrincipal, limit: number): Promise<QueueEntry[]> {
-    const all = reachOf(principal, "session.read") === "any";
-    const rows = await this.options.store.listQueued(this.options.queueMax);
-    const seen = rows.filter(({ session }) => all || session.ownerId === principal.userId);
-    return seen.slice(0, limit).map(queueEntry);
+  /** Those that wait, next first, and one beyond the limit; users see their own, with their places among all. */
+  async queue(principal: UserPrincipal, { limit, cursor }: ListQueueQuery): Promise<QueueEntry[]> {
+    const ownerId = reachOf(principal, "session.read") === "any" ? undefined : principal.userId;
+    // Nobody is behind a place that is not known: that is not to be taken for the end of the queue.
+    if (cursor !== undefined) await this.get(principal, "session.read", cursor);
+    const rows = await this.options.store.listQueued(limit + 1, { after: cursor, ownerId });
+    return rows.map(queueEntry);
   }
 
   /** What the wolf's Wolf runs now. */

@@ -127,6 +127,13 @@ export type Enqueued =
 /** What `enqueue` would answer now to a new session, and its place then: 1 is next. */
 export type Prospect = { outcome: "queued"; position: number } | Unqueued;
 
+/** Of the queue; places are those among all. */
+export interface QueuePart {
+  /** Only those behind the place that this session has, or had when it waited. Behind one that is not known: nobody. */
+  after?: string | undefined;
+  ownerId?: string | undefined;
+}
+
 export interface QueueRow {
   session: Session;
   /** 1 is next. */
@@ -195,7 +202,7 @@ export interface SessionStore {
    * second ones, nobody who comes late waits for all who came before, and no place gets worse but by who comes with an earlier turn.
    * What is queued again has the turn that the queue has come to.
    */
-  listQueued(limit: number): Promise<QueueRow[]>;
+  listQueued(limit: number, part?: QueuePart): Promise<QueueRow[]>;
   /** Undefined: it does not wait. */
   queuePosition(id: string): Promise<number | undefined>;
   countQueued(): Promise<number>;

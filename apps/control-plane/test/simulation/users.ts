@@ -236,7 +236,7 @@ export class Users {
     else if (roll < 0.8)
       this.ask("extend", (replica) => replica.sessions.extend(owner, id, dice.int(60, 900)));
     else if (roll < 0.9) this.use(owner, id);
-    else this.ask("queue", (replica) => replica.sessions.queue(owner, 100));
+    else this.ask("queue", (replica) => replica.sessions.queue(owner, { limit: 100 }));
   }
 
   /** An operator wants something of a wolf, and most often undoes it later. */

@@ -9,8 +9,19 @@ const PAGE = 200;
 /** So many come by themselves, so that what is searched is whole; the rest when the end of the list is in sight. */
 const PAGES_READ = 10;
 
+interface PagesOptions {
+  /** Rows of a page. Default: 200. */
+  page?: number;
+  /** How often all that was read is read anew, whatever events say. */
+  refetchMs?: number;
+}
+
 /** `usePages<User>("listUsers", { role: "admin" })`. */
-export function usePages<Row>(operation: OperationId, query: Record<string, string | undefined> = {}) {
+export function usePages<Row>(
+  operation: OperationId,
+  query: Record<string, string | undefined> = {},
+  { page = PAGE, refetchMs }: PagesOptions = {},
+) {
   const pages = useInfiniteQuery<
     { rows: Row[]; next: string | undefined },
     ApiFailure,
@@ -21,11 +32,12 @@ export function usePages<Row>(operation: OperationId, query: Record<string, stri
     // Another than of a read of one page (keyOf), whose data has no pages.
     queryKey: [operation, { query, inPages: true }],
     queryFn: ({ pageParam, signal }) =>
-      readPage<Row>(operation, { ...query, limit: PAGE, cursor: pageParam }, signal),
+      readPage<Row>(operation, { ...query, limit: page, cursor: pageParam }, signal),
     initialPageParam: undefined,
     getNextPageParam: ({ next }) => next,
+    refetchInterval: refetchMs ?? false,
   });
-  const rows = useMemo(() => pages.data?.pages.flatMap((page) => page.rows), [pages.data]);
+  const rows = useMemo(() => pages.data?.pages.flatMap((one) => one.rows), [pages.data]);
   const { hasNextPage, isFetching, isFetchingNextPage, fetchNextPage } = pages;
   const number = pages.data?.pages.length ?? 0;
   useEffect(() => {

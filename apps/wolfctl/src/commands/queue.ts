@@ -3,30 +3,40 @@ import type { QueueEntry } from "@wolfpack/api-contract";
 import type { Command } from "commander";
 import type { ListView } from "../output/output.ts";
 import { age, duration } from "../output/words.ts";
+import { listed, readLimit } from "../pages.ts";
 import type { Binder } from "../run.ts";
 import { watched } from "../watch.ts";
-import { watchOption } from "./options.ts";
+import { limitOption, watchOption } from "./options.ts";
 
-const QUEUE_SHOWN_MAX = 200;
 const NOBODY = "Nobody waits.";
 
 export function queueCommand(program: Command, bind: Binder): void {
   program
     .command("queue")
     .description("Sessions that wait for a wolf, next first")
+    .addOption(limitOption("1000"))
     .addOption(watchOption())
     .action(
-      bind<{ watch?: string | boolean }, []>(async (run, { watch }) => {
-        let full = false;
+      bind<{ limit: string; watch?: string | boolean }, []>(async (run, { limit, watch }) => {
+        const wanted = readLimit(limit);
+        const connection = run.connection();
+        let more = false;
         const draw = async () => {
-          const { body } = await run.connection().call("listQueue", { query: { limit: QUEUE_SHOWN_MAX } });
-          full = body.length === QUEUE_SHOWN_MAX;
-          return { text: run.out.listText(body, queueList(run.edges.now())), shown: body };
+          const found = await listed(wanted, (page) => connection.call("listQueue", { query: page }));
+          more = found.more;
+          const shown = onceEach(found.items);
+          return { text: run.out.listText(shown, queueList(run.edges.now())), shown };
         };
         await watched(run, watch, draw, NOBODY);
-        if (full) await run.out.note(`These are the next ${QUEUE_SHOWN_MAX}; there may be more.`);
+        if (more) await run.out.note(`There are more than ${wanted}: --limit all shows them.`);
       }),
     );
+}
+
+/** Who got another place between two pages is in both: where it was read last counts. */
+function onceEach(entries: readonly QueueEntry[]): QueueEntry[] {
+  const last = new Map(entries.map((entry) => [entry.session_id, entry]));
+  return entries.filter((entry) => last.get(entry.session_id) === entry);
 }
 
 function queueList(nowMs: number): ListView<QueueEntry> {

@@ -4,23 +4,22 @@ import { actionUsers } from "virtual:contract";
 import { Link } from "@tanstack/react-router";
 import type { QueueEntry } from "@wolfpack/api-contract";
 import { useMemo, useState } from "react";
-import { mayDo, useMay, useMe, useRead } from "../../api/queries.ts";
-import { nameOf, ownerOf } from "../../fleet/session-words.ts";
+import { usePages } from "../../api/pages.ts";
+import { mayDo, useMay, useMe } from "../../api/queries.ts";
+import { ownerOf } from "../../fleet/session-words.ts";
 import { Icon } from "../../ui/icon.tsx";
 import { Empty, Failure } from "../../ui/states.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
-import { many, plain } from "../../ui/text.ts";
+import { count, many, plain } from "../../ui/text.ts";
 import { Lasting, Time } from "../../ui/time.tsx";
 import { AskToEnd } from "../session/ending.tsx";
+import { type Row, rowsOf } from "./rows.ts";
 import "./queue.css";
 
-const SHOWN = 200;
+/** As many as may wait, unless the fleet is set to more. */
+const PAGE = 1000;
 /** Places change as others come and go, also those of whom the reader hears nothing. */
 const AGAIN_MS = 10_000;
-
-interface Row extends QueueEntry {
-  name: string;
-}
 
 const rowKey = ({ session_id }: Row) => session_id;
 
@@ -29,15 +28,8 @@ export default function QueuePage() {
   const seesAll = me !== undefined && actionUsers["session.read"][me.role] === "any";
   const mayCreate = useMay("session.create");
   const [asking, setAsking] = useState<Row>();
-  const queue = useRead("listQueue", { query: { limit: SHOWN } }, { refetchInterval: AGAIN_MS });
-  const rows = useMemo(
-    () =>
-      (queue.data ?? []).map((entry) => ({
-        ...entry,
-        name: nameOf({ name: entry.name ?? "", id: entry.session_id }),
-      })),
-    [queue.data],
-  );
+  const queue = usePages<QueueEntry>("listQueue", {}, { page: PAGE, refetchMs: AGAIN_MS });
+  const rows = useMemo(() => rowsOf(queue.rows ?? []), [queue.rows]);
   const columns = useMemo(() => {
     const mayStop = (ownerId: string) =>
       me !== undefined &&
@@ -51,7 +43,7 @@ export default function QueuePage() {
       <div className="page-head">
         <h1>Queue</h1>
         <span className="muted figures" aria-live="polite">
-          {queue.data && (rows.length >= SHOWN ? `the first ${SHOWN}` : many(rows.length, "session"))}
+          {queue.rows && (queue.complete ? many(rows.length, "session") : `the first ${count(rows.length)}`)}
         </span>
         {mayCreate && (
           <div className="page-actions">
@@ -70,7 +62,8 @@ export default function QueuePage() {
           columns={columns}
           rowKey={rowKey}
           rowHeight={72}
-          loading={queue.data === undefined && !queue.error}
+          loading={queue.rows === undefined && !queue.error}
+          onEnd={queue.more}
           empty={
             <Empty title={seesAll ? "Nobody waits" : "None of your sessions waits"} icon="queue">
               Sessions wait here while no wolf has room for them.
