@@ -1,7 +1,11 @@
 /** Sessions: wished for, seen, used, ended, and waited for. */
 import { afterEach, describe, expect, it } from "@jest/globals";
+import { newId } from "@wolfpack/control-plane/parts";
 import { confirm, isLive, mark, rowOf, shows } from "./looking.ts";
 import type { Stage } from "./stage.ts";
+
+/** More than a page of a list. */
+const NEWER = 201;
 
 export function describeSandboxes(the: () => Stage): void {
   describe("sandboxes", () => {
@@ -64,6 +68,34 @@ export function describeSandboxes(the: () => Stage): void {
         await page.getByLabel("PIN").fill("12");
         await page.getByText("Something is to be put right").waitFor();
         expect(await page.getByRole("button", { name: "Create session" }).isDisabled()).toBe(true);
+      });
+
+      it("that has lived for long is on its wolf's page, however many newer ones have ended there", async () => {
+        const { api, prisma } = the();
+        const { body } = await api.createSession({ body: { name: "runs for long", gpu_type: "amd" } });
+        const row = await prisma.session.findUniqueOrThrow({ where: { id: body.id } });
+        const { owner_id, wolf_instance_id, created_at, spec, placement } = row;
+        const ids = Array.from({ length: NEWER }, () => newId("ses"));
+        await prisma.session.createMany({
+          data: ids.map((id) => ({
+            id,
+            owner_id,
+            wolf_instance_id,
+            name: "has ended",
+            status: "stopped",
+            slot_held: false,
+            spec: spec ?? {},
+            placement: placement ?? {},
+            created_at,
+            updated_at: created_at,
+            ended_at: created_at,
+          })),
+        });
+        const { page } = await the().open("admin", `/wolves/${wolf_instance_id}?tab=sessions`);
+        await shows(page, ["runs for long"]);
+        await api.stopSession({ params: { id: body.id } });
+        await page.getByText("No session lives here").waitFor();
+        await prisma.session.deleteMany({ where: { id: { in: ids } } });
       });
 
       it("that somebody else makes and ends comes and goes in the list by itself", async () => {

@@ -3,13 +3,13 @@
 import { Link } from "@tanstack/react-router";
 import type { Session, WolfInstance, WolfLobby } from "@wolfpack/api-contract";
 import { useMay, useRead } from "../../api/queries.ts";
+import { useSessions } from "../../api/sessions.ts";
 import { Badge, toneOf } from "../../ui/badge.tsx";
 import { Empty, Failure } from "../../ui/states.tsx";
 import { type Column, Table } from "../../ui/table.tsx";
 import { plain, sentence, shortId } from "../../ui/text.ts";
 import { Time } from "../../ui/time.tsx";
 
-const SHOWN = 200;
 const rowKey = ({ id }: { id: string }) => id;
 
 const sessionColumns: readonly Column<Session>[] = [
@@ -86,11 +86,8 @@ const lobbyColumns: readonly Column<WolfLobby>[] = [
 ];
 
 export default function SessionsTab({ wolf }: { wolf: WolfInstance }) {
-  const sessions = useRead("listSessions", {
-    query: { wolf_instance_id: wolf.id, newest_first: "true", limit: SHOWN },
-  });
-  const live = (sessions.data ?? []).filter(({ status }) => status !== "stopped" && status !== "failed");
-  const ended = (sessions.data ?? []).length - live.length;
+  // By status, as the page of sessions: among the newest of any status, one that has run for long would not be found.
+  const sessions = useSessions({ status: "live", wolf: wolf.id });
   const mayInspect = useMay("wolf.inspect");
   const lobbies = useRead(
     "listWolfLobbies",
@@ -102,14 +99,16 @@ export default function SessionsTab({ wolf }: { wolf: WolfInstance }) {
       <section className="card card-flush" aria-label="Sessions">
         <div className="card-head">
           <h2>Sessions</h2>
-          <span className="muted small">{ended > 0 && `${ended} of its newest have ended`}</span>
+          <Link to="/sessions" search={{ status: "any", wolf: wolf.id } as never} className="small push">
+            Also those that have ended
+          </Link>
         </div>
         {sessions.error ? (
           <Failure error={sessions.error} retry={() => void sessions.refetch()} />
         ) : (
           <Table
             label="Sessions of this wolf"
-            rows={live}
+            rows={sessions.data?.rows ?? none}
             columns={sessionColumns}
             rowKey={rowKey}
             loading={sessions.data === undefined}
