@@ -30,11 +30,11 @@ class FakeSource implements StreamSource {
   }
 }
 
-function stream() {
+function stream({ hidden = false } = {}) {
   const timers = new ManualTimers();
   const sources: FakeSource[] = [];
   const states: LiveState[] = [];
-  const world = { hidden: false, answers: true, asked: 0, everything: 0, events: 0 };
+  const world = { hidden, answers: true, asked: 0, everything: 0, events: 0 };
   const live = createLiveStream(
     {
       open(address) {
@@ -190,6 +190,29 @@ describe("the stream of events in a page", () => {
     live.visibility();
     expect(last().address).toContain("last_event_id=evt_1");
     expect(states).toEqual(["live"]);
+  });
+
+  it("takes no connection where its tab begins in the background, until that is shown for the first time", async () => {
+    const { timers, world, live, last, sources, states } = stream({ hidden: true });
+    await timers.pass(600_000);
+    live.visibility();
+    await timers.pass(600_000);
+    expect([sources.length, world.asked, timers.count]).toEqual([0, 0, 0]);
+    world.hidden = false;
+    live.visibility();
+    expect(sources.length).toBe(1);
+    // What its pages have read in the background is outdated by now.
+    last().say("hello", hello);
+    expect(states).toEqual(["live"]);
+    expect(world.everything).toBe(1);
+  });
+
+  it("ends without ever having had a connection where its tab was never shown", async () => {
+    const { timers, world, live, sources } = stream({ hidden: true });
+    live.end();
+    world.hidden = false;
+    live.visibility();
+    expect([sources.length, timers.count]).toEqual([0, 0]);
   });
 
   it("leaves nothing behind when it ends, in whatever state", async () => {

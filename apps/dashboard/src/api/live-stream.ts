@@ -57,6 +57,8 @@ export function createLiveStream(edges: StreamEdges, hears: StreamHears): LiveSt
   let retryMs = RETRY_MS;
   let polling = false;
   let ended = false;
+  /** Pages were read before there was a stream that tells of changes. */
+  let late = false;
   const cancels: Partial<Record<"retry" | "quiet" | "hiding" | "poll", () => void>> = {};
 
   function cancel(name: keyof typeof cancels): void {
@@ -106,15 +108,17 @@ export function createLiveStream(edges: StreamEdges, hears: StreamHears): LiveSt
       polling = true;
       void poll();
     }
-    after("retry", retryMs * (0.5 + edges.random() / 2), () => {
-      // When it is shown again it opens by itself.
-      if (!edges.isHidden()) open();
-    });
+    after("retry", retryMs * (0.5 + edges.random() / 2), open);
     retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
   }
 
   function open(): void {
     if (ended) return;
+    // Six tabs that begin in the background would have all connections there are. When it is shown it opens by itself.
+    if (edges.isHidden()) {
+      late = true;
+      return;
+    }
     close();
     const resumed = cursor !== undefined;
     const opened = edges.open(
@@ -138,7 +142,8 @@ export function createLiveStream(edges: StreamEdges, hears: StreamHears): LiveSt
       // Also where it goes on behind a gap: from there the next one is resumed.
       cursor = said?.cursor ?? cursor;
       retryMs = RETRY_MS;
-      if (!resumed && state !== "connecting") hears.everything();
+      if (!resumed && (late || state !== "connecting")) hears.everything();
+      late = false;
       stopPolling();
       enter("live");
     });
