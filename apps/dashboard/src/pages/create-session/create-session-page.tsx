@@ -1,12 +1,13 @@
 /** A new session: what is wished for, beside it what would happen now and why, live; then it is made and its page followed. */
 
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { type FormEvent, useCallback, useRef, useState } from "react";
+import { type FormEvent, useCallback, useState } from "react";
 import { type ApiFailure, call } from "../../api/client.ts";
 import { useMay } from "../../api/queries.ts";
 import { Icon } from "../../ui/icon.tsx";
 import { Empty, Failure } from "../../ui/states.tsx";
 import { useToasts } from "../../ui/toast.tsx";
+import { createAttempts } from "./attempts.ts";
 import { LifeFields, PlaceFields, SandboxFields } from "./fields.tsx";
 import { type Draft, draftOf, newKey, problemsOf, requestOf } from "./form.ts";
 import { PreviewCard, usePreview } from "./preview.tsx";
@@ -48,25 +49,20 @@ function Form() {
   const problems = { ...problemsOf(refused), ...problemsOf(error?.problem), ...own };
   const canCreate = isValid && !preview.isHopeless;
 
-  // Asked for again after a failure, the same request has the same key: it makes one session, not two.
-  const asked = useRef({ body: "", key: "" });
+  const [attempts] = useState(() => createAttempts(() => newKey(randomBytes)));
   async function submit(event: FormEvent): Promise<void> {
     event.preventDefault();
     if (busy || !canCreate) return;
     setBusy(true);
     setError(undefined);
-    const body = JSON.stringify(create);
-    if (asked.current.body !== body) asked.current = { body, key: newKey(randomBytes) };
-    const headers = { "idempotency-key": asked.current.key };
+    const headers = { "idempotency-key": attempts.keyOf(JSON.stringify(create)) };
     try {
       const { body: session } = await call("createSession", { body: create }, { headers });
       toasts.done(session.status === "queued" ? "It waits for a wolf" : "Its desktop is being made");
       await navigate({ to: "/sessions/$id", params: { id: session.id } });
     } catch (cause) {
       const failure = cause as ApiFailure;
-      // Whether it was made is only in doubt where nothing was answered.
-      if (failure.code !== "network-failed" && failure.code !== "idempotency-key-in-use")
-        asked.current = { body: "", key: "" };
+      attempts.failed(failure);
       const failed = failure.problem?.session_id;
       if (typeof failed === "string") {
         toasts.failed("It did not start", failure);
