@@ -2,13 +2,15 @@
 
 export type Search = Record<string, string | undefined>;
 
-const VALUE_MAX = 200;
+/** Characters; as many as all labels have that a session may ask for. Node takes no longer address than 16 KiB. */
+const VALUE_MAX = 12_000;
 const FIELDS_MAX = 20;
 
 export function parseSearch(text: string): Search {
   const search: Search = {};
+  // What is cut looks whole, and means something else.
   for (const [name, value] of [...new URLSearchParams(text)].slice(0, FIELDS_MAX))
-    search[name] = value.slice(0, VALUE_MAX);
+    if (value.length <= VALUE_MAX) search[name] = value;
   return search;
 }
 

@@ -3,12 +3,15 @@
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useCallback, useState } from "react";
 import { type ApiFailure, call } from "../../api/client.ts";
-import { useMay } from "../../api/queries.ts";
+import { useMay, useRead } from "../../api/queries.ts";
+import type { Search } from "../../app/search.ts";
+import { nameOf } from "../../fleet/session-words.ts";
 import { Icon } from "../../ui/icon.tsx";
-import { Empty, Failure } from "../../ui/states.tsx";
+import { Empty, Failure, Loaded, Skeleton } from "../../ui/states.tsx";
 import { useToasts } from "../../ui/toast.tsx";
+import { againOf } from "./again.ts";
 import { createAttempts } from "./attempts.ts";
-import { LifeFields, PlaceFields, SandboxFields } from "./fields.tsx";
+import { LifeFields, PlaceFields, SandboxFields, usePriorityMax } from "./fields.tsx";
 import { type Draft, draftOf, newKey, problemsOf, requestOf } from "./form.ts";
 import { PreviewCard, usePreview } from "./preview.tsx";
 import "./create-session.css";
@@ -26,16 +29,57 @@ export default function CreateSessionPage() {
       <div className="page-head">
         <h1>New session</h1>
       </div>
-      {mayCreate ? <Form /> : <Empty title="You may look at sessions, not make them" icon="sessions" />}
+      {mayCreate ? <Wish /> : <Empty title="You may look at sessions, not make them" icon="sessions" />}
     </div>
   );
 }
 
-function Form() {
-  const search = useSearch({ strict: false }) as Record<string, string | undefined>;
+/** What a link fills in: a few fields by their names, or all of them `from` another session. */
+function Wish() {
+  const search = useSearch({ strict: false }) as Search;
+  return search.from ? <FormFrom key={search.from} id={search.from} /> : <Form begin={draftOf(search)} />;
+}
+
+function FormFrom({ id }: { id: string }) {
+  const priorityMax = usePriorityMax();
+  // As it was when the form was opened: what is filled in must not change under somebody's hands.
+  const session = useRead("getSession", { params: { id } }, { staleTime: Number.POSITIVE_INFINITY });
+  return (
+    <Loaded query={session} skeleton={<Skeleton lines={12} height="2rem" />}>
+      {(shown) => {
+        const { draft, missing } = againOf(shown, priorityMax);
+        return (
+          <>
+            <div className="create-from" role="note">
+              <p>
+                Filled in as{" "}
+                <Link to="/sessions/$id" params={{ id: shown.id }}>
+                  {nameOf(shown)}
+                </Link>{" "}
+                was asked for.{missing.length > 0 && " Not carried over:"}
+              </p>
+              {missing.length > 0 && (
+                <ul>
+                  {missing.map((one) => (
+                    <li key={one} className="wrap">
+                      {one}
+                    </li>
+                  ))}
+                </ul>
+              )}
+            </div>
+            <Form begin={draft} />
+          </>
+        );
+      }}
+    </Loaded>
+  );
+}
+
+function Form({ begin }: { begin: Draft }) {
   const navigate = useNavigate();
   const toasts = useToasts();
-  const [draft, setDraft] = useState(() => draftOf(search));
+  const [draft, setDraft] = useState(begin);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<ApiFailure>();
   const change = useCallback((part: Partial<Draft>) => {

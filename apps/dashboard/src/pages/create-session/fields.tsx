@@ -3,7 +3,7 @@ import { useMemo } from "react";
 import { useMe } from "../../api/queries.ts";
 import { useWolves } from "../../api/wolves.ts";
 import { Choice, Field } from "../../ui/controls.tsx";
-import { plain } from "../../ui/text.ts";
+import { limitOf, plain } from "../../ui/text.ts";
 import { type FieldsProps, Text } from "./text-field.tsx";
 import { WishDetails } from "./wish-details.tsx";
 
@@ -23,6 +23,12 @@ const rates = [
   ["144", "144 Hz"],
   ["240", "240 Hz"],
 ] as const;
+
+type Options = readonly (readonly [string, string])[];
+/** A session that is made once more may have had what is not offered here. */
+const withCurrent = (options: Options, current: string, words: (value: string) => string): Options =>
+  options.some(([option]) => option === current) ? options : [...options, [current, words(current)]];
+const lasting = (seconds: string) => limitOf(Number(seconds) * 1000);
 
 export function SandboxFields(props: FieldsProps) {
   const { draft, change, problems } = props;
@@ -45,7 +51,7 @@ export function SandboxFields(props: FieldsProps) {
               {...ids}
               value={draft.resolution}
               onChange={(resolution) => change({ resolution })}
-              options={resolutions}
+              options={withCurrent(resolutions, draft.resolution, (size) => size.replace("x", " × "))}
             />
           )}
         </Field>
@@ -55,7 +61,7 @@ export function SandboxFields(props: FieldsProps) {
               {...ids}
               value={draft.refresh}
               onChange={(refresh) => change({ refresh })}
-              options={rates}
+              options={withCurrent(rates, draft.refresh, (rate) => `${rate} Hz`)}
             />
           )}
         </Field>
@@ -188,10 +194,16 @@ const disconnects = [
 ] as const;
 /** Above 4 is for operators and admins. */
 const PRIORITY_MAX_OF_USERS = 4;
+const PRIORITY_MAX = 9;
+
+/** Of whoever is signed in. */
+export function usePriorityMax(): number {
+  const role = useMe()?.role;
+  return role === "admin" || role === "operator" ? PRIORITY_MAX : PRIORITY_MAX_OF_USERS;
+}
 
 export function LifeFields({ draft, change, problems }: FieldsProps) {
-  const me = useMe();
-  const priorityMax = me?.role === "admin" || me?.role === "operator" ? 9 : PRIORITY_MAX_OF_USERS;
+  const priorityMax = usePriorityMax();
   const priorities = Array.from({ length: priorityMax + 1 }, (_unused, index) => {
     const priority = String(priorityMax - index);
     return [priority, priority === "4" ? "4, as usual" : priority] as const;
@@ -199,7 +211,7 @@ export function LifeFields({ draft, change, problems }: FieldsProps) {
   const choice = (
     field: "ttl" | "idle" | "deadline" | "disconnect" | "priority",
     label: string,
-    options: readonly (readonly [string, string])[],
+    options: Options,
     hint?: string,
   ) => (
     <Field label={label} hint={hint} error={problems[field]}>
@@ -217,8 +229,13 @@ export function LifeFields({ draft, change, problems }: FieldsProps) {
     <fieldset className="card create-group">
       <legend>How long</legend>
       <div className="create-pair">
-        {choice("ttl", "Time to live", lives, "From when it runs.")}
-        {choice("idle", "Stops when idle for", idles, "Nobody joins it or looks at it.")}
+        {choice("ttl", "Time to live", withCurrent(lives, draft.ttl, lasting), "From when it runs.")}
+        {choice(
+          "idle",
+          "Stops when idle for",
+          withCurrent(idles, draft.idle, lasting),
+          "Nobody joins it or looks at it.",
+        )}
       </div>
       {choice("disconnect", "When its wolf is lost", disconnects)}
       <label className="check">
@@ -231,7 +248,7 @@ export function LifeFields({ draft, change, problems }: FieldsProps) {
       </label>
       {draft.waits && (
         <div className="create-pair">
-          {choice("deadline", "Waits at most", deadlines)}
+          {choice("deadline", "Waits at most", withCurrent(deadlines, draft.deadline, lasting))}
           {choice("priority", "Priority", priorities, "Higher goes first.")}
         </div>
       )}

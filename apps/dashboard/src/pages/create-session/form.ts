@@ -141,7 +141,7 @@ function wholeOf(
 }
 
 /** `zone=a, disk=fast`, or each on its own line. */
-function labelsOf(text: string, problems: Problems): Record<string, string> {
+export function labelsOf(text: string, problems: Problems): Record<string, string> {
   const labels: Record<string, string> = {};
   for (const pair of text.split(/[\n,]/).map((one) => one.trim())) {
     if (pair === "") continue;
@@ -158,7 +158,10 @@ function labelsOf(text: string, problems: Problems): Record<string, string> {
   return labels;
 }
 
-function constraintsOf({ constraints }: Draft, problems: Problems): CreateSessionRequest["constraints"] {
+export function constraintsOf(
+  { constraints }: Pick<Draft, "constraints">,
+  problems: Problems,
+): CreateSessionRequest["constraints"] {
   return constraints.map(({ attribute, op, values }) => {
     const listed = values
       .split(",")

@@ -2,7 +2,7 @@
 import { useState } from "react";
 import { Choice, Field } from "../../ui/controls.tsx";
 import { Icon } from "../../ui/icon.tsx";
-import { type ConstraintDraft, weightNames } from "./form.ts";
+import { type ConstraintDraft, emptyDraft, weightNames } from "./form.ts";
 import { type FieldsProps, Text } from "./text-field.tsx";
 
 const policies = [
@@ -14,11 +14,16 @@ const policies = [
   ["weighted", "Weighted score"],
 ] as const;
 
-const shownHere = ["policy", "weights", "vram", "encoders", "constraints"] as const;
+const shownHere = ["policy", "weights", "vram", "encoders", "allowDegraded", "constraints"] as const;
+
+const isSame = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
 
 export function WishDetails(props: FieldsProps) {
   const { draft, change, problems } = props;
-  const [isOpen, setOpen] = useState(false);
+  // What is filled in already is to be seen.
+  const [isOpen, setOpen] = useState(() =>
+    shownHere.some((field) => !isSame(draft[field], emptyDraft[field])),
+  );
   // What is wrong is not to be looked for.
   const isWrong = shownHere.some((field) => problems[field] !== undefined);
   return (

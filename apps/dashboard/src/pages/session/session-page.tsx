@@ -120,25 +120,12 @@ function FailureNotice({ session, failure }: { session: Session; failure: Failur
         {attempts > 1 && <p className="muted small">After {many(attempts, "attempt")}.</p>}
       </div>
       {mayCreate && (
-        <Link to="/sessions/new" search={againOf(session) as never} className="button">
+        <Link to="/sessions/new" search={{ from: session.id } as never} className="button">
           Make another
         </Link>
       )}
     </div>
   );
-}
-
-/** What a link to the form can fill in. */
-function againOf({ name, spec }: Session): Record<string, string | undefined> {
-  const labels = Object.entries(spec.labels).map(([label, value]) => `${label}=${value}`);
-  return {
-    name,
-    image: spec.image,
-    gpu: spec.gpu_type ?? undefined,
-    model: spec.gpu_model ?? undefined,
-    region: spec.region ?? undefined,
-    labels: labels.join(", "),
-  };
 }
 
 function AboutCard({ session }: { session: Session }) {
