@@ -1,5 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -40,7 +49,8 @@ describe("the commands for a host", () => {
     const whole = textOf(kind).replaceAll("\\\n", " ");
     for (const line of whole.split("\n")) {
       // What the guide says in prose or asks to edit by hand.
-      if (/^(printf|sed|install -d|rm) /.test(line) || line.includes("/dev/stdin --")) continue;
+      if (/^(printf|sed|install -d|rm|\$\{EDITOR:-vi\}|! grep) /.test(line) || line.includes("/dev/stdin --"))
+        continue;
       if (line.startsWith("kubectl") && /create secret|apply/.test(line)) continue;
       const words = line.trim().replaceAll(/\s+/g, " ");
       expect(guide).toContain(words.replace(/^install -m 755 apps\S+ /, ""));
@@ -105,6 +115,29 @@ describe("the commands for a host", () => {
     expect(site).toContain("value: https://fleet.example.org:8443");
     expect(site).toContain("- ../amd");
     expect(site).not.toContain("- ../nvidia");
+  });
+
+  it("apply nothing to Kubernetes before the example's image was edited, whatever is pasted at once", () => {
+    const folder = folderOf();
+    mkdirSync(`${folder}/deploy/kubernetes`, { recursive: true });
+    cpSync(`${root}/deploy/kubernetes/site.example`, `${folder}/deploy/kubernetes/site.example`, {
+      recursive: true,
+    });
+    for (const tool of ["docker", "kubectl"]) {
+      writeFileSync(`${folder}/${tool}`, `#!/bin/sh\necho ${tool} "$@" >> ${folder}/called\n`);
+      chmodSync(`${folder}/${tool}`, 0o755);
+    }
+    const env = { ...process.env, PATH: `${folder}:${process.env.PATH}`, EDITOR: "true" };
+    const paste = (commands: string) => {
+      // As at a prompt: what fails does not stop what follows.
+      execFileSync("sh", ["-c", `${commands}\ntrue`], { cwd: folder, env, stdio: "ignore" });
+      return readFileSync(`${folder}/called`, "utf8");
+    };
+    expect(paste(textOf("kubernetes"))).not.toContain("apply");
+    const site = `${folder}/deploy/kubernetes/site/kustomization.yaml`;
+    writeFileSync(site, readFileSync(site, "utf8").replace("images.example.com", "images.example.org"));
+    const apply = stepsFor("kubernetes", host).find(({ commands }) => commands.includes("apply"));
+    expect(paste(apply?.commands ?? "")).toContain("kubectl apply -k deploy/kubernetes/site\n");
   });
 
   it.each(["gpu-1", "it's", "$(id)", "`id`", 'a"b', "a b", "*", "-n", "%s", "\\n", ";rm", "ä\u202e"])(

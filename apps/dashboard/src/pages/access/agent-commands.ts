@@ -44,6 +44,7 @@ export function controlPlaneUrl(text: string): string | undefined {
 const AGENT = "apps/wolf-revdial-client/dist/wolf-revdial-client.mjs";
 const INSTALL = `install -m 755 ${AGENT} /usr/local/bin/wolf-revdial-client`;
 const TOKEN_FILE = "/etc/wolfpack/join-token";
+const SITE = "deploy/kubernetes/site";
 const FOLDER = "install -d -m 700 /etc/wolfpack";
 
 const lines = (...commands: (string | false)[]): string => commands.filter(Boolean).join("\n");
@@ -108,20 +109,31 @@ const steps: Record<Deployment, (host: Host) => Step[]> = {
 
   kubernetes: ({ url, gpu }) => [
     {
-      title: "The agent’s image, somewhere that the nodes can pull from",
+      title: "The agent’s image, somewhere that the nodes can pull from, in place of images.example.com",
       commands: lines(
         "docker build -f deploy/docker/agent.Dockerfile -t images.example.com/wolfpack/agent:0.1.0 .",
         "docker push images.example.com/wolfpack/agent:0.1.0",
       ),
     },
     {
-      title: "A folder for your site; edit its image and region as well",
+      title: "A folder for your site",
       commands: lines(
         "cp -r deploy/kubernetes/site.example deploy/kubernetes/site",
         `sed -i ${quoted(`s#https://wolfpack.example.com#${url}#`)} deploy/kubernetes/site/kustomization.yaml`,
         gpu === "amd" && "sed -i 's#- ../nvidia#- ../amd#' deploy/kubernetes/site/kustomization.yaml",
-        "kubectl apply -k deploy/kubernetes/site",
       ),
+    },
+    {
+      title: "Edit its image and its region",
+      commands: `\${EDITOR:-vi} ${SITE}/kustomization.yaml`,
+    },
+    {
+      title: "Look at what would be applied",
+      commands: `kubectl kustomize ${SITE}`,
+    },
+    {
+      title: "Apply it; while the example’s image is in it, this only says where",
+      commands: `! grep -rn 'images\\.example\\.com' ${SITE} && kubectl apply -k ${SITE}`,
     },
     {
       title: "Hand over the token",
