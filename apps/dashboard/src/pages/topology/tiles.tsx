@@ -2,10 +2,11 @@
 
 import { Link, useNavigate } from "@tanstack/react-router";
 import type { WolfInstance } from "@wolfpack/api-contract";
-import { type MouseEvent, memo, useEffect, useRef, useState } from "react";
+import { type MouseEvent, memo, useEffect, useMemo, useRef, useState } from "react";
 import { tileLoad, tileState } from "../../fleet/regions.ts";
 import { inShort, slotsOf } from "../../fleet/wolf-words.ts";
 import { plain } from "../../ui/text.ts";
+import { bandsOf } from "./bands.ts";
 
 export type TileSize = "named" | "square" | "painted";
 
@@ -65,28 +66,42 @@ const Tile = memo(function Tile({ wolf, named }: { wolf: WolfInstance; named: bo
 
 const CELL_PX = 10;
 const GAP_PX = 2;
-const REGION_PX_MAX = 4000;
+const STEP_PX = CELL_PX + GAP_PX;
 
-/** One canvas for a region: thousands of elements would be slow. The keyboard has the region's link to the table instead. */
+/** Canvases of a region: thousands of elements would be slow. The keyboard has the region's link to the table instead. */
 function Painted({ wolves, label }: { wolves: readonly WolfInstance[]; label: string }) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const navigate = useNavigate();
+  const frame = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
-  const [words, setWords] = useState("");
-  const columns = Math.max(1, Math.floor((width + GAP_PX) / (CELL_PX + GAP_PX)));
-  const height = Math.min(REGION_PX_MAX, Math.ceil(wolves.length / columns) * (CELL_PX + GAP_PX));
+  const columns = Math.max(1, Math.floor((width + GAP_PX) / STEP_PX));
+  const bands = useMemo(() => bandsOf(wolves, columns), [wolves, columns]);
 
   useEffect(() => {
-    const target = canvas.current?.parentElement;
+    const target = frame.current;
     if (!target) return;
     const observer = new ResizeObserver(() => setWidth(target.clientWidth));
     observer.observe(target);
     return () => observer.disconnect();
   }, []);
 
+  return (
+    <div ref={frame} className="topology-painted" role="img" aria-label={label}>
+      {width > 0 &&
+        bands.map(({ from, items, rows }) => (
+          <BandCanvas key={from} wolves={items} width={width} height={rows * STEP_PX} columns={columns} />
+        ))}
+    </div>
+  );
+}
+
+function BandCanvas({ wolves, ...place }: Place & { wolves: readonly WolfInstance[] }) {
+  const { width, height, columns } = place;
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const navigate = useNavigate();
+  const [words, setWords] = useState("");
+
   useEffect(() => {
     const paintNow = () => {
-      if (canvas.current && width > 0) paint(canvas.current, wolves, { width, height, columns });
+      if (canvas.current) paint(canvas.current, wolves, { width, height, columns });
     };
     paintNow();
     const observer = new MutationObserver(paintNow);
@@ -95,28 +110,24 @@ function Painted({ wolves, label }: { wolves: readonly WolfInstance[]; label: st
   }, [wolves, width, height, columns]);
 
   const at = ({ nativeEvent: { offsetX, offsetY } }: MouseEvent): WolfInstance | undefined => {
-    const column = Math.floor(offsetX / (CELL_PX + GAP_PX));
-    return column < columns ? wolves[Math.floor(offsetY / (CELL_PX + GAP_PX)) * columns + column] : undefined;
+    const column = Math.floor(offsetX / STEP_PX);
+    return column < columns ? wolves[Math.floor(offsetY / STEP_PX) * columns + column] : undefined;
   };
   const open = (event: MouseEvent) => {
     const wolf = at(event);
     if (wolf) void navigate({ to: "/wolves/$id", params: { id: wolf.id } });
   };
   return (
-    <div className="topology-painted">
-      <canvas
-        ref={canvas}
-        role="img"
-        aria-label={label}
-        title={words}
-        style={{ height }}
-        onClick={open}
-        onMouseMove={(event) => {
-          const wolf = at(event);
-          setWords(wolf ? inShort(wolf) : "");
-        }}
-      />
-    </div>
+    <canvas
+      ref={canvas}
+      title={words}
+      style={{ height }}
+      onClick={open}
+      onMouseMove={(event) => {
+        const wolf = at(event);
+        setWords(wolf ? inShort(wolf) : "");
+      }}
+    />
   );
 }
 
@@ -143,8 +154,8 @@ function paint(
   pen.scale(scale, scale);
   pen.lineWidth = 2;
   wolves.forEach((wolf, index) => {
-    const x = (index % columns) * (CELL_PX + GAP_PX);
-    const y = Math.floor(index / columns) * (CELL_PX + GAP_PX);
+    const x = (index % columns) * STEP_PX;
+    const y = Math.floor(index / columns) * STEP_PX;
     const state = tileState(wolf);
     if (state !== "lost") {
       pen.fillStyle = loads[tileLoad(wolf)] ?? "";
