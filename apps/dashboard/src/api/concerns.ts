@@ -16,7 +16,6 @@ const byWhat = new Map<string, Concern[]>(
     queue: lists("listQueue", "getFleet", "listSessions"),
     wolf: lists("getFleet"),
     fleet: lists("getFleet"),
-    replica: lists("listReplicas" as OperationId),
     user: lists("listUsers", "getMe"),
     "api-key": lists("listApiKeys"),
     "join-token": lists("listJoinTokens"),

@@ -16,6 +16,7 @@ import { Tiles, tileSize } from "./tiles.tsx";
 import "./topology.css";
 
 type Replica = CallReply<"listReplicas">["body"][number];
+/** No event tells of a replica that comes, drains or goes, or of how many tunnels it holds. */
 const REPLICAS_MS = 10_000;
 const none: never[] = [];
 
