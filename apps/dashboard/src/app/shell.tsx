@@ -219,7 +219,7 @@ function Foot() {
       </div>
       <div className="row">
         <span className="foot-user two-lines">
-          <span title={me?.name}>{plain(me?.name)}</span>
+          <span title={plain(me?.name)}>{plain(me?.name)}</span>
           <span>{me?.role}</span>
         </span>
         <button
