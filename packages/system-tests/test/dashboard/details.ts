@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "@jest/globals";
 import { newId } from "@wolfpack/control-plane/parts";
 import type { Page } from "playwright-core";
 import { drawsLines, isLive, jumps, noteShifts, rowOf } from "./looking.ts";
-import { phone, type Stage, seriousFindings } from "./stage.ts";
+import { phone, type Stage, seriousFindings, signIn } from "./stage.ts";
 
 const MINUTE_MS = 60_000;
 const GIB = 2 ** 30;
@@ -109,6 +109,19 @@ export function describeDetails(the: () => Stage): void {
           cell ? cell.scrollWidth - cell.clientWidth : Number.NaN,
         );
         expect(cut).toBe(0);
+      });
+
+      it("is shown exactly also where something is still to end", async () => {
+        const { body } = await the().api.createSession({
+          body: { name: "ends", gpu_type: "amd", ttl_seconds: 7200 },
+        });
+        const { page } = await the().open("admin", "/login", { fresh: true });
+        await signIn(page, the().keys.admin);
+        await page.goto(`${the().url}/sessions/${body.id}`);
+        const ends = page.locator("section", { hasText: "Time to live" }).locator("time").first();
+        await ends.getByText(/^in 1 h 5\d min$/).waitFor();
+        await page.getByRole("button", { name: "Exact times" }).press("Enter");
+        await ends.getByText(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/).waitFor();
       });
     });
 

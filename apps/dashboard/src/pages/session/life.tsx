@@ -8,8 +8,9 @@ import { keyOf, useCommand } from "../../api/queries.ts";
 import { disconnectOf } from "../../fleet/session-words.ts";
 import { Choice, Field } from "../../ui/controls.tsx";
 import { Confirm } from "../../ui/dialog.tsx";
-import { absolute, duration } from "../../ui/text.ts";
+import { absolute, clockTime, duration } from "../../ui/text.ts";
 import { Time, useTicking } from "../../ui/time.tsx";
+import { useExact } from "../../ui/time-form.ts";
 import { useToasts } from "../../ui/toast.tsx";
 import { remaining } from "./remaining.ts";
 
@@ -75,12 +76,13 @@ export function LifeCard({ session, mayTouch }: { session: Session; mayTouch: bo
   );
 }
 
-/** `in 1 h 59 min`: what is left matters to more than its largest unit. */
+/** `in 1 h 59 min`: what is left matters to more than its largest unit. Exactly when, for those who have chosen that. */
 function Remaining({ until }: { until: string }) {
   const untilMs = Date.parse(until);
-  const text = useTicking((nowMs) => remaining(untilMs - nowMs));
+  const exact = useExact();
+  const text = useTicking((nowMs) => (exact ? clockTime(untilMs) : remaining(untilMs - nowMs)));
   return (
-    <time className="figures" dateTime={until} title={absolute(untilMs)}>
+    <time className={exact ? "figures time-exact" : "figures"} dateTime={until} title={absolute(untilMs)}>
       {text}
     </time>
   );
