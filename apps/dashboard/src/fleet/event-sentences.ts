@@ -47,7 +47,9 @@ const capital = (text: string): string => text.replace(/^(an?|the) (?=\S)/, (wor
 
 /** `: kernel update`; empty for nothing. */
 const because = (reason: unknown): string => (isWord(reason) ? `: ${plain(reason)}` : "");
-const until = (time: unknown): string => (isWord(time) ? ` until ${moment(time)}` : "");
+/** ` until Nov 27, 1:49 PM`: the row says of which year the event is. */
+const until = (time: unknown, { at }: FleetEvent): string =>
+  isWord(time) ? ` until ${moment(time, at)}` : "";
 const afterWaiting = ({ waited_ms: ms }: FleetEvent["detail"]): string =>
   typeof ms === "number" && Number.isFinite(ms) ? ` after ${ms < 60_000 ? millis(ms) : duration(ms)}` : "";
 /** `labels, images and region`. */
@@ -201,14 +203,14 @@ export const sentences: Record<FleetEventKind, (told: Told) => string> = {
     `${Session} has ended${because(stopReasonOf(wordOf(detail.stop_reason)))}`,
   "session.failed": ({ Session, detail }) =>
     `${Session} has failed${because(failureInShort(wordOf(detail.failure_code)))}`,
-  "session.extended": ({ session, by, Session, detail: { expires_at: end } }) =>
+  "session.extended": ({ event, session, by, Session, detail: { expires_at: end } }) =>
     by === ""
-      ? `${Session} lives on${until(end) || " without an end of its own"}`
-      : `${by} extended ${session}${until(end)}`,
-  "session.expiring": ({ Session, detail: { at, reason } }) =>
-    `${Session} will be stopped${reason === "drained" ? " or moved" : ""}${isWord(at) ? ` at ${moment(at)}` : ""}${because(whyEnds[wordOf(reason)] ?? reason)}`,
-  "queue.entered": ({ Session, detail }) =>
-    `${Session} waits in the queue${isWord(detail.deadline) ? `${until(detail.deadline)} at the latest` : ""}`,
+      ? `${Session} lives on${until(end, event) || " without an end of its own"}`
+      : `${by} extended ${session}${until(end, event)}`,
+  "session.expiring": ({ event, Session, detail: { at, reason } }) =>
+    `${Session} will be stopped${reason === "drained" ? " or moved" : ""}${isWord(at) ? ` at ${moment(at, event.at)}` : ""}${because(whyEnds[wordOf(reason)] ?? reason)}`,
+  "queue.entered": ({ event, Session, detail }) =>
+    `${Session} waits in the queue${isWord(detail.deadline) ? `${until(detail.deadline, event)} at the latest` : ""}`,
   "queue.left": ({ Session, wolf, detail }) => {
     if (detail.to === "placed") return `${Session} left the queue for ${wolf}${afterWaiting(detail)}`;
     if (detail.to === "failed") return `${Session} found no wolf${afterWaiting(detail)} in the queue`;
@@ -235,16 +237,16 @@ export const sentences: Record<FleetEventKind, (told: Told) => string> = {
     to === 0
       ? `${Wolf} runs no lobbies any more that no session has`
       : `${Wolf} runs ${to === 1 ? "a lobby" : `${plain(to) || "some"} lobbies`} that no session has`,
-  "wolf.quarantined": ({ Wolf, detail: { until: end, reason, times } }) =>
-    `${Wolf} is in quarantine${until(end)}${typeof times === "number" && times > 1 ? `, ${times} times in a row now` : ""}${because(isWord(reason) ? quarantineReason(reason) : "")}`,
+  "wolf.quarantined": ({ event, Wolf, detail: { until: end, reason, times } }) =>
+    `${Wolf} is in quarantine${until(end, event)}${typeof times === "number" && times > 1 ? `, ${times} times in a row now` : ""}${because(isWord(reason) ? quarantineReason(reason) : "")}`,
   "wolf.readmitted": ({ wolf, by }) =>
     by === "" ? `The quarantine of ${wolf} is over` : `${by} ended the quarantine of ${wolf}`,
   "fleet.frozen": () => "Most wolves left at once: none is given up for now",
   "fleet.thawed": () => "Wolves that are lost are given up again",
-  "fleet.override": ({ by, detail }) =>
+  "fleet.override": ({ event, by, detail }) =>
     by === ""
-      ? `The freeze is lifted${until(detail.until)}`
-      : `${by} lifted the freeze${until(detail.until)}`,
+      ? `The freeze is lifted${until(detail.until, event)}`
+      : `${by} lifted the freeze${until(detail.until, event)}`,
   "user.created": ({ by, detail }) =>
     did(
       by,
@@ -265,8 +267,8 @@ export const sentences: Record<FleetEventKind, (told: Told) => string> = {
       ? `${Wolf} has shown a new key, which waits for an admin's word`
       : `${Wolf} has a new key`,
   "agent-key.approved": ({ wolf, by }) => did(by, "approved", `the key of ${wolf}`),
-  "agent-key.shortened": ({ wolf, detail: { expires_at: end } }) =>
-    `A newer key of ${wolf} is in use: the older one ends${isWord(end) ? ` ${moment(end)}` : ""}`,
+  "agent-key.shortened": ({ event, wolf, detail: { expires_at: end } }) =>
+    `A newer key of ${wolf} is in use: the older one ends${isWord(end) ? ` ${moment(end, event.at)}` : ""}`,
   "agent-key.revoked": ({ wolf, by }) => did(by, "revoked", `a key of ${wolf}`),
 };
 

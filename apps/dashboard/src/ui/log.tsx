@@ -1,5 +1,5 @@
 /** What the pages of logs are made of: how far back a list goes, one entry with all that it says. */
-import type { ReactNode, Ref } from "react";
+import { type ReactNode, type Ref, useSyncExternalStore } from "react";
 import { CopyButton } from "./controls.tsx";
 import { jsonText } from "./json-text.ts";
 import { Empty, Failure } from "./states.tsx";
@@ -19,7 +19,7 @@ interface LogListProps<Row> {
   label: string;
   log: Log<Row>;
   columns: readonly Column<Row>[];
-  /** Pixels. */
+  /** Pixels, where there is room; on a phone rows are higher. */
   rowHeight: number;
   /** Told with every scroll whether the newest row is out of sight. */
   onAway: (away: boolean) => void;
@@ -38,11 +38,21 @@ interface Filtered {
   onReset: () => void;
 }
 
+/** Four lines of what happened; log.css has the same width. */
+const NARROW_ROW_PX = 76;
+const narrow = matchMedia("(max-width: 32rem)");
+function whenNarrow(listener: () => void): () => void {
+  narrow.addEventListener("change", listener);
+  return () => narrow.removeEventListener("change", listener);
+}
+const useNarrow = () => useSyncExternalStore(whenNarrow, () => narrow.matches);
+
 const rowKey = ({ id }: { id: string }) => id;
 
 /** Rows of a log, the newest first: how it failed, what came, its table, how far back it goes. */
 export function LogList<Row extends { id: string }>(props: LogListProps<Row>) {
-  const { label, log, columns, rowHeight, onAway, empty, missing, news, frame, children } = props;
+  const { label, log, columns, onAway, empty, missing, news, frame, children } = props;
+  const rowHeight = useNarrow() ? NARROW_ROW_PX : props.rowHeight;
   const { rows, loaded, cursor } = log.feed;
   return (
     <div

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { clockTime, limitOf, millis } from "./text.ts";
+import { clockTime, limitOf, millis, moment } from "./text.ts";
 
 describe("limits of time", () => {
   it("are said in the largest unit that rounds nothing away", () => {
@@ -18,6 +18,22 @@ describe("limits of time", () => {
   it("are no moment at all, or unknown, where that is what was said", () => {
     expect([limitOf(0), millis(0)]).toEqual(["0 ms", "0 ms"]);
     expect([limitOf(null), limitOf(undefined), limitOf(Number.NaN)]).toEqual(["–", "–", "–"]);
+  });
+});
+
+describe("a moment within a sentence", () => {
+  const [summer, winter] = ["2026-07-01T12:00:00.000Z", "2026-12-01T12:00:00.000Z"];
+
+  it("has no year where that goes without saying, and the rest of it all the same", () => {
+    expect(moment(winter)).toContain("2026");
+    expect(moment(winter, summer)).not.toContain("2026");
+    expect(moment(winter, summer)).not.toBe(moment(summer, summer));
+  });
+
+  it("has its year where what the sentence is about is of another one, or of none that is known", () => {
+    for (const about of ["2025-07-01T12:00:00.000Z", "yesterday", ""])
+      expect(moment(winter, about)).toContain("2026");
+    expect(moment("soon", summer)).toBe("an unknown time");
   });
 });
 

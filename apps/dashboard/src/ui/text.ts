@@ -99,11 +99,13 @@ export function absolute(atMs: number): string {
   return `${at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" })} (${utc})`;
 }
 
-/** Within a sentence, on this clock. */
-export function moment(value: unknown): string {
+/** Within a sentence, on this clock; without its year where that is the year of what the sentence is about. */
+export function moment(value: unknown, about?: string): string {
   const at = new Date(typeof value === "string" ? value : "");
   if (Number.isNaN(at.getTime())) return "an unknown time";
-  return at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  if (about === undefined || new Date(about).getFullYear() !== at.getFullYear())
+    return at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return at.toLocaleString(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
 }
 
 /** `a user`, `an admin`, `an API key`. */
