@@ -58,6 +58,25 @@ const screens: readonly HostileScreen[] = [
   },
 ];
 
+const of = { concurrent_max: 1, waiting_max: 1, wait_ms: 1000, timeout_ms: 1000 };
+const hostilePolicy = {
+  guard: "agent",
+  unknown_because: null,
+  policy: {
+    open: [MARKUP],
+    closed: [{ route: ANSI, because: MARKUP }],
+    mount_folders: [MARKUP],
+    state_folders: [ANSI],
+    helix_homes: TURNED,
+    image_prefixes: [MARKUP],
+    process_runners: true,
+    base_create_json: true,
+    pipelines: true,
+    secrets: true,
+    limits: { read: of, change: of, create: of, pull: of },
+  },
+};
+
 export function describeHostility(the: () => Stage): void {
   describe("hostility", () => {
     const ids: string[] = [];
@@ -74,11 +93,26 @@ export function describeHostility(the: () => Stage): void {
         const texts: (string | null | undefined)[] = [
           document.title,
           document.getElementById("main")?.textContent,
+          document.querySelector("[role=dialog]")?.textContent,
         ];
         for (const element of document.querySelectorAll("*"))
           for (const name of said) texts.push(element.getAttribute(name));
         return texts.join("\n");
       });
+
+    const deceives = async (page: Page) =>
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what must not be there
+      /[\u001b\u0007\u202e]/.test(await everyText(page)) || (await injected(page)) > 0;
+
+    /** What its host would say, had it an agent; what the control plane says, with something else in it. */
+    const answersWith = (page: Page, address: RegExp, json: (said: object) => unknown) =>
+      page.route(address, async (route) => {
+        const isOurs = route.request().url().includes("/health");
+        const said = isOurs ? ((await (await route.fetch()).json()) as object) : {};
+        await route.fulfill({ json: json(said) });
+      });
+
+    const auditId = newId("aud");
 
     beforeAll(async () => {
       ids.push(newId("wlf"));
@@ -101,6 +135,33 @@ export function describeHostility(the: () => Stage): void {
             { name: MARKUP, id: null, digest: null, state: "present", size_bytes: 1, created_at: null },
           ],
           wolf_capabilities: { schema_hash: ANSI, features: [MARKUP], missing: [MARKUP] },
+        },
+      });
+      await the().prisma.agentKey.create({
+        data: {
+          id: newId("agk"),
+          wolf_instance_id: hostile(),
+          public_key: new Uint8Array(32).fill(7),
+          status: "pending",
+          enrolled_by: TURNED,
+          created_at: new Date(),
+          expires_at: new Date(Date.now() + 3_600_000),
+        },
+      });
+      await the().prisma.auditEvent.create({
+        data: {
+          id: auditId,
+          at: new Date(),
+          actor: "agent",
+          actor_id: hostile(),
+          action: "wolf.register",
+          object: hostile(),
+          result: "denied",
+          code: ANSI,
+          request_id: TURNED,
+          replica: MARKUP,
+          address: ANSI,
+          detail: { [MARKUP]: ANSI, name: MARKUP },
         },
       });
     });
@@ -129,9 +190,35 @@ export function describeHostility(the: () => Stage): void {
           if (!/queue|new/.test(address))
             await page.locator("#main").getByText(MARKUP).filter({ visible: true }).first().waitFor();
           await page.locator(".skeleton").first().waitFor({ state: "detached" });
-          const text = await everyText(page);
-          // biome-ignore lint/suspicious/noControlCharactersInRegex: it is what must not be there
-          if (/[\u001b\u0007\u202e]/.test(text) || (await injected(page)) > 0) seen.push(address);
+          if (await deceives(page)) seen.push(address);
+        }
+        expect(seen).toEqual([]);
+      });
+
+      it("are text in what is asked of its host, in the checks, in the audit log and among agents' keys", async () => {
+        const { page } = await the().open("admin", "/login");
+        await answersWith(page, /\/lobbies$/, () => [
+          { id: ANSI, name: MARKUP, session_id: null, is_live: false, viewers: 1, pin_required: false },
+        ]);
+        await answersWith(page, /\/policy$/, () => hostilePolicy);
+        await answersWith(page, /\/api\/v1\/health$/, (report) => ({
+          ...report,
+          version: ANSI,
+          checks: [{ id: "C01", title: MARKUP, status: "failed", detail: ANSI, advice: TURNED, ms: 1 }],
+        }));
+        const seen: string[] = [];
+        // Not anywhere in the page: its head has the wolf's name before anything else is there.
+        for (const [address, place] of [
+          [`/wolves/${hostile()}?tab=sessions`, ".wolf-tab"],
+          [`/wolves/${hostile()}?tab=policy`, ".wolf-tab"],
+          ["/health", ".health-checks"],
+          [`/audit?entry=${auditId}`, "[role=dialog]"],
+          ["/access?tab=agents", "tbody"],
+        ] as const) {
+          await page.goto(`${the().url}${address}`);
+          await page.locator(".skeleton").first().waitFor({ state: "detached" });
+          await page.locator(place).getByText(MARKUP).filter({ visible: true }).first().waitFor();
+          if (await deceives(page)) seen.push(address);
         }
         expect(seen).toEqual([]);
       });
