@@ -1,5 +1,6 @@
 /** How pages look and are used: two themes, a phone, the keyboard, and those who do not see them. Pictures for the documents, if wanted. */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
+import { newId } from "@wolfpack/control-plane/parts";
 import type { Page } from "playwright-core";
 import { isLive, jumps, noteShifts, rowOf } from "./looking.ts";
 import {
@@ -45,6 +46,7 @@ export function describeLooks(the: () => Stage): void {
     await api.stopSession({ params: { id: ended.id } });
     if (isWriting) await drainOne(the());
     const wolf = await the().wolfId("fra-nvidia-1");
+    if (isWriting) await fillDisks(the(), wolf);
     const session = sessions.find(({ wolf_instance_id }) => wolf_instance_id === wolf) ?? sessions[0];
     pages = [
       { name: "fleet", address: "/", sign: sees("tbody tr[data-index]") },
@@ -59,11 +61,13 @@ export function describeLooks(the: () => Stage): void {
       { name: "session", address: `/sessions/${session?.id}`, sign: sees(".session-picture") },
       { name: "session-ended", address: `/sessions/${ended.id}`, sign: sees(".session-step") },
       { name: "create-session", address: "/sessions/new?gpu=nvidia", sign: sees(".create-why") },
+      { name: "create-again", address: `/sessions/new?from=${ended.id}`, sign: sees(".create-from") },
       { name: "queue", address: "/queue", sign: sees("tbody tr[data-index]") },
       { name: "events", address: "/events", sign: sees("tbody tr[data-index]") },
       { name: "audit", address: "/audit", sign: sees("tbody tr[data-index]") },
       { name: "access", address: "/access", sign: sees("tbody tr[data-index]") },
       { name: "access-keys", address: "/access?tab=keys", sign: sees("tbody tr[data-index]") },
+      { name: "access-agents", address: "/access?tab=agents", sign: sees("tbody tr[data-index]") },
       { name: "access-tokens", address: "/access?tab=tokens", sign: sees("tbody tr[data-index]") },
       { name: "health", address: "/health", sign: sees(".health-status") },
     ];
@@ -79,7 +83,13 @@ export function describeLooks(the: () => Stage): void {
   const withPhone = new Set(["fleet", "session", "events", "audit"]);
   /** Of which the first screen is not all that matters. */
   const withWhole = new Set(["wolf", "session", "create-session", "health"]);
-  const withoutPicture = new Set(["wolf-sessions", "wolf-events", "wolf-capabilities", "session-ended"]);
+  const withoutPicture = new Set([
+    "create-again",
+    "wolf-sessions",
+    "wolf-events",
+    "wolf-capabilities",
+    "session-ended",
+  ]);
 
   async function portray(page: Page, name: string, form = ""): Promise<void> {
     if (!isWriting || withoutPicture.has(name)) return;
@@ -119,11 +129,13 @@ export function describeLooks(the: () => Stage): void {
           found.push({ page: shown.name, jumped, light, dark, small, pushed });
       }
       expect(found).toEqual([]);
-    }, 180_000);
+    }, 300_000);
 
     it("has nothing that axe finds serious either before anybody signed in, or in a dialog", async () => {
       const { page: login } = await the().open("viewer", "/login", { fresh: true });
       await login.getByLabel("API key").waitFor();
+      await atRest(login);
+      await picture(login, "login");
       const { page } = await the().open("admin", "/access?tab=keys");
       await page.getByRole("button", { name: "New API key" }).click();
       await page.getByRole("dialog").getByLabel("Name").waitFor();
@@ -241,6 +253,36 @@ async function bringTrouble({ api, stack }: Stage): Promise<void> {
     async () => (await api.listUsageHistory({ params: { id } })).body.length >= 4,
     500_000,
   );
+}
+
+const HOUR_MS = 3_600_000;
+const GIB = 2 ** 30;
+/** Beyond those that agents fill. */
+const SLOT = 1_000_000;
+
+/** For pictures: a sample stands for five minutes, and a day of them is what one wants to see. */
+async function fillDisks({ api, prisma }: Stage, wolf: string): Promise<void> {
+  const { body } = await api.getWolf({ params: { id: wolf } });
+  const disk = body.usage?.disks[0];
+  if (!disk) throw new Error("its agent watches no disk");
+  const size = disk.used_bytes + disk.available_bytes;
+  await prisma.diskSample.createMany({
+    data: Array.from({ length: 24 }, (_unused, slot) => {
+      // It fills as sessions leave something behind, and is cleaned once.
+      const used = Math.round(disk.used_bytes * (0.7 + 0.3 * (((slot + 9) % 24) / 24)));
+      return {
+        id: newId("dsk"),
+        wolf_instance_id: wolf,
+        mount: disk.mount,
+        slot: SLOT + slot,
+        at: new Date(Date.now() - (24 - slot) * HOUR_MS),
+        total_bytes: Math.max(disk.total_bytes, GIB),
+        used_bytes: used,
+        available_bytes: size - used,
+        level: "ok",
+      };
+    }),
+  });
 }
 
 /** For pictures: a wolf on which something runs is to be empty in some hours. */
