@@ -1,5 +1,5 @@
 /** What the comments of the public types say, against the code: defaults, units, codes. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
 import { neverHandled, revdialErrorCodes, wireCodes } from "../src/errors.ts";
 import type { Frame } from "../src/frame.ts";
@@ -157,5 +157,27 @@ describe("the documentation of codes", () => {
     feed.tunnel.destroy();
     await meet(feed.tunnel.request(get("/")));
     expect([...met].toSorted()).toEqual([...named()].toSorted());
+  });
+});
+
+describe("the package on its own", () => {
+  const root = new URL("../", import.meta.url);
+  const { files, license } = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as {
+    files: string[];
+    license: string;
+  };
+
+  it.each(["README.md", "SPEC.md", "examples/README.md"])("has whatever %s links to", (file) => {
+    const links = [...readFileSync(new URL(file, root), "utf8").matchAll(/\]\((?!https?:|#)([^)#]+)/g)];
+    for (const [, to = ""] of links) {
+      const target = new URL(to, new URL(file, root)).pathname.replace(root.pathname, "");
+      // A package always has its README and its licence.
+      expect([...files, "README.md", "LICENSE"]).toContain(target.split("/")[0]);
+      expect(existsSync(new URL(target, root))).toBe(true);
+    }
+  });
+
+  it("has the licence that it names", () => {
+    expect(readFileSync(new URL("LICENSE", root), "utf8").split("\n")[0]).toBe(`${license} License`);
   });
 });
