@@ -1,7 +1,7 @@
 /**
  * Messages of the last released revision, read by today's code. It stands for an agent of that revision, of which there is no build to
- * run: what it sends is understood as it meant it, what it would have been sent is encoded as it knows it, and what it refuses is refused.
- * What it does with them is not covered.
+ * run: what it sends is understood as it meant it, what it would have been sent is encoded as it knows it, and what it refuses is refused;
+ * its records are cut and put together as before, and what it does is answered as it was.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "@jest/globals";
@@ -10,6 +10,8 @@ import { encodeFrame } from "../src/encode.ts";
 import { RevdialError } from "../src/errors.ts";
 import type { Frame } from "../src/frame.ts";
 import { defaultLimits } from "../src/limits.ts";
+import { readsRecords } from "./records.ts";
+import { play, sequencesOf } from "./sequences.ts";
 
 interface Vector {
   name: string;
@@ -75,5 +77,14 @@ describe("a peer of the revision before", () => {
       code = thrown.code;
     }
     expect(code).toBe(error);
+  });
+
+  describe("over HTTP", () => readsRecords("vectors-previous"));
+
+  it.each(sequencesOf("vectors-previous"))("is answered as it was: $name", (sequence) => {
+    const { wanted, got } = play(sequence);
+    expect(wanted.length).toBeGreaterThan(0);
+    // Fields may have been added since.
+    expect(got).toMatchObject(wanted);
   });
 });

@@ -2,7 +2,9 @@
 import { describe, expect, it } from "@jest/globals";
 import { wireCodes } from "../src/errors.ts";
 import { frameTypes } from "../src/frame.ts";
-import { play, sequences } from "./sequences.ts";
+import { play, sequencesOf } from "./sequences.ts";
+
+const sequences = sequencesOf("vectors");
 
 describe("the core", () => {
   it.each(sequences)("does what the vectors say: $name", (sequence) => {

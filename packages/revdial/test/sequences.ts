@@ -1,4 +1,4 @@
-/** Runs one of `vectors/sequences.json` on a core: what comes in, what happens on our side, and what has to go out. */
+/** Runs one of the vectors' `sequences.json` on a core: what comes in, what happens on our side, and what has to go out. */
 import { readFileSync } from "node:fs";
 import type { Core } from "../src/core.ts";
 import type { LocalEvent } from "../src/core-events.ts";
@@ -36,11 +36,12 @@ export interface Sequence {
   steps: Step[];
 }
 
-export const sequences = (
-  JSON.parse(readFileSync(new URL("../vectors/sequences.json", import.meta.url), "utf8")) as {
-    sequences: Sequence[];
-  }
-).sequences;
+export const sequencesOf = (folder: "vectors" | "vectors-previous") =>
+  (
+    JSON.parse(readFileSync(new URL(`../${folder}/sequences.json`, import.meta.url), "utf8")) as {
+      sequences: Sequence[];
+    }
+  ).sequences;
 
 /** What a frame says and nobody has to say in the same words. */
 const free: ReadonlySet<string> = new Set(["reason", "agent", "incarnation", "features"]);
