@@ -3,6 +3,7 @@ export { systemClock } from "./clock.ts";
 export { type ControlPlane, compose } from "./compose.ts";
 export { readConfig } from "./config.ts";
 export { migrate } from "./database/migrate.prisma.ts";
+export { CONNECTIONS_PER_REPLICA } from "./database/notifications.ts";
 export { createPrisma } from "./database/prisma.prisma.ts";
 export { prismaAgentKeyStore } from "./identity/agent-key-store.prisma.ts";
 export { isSigned } from "./identity/agent-proof.ts";

@@ -1,7 +1,7 @@
 /** The control plane in a cluster: kustomize and the chart make the same objects, valid ones, and each says what it should. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { describe, expect, it } from "@jest/globals";
-import { definitions } from "@wolfpack/control-plane/parts";
+import { CONNECTIONS_PER_REPLICA, definitions } from "@wolfpack/control-plane/parts";
 import { parse, parseAllDocuments } from "yaml";
 import {
   type ClusterObject,
@@ -15,7 +15,7 @@ import {
 import { renderChart } from "./helm-templates.ts";
 import { schemaFaults } from "./kubernetes-schema.ts";
 import { projectFiles, read, root } from "./repository/workspaces.ts";
-import { controlPlaneVariables } from "./settings.ts";
+import { controlPlaneVariables, LEAVING_ROOM_SECONDS, leavesWithinSeconds } from "./settings.ts";
 
 const parseAll = (text: string) =>
   parseAllDocuments(text).map((document) => document.toJS() as ClusterObject);
@@ -32,6 +32,14 @@ const hasKubectl = spawnSync("kubectl", ["version", "--client"], { stdio: "ignor
 const itWithKubectl = hasKubectl ? it : it.skip;
 if (!hasKubectl)
   console.warn("deploy/kubernetes/control-plane is not rendered anew: kubectl is not installed");
+/** From SIGTERM until it is killed. */
+function timeToLeave(spec: ClusterObject["spec"]): number {
+  const [command, seconds] = spec.containers[0].lifecycle.preStop.exec.command;
+  expect(command).toBe("sleep");
+  return spec.terminationGracePeriodSeconds - Number(seconds);
+}
+/** PostgreSQL's default of max_connections, without superuser_reserved_connections. */
+const POSTGRES_CONNECTIONS = 100 - 3;
 const kustomize = (folder: string) =>
   parseAll(execFileSync("kubectl", ["kustomize", folder], { cwd: root, encoding: "utf8" }));
 
@@ -170,10 +178,16 @@ describe("a pod of the control plane", () => {
     expect([spec.hostNetwork, spec.hostPID, spec.hostIPC]).toEqual([undefined, undefined, undefined]);
   });
 
-  it("has time to drain: what is left after the wait before SIGTERM is more than the 20 s that it takes", () => {
-    const [command, seconds] = container.lifecycle.preStop.exec.command;
-    expect(command).toBe("sleep");
-    expect(spec.terminationGracePeriodSeconds - Number(seconds)).toBeGreaterThan(20 + 10);
+  it("has time to leave: the wait before SIGTERM and all that a replica may take fit its grace", () => {
+    expect(leavesWithinSeconds()).toBeGreaterThan(0);
+    expect(timeToLeave(spec)).toBeGreaterThanOrEqual(leavesWithinSeconds() + LEAVING_ROOM_SECONDS);
+  });
+
+  it("finds a connection to the database, also while all of them are replaced", () => {
+    const { maxReplicas } = the("HorizontalPodAutoscaler").spec;
+    const { maxSurge } = the("Deployment").spec.strategy.rollingUpdate;
+    // The one that is started, and one that still leaves, which no surge counts.
+    expect((maxReplicas + maxSurge + 1) * CONNECTIONS_PER_REPLICA).toBeLessThanOrEqual(POSTGRES_CONNECTIONS);
   });
 
   it("is replaced without a gap, and evicted one at a time", () => {
@@ -239,7 +253,11 @@ describe("what is around the pods", () => {
       expect(Number(value(name))).toBeGreaterThanOrEqual(600);
     expect(value("proxy-buffering")).toBe("off");
     expect(value("proxy-body-size")).toBe("1m");
-    expect(value("upstream-hash-by")).toBe("$remote_addr$http_sec_websocket_key");
+  });
+
+  it("binds nobody to a replica, for they pass on what belongs to another", () => {
+    const annotations = Object.keys(the("Ingress").metadata.annotations ?? {});
+    expect(annotations.filter((name) => /hash|affinity|session-cookie/.test(name))).toEqual([]);
   });
 
   it("scales by a number that the control plane has and the adapter serves", () => {
@@ -305,6 +323,16 @@ describe("the chart", () => {
       `wolfpack/control-plane:${version}`,
     );
   });
+
+  it.each(["0", "0.5", "7", "30", "300"])(
+    "gives a replica the time to leave that its notice of %s s needs",
+    (notice) => {
+      const { objects } = objectsOf({ settings: { WOLFPACK_DRAIN_NOTICE_SECONDS: notice } });
+      expect(timeToLeave(the("Deployment", objects).spec.template.spec)).toBeGreaterThanOrEqual(
+        leavesWithinSeconds(Number(notice)) + LEAVING_ROOM_SECONDS,
+      );
+    },
+  );
 
   it("makes valid objects with everything switched off or changed", () => {
     const { objects } = objectsOf(
@@ -408,6 +436,16 @@ describe("the chart's schema of values", () => {
       /^\/settings\/WOLFPACK_QUEUE_MAX breaks type/,
     ],
     [
+      "no notice, of which the time to leave is made",
+      { settings: { WOLFPACK_DRAIN_NOTICE_SECONDS: null } },
+      /^\/settings breaks required.*WOLFPACK_DRAIN_NOTICE_SECONDS/,
+    ],
+    [
+      "a notice that is no number",
+      { settings: { WOLFPACK_DRAIN_NOTICE_SECONDS: "7s" } },
+      /WOLFPACK_DRAIN_NOTICE_SECONDS breaks pattern/,
+    ],
+    [
       "no public URL",
       { settings: { WOLFPACK_PUBLIC_URL: null } },
       /^\/settings breaks required.*WOLFPACK_PUBLIC_URL/,
@@ -463,6 +501,7 @@ describe("the renderer of templates", () => {
     ["{{ range $k, $v := .Values.map }}{{ $k }}{{ $v }}{{ end }}", "a1b2"],
     ["{{ with .Values.list }}{{ toYaml . | nindent 2 }}{{ end }}", "\n  - a\n  - b"],
     ['{{ .Values.none | default "d" | quote }}', '"d"'],
+    ['{{ "6.2" | ceil | add 68 }}', "75"],
     ['{{ define "t.x" }}<{{ .Release.Name }}>{{ end }}{{ include "t.x" . }}', "<r>"],
   ])("renders %j as Helm does", (template, text) => {
     expect(render(template)).toBe(text);

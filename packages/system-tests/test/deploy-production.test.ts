@@ -13,12 +13,13 @@ import WebSocket from "ws";
 import { parse } from "yaml";
 import { layOut, one, stagesOf } from "./image.ts";
 import { read, root } from "./repository/workspaces.ts";
-import { controlPlaneVariables } from "./settings.ts";
+import { controlPlaneVariables, LEAVING_ROOM_SECONDS, leavesWithinSeconds } from "./settings.ts";
 
 interface Service {
   image: string;
   environment: Record<string, string>;
   secrets?: string[];
+  stop_grace_period?: string;
   networks: string[] | Record<string, { ipv4_address?: string }>;
   ports?: string[];
   volumes: string[];
@@ -130,14 +131,19 @@ describe("compose for production", () => {
   });
 
   it("runs the replicas on a read-only root without rights, with time to drain", () => {
-    for (const name of replicas)
+    for (const name of replicas) {
+      const { stop_grace_period: grace = "", environment } = service(name);
       expect(service(name)).toMatchObject({
         read_only: true,
         cap_drop: ["ALL"],
         security_opt: ["no-new-privileges:true"],
-        stop_grace_period: "45s",
         restart: "unless-stopped",
       });
+      expect(environment).not.toHaveProperty("WOLFPACK_DRAIN_NOTICE_SECONDS");
+      expect(Number(/^(\d+)s$/.exec(grace)?.[1])).toBeGreaterThanOrEqual(
+        leavesWithinSeconds() + LEAVING_ROOM_SECONDS,
+      );
+    }
     expect(service("caddy")).toMatchObject({
       read_only: true,
       cap_drop: ["ALL"],

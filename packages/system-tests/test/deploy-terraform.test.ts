@@ -108,6 +108,7 @@ describe("the Terraform module, by Terraform", () => {
       });
       expect(objects.find(({ kind }) => kind === "ConfigMap")?.data).toEqual({
         LOG_LEVEL: "info",
+        WOLFPACK_DRAIN_NOTICE_SECONDS: "7",
         WOLFPACK_PUBLIC_URL: "https://fleet.example.com",
         WOLFPACK_TRUSTED_PROXIES: "10.0.0.0/8,10.1.0.0/16",
         WOLFPACK_QUEUE_MAX: "5",

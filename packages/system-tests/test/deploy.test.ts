@@ -10,7 +10,12 @@ import { freePort } from "@wolfpack/control-plane/free-ports";
 import { parse } from "yaml";
 import { packagedAgent } from "./packaged-agent.ts";
 import { read } from "./repository/workspaces.ts";
-import { agentVariables, controlPlaneVariables } from "./settings.ts";
+import {
+  agentVariables,
+  controlPlaneVariables,
+  LEAVING_ROOM_SECONDS,
+  leavesWithinSeconds,
+} from "./settings.ts";
 
 interface Service {
   image?: string;
@@ -222,7 +227,9 @@ describe("the systemd unit and the supervisord program", () => {
     expect(given).toEqual(["NODE_ENV", "DATA_DIR"]);
     for (const name of given) expect(documented).toContain(name);
     expect(replica).toMatch(/^RestartPreventExitStatus=2$/m);
-    expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(replica)?.[1])).toBeGreaterThan(20);
+    expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(replica)?.[1])).toBeGreaterThanOrEqual(
+      leavesWithinSeconds() + LEAVING_ROOM_SECONDS,
+    );
     // Its embedded PostgreSQL, where there is one, is for it to stop.
     expect(replica).toMatch(/^KillMode=mixed$/m);
     expect(replica).not.toMatch(/(SECRET|TOKEN|DATABASE_URL)=|^User=root|MemoryDenyWriteExecute/m);

@@ -96,6 +96,8 @@ const functions: Record<string, (...args: unknown[]) => unknown> = {
   toYaml: (value) => stringify(value, { lineWidth: 0 }).trimEnd(),
   nindent: (columns, value) => `\n${indent(columns, value)}`,
   default: (fallback, value) => (holds(value) ? value : fallback),
+  add: (...terms) => terms.reduce<number>((sum, term) => sum + Math.trunc(Number(term)), 0),
+  ceil: (value) => Math.ceil(Number(value)),
   not: (value) => !holds(value),
   sha256sum: (value) => createHash("sha256").update(text(value)).digest("hex"),
 };

@@ -45,7 +45,7 @@ function databaseChecks({ facts, migrations, clock, now }: ChecksOptions): Check
       title: "Database",
       warning: "It takes 250 ms or more to answer `SELECT 1`.",
       failed: "It takes 2 s or more, or does not answer.",
-      cure: "Look at PostgreSQL's log and load, at its connections (10 for each replica), and at the way there.",
+      cure: "Look at PostgreSQL's log and load, at its connections (12 for each replica), and at the way there.",
       async run() {
         const begunAt = now();
         await facts.ping();

@@ -2,7 +2,7 @@
 import pg from "pg";
 import type { Clock, Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
-import { KEEP_ALIVE_MS } from "./prisma.prisma.ts";
+import { KEEP_ALIVE_MS, POOL_CONNECTIONS } from "./prisma.prisma.ts";
 
 export interface NotificationsOptions {
   url: string;
@@ -27,6 +27,8 @@ const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 5000;
 export const LISTENER_NAME = "wolfpack-listener";
 export const EVENTS_LISTENER_NAME = "wolfpack-events-listener";
+/** To PostgreSQL, at most: what `max_connections` and the number of replicas have to fit. */
+export const CONNECTIONS_PER_REPLICA = POOL_CONNECTIONS + [LISTENER_NAME, EVENTS_LISTENER_NAME].length;
 
 export function createNotifications(options: NotificationsOptions): Notifications {
   const { url, channel, name = LISTENER_NAME, clock, log, random, onNotification, onListening } = options;

@@ -5,7 +5,7 @@ import { type PoolWatch, WatchedPool } from "./watched-pool.ts";
 
 export type Prisma = PrismaClient;
 
-const POOL_CONNECTIONS = 10;
+export const POOL_CONNECTIONS = 10;
 const CONNECT_TIMEOUT_MS = 5000;
 const STATEMENT_TIMEOUT_MS = 15_000;
 /** Also where the network swallows what is sent: then nobody else ends the wait. */
