@@ -1,6 +1,7 @@
 /** A part of the composition root: this replica among the others, and the ways to their tunnels. */
 import type { HeldBy } from "@wolfpack/api-contract";
 import type { Base, composeAccess } from "./compose-access.ts";
+import { migrationNames } from "./database/migrate.prisma.ts";
 import type { EventFeed, EventListener } from "./events/event-feed.ts";
 import { keepBalance } from "./replicas/balance.ts";
 import { createCalls } from "./replicas/calls.ts";
@@ -53,7 +54,14 @@ export function composeReplicas(
   };
   const membership = createMembership({
     store: { ...store, reap },
-    self: { id: replica, url, version, startedAt: clock.now(), secretPrint: secretPrintOf(apiKeySecret) },
+    self: {
+      id: replica,
+      url,
+      version,
+      startedAt: clock.now(),
+      secretPrint: secretPrintOf(apiKeySecret),
+      steps: migrationNames(),
+    },
     leaseMs,
     clock,
     log,

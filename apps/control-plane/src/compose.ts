@@ -24,7 +24,7 @@ export { UNLISTED } from "./compose-front.ts";
 export interface ControlPlane {
   readonly app: Express;
   readonly identity: IdentityService;
-  /** Begins to serve and to look after the fleet; resolves to the port. Rejects with Node's error, such as EADDRINUSE. */
+  /** Begins to serve and to look after the fleet; resolves to the port. Rejects with a ListenError, a RefusedReplica or the database's. */
   listen(): Promise<number>;
   /**
    * Not ready, but serving until load balancers have seen it and agents have moved, where there are other replicas. Then tunnels are

@@ -13,8 +13,10 @@ import {
   type EmbeddedPostgres,
   startEmbeddedPostgres,
 } from "./database/embedded-postgres.ts";
-import { migrate } from "./database/migrate.prisma.ts";
+import { databaseSentence, migrate } from "./database/migrate.prisma.ts";
+import { ListenError } from "./http/listening.ts";
 import { createLogger, type Log } from "./logger.ts";
+import { RefusedReplica } from "./replicas/membership.ts";
 import { version } from "./version.ts";
 
 const USAGE = `usage: wolfpack-control-plane [--reset-admin-key]
@@ -91,9 +93,7 @@ async function serve(
   try {
     if (run.resetAdminKey) return await plane.identity.resetAdminKey((key) => keepAdminKey(config, key));
     await bootstrap(plane, config, log);
-    const port = await plane.listen().catch((cause: NodeJS.ErrnoException) => {
-      throw new ExitError(1, listenSentence(cause, config), { cause });
-    });
+    const port = await plane.listen();
     log.info({ port, url: `http://${hostInUrl(config.host)}:${port}` }, "ready");
     const why = await Promise.race([
       run.signal,
@@ -102,6 +102,9 @@ async function serve(
     log.info({ why }, "stopping");
     if (why === "database")
       throw new ExitError(1, "The embedded PostgreSQL has ended by itself; start again.");
+  } catch (cause) {
+    const sentence = startSentence(cause, config, url);
+    throw sentence === undefined ? cause : new ExitError(1, sentence, { cause });
   } finally {
     await plane.stop();
     log.info("stopped");
@@ -141,7 +144,14 @@ function keepAdminKey(config: Config, key: string): void {
   }
 }
 
-function listenSentence({ code, message }: NodeJS.ErrnoException, { host, port }: Config): string {
+/** What a person can put right; undefined: it is said already, or a fault of ours. */
+function startSentence(cause: unknown, config: Config, url: string): string | undefined {
+  if (cause instanceof RefusedReplica) return cause.message;
+  if (cause instanceof ListenError) return listenSentence(cause, config);
+  return databaseSentence(cause, url);
+}
+
+function listenSentence({ code, message }: ListenError, { host, port }: Config): string {
   if (code === "EADDRINUSE")
     return `Port ${port} is in use: stop the program that uses it, or set PORT to another.`;
   if (code === "EACCES") return `Port ${port} is not open to this user: set PORT to one above 1023.`;

@@ -5,16 +5,20 @@ import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } fr
 import { connect, createServer, type Server, type Socket } from "node:net";
 import os from "node:os";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import pg from "pg";
 import { migrate, migrationNames, migrationsFolder } from "../src/database/migrate.prisma.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
 
+const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
 const RUN_MIGRATE = fileURLToPath(new URL("./run-migrate.ts", import.meta.url));
 
 let database: TestDatabase;
 const folders: string[] = [];
+const children: ChildProcess[] = [];
+const roles: string[] = [];
 const servers: Server[] = [];
 const sockets = new Set<Socket>();
 
@@ -22,9 +26,15 @@ beforeEach(async () => {
   database = await testDatabase({ migrated: false });
 });
 afterEach(async () => {
+  for (const child of children.splice(0)) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    child.kill("SIGKILL");
+    await once(child, "close");
+  }
   for (const socket of sockets) socket.destroy();
   await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+  for (const role of roles.splice(0)) await query(`DROP OWNED BY ${role}; DROP ROLE ${role}`);
   await database.drop();
 });
 
@@ -205,6 +215,47 @@ describe("a schema", () => {
     });
   });
 
+  it("is not contracted while a replica lives that does not know what is taken away, and nothing is half done", async () => {
+    await migrate(database.url);
+    const first = migrationNames()[0] ?? "";
+    const folder = withSteps({
+      [NEWER]: "-- expand\nCREATE TABLE newer ();",
+      "20990101000001_contract": `-- contract since ${NEWER}\nDROP TABLE replica CASCADE;`,
+    });
+    const lives = (id: string, steps: string | null, until = "now() + interval '1 minute'") =>
+      query(`INSERT INTO replica (id, version, secret_print, started_at, steps, lease_until)
+        VALUES ('${id}', '0.0.9', 'x', now(), ${steps}, ${until})`);
+    await lives("rep_gone", null, "now()");
+    await lives("rep_knows", `ARRAY['${first}', '${NEWER}']`);
+    for (const steps of ["NULL", `ARRAY['${first}']`]) {
+      await lives("rep_old", steps);
+      await expect(migrate(database.url, folder)).rejects.toMatchObject({
+        code: "REPLICA_OLDER",
+        message: expect.stringMatching(/replica rep_old of version 0\.0\.9, .* 20990101000001_contract /),
+      });
+      expect(await tables()).not.toContain("newer");
+      await query("DELETE FROM replica WHERE id = 'rep_old'");
+    }
+    expect(await migrate(database.url, folder)).toEqual([NEWER, "20990101000001_contract"]);
+    expect(await tables()).not.toContain("replica");
+  });
+
+  it("is not taken a step that no other version may run beside, while one lives, nor from a version without `steps`", async () => {
+    const older = mkdtempSync(path.join(os.tmpdir(), "wolfpack-steps-"));
+    folders.push(older);
+    cpSync(migrationsFolder, older, { recursive: true });
+    for (const name of migrationNames())
+      if (name >= "20261127123500") rmSync(path.join(older, name), { recursive: true });
+    await migrate(database.url, older);
+    await query(`INSERT INTO replica (id, version, secret_print, started_at, lease_until)
+      VALUES ('rep_old', '0.0.9', 'x', now(), now() + interval '1 minute')`);
+    await expect(migrate(database.url, withSteps({ [NEWER]: "SELECT 1;" }))).rejects.toMatchObject({
+      code: "REPLICA_OLDER",
+    });
+    // What only adds is taken all the same.
+    expect(await migrate(database.url)).toEqual(migrationNames().filter((name) => name >= "20261127123500"));
+  });
+
   it("with a step that was begun and never ended is refused, and named", async () => {
     await migrate(database.url);
     await query(
@@ -228,6 +279,106 @@ describe("a schema", () => {
     expect(await tables()).toEqual([]);
     await holder.end();
     expect(await migrate(database.url)).toEqual(migrationNames());
+  });
+});
+
+/** The built program with this database and nothing else, until it ends or is ready; what it says on stderr. */
+async function started(url: string, env: Record<string, string> = {}) {
+  const dataDir = mkdtempSync(path.join(os.tmpdir(), "wolfpack-start-"));
+  folders.push(dataDir);
+  const child = spawn(process.execPath, [MAIN], {
+    env: {
+      PATH: process.env.PATH ?? "",
+      DATABASE_URL: url,
+      DATA_DIR: dataDir,
+      HOST: "127.0.0.1",
+      PORT: "0",
+      API_KEY_SECRET: "s".repeat(32),
+      ...env,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  children.push(child);
+  let stderr = "";
+  child.stderr.on("data", (text) => (stderr += text));
+  const ended = once(child, "close").then(([code]) => ({ code: code as number | null, stderr }));
+  const ready = new Promise<"ready">((resolve) => {
+    createInterface({ input: child.stdout }).on("line", (line) => {
+      if ((JSON.parse(line) as { msg: string }).msg === "ready") resolve("ready");
+    });
+  });
+  return Promise.race([ready, ended]);
+}
+
+describe("a start that fails behind the first look at the database says so in one line", () => {
+  /** A user of its own with these rights, and its URL. */
+  async function userWith(...rights: string[]): Promise<string> {
+    const name = `limited_${process.pid}_${roles.length}`;
+    await query(`CREATE ROLE ${name} LOGIN PASSWORD 'sesame'`);
+    roles.push(name);
+    for (const right of rights) await query(`GRANT ${right} TO ${name}`);
+    return changed((url) => {
+      url.username = name;
+      url.password = "sesame";
+    });
+  }
+
+  const rowsOf = async (table: string) =>
+    (await query<{ n: number }>(`SELECT count(*)::int AS n FROM ${table}`))[0]?.n;
+
+  it.each<[string, string[], RegExp]>([
+    [
+      "may read alone",
+      ["SELECT ON ALL TABLES IN SCHEMA public"],
+      /may not use its tables \(agent_key, [^)]+\)/,
+    ],
+    [
+      "may use all tables but two",
+      [
+        "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public",
+        "USAGE ON ALL SEQUENCES IN SCHEMA public",
+      ],
+      /may not use its tables \(api_key, replica\)/,
+    ],
+    [
+      "may do nothing",
+      [],
+      /lets this user in, who may not read it \(permission denied for table _prisma_migrations\)/,
+    ],
+  ])("when the user %s, and writes nothing", async (_who, rights, sentence) => {
+    await migrate(database.url);
+    const url = await userWith(...rights);
+    if (rights.length > 1) await query(`REVOKE UPDATE ON api_key, replica FROM ${roles.at(-1)}`);
+    const end = await started(url);
+    expect(end).toMatchObject({ code: 1, stderr: expect.stringMatching(sentence) });
+    expect(end).toMatchObject({
+      stderr: expect.stringMatching(/^wolfpack: The database at [^\n]+[^.]\.\n$/),
+    });
+    expect(end).not.toMatchObject({ stderr: expect.stringContaining("sesame") });
+    expect([await rowsOf("user_account"), await rowsOf("replica")]).toEqual([0, 0]);
+  });
+
+  it.each(["user_account", "replica"])("when the database refuses a row of %s", async (table) => {
+    await migrate(database.url);
+    await query(`ALTER TABLE ${table} ADD CONSTRAINT nobody CHECK (false) NOT VALID`);
+    const end = await started(database.url);
+    expect(end).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^wolfpack: The database at [^\n]+ fails: [^\n]*nobody[^\n]*\.\n$/),
+    });
+  });
+
+  it("when a replica with another API_KEY_SECRET lives, which serves on", async () => {
+    const own = { WOLFPACK_REPLICA_URL: "http://127.0.0.1:1" };
+    expect(await started(database.url, own)).toBe("ready");
+    const end = await started(database.url, { API_KEY_SECRET: "t".repeat(32) });
+    expect(end).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^wolfpack: Replica rep_\w+ of this database has another API_KEY_SECRET: [^\n]+ after 10 s\.\n$/,
+      ),
+    });
+    expect(await rowsOf("replica")).toBe(1);
   });
 });
 

@@ -1,6 +1,6 @@
 /** The one connection that looks at a database before anything else does, and brings it up to date: every way it can fail as one sentence. */
 import pg from "pg";
-import type { AppliedStep, ServerFacts } from "./database-facts.ts";
+import type { AppliedStep, LiveReplica, ServerFacts } from "./database-facts.ts";
 import { DatabaseStartError, type DatabaseStartErrorCode } from "./database-start-error.ts";
 import type { MigrationStep } from "./migration-files.ts";
 
@@ -107,14 +107,35 @@ export class DatabaseConnection {
     }));
   }
 
+  /** Replicas of whatever version that live now. */
+  async liveReplicas(): Promise<LiveReplica[]> {
+    if (!(await this.has("replica"))) return [];
+    // As JSON, for the column is not there before its migration.
+    return this.ask<LiveReplica>(
+      "SELECT id, version, to_jsonb(replica) -> 'steps' AS steps FROM replica WHERE lease_until > now() ORDER BY id",
+    );
+  }
+
+  /** Of these tables, those that are there and that this user may not use. */
+  async closedTables(tables: readonly string[]): Promise<string[]> {
+    const rights = ["SELECT", "INSERT", "UPDATE", "DELETE"].map(
+      (right) => `has_table_privilege(to_regclass(name), '${right}')`,
+    );
+    const rows = await this.ask<{ name: string }>(
+      `SELECT name FROM unnest($1::text[]) AS name WHERE NOT (${rights.join(" AND ")}) ORDER BY 1`,
+      [tables],
+    );
+    return rows.map(({ name }) => name);
+  }
+
   private async has(table: string): Promise<boolean> {
     const [row] = await this.ask<{ there: boolean }>(`SELECT to_regclass('${table}') IS NOT NULL AS there`);
     return row?.there === true;
   }
 
   /** Reads; bounded also where the network swallows what is sent. */
-  private async ask<Row extends pg.QueryResultRow>(text: string): Promise<Row[]> {
-    const asked = { text, query_timeout: READ_TIMEOUT_MS };
+  private async ask<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> {
+    const asked = { text, values, query_timeout: READ_TIMEOUT_MS };
     return (await this.client.query<Row>(asked)).rows;
   }
 
@@ -169,6 +190,8 @@ const BOOKS = `
   CREATE TABLE IF NOT EXISTS schema_step (migration_name text PRIMARY KEY, since text);`;
 
 const LOCK_TIMEOUT = "55P03";
+const NO_RIGHT = "42501";
+export const isRefusal = (error: unknown): boolean => codeOf(error) === NO_RIGHT;
 const codeOf = (error: unknown) => (error as { code?: string } | undefined)?.code ?? "";
 
 /** The innermost reason; drivers wrap it, some in an AggregateError without a message. */

@@ -60,3 +60,37 @@ export function missingSteps(
   const done = new Set(applied.map(({ name }) => name));
   return known.filter(({ name }) => !done.has(name));
 }
+
+/** A replica whose lease runs, as the database has it. */
+export interface LiveReplica {
+  id: string;
+  version: string;
+  /** That its program knows; null: it is of a version that does not say so. */
+  steps: readonly string[] | null;
+}
+
+/** Throws when one of the steps to take is none that all that live now may run beside. */
+export function requireNobodyBehind(
+  missing: readonly MigrationStep[],
+  replicas: readonly LiveReplica[],
+): void {
+  for (const { name, beside } of missing) {
+    if (beside.programs === "all") continue;
+    const since = beside.programs === "since" ? beside.step : name;
+    const behind = replicas.find(({ steps }) => steps?.includes(since) !== true);
+    if (behind !== undefined)
+      throw refuse(
+        "REPLICA_OLDER",
+        `is used by replica ${behind.id} of version ${behind.version}, beside which the migration ${name} may not be applied: stop it first, and one that was killed is forgotten when its lease has ended`,
+      );
+  }
+}
+
+/** Throws when there are tables that this user may not use. */
+export function requireRights(closed: readonly string[]): void {
+  if (closed.length > 0)
+    throw refuse(
+      "ACCESS_REFUSED",
+      `has a user in DATABASE_URL who may not use its tables (${closed.join(", ")}): make that user their owner, or grant SELECT, INSERT, UPDATE and DELETE`,
+    );
+}

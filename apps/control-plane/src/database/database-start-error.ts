@@ -16,6 +16,7 @@ export type DatabaseStartErrorCode =
   | "TOO_OLD"
   | "SCHEMA_NEWER"
   | "SCHEMA_BROKEN"
+  | "REPLICA_OLDER"
   | "MIGRATION_BUSY"
   | "MIGRATION_FAILED";
 

@@ -40,3 +40,9 @@ export function migrationSteps(folder = migrationsFolder): MigrationStep[] {
     })
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
+
+/** Tables that the steps make, also those that a later one removes. */
+export const tablesOf = (steps: readonly MigrationStep[]): string[] =>
+  steps.flatMap(({ script }) =>
+    [...script.matchAll(/^CREATE TABLE "(\w+)"/gm)].map(([, name]) => name ?? ""),
+  );

@@ -26,8 +26,22 @@ export interface ListenOptions {
   sockets?: number;
 }
 
-/** Rejects with Node's error, such as EADDRINUSE. */
-export async function listenOn(
+/** `code` is Node's, such as EADDRINUSE. */
+export class ListenError extends Error {
+  readonly code: string | undefined;
+  constructor(cause: NodeJS.ErrnoException) {
+    super(cause.message, { cause });
+    this.code = cause.code;
+  }
+}
+
+/** Rejects with a ListenError. */
+export const listenOn = (server: Server, options: ListenOptions): Promise<Listening> =>
+  listenAll(server, options).catch((cause: NodeJS.ErrnoException) => {
+    throw new ListenError(cause);
+  });
+
+async function listenAll(
   server: Server,
   { port, host, sockets = spreads ? SOCKETS : 1 }: ListenOptions,
 ): Promise<Listening> {

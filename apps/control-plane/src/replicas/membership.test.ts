@@ -53,7 +53,14 @@ function make(id: string, changes: Partial<MembershipOptions> = {}, isCut = () =
       live: guard(live),
       reap: guard(reap),
     },
-    self: { id, url: `http://${id}:8080`, version: "1", startedAt: clock.now(), secretPrint: "print" },
+    self: {
+      id,
+      url: `http://${id}:8080`,
+      version: "1",
+      startedAt: clock.now(),
+      secretPrint: "print",
+      steps: [],
+    },
     leaseMs: LEASE_MS,
     clock,
     log: createLogger("debug", { write: (line) => void lines.push(line) }),
@@ -75,7 +82,7 @@ function make(id: string, changes: Partial<MembershipOptions> = {}, isCut = () =
 /** A row whose lease has ended with the next renewal, of a replica that nobody can reach. */
 function joinsForAMoment(id: string) {
   const startedAt = clock.now();
-  return rows.join({ id, url: null, version: "1", startedAt, secretPrint: "print", leaseMs: 1 });
+  return rows.join({ id, url: null, version: "1", startedAt, secretPrint: "print", steps: [], leaseMs: 1 });
 }
 
 /** In steps, so that each renewal ends before the next begins. */
@@ -193,11 +200,18 @@ describe("a replica that may not be one", () => {
   it("is refused with another secret, by its name and what to do", async () => {
     await make(A).membership.start();
     const other = make(B, {
-      self: { id: B, url: "http://b", version: "1", startedAt: clock.now(), secretPrint: "another" },
+      self: {
+        id: B,
+        url: "http://b",
+        version: "1",
+        startedAt: clock.now(),
+        secretPrint: "another",
+        steps: [],
+      },
     });
     const refused = await other.membership.start().catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(RefusedReplica);
-    expect((refused as Error).message).toContain(`replica ${A} of this database has another API_KEY_SECRET`);
+    expect((refused as Error).message).toContain(`Replica ${A} of this database has another API_KEY_SECRET`);
     expect(other.membership.expired()).toBe(false);
     await other.membership.stop();
     expect((await rows.live()).map(({ id }) => id)).toEqual([A]);

@@ -43,6 +43,7 @@ export interface Membership {
   list(): Promise<ReplicaRow[]>;
 }
 
+/** Whose message is one whole sentence. */
 export class RefusedReplica extends Error {}
 
 /** Renewals in the time of one lease: three may fail. */
@@ -64,7 +65,7 @@ export function createMembership(options: MembershipOptions): Membership {
     const outcome = await store.join({ ...self, leaseMs });
     if (outcome.outcome === "joined") return;
     throw new RefusedReplica(
-      `replica ${outcome.id} of this database has another API_KEY_SECRET: all replicas need the same, and one that has stopped is forgotten after ${Math.ceil(leaseMs / 1000)} s`,
+      `Replica ${outcome.id} of this database has another API_KEY_SECRET: all replicas need the same, and one that has stopped is forgotten after ${Math.ceil(leaseMs / 1000)} s.`,
     );
   }
 

@@ -5,7 +5,7 @@ import type { Owner, ReplicaRow, ReplicaStore, TunnelPlaces } from "./replica-st
 
 export function prismaReplicaStore(prisma: Prisma): ReplicaStore {
   return {
-    async join({ id, url, version, startedAt, secretPrint, leaseMs }) {
+    async join({ id, url, version, startedAt, secretPrint, steps, leaseMs }) {
       return prisma.$transaction(async (tx) => {
         // Two that begin at once see each other.
         await tx.$executeRaw`LOCK TABLE replica IN SHARE ROW EXCLUSIVE MODE`;
@@ -14,8 +14,8 @@ export function prismaReplicaStore(prisma: Prisma): ReplicaStore {
           SELECT id FROM replica WHERE id <> ${id} AND secret_print <> ${secretPrint} AND lease_until > now() ORDER BY id LIMIT 1`;
         if (other !== undefined) return { outcome: "other-secret", id: other.id } as const;
         await tx.$executeRaw`
-          INSERT INTO replica (id, url, version, secret_print, started_at, lease_until)
-          VALUES (${id}, ${url}, ${version}, ${secretPrint}, ${startedAt}, now() + ${leaseMs}::float8 * interval '1 ms')
+          INSERT INTO replica (id, url, version, secret_print, started_at, steps, lease_until)
+          VALUES (${id}, ${url}, ${version}, ${secretPrint}, ${startedAt}, ${steps}, now() + ${leaseMs}::float8 * interval '1 ms')
           ON CONFLICT (id) DO UPDATE SET url = EXCLUDED.url, lease_until = EXCLUDED.lease_until`;
         return { outcome: "joined" } as const;
       });

@@ -14,6 +14,8 @@ export interface ReplicaRow {
 export interface Joining extends Pick<ReplicaRow, "id" | "url" | "version" | "startedAt"> {
   /** Of the cluster's secret. */
   secretPrint: string;
+  /** Migrations that its program knows: none that takes away more is applied while it lives. */
+  steps: readonly string[];
   leaseMs: number;
 }
 
