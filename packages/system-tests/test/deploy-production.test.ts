@@ -2,6 +2,8 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
@@ -128,6 +130,27 @@ describe("compose for production", () => {
     });
     expect(service("postgres").healthcheck?.test).toContain("pg_isready");
     expect(read("docs/operations/upgrade.md")).toMatch(/--wait control-plane-1\n.*--wait control-plane-2/);
+  });
+
+  it("calls a replica healthy, for which an upgrade waits, once it is ready, and not while it only lives", async () => {
+    const commands = replicas.map((name) => {
+      const [kind, ...command] = service(name).healthcheck?.test ?? [];
+      expect([kind, command[0]]).toEqual(["CMD", "node"]);
+      // Compose would take a single $ for one of its own variables.
+      return command.map((word) => word.replaceAll("$$", "$"));
+    });
+    const asked: (string | undefined)[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.url);
+      response.writeHead(request.url === "/readyz" ? 503 : 200, { connection: "close" }).end();
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    for (const command of commands) {
+      expect(await launch(command, root, { PORT: String(port) }).exit).toBe(1);
+      expect(asked.splice(0)).toEqual(["/readyz"]);
+    }
+    await new Promise((resolve) => server.close(resolve));
   });
 
   it("runs the replicas on a read-only root without rights, with time to drain", () => {
