@@ -74,6 +74,8 @@ export class RequestEnd implements ChannelEnd {
     const { body } = this;
     const response: TunnelResponse = new Answer(status, headers, body);
     if (status === 101) {
+      // A time for the answer is none for the stream, which is destroyed by itself.
+      this.ignoreSignal();
       this.socket = new TunnelSocket(this.port, this.channel);
       body.end([]);
       response.socket = this.socket;
@@ -105,6 +107,10 @@ export class RequestEnd implements ChannelEnd {
       this.body.fail(error);
     }
     this.body.closed(this.port, this.channel);
+    this.ignoreSignal();
+  }
+
+  private ignoreSignal(): void {
     if (this.onAbort) this.request.signal?.removeEventListener("abort", this.onAbort);
   }
 }

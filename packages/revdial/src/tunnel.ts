@@ -34,8 +34,8 @@ export interface TunnelRequest {
   onInterim?: ((status: number, headers: HeaderList) => void) | undefined;
   /**
    * Asks for a byte stream: what HTTP's `Upgrade` names, such as "websocket", or "" for a plain one. Status 101 brings
-   * `socket`; anything else is an ordinary response. Goes without `body`; the deadline holds until the head. Default: none is asked
-   * for.
+   * `socket`; anything else is an ordinary response. Goes without `body`; deadline and signal hold until the head. Default: none is
+   * asked for.
    */
   upgrade?: string | undefined;
 }

@@ -110,3 +110,46 @@ describe("connect that is answered with an ordinary response which does not end"
     await pair.right.closed;
   });
 });
+
+describe("the signal of a byte stream", () => {
+  async function opened(
+    of: "tunnel" | "set",
+    signal: AbortSignal,
+  ): Promise<{ pair: TunnelPair; socket: Duplex }> {
+    const pair = tunnelPair();
+    pair.right.serve(async (_request, reply) => {
+      const socket = reply.accept();
+      socket.pipe(socket);
+      await once(socket, "close");
+    });
+    const set = createTunnelSet();
+    set.add(pair.left);
+    await set.ready;
+    return { pair, socket: await (of === "set" ? set : pair.left).connect("screen", { signal }) };
+  }
+
+  it.each(["tunnel", "set"] as const)("does not end a stream that is open: connect of a %s", async (of) => {
+    const abort = new AbortController();
+    const { pair, socket } = await opened(of, abort.signal);
+    abort.abort(new Error("five seconds are over"));
+    socket.end("still here");
+    expect(Buffer.concat(await socket.toArray()).toString()).toBe("still here");
+    pair.left.destroy();
+    await pair.right.closed;
+  });
+
+  it("gives up a connect that nobody has answered", async () => {
+    const pair = tunnelPair();
+    const [asked, given] = [signal(), new AbortController()];
+    pair.right.serve(async (request) => {
+      asked.give();
+      return await untilAborted(request.signal);
+    });
+    const refused = failure(pair.left.connect("screen", { signal: given.signal }));
+    await asked.seen;
+    given.abort(new Error("five seconds are over"));
+    expect(await refused).toMatchObject({ code: "CANCELLED", sent: "may-have-run" });
+    pair.left.destroy();
+    await pair.right.closed;
+  });
+});
