@@ -126,7 +126,8 @@ export class ServeEnd implements ChannelEnd, Reply {
   }
 
   onDrain(listener: () => void): void {
-    this.drainListener = listener;
+    if (this.over) listener();
+    else this.drainListener = listener;
   }
 
   onClose(listener: (error: RevdialError | undefined) => void): void {
@@ -154,6 +155,7 @@ export class ServeEnd implements ChannelEnd, Reply {
     try {
       this.drainListener?.();
     } catch (error) {
+      this.drainListener = undefined;
       this.failed(error);
     }
   }
@@ -169,8 +171,15 @@ export class ServeEnd implements ChannelEnd, Reply {
     const cut = error?.code === "NOT_NEEDED" ? undefined : error;
     this.error = cut;
     if (cut) this.request.cancel(cut);
+    this.told(() => this.closeListener?.(cut));
+    // Whoever waits for room waits no longer: what is said now goes nowhere.
+    this.told(this.drainListener);
+  }
+
+  /** Of the end: what a listener throws costs nothing any more. */
+  private told(listener: (() => void) | undefined): void {
     try {
-      this.closeListener?.(cut);
+      listener?.();
     } catch (error) {
       this.port.report(error);
     }

@@ -112,7 +112,7 @@ export interface Reply {
   end(bytes?: Uint8Array, trailers?: HeaderList): void;
   /** Answers a caller that asked for a byte stream (`upgrade`) with 101. Error: ARGUMENT for any other. */
   accept(headers?: HeaderList): Duplex;
-  /** One listener: there is room again. */
+  /** One listener: there is room again, or the exchange is `over`. Called at once when it is over already. */
   onDrain(listener: () => void): void;
   /** One listener: the exchange is over, with the error that cut it short. Called at once when it is over already. */
   onClose(listener: (error: RevdialError | undefined) => void): void;

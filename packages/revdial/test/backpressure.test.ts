@@ -4,11 +4,11 @@ import { type AddressInfo, connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { httpFront } from "../src/http/index.ts";
-import { createTunnelSet, type DispatchController, tunnelFetch } from "../src/index.ts";
+import { createTunnelSet, type DispatchController, type RequestHandler, tunnelFetch } from "../src/index.ts";
 import { NoticeListeners } from "../src/notices.ts";
 import { type TunnelPair, tunnelPair } from "../src/testing/index.ts";
 import { listen, stopServer } from "./gateway.ts";
-import { endless, signal, until } from "./support.ts";
+import { endless, get, signal, until } from "./support.ts";
 
 let pair: TunnelPair;
 
@@ -227,6 +227,95 @@ describe("a dispatcher", () => {
     }));
     return { more, told, resumed };
   }
+});
+
+describe("a handler that waits for room", () => {
+  /** Writes until it is told to wait, and waits as the documentation has it. */
+  const bulk = (waits: () => void, before: () => Promise<void> = async () => undefined): RequestHandler => {
+    return async (_request, reply) => {
+      reply.head(200);
+      while (reply.write(new Uint8Array(16_384)));
+      waits();
+      await before();
+      await new Promise<void>((resolve) => reply.onDrain(resolve));
+      if (!reply.over) reply.end();
+    };
+  };
+
+  it.each([
+    ["the caller gives up", (caller: AbortController) => caller.abort()],
+    ["its tunnel ends", () => pair.left.destroy()],
+  ])("goes on when %s, and is told that the exchange is over", async (_what, happens) => {
+    const [waits, returned] = [signal(), signal<void>()];
+    const handler = bulk(waits.give);
+    pair.right.serve(async (request, reply) => {
+      await handler(request, reply);
+      returned.give();
+    });
+    const caller = new AbortController();
+    pair.left.request({ ...get("/"), signal: caller.signal }).catch(() => undefined);
+    await waits.seen;
+    happens(caller);
+    await returned.seen;
+  });
+
+  it("is called at once when it begins to wait after the end", async () => {
+    const [waits, cancelled, returned] = [signal(), signal(), signal()];
+    const handler = bulk(waits.give, () => cancelled.seen);
+    pair.right.serve(async (request, reply) => {
+      reply.onClose(() => cancelled.give());
+      await handler(request, reply);
+      returned.give();
+    });
+    const caller = new AbortController();
+    pair.left.request({ ...get("/"), signal: caller.signal }).catch(() => undefined);
+    await waits.seen;
+    caller.abort();
+    await returned.seen;
+  });
+
+  it("gives its slot back, however many callers leave", async () => {
+    const few = tunnelPair({ right: { limits: { channelsMax: 2 } } });
+    const begun: (() => void)[] = [];
+    few.right.serve((request, reply) =>
+      request.path === "/" ? bulk(() => begun.shift()?.())(request, reply) : { status: 204 },
+    );
+    await few.ready;
+    for (let call = 0; call < 5; call += 1) {
+      const [waits, caller] = [signal(), new AbortController()];
+      begun.push(waits.give);
+      few.left.request({ ...get("/"), signal: caller.signal }).catch(() => undefined);
+      await waits.seen;
+      caller.abort();
+    }
+    expect((await few.left.request(get("/again"))).status).toBe(204);
+    few.left.destroy();
+    await few.right.closed;
+  });
+
+  it("is told of by its owner when what it does then throws", async () => {
+    const thrown: unknown[] = [];
+    const own = tunnelPair({ both: { onHandlerError: (error) => void thrown.push(error) } });
+    const waits = signal();
+    own.right.serve(async (_request, reply) => {
+      reply.head(200);
+      while (reply.write(new Uint8Array(16_384)));
+      reply.onDrain(() => {
+        throw new Error("of the listener");
+      });
+      waits.give();
+      await new Promise<void>((resolve) => reply.onClose(() => resolve()));
+    });
+    const caller = new AbortController();
+    own.left.request({ ...get("/"), signal: caller.signal }).catch(() => undefined);
+    await waits.seen;
+    caller.abort();
+    await until(() => thrown.length > 0);
+    expect(thrown).toMatchObject([{ message: "of the listener" }]);
+    expect(own.right.draining).toBe(false);
+    own.left.destroy();
+    await own.right.closed;
+  });
 });
 
 it("a fetch takes nothing of a body before somebody reads it, and no more than was read", async () => {

@@ -44,10 +44,7 @@ function untilAborted(signal: AbortSignal): Promise<never> {
 }
 
 function drained(reply: Reply): Promise<void> {
-  return new Promise((resolve) => {
-    reply.onDrain(resolve);
-    reply.onClose(() => resolve());
-  });
+  return new Promise((resolve) => reply.onDrain(resolve));
 }
 
 function end({ exchange: { plan } }: Turn): { trailers?: readonly (readonly [string, string])[] } {
