@@ -8,6 +8,7 @@ import {
   type Channel,
   type ChannelEvent,
   channelTransitions,
+  checkSayable,
   isFinal,
   newChannel,
 } from "./channel.ts";
@@ -98,6 +99,7 @@ export class ChannelLife {
     if (end) ended(channel.toSend);
     const frame = encodeOpen(id, head, end, this.scheduler.limits);
     if (!this.windows.admit(channel)) throw new RevdialError("REFUSED", "the receive budget is used up");
+    channel.endSaid = end;
     this.channels.add(channel, head.deadlineMs, now);
     if (this.opensLeft > 0 && this.waiting.size === 0) return this.launch(channel, frame, end);
     channel.held = true;
@@ -167,7 +169,7 @@ export class ChannelLife {
         return this.localHead(channel, event);
       case "data":
         if (channel.muted === "all") return;
-        advance(channel.state, "localData");
+        checkSayable(channel, "localData");
         if (channel.muted === "body") return;
         channel.toSend = less(channel.toSend, event.bytes.byteLength);
         this.scheduler.pushBody(channel, event.bytes, undefined);
@@ -175,13 +177,14 @@ export class ChannelLife {
         return;
       case "end":
         if (channel.muted === "all") return;
-        advance(channel.state, "localEnd");
+        checkSayable(channel, "localEnd");
         if (channel.socket && event.trailers.length > 0)
           throw new RevdialError("HEAD_INVALID", "a socket has no trailers");
         ended(channel.toSend);
         // What cannot be said is said now, while somebody can still hear of it.
         if (event.trailers.length > 0)
           encodeFrame({ type: "end", channel: channel.id, trailers: event.trailers }, this.scheduler.limits);
+        channel.endSaid = true;
         return this.scheduler.pushBody(channel, nothing, event.trailers);
       case "reset":
         return this.reset(channel, event.code, event.reason);
@@ -215,6 +218,7 @@ export class ChannelLife {
       if (channel.headOnly || status === 204 || status === 304) channel.muted = "body";
     } else channel.interimHeads += 1;
     if (status === SWITCHING) channel.deadlineAt = undefined;
+    if (end) channel.endSaid = true;
     this.scheduler.pushHead(channel, frame, end);
   }
 
@@ -323,6 +327,7 @@ export class ChannelLife {
     channel.muted = "all";
     if (channelTransitions[channel.state].localEnd === undefined) return;
     this.scheduler.forgetBody(channel);
+    channel.endSaid = true;
     this.scheduler.pushBody(channel, nothing, []);
   }
 

@@ -51,6 +51,12 @@ export function advance(state: ChannelState, event: ChannelEvent): ChannelState 
   return next;
 }
 
+/** Our state moves when a frame leaves; what we have said counts before that as well. Error: CHANNEL_STATE. */
+export function checkSayable(channel: Channel, event: "localData" | "localEnd"): void {
+  advance(channel.state, event);
+  if (channel.endSaid) throw new RevdialError("CHANNEL_STATE", `${event} behind our END`);
+}
+
 /** What the core remembers of one live channel. */
 export interface Channel {
   readonly id: number;
@@ -95,6 +101,8 @@ export interface Channel {
   emptyData: number;
   /** Body bytes waiting to be framed. */
   readonly queue: ChunkQueue;
+  /** We have said our END, in whatever frame: nothing may follow it, though it may wait for its turn yet. */
+  endSaid: boolean;
   /** The queue ends with the end of our direction, with these trailers. */
   endQueued: HeaderList | undefined;
   /** The producer filled the queue and waits for `drained`. */
@@ -140,6 +148,7 @@ export function newChannel(
     blockedSince: undefined,
     emptyData: 0,
     queue: new ChunkQueue(),
+    endSaid: false,
     endQueued: undefined,
     full: false,
     scheduled: false,

@@ -248,10 +248,11 @@ class Trial {
       const status = account.socket ? 101 : account.bodiless ? 204 : 200;
       this.do({ do: "head", channel, status, headers: [], end: false });
       account.headed = true;
-    } else if (act === "data" && !endQueued && !refused && (ours || headed)) {
+    } else if ((act === "data" || act === "end") && endQueued && !refused) this.again(act, channel, size);
+    else if (act === "data" && !refused && (ours || headed)) {
       this.do({ do: "data", channel, bytes: new Uint8Array(size) });
       if (!account.bodiless) account.queued += size;
-    } else if (act === "end" && !endQueued && !refused && (ours || headed)) {
+    } else if (act === "end" && !refused && (ours || headed)) {
       this.do({ do: "end", channel, trailers: [] });
       account.endQueued = true;
     } else if (act === "read" && account.got > account.taken) {
@@ -261,6 +262,19 @@ class Trial {
       if (!closed && !account.remoteEnded && back * 2 >= WINDOW_BYTES) account.credited = account.taken;
       this.do({ do: "consumed", channel, bytes });
     }
+  }
+
+  /** Behind our own END, which may not have left yet, nothing is said: that is misuse, and changes nothing. */
+  private again(act: "data" | "end", channel: number, size: number): void {
+    let code: string | undefined;
+    try {
+      if (act === "data") this.do({ do: "data", channel, bytes: new Uint8Array(size) });
+      else this.do({ do: "end", channel, trailers: [] });
+    } catch (error) {
+      if (!(error instanceof RevdialError)) throw error;
+      code = error.code;
+    }
+    same(code, "CHANNEL_STATE", `${act} behind our END`);
   }
 
   /** What we do on a channel that is over has no effect. */

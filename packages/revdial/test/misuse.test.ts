@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { frameWriter } from "../src/bytes.ts";
 import { type Reply, type RequestHandler, RevdialError } from "../src/index.ts";
 import { type TunnelPair, tunnelPair } from "../src/testing/index.ts";
-import { collect, failure, get, text } from "./support.ts";
+import { collect, failure, get, signal, text, until } from "./support.ts";
 
 /** What the types do not allow. */
 // biome-ignore lint/suspicious/noExplicitAny: the point of this file
@@ -133,6 +133,61 @@ describe("a handler's exchange fails, and its owner hears ARGUMENT, when it", ()
     const asked = pair.left.request({ ...get("/"), method }).then(({ body }) => collect(body));
     expect((await failure(asked)).code).toBe("HANDLER_FAILED");
     expect(handlerErrors).toMatchObject([{ code: "ARGUMENT" }]);
+  });
+});
+
+describe("what a handler says after the end of its answer is CHANNEL_STATE, and the answer stands:", () => {
+  const late: [string, (reply: Reply) => unknown][] = [
+    ["bytes", (reply) => reply.write(text.encode("more"))],
+    ["another end", (reply) => reply.end()],
+    ["another end with bytes and trailers", (reply) => reply.end(text.encode("more"), [["x-sum", "2"]])],
+  ];
+  const ask = async () => {
+    const { status, body, trailers } = await pair.left.request(get("/"));
+    const bytes = await collect(body);
+    return { status, body: bytes.toString(), trailers: await trailers };
+  };
+
+  it.each(late)("%s", async (_what, say) => {
+    let thrown: unknown;
+    const other = signal();
+    pair.right.serve(async ({ path }, reply) => {
+      // Somebody else to share a message with: the end does not leave at once.
+      if (path === "/other") return await other.seen.then(() => ({ status: 204 }));
+      reply.head(200);
+      reply.write(text.encode("all"));
+      reply.end(undefined, [["x-sum", "1"]]);
+      try {
+        say(reply);
+      } catch (error) {
+        thrown = error;
+      }
+      return undefined;
+    });
+    const beside = pair.left.request(get("/other"));
+    await until(() => pair.right.load === 1);
+    expect(await ask()).toEqual({ status: 200, body: "all", trailers: [["x-sum", "1"]] });
+    expect(thrown).toMatchObject({ code: "CHANNEL_STATE" });
+    other.give();
+    expect((await beside).status).toBe(204);
+  });
+
+  it.each(late)("%s, after a head that ends the answer", async (_what, say) => {
+    let thrown: unknown;
+    pair.right.serve((_request, reply) => {
+      void (async () => {
+        // Still in the turn in which the head is said, and has not left.
+        for (let step = 0; step < 20; step += 1) await undefined;
+        try {
+          say(reply);
+        } catch (error) {
+          thrown = error;
+        }
+      })();
+      return { status: 204 };
+    });
+    expect(await ask()).toEqual({ status: 204, body: "", trailers: [] });
+    expect(thrown).toMatchObject({ code: "CHANNEL_STATE" });
   });
 });
 
