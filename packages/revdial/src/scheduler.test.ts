@@ -126,6 +126,31 @@ describe("the scheduler", () => {
     expect(ended).toEqual([3, 1]);
   });
 
+  it("saves up nothing for a channel that waits for credit: it gets its share when a large one comes", () => {
+    const scheduler = new Scheduler(limits);
+    const starved = channel(1, 0);
+    const bulk = channel(3);
+    scheduler.pushBody(starved, new Uint8Array(50_000_000), []);
+    scheduler.pushBody(bulk, new Uint8Array(50_000_000), []);
+    const credit = (bytes: number) => {
+      starved.sendCredit += bytes;
+      scheduler.schedule(starved);
+    };
+    for (let turn = 0; turn < 200; turn += 1) {
+      credit(1);
+      next(scheduler);
+    }
+    credit(40_000_000);
+    const frames = next(scheduler) ?? [];
+    const of = (id: number) =>
+      frames.reduce(
+        (sum, frame) => sum + (frame.type === "data" && frame.channel === id ? frame.bytes.byteLength : 0),
+        0,
+      );
+    expect(of(1) + of(3)).toBeLessThan(limits.headBytesMax + 128 * 1024);
+    expect(Math.abs(of(1) - of(3))).toBeLessThanOrEqual(2 * 16 * 1024);
+  });
+
   it("sends trailers in an END of their own, also without any body and without credit", () => {
     const scheduler = new Scheduler(limits);
     scheduler.pushBody(channel(1, 0), new Uint8Array(), [["x-sum", "1"]]);

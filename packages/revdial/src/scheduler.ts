@@ -205,7 +205,11 @@ export class Scheduler {
       if (last) channel.endQueued = undefined;
     }
     if (channel.queue.length > 0) {
-      if (channel.sendCredit === 0) this.creditStalls += 1;
+      if (channel.sendCredit === 0) {
+        this.creditStalls += 1;
+        // It leaves its round: what it could not send now it may not send on top of a later turn.
+        channel.deficitBytes = Math.min(channel.deficitBytes, 0);
+      }
       return bytes;
     }
     channel.deficitBytes = 0;
