@@ -83,7 +83,7 @@ function payloadBytesMax(type: number, limits: FrameLimits): number {
 }
 
 /**
- * All frames of one message. Payloads of DATA and NOTICE are views into `message`: its owner must not reuse the memory.
+ * All frames of one message; behind a HELLO of another version nothing is read (SPEC §4). Payloads of DATA and NOTICE are views into `message`: its owner must not reuse the memory.
  * Errors: FRAME_TRUNCATED, FRAME_TOO_LARGE, FRAME_TYPE_UNKNOWN, FRAME_FLAGS, FRAME_MALFORMED, HEAD_INVALID, HEAD_TOO_LARGE.
  */
 export function decodeMessage(message: Message, limits: FrameLimits): Frame[] {
@@ -110,14 +110,15 @@ function decodeFragments(fragments: readonly Uint8Array[], limits: FrameLimits, 
     const body = fragments[index + 1];
     const header = bytes.byteLength - HEADER_BYTES;
     if (body !== undefined && endsInDataHeader(bytes, body, limits)) {
-      decodePiece(bytes.subarray(0, header), limits, frames);
+      if (!decodePiece(bytes.subarray(0, header), limits, frames)) return;
       const [flags, channel] = [bytes[header + 4] as number, readU32(bytes, header + 5)];
       const payload = bufferOf(body);
       frames.push(decodeFrame(frameTypes.data, flags, channel, payload, 0, payload.byteLength, limits));
       index += 2;
       continue;
     }
-    return decodePiece(Buffer.concat(fragments.slice(index)), limits, frames);
+    decodePiece(Buffer.concat(fragments.slice(index)), limits, frames);
+    return;
   }
 }
 
@@ -132,7 +133,8 @@ function endsInDataHeader(bytes: Buffer, body: Uint8Array, limits: FrameLimits):
   return payloadBytes === body.byteLength && payloadBytes <= limits.dataBytesMax;
 }
 
-function decodePiece(bytes: Buffer, limits: FrameLimits, frames: Frame[]): void {
+/** False when the rest of the message must not be read. */
+function decodePiece(bytes: Buffer, limits: FrameLimits, frames: Frame[]): boolean {
   const total = bytes.byteLength;
   for (let at = 0; at < total; ) {
     if (at + HEADER_BYTES > total) throw new RevdialError("FRAME_TRUNCATED", "a message ends in a header");
@@ -148,10 +150,13 @@ function decodePiece(bytes: Buffer, limits: FrameLimits, frames: Frame[]): void 
     }
     if (end > total) throw new RevdialError("FRAME_TRUNCATED", "a message ends in a payload");
     if (type < FIRST_IGNORED_TYPE) {
-      frames.push(decodeFrame(type, flags, readU32(bytes, at + 5), bytes, start, end, limits));
+      const frame = decodeFrame(type, flags, readU32(bytes, at + 5), bytes, start, end, limits);
+      frames.push(frame);
+      if (frame.type === "hello" && frame.version !== PROTOCOL_VERSION) return false;
     }
     at = end;
   }
+  return true;
 }
 
 function decodeFrame(
