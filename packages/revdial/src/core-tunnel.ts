@@ -148,14 +148,19 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
 
   /** Opens a channel of ours; its number. Errors, all not sent: CLOSED, DRAINING, REFUSED, and the codec's. */
   open(head: OpenHead, ended: boolean, end: ChannelEnd): number {
-    if (this.over) throw new RevdialError("CLOSED", `the tunnel has ended: ${this.over.code}`);
+    this.checkNotOver();
     if (this.deafPeer) throw new RevdialError("DRAINING", "the peer takes nothing any more");
     const channel = this.core.claimChannel();
     this.input({ do: "open", channel, head, end: ended });
+    this.checkNotOver(); // By the very input: all ends have been told by now, and this one would never be.
     this.ends.set(channel, end);
     this.observer.opened(channel, false, head);
     this.cutTurn();
     return channel;
+  }
+
+  private checkNotOver(): void {
+    if (this.over) throw new RevdialError("CLOSED", `the tunnel has ended: ${this.over.code}`);
   }
 
   head(channel: number, status: number, length: number | undefined, headers: HeaderList, end: boolean): void {

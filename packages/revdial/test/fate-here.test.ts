@@ -2,10 +2,13 @@
  * What goes wrong on our own side once a request is under way: the far end's handler has run, so whichever way the request
  * was made, its error must not say that it is safe to send again.
  */
-import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import { fetch } from "undici";
+import type { Frame } from "../src/frame.ts";
 import { createTunnelSet, RevdialError, type Tunnel, type TunnelSet, tunnelFetch } from "../src/index.ts";
 import { type TunnelPair, tunnelPair } from "../src/testing/index.ts";
+import { open, write } from "./cores.ts";
+import { Feed, turns } from "./process/feed.ts";
 import { collect, failure, get, signal, text } from "./support.ts";
 
 type Caller = Pick<Tunnel & TunnelSet, "request" | "dispatcher" | "connect">;
@@ -196,4 +199,23 @@ describe("an error that is not about sending says nothing of it", () => {
       expect.objectContaining({ code: "ARGUMENT", sent: undefined }),
     );
   });
+});
+
+it("a request whose own opening ends the tunnel was not sent, and says so", async () => {
+  const feed = new Feed({ controlQueuedBytesMax: 65_536, channelsMax: 2, opensPerSecondMax: 1 });
+  feed.tunnel.serve(() => ({ status: 204 }));
+  feed.queuedBytes = 1e9; // From now on nothing is written.
+  for (const channel of [1, 3])
+    feed.hear(write(open(channel, { end: true }), { type: "reset", channel, code: 2, reason: "" }));
+  await turns();
+  // Besides the first GRANT; the second is due a second later, and there is no room for it.
+  const pongs = Math.floor((65_536 - 13) / 17);
+  feed.hear(write(...Array.from({ length: pongs }, (): Frame => ({ type: "ping", token: 1n }))));
+  expect(feed.tunnel.draining).toBe(false);
+  const now = feed.clock.now();
+  jest.spyOn(feed.clock, "now").mockReturnValue(now + 1000);
+  const error = await failure(feed.tunnel.request(get("/")));
+  expect(error).toMatchObject({ code: "CLOSED", sent: "not-sent" });
+  expect(feed.end?.code).toBe("CONTROL_FLOOD");
+  expect(feed.tunnel.load).toBe(0);
 });
