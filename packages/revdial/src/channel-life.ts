@@ -390,7 +390,7 @@ export class ChannelLife {
       if (channel.held || channel.queue.length === 0 || channel.sendCredit > 0) continue;
       channel.blockedSince ??= now;
       if (now - channel.blockedSince >= this.limits.stallTimeoutMs)
-        this.reset(channel, "STALLED", `no byte was taken for ${this.limits.stallTimeoutMs} ms`);
+        this.reset(channel, "STALLED", `no credit for ${this.limits.stallTimeoutMs} ms`);
     }
   }
 }

@@ -73,7 +73,7 @@ const localCodes = [
  * - `HANDLER_FAILED`: the far end's handler failed; why is not told
  * - `NOT_NEEDED`: the answer ended before the upload did, and no answer had come
  * - `KIND_UNSUPPORTED`: the far end knows no channels of this kind; not sent
- * - `STALLED`: the reader took nothing of what waited for it for `stallTimeoutMs`
+ * - `STALLED`: what waited for the reader got no credit for `stallTimeoutMs`
  * - `DRAINING`: the tunnel takes no new requests; what is in flight is finished
  * - `REPLACED`: another tunnel of the same peer has taken over
  * - `REVOKED`: what the peer was let in with is no longer valid

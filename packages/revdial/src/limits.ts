@@ -50,7 +50,7 @@ export interface TunnelLimits {
   emptyDataMax: number;
   /** Heads below 200 on one channel; more is INTERIM_FLOOD. Default 32. */
   interimHeadsMax: number;
-  /** A channel whose peer takes none of the bytes that wait for it during this time is reset (STALLED). Default 300,000. */
+  /** A channel whose bytes wait for so long without any credit of the peer's is reset (STALLED). Default 300,000. */
   stallTimeoutMs: number;
   /** Body bytes of ours queued per channel before its producer has to wait. Default 131,072. */
   sendQueueBytes: number;
