@@ -62,6 +62,8 @@ export type Effect =
   | { effect: "goaway"; code: number; retryAfterMs: number; reason: string; lastChannel: number }
   /** We go away: no new channel is opened. */
   | { effect: "leaving"; reason: string }
+  /** The drain is over but for what the transport has to write yet; told once. */
+  | { effect: "handedOver" }
   | { effect: "rtt"; ms: number }
   /** The tunnel is over. One last `nextMessage` may hold a GOAWAY; after it there is nothing, whatever is put in. */
   | { effect: "close"; code: RevdialErrorCode; reason: string };

@@ -14,6 +14,7 @@ import { TunnelDispatcher } from "./dispatcher.ts";
 import { EffectQueue } from "./effect-queue.ts";
 import { beforeSending, RevdialError, type RevdialErrorCode, type WireCodeName } from "./errors.ts";
 import { checkHandler, goawayEnd, guarded, isEmpty, nothingServed, openHead, warn } from "./exchange.ts";
+import { FlushTurn } from "./flush-turn.ts";
 import type { Message, OpenHead } from "./frame.ts";
 import { type HeaderList, travellingTrailers, withLength } from "./head.ts";
 import { limitsOf, type TunnelLimits } from "./limits.ts";
@@ -37,9 +38,6 @@ import type {
   TunnelResponse,
 } from "./tunnel.ts";
 import { Wake } from "./wake.ts";
-
-/** Requests or answers that share a message; measured at 64 at once (docs/performance.md). */
-const EXCHANGES_PER_MESSAGE = 16;
 
 /** Error: ARGUMENT, with nothing started. */
 export function createTunnel(transport: Transport, dialled: boolean, options: TunnelOptions = {}): Tunnel {
@@ -71,8 +69,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   private handler: RequestHandler | undefined;
   private drainTimer: Timer | undefined;
   private closeTimer: Timer | undefined;
-  private flushQueued = false;
-  private unflushed = 0;
+  private readonly turn = new FlushTurn(() => this.contain(() => this.flush()));
   /** When the peer's last byte came. */
   private heardAt: number | undefined;
   private peerGoaway: TunnelEnd | undefined;
@@ -155,7 +152,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     this.checkNotOver(); // By the very input: all ends have been told by now, and this one would never be.
     this.ends.set(channel, end);
     this.observer.opened(channel, false, head);
-    this.cutTurn();
+    this.turn.exchange(this.core.live <= 1);
     return channel;
   }
 
@@ -175,17 +172,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   end(channel: number, trailers: HeaderList): void {
     if (!Array.isArray(trailers)) throw new RevdialError("ARGUMENT", "the trailers are no list of pairs");
     this.input({ do: "end", channel, trailers: travellingTrailers(trailers) });
-    this.cutTurn();
-  }
-
-  /**
-   * Whether to wait for the end of the turn. Not where nobody else is there to share a message; and a long turn is cut, so
-   * that the far end works on the first half while we work on the second.
-   */
-  private cutTurn(): void {
-    this.unflushed += 1;
-    if (this.core.live > 1 && this.unflushed < EXCHANGES_PER_MESSAGE) return;
-    this.contain(() => this.flush());
+    this.turn.exchange(this.core.live <= 1);
   }
 
   reset(channel: number, code: WireCodeName, reason: string): void {
@@ -229,6 +216,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     const { retryAfterMs = defaults.close.retryAfterMs, drainMs = defaults.close.drainMs } = options;
     const { code = "DRAINING", reason = "closing" } = options;
     this.closeReason = reason;
+    this.drainTimer?.cancel();
     this.drainTimer = this.clock.setTimer(drainMs, () => {
       this.contain(() => this.flush()); // The time may be shorter than a turn, and the GOAWAY still here.
       this.finishTunnel({ code: "CLOSED", reason: `still busy ${drainMs} ms after GOAWAY` }, 1001);
@@ -245,7 +233,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   private input(event: Message | LocalEvent): void {
     this.effects.perform(this.core.input(event, this.clock.now()));
     this.wake.noLaterThan(this.core.wakeAt);
-    this.flushSoon();
+    if (!this.over) this.turn.soon();
   }
 
   /** A mistake of this library must cost one tunnel, not the process: it is reported, and the tunnel is over. */
@@ -263,21 +251,11 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     this.finishTunnel({ code: "DESTROYED", reason: "an internal error" }, "terminate", error);
   }
 
-  /** Frames of one turn of the event loop share messages (SPEC §2). */
-  private flushSoon(): void {
-    if (this.flushQueued || this.over) return;
-    this.flushQueued = true;
-    setImmediate(() => {
-      this.flushQueued = false;
-      this.contain(() => this.flush());
-    });
-  }
-
   private flush(): void {
-    this.unflushed = 0;
+    this.turn.flushed();
     const now = this.clock.now();
     while (!this.over && this.wire.queuedBytes < this.limits.socketQueueBytes) {
-      const { parts, effects } = this.core.nextMessage(now);
+      const { parts, effects } = this.core.nextMessage(now, this.wire.queuedBytes);
       if (parts !== undefined) this.wire.send(this.observer.sent(parts));
       this.effects.perform(effects);
       if (parts === undefined) return;
@@ -336,6 +314,8 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
         return this.milestones.goingAway.resolve(this.peerGoaway);
       case "leaving":
         return this.milestones.goingAway.resolve({ code: "CLOSED", reason: effect.reason });
+      case "handedOver":
+        return this.boundWriting();
       case "rtt":
         this.observer.answered(effect.ms);
         return this.milestones.reached.resolve();
@@ -351,6 +331,14 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     if (this.handler) void end.serve(this.handler);
     // The peer may ask in the same message as its HELLO: whoever waits for `ready` gets one turn to call `serve`.
     else setImmediate(() => void end.serve(this.handler ?? nothingServed));
+  }
+
+  /** Nothing is left but to write: a peer that reads nothing would hold us for ever, where no drain of ours bounds it. */
+  private boundWriting(): void {
+    const { drainMs } = defaults.close;
+    this.drainTimer ??= this.clock.setTimer(drainMs, () =>
+      this.finishTunnel(this.orderlyEnd(`not written within ${drainMs} ms`), 1001),
+    );
   }
 
   private coreClosed(code: RevdialErrorCode, reason: string): void {

@@ -47,6 +47,9 @@ export class Core {
   private lastOpen = 0;
   private goawaySent = false;
   private goawaysReceived = 0;
+  /** The transport may hold what it has not written. */
+  private unwritten = false;
+  private handedOver = false;
   private closing = false;
 
   /** Error: ARGUMENT for limits outside the bounds of SPEC §8. */
@@ -81,8 +84,8 @@ export class Core {
     return this.takeEffects();
   }
 
-  /** Parts of the next message to hand to the transport. */
-  nextMessage(now: number): { parts: Uint8Array[] | undefined; effects: readonly Effect[] } {
+  /** Parts of the next message to hand to the transport, in which so many bytes of earlier ones wait. */
+  nextMessage(now: number, queuedBytes = 0): { parts: Uint8Array[] | undefined; effects: readonly Effect[] } {
     this.now = now;
     this.grant();
     if (this.nextChannel > CHANNEL_ID_MAX - CHANNEL_IDS_KEPT && !this.closing)
@@ -92,7 +95,9 @@ export class Core {
       if (this.life.drained(channel)) this.effects.push({ effect: "drained", channel: channel.id });
       if (ended) this.life.localEnded(channel);
     });
-    if (parts === undefined) this.closeWhenDrained();
+    if (parts !== undefined) this.unwritten = true;
+    else if (queuedBytes === 0) this.unwritten = false;
+    this.closeWhenDrained();
     return { parts, effects: this.takeEffects() };
   }
 
@@ -234,8 +239,11 @@ export class Core {
   }
 
   private closeWhenDrained(): void {
-    if (!this.draining || this.life.channels.live > 0 || !this.scheduler.idle) return;
-    this.close("CLOSED", "nothing was left in flight");
+    if (this.closing || !this.draining || this.life.channels.live > 0 || !this.scheduler.idle) return;
+    if (!this.unwritten) return this.close("CLOSED", "nothing was left in flight");
+    // A close that is sent now would have to be answered sooner than the path may carry what is before it.
+    if (!this.handedOver) this.effects.push({ effect: "handedOver" });
+    this.handedOver = true;
   }
 
   private close(code: RevdialErrorCode, reason: string): void {

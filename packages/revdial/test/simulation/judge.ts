@@ -1,4 +1,5 @@
 /** What must hold for every exchange once everything is at rest, whatever happened to it. */
+import type { TunnelEnd } from "../../src/index.ts";
 import type { Side } from "../../src/testing/index.ts";
 import type { Deeds } from "./run.ts";
 import type { Exchange, World } from "./world.ts";
@@ -72,6 +73,9 @@ export function judge(world: World, deeds: Deeds, undisturbed: boolean): void {
   deeds.notices.noneInvented();
 }
 
+/** Its owner gave the drain too little time: what is in flight is cut. */
+const ranOut = (end: TunnelEnd | undefined) => /^still busy/.test(end?.reason ?? "");
+
 /** How a tunnel may end, given what was done to it and its link. */
 export function judgeEnds(world: World, deeds: Deeds): void {
   for (const side of ["left", "right"] as const) {
@@ -82,9 +86,8 @@ export function judgeEnds(world: World, deeds: Deeds): void {
     const { weather } = deeds;
     if (weather.broken && weather.kind !== "cut") codes.add("DEAD_PEER").add("HELLO_TIMEOUT");
     if (deeds.destroyed[peer] || (weather.broken && weather.kind !== "silence")) codes.add("TRANSPORT_LOST");
-    // A drain may be over before its GOAWAY has left, or has been read.
-    if ((deeds.closed.left || deeds.closed.right) && /1001|terminated/.test(end?.reason ?? ""))
-      codes.add("TRANSPORT_LOST");
+    // A drain whose time is over may end before its GOAWAY has left, or has been read.
+    if (ranOut(deeds.ends[peer])) codes.add("TRANSPORT_LOST");
     if (end === undefined || !codes.has(end.code))
       world.fault(`${side} ends with ${end?.code} (${end?.reason}) instead of ${[...codes]}`);
     if (end?.code === "DRAINING" && (end.retryAfterMs ?? 0) !== deeds.retryAfterMs[peer])
