@@ -8,7 +8,7 @@ import type { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { RevdialError, type TunnelResponse } from "revdial";
+import { RevdialError, type TunnelRequest, type TunnelResponse } from "revdial";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import { pairsOf, travelling } from "./fields.ts";
@@ -100,18 +100,20 @@ export function createCalls(options: CallsOptions): Calls {
     log.debug({ err, replica }, "a call was not passed on");
   };
 
-  async function ask(owner: Owner, request: IncomingMessage, signal: AbortSignal): Promise<TunnelResponse> {
-    const { method = "GET", headers, rawHeaders } = request;
+  /** `body`: undefined where the call has none, whatever its caller sent. */
+  async function ask(
+    owner: Owner,
+    request: IncomingMessage,
+    { method, body, signal }: Pick<TunnelRequest, "method" | "body" | "signal">,
+  ): Promise<TunnelResponse> {
     // Express takes off what a router is mounted at.
     const { originalUrl: url = request.url ?? "" } = request as { originalUrl?: string };
-    const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
     // What was answered there before is nothing that this caller has.
-    const fields = pairsOf(rawHeaders).filter(([name]) => !name.startsWith("if-"));
-    const asked = { service: "call", method, path: url, headers: fields, signal };
+    const fields = pairsOf(request.rawHeaders).filter(([name]) => !name.startsWith("if-"));
+    const asked = { service: "call", method, path: url, headers: fields, signal, body, deadlineMs: CALL_MS };
     const ours = [[CLIENT_FIELD, addressOf(request)]] as const;
     try {
-      const whole = { ...asked, deadlineMs: CALL_MS, ...(hasBody && { body: request }) };
-      const reply = await forwarding.ask(owner, CALL_PREFIX, whole, ours);
+      const reply = await forwarding.ask(owner, CALL_PREFIX, asked, ours);
       onForwarded("answered");
       return reply;
     } catch (error) {
@@ -151,7 +153,10 @@ export function createCalls(options: CallsOptions): Calls {
     async passOn(owner, request, response) {
       const gone = new AbortController();
       response.once("close", () => gone.abort(new Error("the caller hung up")));
-      const reply = await ask(owner, request, gone.signal);
+      const { method = "POST" } = request;
+      // Whoever stops reading it has yet to answer its caller.
+      const body: AsyncIterable<Uint8Array> = request.iterator({ destroyOnReturn: false });
+      const reply = await ask(owner, request, { method, body, signal: gone.signal });
       response.writeHead(reply.status, travelling(reply.headers).flat());
       await pipeline(reply.body, response);
     },
@@ -170,7 +175,9 @@ export function createCalls(options: CallsOptions): Calls {
       if (passedOn(request) !== undefined) return undefined;
       const owner = await find.findWolf(wolfId);
       if (owner === undefined) return undefined;
-      return { owner, reply: await ask(owner, request, AbortSignal.timeout(CALL_MS)) };
+      // Also for a HEAD: of what is answered the caller gets the head. Nobody reads a body that a question may come with.
+      const question = { method: "GET", body: undefined, signal: AbortSignal.timeout(CALL_MS) };
+      return { owner, reply: await ask(owner, request, question) };
     },
   };
 }

@@ -14,6 +14,7 @@ import type { Log } from "../logger.ts";
 import type { TunnelLink } from "../tunnels/helix/grace.ts";
 import { answerRaw } from "../tunnels/refused-upgrade.ts";
 import { pairsOf, travelling } from "./fields.ts";
+import { framedAnswer } from "./framing.ts";
 import { type HopWatch, unwatchedHops } from "./hop-watch.ts";
 import {
   CLIENT_FIELD,
@@ -176,12 +177,13 @@ export function createDoor(options: DoorOptions): Door {
         if (status === 103 && !response.headersSent) response.writeEarlyHints(hintsOf(headers));
       },
     });
-    response.writeHead(reply.status, travelling(reply.headers).flat());
+    const { headers, body, isWhole } = framedAnswer(reply, request.method);
+    response.writeHead(reply.status, headers.flat());
     response.flushHeaders();
-    await pipeline(Readable.from(reply.body), response, { end: false });
+    await pipeline(Readable.from(body), response, { end: isWhole });
+    if (isWhole) return;
     const trailers = await reply.trailers;
-    if (trailers.length > 0 && !response.hasHeader("content-length"))
-      response.addTrailers(travelling(trailers));
+    if (trailers.length > 0) response.addTrailers(travelling(trailers));
     response.end();
   }
 

@@ -16,6 +16,7 @@ import {
 } from "revdial";
 import type { Clock } from "../clock.ts";
 import { pairsOf, travelling } from "./fields.ts";
+import { framedRequest } from "./framing.ts";
 import { DEADLINE_FIELD, FATE_FIELD, UPGRADE_FIELD, UPGRADE_NAME } from "./internal-wire.ts";
 import { REPLICA_FIELD, type ReplicaCredentials } from "./replica-credential.ts";
 import { endOf, type Owner } from "./replica-store.ts";
@@ -49,10 +50,15 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
   const agents = { http: new http.Agent(settings), https: new https.Agent(settings) };
   let inFlight = 0;
 
-  function open(owner: Owner, path: string, request: TunnelRequest, ours: HeaderList): ClientRequest {
-    const { method, deadlineMs, upgrade, traceparent, body } = request;
+  function open(
+    owner: Owner,
+    path: string,
+    { method, deadlineMs, upgrade, traceparent }: TunnelRequest,
+    framed: HeaderList,
+    ours: HeaderList,
+  ): ClientRequest {
     const { isSecure, host, port, authority } = endOf(owner);
-    const headers: [string, string][] = [...travelling(request.headers ?? [])];
+    const headers: [string, string][] = Array.from(framed, ([name, value]) => [name, value]);
     for (const [name, value] of ours) headers.push([name, value]);
     headers.push([REPLICA_FIELD, credentials.sign(owner.id, method, path, clock.now().getTime())]);
     headers.push(["host", authority]);
@@ -60,8 +66,6 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
     if (traceparent !== undefined) headers.push(["traceparent", traceparent]);
     if (upgrade !== undefined)
       headers.push(["connection", "upgrade"], ["upgrade", UPGRADE_NAME], [UPGRADE_FIELD, upgrade || "-"]);
-    if (body instanceof Uint8Array && !headers.some(([name]) => name === "content-length"))
-      headers.push(["content-length", String(body.byteLength)]);
     return (isSecure ? https : http).request({
       host,
       port,
@@ -85,11 +89,12 @@ export function createForwarding(options: ForwardingOptions): Forwarding {
         });
       if (request.signal?.aborted) throw cancelled("not-sent", request.signal.reason);
       inFlight += 1;
-      const asked = open(owner, `${prefix}${request.path}`, request, ours);
+      const { headers, body } = framedRequest(request);
+      const asked = open(owner, `${prefix}${request.path}`, request, headers, ours);
       asked.once("close", () => {
         inFlight -= 1;
       });
-      return new Exchange(asked, request, clock, connectMs).answer();
+      return new Exchange(asked, { ...request, body }, clock, connectMs).answer();
     },
 
     close() {
@@ -167,6 +172,8 @@ class Exchange {
         if (refusal === undefined) return resolve(this.ordinary(response));
         response.resume();
         reject(refusal);
+        // What is left of the body is for nobody, and the connection not for another's request while it is not sent.
+        if (!asked.writableFinished) this.end(refusal);
       });
       this.send().catch((error: unknown) => {
         this.end(
