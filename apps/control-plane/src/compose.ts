@@ -42,6 +42,10 @@ export interface ComposeParts {
 
 /** How long requests in flight may take after tunnels have moved, and after the last one has ended. */
 const REQUESTS_DRAIN_MS = 5000;
+/** For each of the last things that are asked of the database: it may be what has gone. */
+const LAST_WORDS_MS = 1000;
+/** The whole of a stop after the notice, whatever hangs; docs/operations/replicas.md names both together. */
+const STOP_MS = 36_000;
 /** How long connections that were taken in last may take to say what they want, and then to hear the answer. */
 const LAST_CONNECTIONS_MS = 1000;
 /** Between two looks at deadlines of sessions, at lost wolves, at drains, and at what others changed. */
@@ -107,6 +111,43 @@ export function compose(
   let reconciling: Repeated | undefined;
   let pruning: Repeated | undefined;
   let balancing: Timer | undefined;
+  /** In this order: each needs those after it. */
+  async function stopAll(): Promise<void> {
+    isDraining = true;
+    balancing?.cancel();
+    if (await membership.hasOthers()) await leave();
+    isClosing = true;
+    ticking?.cancel();
+    reconciling?.cancel();
+    pruning?.cancel();
+    lateness.stop();
+    sessions.close();
+    happening.streams.close();
+    // Still listening: over HTTP, what is in flight needs new connections to arrive.
+    doctors.close();
+    seeing.stop();
+    await gateway.drain();
+    overHttp.close();
+    stopListening();
+    const timer = setTimeout(() => listening?.cut(), REQUESTS_DRAIN_MS);
+    await closed;
+    clearTimeout(timer);
+    monitor.stop();
+    sessions.end();
+    // What it would ask the database after that would open connections anew.
+    const working = Promise.all([ticking?.idle, reconciling?.idle, pruning?.idle]);
+    await within(clock, REQUESTS_DRAIN_MS, working);
+    await replicas.stop();
+    await within(
+      clock,
+      LAST_WORDS_MS,
+      Promise.all([happening.stop(), notifications.stop(), revocations.stop()]),
+    );
+    await within(clock, LAST_WORDS_MS, prisma.$disconnect());
+    metrics.stop();
+    await tracing.stop();
+  }
+
   return {
     app,
     identity,
@@ -143,37 +184,17 @@ export function compose(
     },
 
     async stop() {
-      isDraining = true;
-      balancing?.cancel();
-      if (await membership.hasOthers()) await leave();
-      isClosing = true;
-      ticking?.cancel();
-      reconciling?.cancel();
-      pruning?.cancel();
-      lateness.stop();
-      sessions.close();
-      happening.streams.close();
-      // Still listening: over HTTP, what is in flight needs new connections to arrive.
-      doctors.close();
-      seeing.stop();
-      await gateway.drain();
-      overHttp.close();
-      stopListening();
-      const timer = setTimeout(() => server.closeAllConnections(), REQUESTS_DRAIN_MS);
-      await closed;
-      clearTimeout(timer);
-      monitor.stop();
-      sessions.end();
-      // What it would ask the database after that would open connections anew.
-      const working = Promise.all([ticking?.idle, reconciling?.idle, pruning?.idle]);
-      await within(clock, REQUESTS_DRAIN_MS, working);
-      await replicas.stop();
-      await happening.stop();
-      await notifications.stop();
-      await revocations.stop();
-      await prisma.$disconnect();
-      metrics.stop();
-      await tracing.stop();
+      if (await isOver(stopAll(), config.drainNoticeMs + STOP_MS)) return;
+      log.warn("stopped although not all has ended");
     },
   };
+}
+
+/** A timer that keeps the process: nothing else may be left that does. */
+async function isOver(work: Promise<void>, limitMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), limitMs);
+  });
+  return Promise.race([work.then(() => true), late]).finally(() => clearTimeout(timer));
 }

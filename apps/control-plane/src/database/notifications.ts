@@ -1,6 +1,6 @@
 /** PostgreSQL's notifications, on a connection of their own that comes back by itself. What is missed meanwhile is missed. */
 import pg from "pg";
-import type { Clock, Timer } from "../clock.ts";
+import { type Clock, type Timer, within } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import { KEEP_ALIVE_MS, POOL_CONNECTIONS } from "./prisma.prisma.ts";
 
@@ -19,10 +19,12 @@ export interface NotificationsOptions {
 
 export interface Notifications {
   start(): void;
+  /** Bounded: whoever is not there any more is not waited for. */
   stop(): Promise<void>;
 }
 
 const CONNECT_TIMEOUT_MS = 5000;
+const END_MS = 1000;
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 5000;
 export const LISTENER_NAME = "wolfpack-listener";
@@ -81,10 +83,17 @@ export function createNotifications(options: NotificationsOptions): Notification
     async stop() {
       stopped = true;
       retry?.cancel();
-      await connecting;
-      const last = client;
-      client = undefined;
-      await last?.end();
+      const ended = async () => {
+        await connecting;
+        const last = client;
+        client = undefined;
+        await last?.end();
+      };
+      await within(
+        clock,
+        END_MS,
+        ended().catch(() => undefined),
+      );
     },
   };
 }

@@ -46,6 +46,20 @@ describe("a server that listens", () => {
     expect((await listening(answering("again"), port)).port).toBe(port);
   });
 
+  it("cuts what is left on any of its sockets, also what was upgraded", async () => {
+    const server = answering("here");
+    server.on("upgrade", (_request, socket) => socket.write("HTTP/1.1 101 X\r\n\r\n"));
+    const { port, close, cut } = await listenOn(server, { port: 0, host: "127.0.0.1" });
+    const held = Array.from({ length: 20 }, () => connect(port, "127.0.0.1").on("error", () => undefined));
+    const upgraded = held.map((socket) => new Promise((resolve) => socket.once("data", resolve)));
+    for (const socket of held)
+      socket.write("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+    await Promise.all(upgraded);
+    const closed = close();
+    cut();
+    await closed;
+  });
+
   it("drops what is more than the server may have, on all its sockets together, and says so", async () => {
     const server = answering("here");
     server.maxConnections = 5;

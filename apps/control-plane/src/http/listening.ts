@@ -12,6 +12,8 @@ export interface Listening {
   port: number;
   /** No connection more; resolves when the last has ended. */
   close(): Promise<void>;
+  /** Ends by force what is left, also what has become something else than HTTP. */
+  cut(): void;
 }
 
 /** Connections that the system takes before we look; its own limit may be less. */
@@ -50,7 +52,7 @@ async function listenAll(
   server.listen({ ...shared, port });
   await once(server, "listening");
   const { port: own } = server.address() as AddressInfo;
-  limitAll(server);
+  const connections = limitAll(server);
   const others: SocketServer[] = [];
   const close = async () => {
     const closed = [server, ...others].map(
@@ -73,7 +75,10 @@ async function listenAll(
     await close();
     throw error;
   }
-  return { port: own, close };
+  const cut = () => {
+    for (const socket of connections) socket.destroy();
+  };
+  return { port: own, close, cut };
 }
 
 /** What Linux does, and not every system. */
@@ -87,18 +92,20 @@ async function requireFree(port: number, host: string): Promise<void> {
   await new Promise<void>((resolve) => probe.close(() => resolve()));
 }
 
-/** Node counts the connections of each socket alone against `maxConnections`; all together are what there is room for. */
-function limitAll(server: Server): void {
-  let open = 0;
+/**
+ * Node counts the connections of each socket alone against `maxConnections`; all together are what there is room for. Nor does it know
+ * those any more that were upgraded. Returns all there are.
+ */
+function limitAll(server: Server): ReadonlySet<Socket> {
+  const open = new Set<Socket>();
   server.prependListener("connection", (socket: Socket) => {
-    if (open >= (server.maxConnections ?? Number.POSITIVE_INFINITY)) {
+    if (open.size >= (server.maxConnections ?? Number.POSITIVE_INFINITY)) {
       socket.destroy();
       server.emit("drop");
       return;
     }
-    open += 1;
-    socket.once("close", () => {
-      open -= 1;
-    });
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
   });
+  return open;
 }

@@ -3,7 +3,7 @@
  * it stood still: its tunnels are sent away, to come back under epochs that count, and it joins anew. Nobody removes others before it
  * could renew its own lease for a whole one: after an outage of the database all come back first.
  */
-import { type Clock, repeat, type Timer } from "../clock.ts";
+import { type Clock, pause, repeat, type Timer, within } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import type { Joining, Owner, ReplicaRow, ReplicaStore } from "./replica-store.ts";
 
@@ -28,14 +28,14 @@ export interface Membership {
   readonly id: string;
   /** Rejects with the reason, a RefusedReplica or the database's. */
   start(): Promise<void>;
-  /** The row goes: others need not wait for the end of its lease. Never rejects. */
+  /** The row goes: others need not wait for the end of its lease. Bounded, and never rejects. */
   stop(): Promise<void>;
   /** Others that live and can be reached, as last seen. */
   peer(id: string): Owner | undefined;
   readonly peers: readonly Owner[];
   /** Another one has a lease: as last seen, or as the database says. Rejects without a database. */
   lives(id: string): Promise<boolean>;
-  /** Others live that stay, now; without a database, as last seen. Never rejects. */
+  /** Others live that stay, now; without a database that answers soon, as last seen. Never rejects. */
   hasOthers(): Promise<boolean>;
   /** Its lease has ended by its own clock: nobody has to believe that it lives. */
   expired(): boolean;
@@ -48,6 +48,8 @@ export class RefusedReplica extends Error {}
 
 /** Renewals in the time of one lease: three may fail. */
 const RENEWALS_PER_LEASE = 5;
+/** As it stops, for the database to say who else is there, and to remove its row: it may be what has gone. */
+const LAST_WORDS_MS = 1000;
 
 export function createMembership(options: MembershipOptions): Membership {
   const { store, self, leaseMs, clock, log, draining, tunnels } = options;
@@ -135,12 +137,22 @@ export function createMembership(options: MembershipOptions): Membership {
       if (renewing === undefined) return;
       renewing.cancel();
       renewing = undefined;
-      await turn;
-      await store
-        .leave(self.id)
-        .catch((err: unknown) =>
-          log.warn({ err, replica: self.id }, "the lease of this replica ends by itself"),
+      let why: unknown = new Error("the database does not answer");
+      const leaving = turn
+        .then(() => store.leave(self.id))
+        .then(
+          () => undefined,
+          (err: unknown) => err,
         );
+      await within(
+        clock,
+        LAST_WORDS_MS,
+        leaving.then((err) => {
+          why = err;
+        }),
+      );
+      if (why !== undefined)
+        log.warn({ err: why, replica: self.id }, "the lease of this replica ends by itself");
     },
 
     peer: (id) => peers.get(id),
@@ -152,10 +164,9 @@ export function createMembership(options: MembershipOptions): Membership {
     async hasOthers() {
       if (renewing === undefined || self.url === null) return false;
       const isOther = ({ id, url, draining }: ReplicaRow) => id !== self.id && url !== null && !draining;
-      return store.live().then(
-        (rows) => rows.some(isOther),
-        () => peers.size > 0,
-      );
+      const asLastSeen = () => peers.size > 0;
+      const said = store.live().then((rows) => rows.some(isOther), asLastSeen);
+      return Promise.race([said, pause(clock, LAST_WORDS_MS).then(asLastSeen)]);
     },
     get peers() {
       return [...peers.values()];
