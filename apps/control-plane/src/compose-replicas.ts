@@ -7,9 +7,9 @@ import { keepBalance } from "./replicas/balance.ts";
 import { createCalls } from "./replicas/calls.ts";
 import { createDoor, type DoorOptions } from "./replicas/door.ts";
 import { createForwarding } from "./replicas/forwarding.ts";
-import { lookPath } from "./replicas/internal-wire.ts";
+import { lookPath, SELF_PATH } from "./replicas/internal-wire.ts";
 import { linksOfAll } from "./replicas/links-of-all.ts";
-import { createMembership } from "./replicas/membership.ts";
+import { createMembership, type MembershipOptions } from "./replicas/membership.ts";
 import { createRawUpgrades } from "./replicas/raw-upgrade.ts";
 import { createReplicaCredentials, secretPrintOf } from "./replicas/replica-credential.ts";
 import { prismaReplicaStore, prismaTunnelPlaces } from "./replicas/replica-store.prisma.ts";
@@ -20,6 +20,8 @@ import { version } from "./version.ts";
 import type { HealthMonitor } from "./wolves/health-monitor.ts";
 
 const LOOK_MS = 5000;
+/** For whoever is at our URL to say who it is. */
+const SELF_MS = 3000;
 /** After which a sandbox's own tunnel leads nowhere. */
 const endings: ReadonlySet<string> = new Set(["session.stopped", "session.failed", "session.queued"]);
 
@@ -67,6 +69,7 @@ export function composeReplicas(
     log,
     draining,
     tunnels: () => held().gateway.countServed(),
+    answers,
     onFenced() {
       metrics.fenced();
       held().gateway.sendAllAway();
@@ -91,6 +94,18 @@ export function composeReplicas(
       tunnelSince !== null && tunnelReplicaId !== null && membership.peer(tunnelReplicaId) !== undefined,
     look: (wolfId) => void askToLook(wolfId),
   };
+
+  async function answers(owner: Parameters<MembershipOptions["answers"]>[0]): Promise<boolean> {
+    try {
+      const request = { service: "self", method: "GET", path: "", deadlineMs: SELF_MS };
+      const { status, body } = await forwarding.ask(owner, SELF_PATH, request);
+      for await (const _ of body);
+      return status === 204;
+    } catch (err) {
+      log.info({ err, replica: owner.id }, "the replica that was at this URL is gone");
+      return false;
+    }
+  }
 
   /** A hint: whoever holds the wolf's tunnel compares it every half minute anyhow. */
   async function askToLook(wolfId: string): Promise<void> {

@@ -78,6 +78,24 @@ describe("membership", () => {
     await expect(other).rejects.toThrow(/has another API_KEY_SECRET/);
   });
 
+  it("refuses a replica at the URL of one that lives, and leaves that one alone", async () => {
+    const [first, second] = await replicas.two();
+    const replicaUrl = first.url;
+    await expect(replicas.start({ replicaUrl })).rejects.toMatchObject({ code: "URL_TAKEN" });
+    expect(await replicas.list(second)).toHaveLength(2);
+    expect(first.lines.join("")).not.toContain("taken for gone");
+  });
+
+  it("lets a replica take the URL of one that was killed, within its lease", async () => {
+    const a = await replicas.start();
+    const url = "http://127.0.0.1:9";
+    await replicas.database.prisma.$executeRaw`
+      INSERT INTO replica (id, url, version, secret_print, started_at, lease_until)
+      SELECT 'rep_01KB00000000000000000000K1', ${url}, version, secret_print, now(), now() + interval '1 hour' FROM replica`;
+    await replicas.start({ replicaUrl: url });
+    expect((await replicas.list(a)).map((row) => row.id)).not.toContain("rep_01KB00000000000000000000K1");
+  });
+
   it("makes a replica whose row was removed begin anew, and its agents come back", async () => {
     const [a, b] = await replicas.two();
     const wolf = await replicas.host(b);

@@ -93,10 +93,12 @@ export function createDoor(options: DoorOptions): Door {
     const credential = typeof shown === "string" ? shown : undefined;
     const checked = credentials.check(credential, method, url, clock.now().getTime());
     if (typeof checked === "string") throw refused(`The replica's credential is ${checked}.`);
+    const target = targetOf(url);
+    // Asked by one that is not yet a replica, whether it may be.
+    if (target?.kind === "self") return { from: checked.from, target };
     if (!(await membership.lives(checked.from)))
       throw refused(`Replica ${checked.from} has no lease: it has ended, or was taken for gone.`);
     if (membership.expired()) throw refused("The lease of this replica has ended.");
-    const target = targetOf(url);
     if (target === undefined) throw new ApiError("not-found", "Replicas ask for nothing of this path.");
     return { from: checked.from, target };
   }
@@ -162,6 +164,7 @@ export function createDoor(options: DoorOptions): Door {
       const take = () => calls.request(request, response);
       return handOver(request, { from, path: target.path, end: response, take });
     }
+    if (target.kind === "self") return void response.writeHead(204, { "x-request-id": requestId }).end();
     if (target.kind === "look") {
       if (request.method !== "POST")
         throw new ApiError("method-not-allowed", "POST.", { headers: { allow: "POST" } });

@@ -27,7 +27,11 @@ export const tunnelPrefix = (holder: Holder, id: string, service: string): strin
 
 export const lookPath = (wolfId: string): string => `${INTERNAL_PREFIX}wolves/${wolfId}/look`;
 
+/** 204: by the replica that the credential is for. */
+export const SELF_PATH = `${INTERNAL_PREFIX}self`;
+
 export type InternalTarget =
+  | { kind: "self" }
   | { kind: "tunnel"; holder: Holder; id: string; service: string; path: string }
   | { kind: "look"; wolfId: string }
   | { kind: "call"; path: string };
@@ -39,6 +43,7 @@ const CALL =
 /** Undefined: there is no such path. */
 export function targetOf(url: string): InternalTarget | undefined {
   if (!url.startsWith(INTERNAL_PREFIX)) return undefined;
+  if (url === SELF_PATH) return { kind: "self" };
   if (url.startsWith(CALL_PREFIX)) {
     const path = url.slice(CALL_PREFIX.length);
     return CALL.test(path) ? { kind: "call", path } : undefined;

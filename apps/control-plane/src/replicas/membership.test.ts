@@ -66,6 +66,7 @@ function make(id: string, changes: Partial<MembershipOptions> = {}, isCut = () =
     log: createLogger("debug", { write: (line) => void lines.push(line) }),
     draining: () => false,
     tunnels: () => 3,
+    answers: async () => false,
     onFenced: () => {
       made.fenced += 1;
     },
@@ -215,6 +216,60 @@ describe("a replica that may not be one", () => {
     expect(other.membership.expired()).toBe(false);
     await other.membership.stop();
     expect((await rows.live()).map(({ id }) => id)).toEqual([A]);
+  });
+
+  const atSame = (id: string) => ({
+    self: { id, url: "http://same", version: "1", startedAt: clock.now(), secretPrint: "print" },
+  });
+  const live = async () => (await rows.live()).map(({ id }) => id);
+
+  it("is refused at a URL where another one answers, after the time that one has to leave it", async () => {
+    const a = make(A, atSame(A));
+    await a.membership.start();
+    const asked: unknown[] = [];
+    const answers: MembershipOptions["answers"] = async (owner) => asked.push(owner) > 0;
+    const refused = make(B, { ...atSame(B), answers })
+      .membership.start()
+      .catch((error: unknown) => error);
+    for (let looks = 0; looks < 22; looks += 1) await pass(500);
+    expect(await refused).toMatchObject({
+      code: "URL_TAKEN",
+      message: expect.stringContaining(`${A} lives at`),
+    });
+    expect(asked).toContainEqual({ id: A, url: "http://same" });
+    expect([await live(), a.fenced]).toEqual([[A], 0]);
+  });
+
+  it("takes its URL when the other one leaves it in time", async () => {
+    const a = make(A, atSame(A));
+    await a.membership.start();
+    const started = make(B, { ...atSame(B), answers: async () => true }).membership.start();
+    await pass(RENEWAL_MS);
+    await a.membership.stop();
+    await pass(RENEWAL_MS);
+    await started;
+    expect(await live()).toEqual([B]);
+  });
+
+  it("takes the URL of one that was killed at once, without waiting for the end of its lease", async () => {
+    let dead = false;
+    await make(A, atSame(A), () => dead).membership.start();
+    dead = true;
+    await make(B, atSame(B)).membership.start();
+    expect(await live()).toEqual([B]);
+  });
+
+  it("gives way once to another that has taken its URL, and does not take it back while that one lives", async () => {
+    const [a, b] = [make(A, atSame(A)), make(B, atSame(B))];
+    await a.membership.start();
+    // Not to be reached there, although it lives.
+    await b.membership.start();
+    await pass(10 * LEASE_MS);
+    expect([await live(), a.fenced, b.fenced]).toEqual([[B], 1, 0]);
+    expect(lines.filter((line) => line.includes("is none any more"))).toHaveLength(1);
+    await b.membership.stop();
+    await pass(2 * RENEWAL_MS);
+    expect(await live()).toEqual([A]);
   });
 
   it("rejects with the database's own error when there is none at its start", async () => {

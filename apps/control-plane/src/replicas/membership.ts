@@ -16,7 +16,12 @@ export interface MembershipOptions {
   draining: () => boolean;
   /** Live tunnels of wolves. */
   tunnels: () => number;
-  /** It was taken for gone, and has joined anew. */
+  /**
+   * The replica of this id answers there, now. One that was killed and has come back is not kept from its URL by the row of the process
+   * before. Never rejects.
+   */
+  answers: (owner: Owner) => Promise<boolean>;
+  /** It was taken for gone, and has joined anew, or finds another in its place. */
   onFenced: () => void;
   /** These are gone, and with them their tunnels. Rejects: told again. */
   onGone: (ids: readonly string[]) => Promise<void>;
@@ -44,12 +49,20 @@ export interface Membership {
 }
 
 /** Whose message is one whole sentence. */
-export class RefusedReplica extends Error {}
+export class RefusedReplica extends Error {
+  readonly code: "OTHER_SECRET" | "URL_TAKEN";
+  constructor(code: RefusedReplica["code"], message: string) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** Renewals in the time of one lease: three may fail. */
 const RENEWALS_PER_LEASE = 5;
 /** As it stops, for the database to say who else is there, and to remove its row: it may be what has gone. */
 const LAST_WORDS_MS = 1000;
+/** Between two looks whether another has left our URL. */
+const URL_LOOK_MS = 500;
 
 export function createMembership(options: MembershipOptions): Membership {
   const { store, self, leaseMs, clock, log, draining, tunnels } = options;
@@ -62,13 +75,44 @@ export function createMembership(options: MembershipOptions): Membership {
   /** Removed, and not yet seen to. */
   let gone: string[] = [];
   let failing = false;
+  let isDisplaced = false;
 
-  async function join(): Promise<void> {
-    const outcome = await store.join({ ...self, leaseMs });
-    if (outcome.outcome === "joined") return;
-    throw new RefusedReplica(
-      `Replica ${outcome.id} of this database has another API_KEY_SECRET: all replicas need the same, and one that has stopped is forgotten after ${Math.ceil(leaseMs / 1000)} s.`,
+  /** Undefined: it has joined. */
+  async function join(replaces?: string): Promise<RefusedReplica | undefined> {
+    const joined = await store.join({ ...self, leaseMs, replaces });
+    if (joined.outcome === "joined") return undefined;
+    if (joined.outcome === "url-taken") return new UrlTaken(joined.id, self.url ?? "");
+    return new RefusedReplica(
+      "OTHER_SECRET",
+      `Replica ${joined.id} of this database has another API_KEY_SECRET: all replicas need the same, and one that has stopped is forgotten after ${Math.ceil(leaseMs / 1000)} s.`,
     );
+  }
+
+  /** Resolves to the time before it joined. Whoever is at our URL may be about to leave it, and has a lease's time for that. */
+  async function joinFirst(): Promise<number> {
+    const { url } = self;
+    for (let left = Math.ceil(leaseMs / URL_LOOK_MS); ; left -= 1) {
+      const begun = clock.now().getTime();
+      let refusal = await join();
+      if (refusal instanceof UrlTaken && url !== null && !(await options.answers({ id: refusal.by, url })))
+        refusal = await join(refusal.by);
+      if (refusal === undefined) return begun;
+      if (!(refusal instanceof UrlTaken) || left === 0) throw refusal;
+      await pause(clock, URL_LOOK_MS);
+    }
+  }
+
+  /** Nobody is told of its tunnels any more. It does not take its place back: the two would do nothing else. */
+  function displaced(refusal: RefusedReplica): never {
+    if (!isDisplaced) {
+      isDisplaced = true;
+      log.error(
+        { err: refusal, replica: self.id },
+        "this replica is none any more: its tunnels are sent away",
+      );
+      options.onFenced();
+    }
+    throw refusal;
   }
 
   async function look(): Promise<void> {
@@ -89,7 +133,9 @@ export function createMembership(options: MembershipOptions): Membership {
       since ??= begun;
       renewedAt = begun;
     } else {
-      await join();
+      const refusal = await join();
+      if (refusal !== undefined) displaced(refusal);
+      isDisplaced = false;
       log.error(
         { replica: self.id },
         "this replica was taken for gone: its tunnels are sent away, and it begins anew",
@@ -122,8 +168,7 @@ export function createMembership(options: MembershipOptions): Membership {
     id: self.id,
 
     async start() {
-      const begun = clock.now().getTime();
-      await join();
+      const begun = await joinFirst();
       since = begun;
       renewedAt = begun;
       await look();
@@ -174,4 +219,15 @@ export function createMembership(options: MembershipOptions): Membership {
     expired: () => renewing !== undefined && clock.now().getTime() - renewedAt >= leaseMs,
     list: store.live,
   };
+}
+
+class UrlTaken extends RefusedReplica {
+  readonly by: string;
+  constructor(by: string, url: string) {
+    super(
+      "URL_TAKEN",
+      `Replica ${by} lives at ${url}, the WOLFPACK_REPLICA_URL of this one too: each replica needs its own.`,
+    );
+    this.by = by;
+  }
 }

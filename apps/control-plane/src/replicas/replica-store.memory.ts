@@ -6,10 +6,13 @@ export function memoryReplicaStore(clock: Pick<Clock, "now">): ReplicaStore {
   const rows = new Map<string, ReplicaRow & { secretPrint: string; untilMs: number }>();
   const nowMs = () => clock.now().getTime();
   return {
-    async join({ id, url, version, startedAt, secretPrint, leaseMs }) {
+    async join({ id, url, version, startedAt, secretPrint, leaseMs, replaces }) {
       const others = [...rows.values()].filter((row) => row.id !== id);
-      for (const row of others) if (url !== null && row.url === url) rows.delete(row.id);
       const lives = (row: { id: string; untilMs: number }) => rows.has(row.id) && row.untilMs > nowMs();
+      const atSame = others.filter((row) => url !== null && row.url === url);
+      for (const row of atSame) if (!lives(row) || row.id === replaces) rows.delete(row.id);
+      const same = atSame.find(lives);
+      if (same !== undefined) return { outcome: "url-taken", id: same.id };
       const other = others
         .filter((row) => row.secretPrint !== secretPrint && lives(row))
         .sort((left, right) => (left.id < right.id ? -1 : 1))[0];

@@ -5,11 +5,16 @@ import type { Owner, ReplicaRow, ReplicaStore, TunnelPlaces } from "./replica-st
 
 export function prismaReplicaStore(prisma: Prisma): ReplicaStore {
   return {
-    async join({ id, url, version, startedAt, secretPrint, steps, leaseMs }) {
+    async join({ id, url, version, startedAt, secretPrint, steps, leaseMs, replaces = null }) {
       return prisma.$transaction(async (tx) => {
         // Two that begin at once see each other.
         await tx.$executeRaw`LOCK TABLE replica IN SHARE ROW EXCLUSIVE MODE`;
-        if (url !== null) await tx.$executeRaw`DELETE FROM replica WHERE url = ${url} AND id <> ${id}`;
+        await tx.$executeRaw`
+          DELETE FROM replica WHERE url = ${url} AND id <> ${id} AND (lease_until <= now() OR id = ${replaces})`;
+        const [same] = await tx.$queryRaw<
+          { id: string }[]
+        >`SELECT id FROM replica WHERE url = ${url} AND id <> ${id}`;
+        if (same !== undefined) return { outcome: "url-taken", id: same.id } as const;
         const [other] = await tx.$queryRaw<{ id: string }[]>`
           SELECT id FROM replica WHERE id <> ${id} AND secret_print <> ${secretPrint} AND lease_until > now() ORDER BY id LIMIT 1`;
         if (other !== undefined) return { outcome: "other-secret", id: other.id } as const;

@@ -19,6 +19,7 @@ const joining = (id: string, changes: Partial<Joining> = {}): Joining => ({
   version: "1.0.0",
   startedAt: new Date("2026-11-27T12:00:00Z"),
   secretPrint: "print",
+  steps: [],
   leaseMs: LEASE_MS,
   ...changes,
 });
@@ -105,10 +106,21 @@ describe.each([
     expect(await ids()).toEqual([B]);
   });
 
-  it("take the place of a process that was at the same URL before them", async () => {
+  it("take the place of a process that was at the same URL before them, once it is known to be gone", async () => {
     await store.join(joining(A));
-    expect(await store.join(joining(B, { url: "http://a0:8080" }))).toEqual({ outcome: "joined" });
+    const again = joining(B, { url: "http://a0:8080" });
+    expect(await store.join(again)).toEqual({ outcome: "url-taken", id: A });
+    expect(await store.join({ ...again, replaces: C })).toEqual({ outcome: "url-taken", id: A });
+    expect(await ids()).toEqual([A]);
+    expect(await store.join({ ...again, replaces: A })).toEqual({ outcome: "joined" });
     expect(await ids()).toEqual([B]);
+    expect(await store.renew(A, { draining: false, tunnels: 0 }, LEASE_MS)).toBe(false);
+  });
+
+  it("take it without asking when its lease has ended", async () => {
+    await store.join(joining(A));
+    await pass(LEASE_MS + 1000);
+    expect(await store.join(joining(B, { url: "http://a0:8080" }))).toEqual({ outcome: "joined" });
     expect(await store.renew(A, { draining: false, tunnels: 0 }, LEASE_MS)).toBe(false);
   });
 

@@ -17,14 +17,18 @@ export interface Joining extends Pick<ReplicaRow, "id" | "url" | "version" | "st
   /** Migrations that its program knows: none that takes away more is applied while it lives. */
   steps: readonly string[];
   leaseMs: number;
+  /** Known to be gone, although its lease may not have ended. */
+  replaces?: string | undefined;
 }
+
+export type Joined = { outcome: "joined" } | { outcome: "url-taken" | "other-secret"; id: string };
 
 export interface ReplicaStore {
   /**
-   * A row of its own. Another one at the same URL is that of a process which is gone. Refused while a replica lives whose secret is
-   * another: its id.
+   * A row of its own; one at the same URL whose lease has ended, or that it replaces, goes. Refused while another lives at that URL, or one
+   * whose secret is another: its id.
    */
-  join(replica: Joining): Promise<{ outcome: "joined" } | { outcome: "other-secret"; id: string }>;
+  join(replica: Joining): Promise<Joined>;
   /** Longer from now on. False: it was taken for gone. */
   renew(id: string, now: Pick<ReplicaRow, "draining" | "tunnels">, leaseMs: number): Promise<boolean>;
   leave(id: string): Promise<void>;
