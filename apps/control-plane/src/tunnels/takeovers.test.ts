@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 import type { Tunnel } from "revdial";
 import { type TunnelPair, tunnelPair } from "revdial/testing";
 import { aWolf } from "../../test/a-wolf.ts";
@@ -217,5 +217,32 @@ describe("the limit of takeovers", () => {
     const { now } = clock;
     clock.now = () => new Date(now().getTime() - 3_600_000);
     expect(limit.take("a")).toBeUndefined();
+  });
+});
+
+describe("a fleet that reconnects", () => {
+  it("costs each of its wolves the same, however many came in the last minute", () => {
+    const limit = takeoverLimit({ clock, onStorm: () => undefined });
+    for (let wolves = 0; wolves < 5000; wolves += 1) limit.take(`wlf_${wolves}`);
+    clock.advance(1000);
+    const filtered = jest.spyOn(Array.prototype, "filter");
+    limit.waitMs("wlf_7");
+    limit.take("wlf_7");
+    const looks = filtered.mock.calls.length;
+    filtered.mockRestore();
+    expect(looks).toBeLessThanOrEqual(4);
+  });
+
+  it("is forgotten after its minute, also where the clock was set back meanwhile", () => {
+    let aheadMs = 3_600_000;
+    const stepping = { ...clock, now: () => new Date(clock.now().getTime() + aheadMs) };
+    const limit = takeoverLimit({ clock: stepping, takeoversMax: 2, onStorm: () => undefined });
+    for (const _ of [1, 2]) limit.take("wlf_a");
+    expect(limit.take("wlf_a")).toBeGreaterThan(0);
+    aheadMs = 0;
+    expect([1, 2].map(() => limit.take("wlf_a"))).toEqual([undefined, undefined]);
+    expect(limit.take("wlf_a")).toBe(60_000);
+    clock.advance(60_000);
+    expect(limit.take("wlf_a")).toBeUndefined();
   });
 });

@@ -30,39 +30,52 @@ export function takeoverLimit({
   takeoversMax = TAKEOVERS_PER_MINUTE_MAX,
   onStorm,
 }: TakeoverLimitOptions): TakeoverLimit {
+  /** Those that were heard of last are last, so that each look forgets as many as are over, and sees one besides. */
   const wolves = new Map<string, Counted>();
 
-  /** What is known of the last minute; the rest is forgotten. */
-  function forget(now: number): void {
-    // The wall clock may step back: what is in the future is not counted.
-    const isRecent = (at: number) => at <= now && now - at < WINDOW_MS;
-    for (const [wolfId, counted] of wolves) {
-      counted.takenAt = counted.takenAt.filter(isRecent);
-      if (counted.refusedAt !== undefined && !isRecent(counted.refusedAt)) counted.refusedAt = undefined;
-      if (counted.takenAt.length === 0 && counted.refusedAt === undefined) wolves.delete(wolfId);
+  function forget(isRecent: (at: number) => boolean): void {
+    for (const [wolfId, { takenAt, refusedAt }] of wolves) {
+      if (isRecent(Math.max(takenAt.at(-1) ?? 0, refusedAt ?? 0))) return;
+      wolves.delete(wolfId);
     }
   }
 
-  function refusal(wolfId: string, now: number): number | undefined {
-    forget(now);
-    const counted = wolves.get(wolfId);
-    const [oldest = now] = counted?.takenAt ?? [];
-    if (counted === undefined || counted.takenAt.length < takeoversMax) return undefined;
-    const isNews = counted.refusedAt === undefined;
-    counted.refusedAt = now;
+  /** What is known of the wolf's last minute. */
+  function lastMinute(wolfId: string, now: number): Counted {
+    // The wall clock may step back: what is in the future is not counted.
+    const isRecent = (at: number) => at <= now && now - at < WINDOW_MS;
+    forget(isRecent);
+    const { takenAt, refusedAt } = wolves.get(wolfId) ?? { takenAt: [], refusedAt: undefined };
+    const isRefused = refusedAt !== undefined && isRecent(refusedAt);
+    return { takenAt: takenAt.filter(isRecent), refusedAt: isRefused ? refusedAt : undefined };
+  }
+
+  function heardOf(wolfId: string, counted: Counted): void {
+    wolves.delete(wolfId);
+    wolves.set(wolfId, counted);
+  }
+
+  function refusal(wolfId: string, { takenAt, refusedAt }: Counted, now: number): number | undefined {
+    const [oldest = now] = takenAt;
+    if (takenAt.length < takeoversMax) return undefined;
+    const isNews = refusedAt === undefined;
+    heardOf(wolfId, { takenAt, refusedAt: now });
     if (isNews) onStorm(wolfId);
     return oldest + WINDOW_MS - now;
   }
 
   return {
-    waitMs: (wolfId) => refusal(wolfId, clock.now().getTime()),
+    waitMs(wolfId) {
+      const now = clock.now().getTime();
+      return refusal(wolfId, lastMinute(wolfId, now), now);
+    },
     take(wolfId) {
       const now = clock.now().getTime();
-      const wait = refusal(wolfId, now);
+      const counted = lastMinute(wolfId, now);
+      const wait = refusal(wolfId, counted, now);
       if (wait !== undefined) return wait;
-      const counted = wolves.get(wolfId) ?? { takenAt: [], refusedAt: undefined };
       counted.takenAt.push(now);
-      wolves.set(wolfId, counted);
+      heardOf(wolfId, counted);
       return undefined;
     },
   };
