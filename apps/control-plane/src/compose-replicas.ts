@@ -27,7 +27,7 @@ const endings: ReadonlySet<string> = new Set(["session.stopped", "session.failed
 
 export interface HeldHere {
   gateway: Pick<TunnelGateway, "dropSandbox" | "links" | "wolf" | "countServed" | "moveSome" | "sendAllAway">;
-  monitor: Pick<HealthMonitor, "replicasGone" | "beat">;
+  monitor: Pick<HealthMonitor, "replicasGone" | "findOvertaken">;
   sessions: Pick<SessionService, "replicasChanged" | "look" | "happened">;
 }
 
@@ -171,7 +171,7 @@ export function composeReplicas(
         self: replica,
         list: membership.list,
         tunnels: () => held().gateway.countServed(),
-        move: (count) => held().gateway.moveSome(count, held().monitor.beat),
+        move: (count) => held().gateway.moveSome(count, held().monitor.findOvertaken),
         everyMs: url === null ? 0 : config.replicaBalanceMs,
         clock,
         log,

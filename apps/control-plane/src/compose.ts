@@ -92,7 +92,7 @@ export function compose(
     // Load balancers see at their next look that it is not ready.
     await pause(clock, config.drainNoticeMs);
     happening.streams.close();
-    await gateway.moveAway(monitor.beat);
+    await gateway.moveAway(monitor.findOvertaken);
     await inFlight.none(REQUESTS_DRAIN_MS);
     // An agent that did not move may ask again; what a tunnel over HTTP carries comes by new connections.
     if (gateway.countServed() > 0 || overHttp.open > 0) return;

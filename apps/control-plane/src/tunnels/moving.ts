@@ -4,7 +4,7 @@
  */
 import { AGENT_SERVICE, MOVE_PATH, type MoveRequest } from "@wolfpack/api-contract";
 import { RevdialError, type Tunnel } from "revdial";
-import { type Clock, pause } from "../clock.ts";
+import { type Clock, pause, within } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import type { TunnelRegistry } from "./tunnel-registry.ts";
 
@@ -45,7 +45,8 @@ export async function moveAway(
   const left = () => moving.filter(({ draining }) => !draining).length;
   while (left() > 0 && clock.now().getTime() < until) {
     await pause(clock, LOOK_MS);
-    await sendOvertaken();
+    // A database that does not answer holds up nobody who has to go.
+    await within(clock, DIAL_MS, sendOvertaken());
   }
   const moved = moving.length - left();
   const outcome = { asked: moving.length, moved, stayed: tunnels.length - moved };

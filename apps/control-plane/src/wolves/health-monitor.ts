@@ -61,10 +61,10 @@ export interface HealthMonitor {
   /** Replicas were removed: wolves that had their tunnel there are suspect, and lost unless they return. Rejects without a database. */
   replicasGone(): Promise<void>;
   /**
-   * Writes that tunnels live, now instead of in time, and finds those that were overtaken, as agents do that were asked to move. Of
-   * these wolves; default all. Never rejects.
+   * Finds live tunnels that were overtaken, now instead of with the next heartbeats, as they are of agents that were asked to move. Of
+   * these wolves; default all. Writes nothing, and never rejects.
    */
-  beat(wolfIds?: ReadonlySet<string>): Promise<void>;
+  findOvertaken(wolfIds?: ReadonlySet<string>): Promise<void>;
   /** An operator says that a mass loss is real. */
   unfreeze(): Promise<FleetHealth>;
   state(): Promise<FleetHealth>;
@@ -190,17 +190,26 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
     lookBy(nowMs() + tunnelLostAfterMs);
   }
 
-  /** `level`: of what is said of those that were overtaken. */
-  async function writeHeartbeats(level: "debug" | "warn", wolfIds?: ReadonlySet<string>): Promise<void> {
+  /** Those that count, as far as is known. */
+  function counting(): Heartbeat[] {
     const all = liveTunnels();
     const open = new Set(all.map(keyOf));
     for (const key of overtaken) if (!open.has(key)) overtaken.delete(key);
-    const live = all.filter((key) => !overtaken.has(keyOf(key)) && (wolfIds?.has(key.id) ?? true));
+    return all.filter((key) => !overtaken.has(keyOf(key)));
+  }
+
+  async function writeHeartbeats(): Promise<void> {
+    const live = counting();
     try {
       if ((await store.heartbeats(live, clock.now())) >= live.length) return;
     } finally {
       await unsay(live);
     }
+    await findOvertaken(live, "warn");
+  }
+
+  async function findOvertaken(live: readonly TunnelKey[], level: "debug" | "warn"): Promise<void> {
+    if (live.length === 0) return;
     const newest = await store.epochs(live.map(({ id }) => id));
     for (const key of live) {
       const epoch = newest.get(key.id) ?? 0;
@@ -219,10 +228,6 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       if (!live.has(keyOf({ id, epoch }))) await tunnelLost(id, epoch, { sentAway: true });
   }
 
-  async function beat(level: "debug" | "warn", wolfIds?: ReadonlySet<string>): Promise<void> {
-    await tick("heartbeats", () => because("heartbeat", () => writeHeartbeats(level, wolfIds)));
-  }
-
   return {
     async start() {
       await untilDone("orphaned tunnels", async () => {
@@ -233,9 +238,12 @@ export function createHealthMonitor(options: HealthMonitorOptions): HealthMonito
       evictions.started();
       await look();
       every(intervalMs, look);
-      every(HEARTBEAT_FLUSH_MS, () => beat("warn"));
+      every(HEARTBEAT_FLUSH_MS, () => tick("heartbeats", () => because("heartbeat", writeHeartbeats)));
     },
-    beat: (wolfIds) => beat("debug", wolfIds),
+    async findOvertaken(wolfIds) {
+      const live = counting().filter(({ id }) => wolfIds?.has(id) ?? true);
+      await tick("overtaken tunnels", () => findOvertaken(live, "debug"));
+    },
     tunnelLost,
     async replicasGone() {
       const suspects = await because("replica-gone", () => store.orphanTunnels(clock.now(), "removed"));
