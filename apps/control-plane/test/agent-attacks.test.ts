@@ -65,7 +65,7 @@ function weakened(changes: Partial<AgentServiceOptions> & { key?: Partial<AgentK
     },
     tokens: prismaJoinTokenStore(api.database.prisma),
     challenges,
-    clock: { now: () => new Date(), setTimer: manualClock().setTimer },
+    clock: { ...manualClock(), now: () => new Date() },
     log: createLogger("silent", { write: () => undefined }),
     apiKeySecret: API_KEY_SECRET,
     publicHosts: [],

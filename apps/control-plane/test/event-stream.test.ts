@@ -312,7 +312,7 @@ describe("whose stream it is", () => {
 describe("two replicas", () => {
   /** A replica that never looks by itself, for as long as the test lasts. */
   const neverLooking: Clock = {
-    now: systemClock.now,
+    ...systemClock,
     setTimer: (ms, run) => (ms === POLL_MS ? { cancel: () => undefined } : systemClock.setTimer(ms, run)),
   };
   /** While this is held, PostgreSQL takes another transaction for the one that tells (tell_of_events). */

@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 /** One that stands still has timers that never fire. */
-const frozen: Clock = { now: () => new Date(), setTimer: () => ({ cancel: () => undefined }) };
+const frozen: Clock = { ...systemClock, setTimer: () => ({ cancel: () => undefined }) };
 
 const replica = (prisma: Prisma, clock: Clock = systemClock, silenceMs = 6000): Exclusive =>
   createExclusive({

@@ -20,6 +20,7 @@ export function manualClock(start = new Date("2026-11-23T12:00:00.000Z")): Manua
   const timers = new Set<Waiting>();
   return {
     now: () => new Date(now),
+    elapsedMs: () => now - start.getTime(),
     setTimer(ms, run) {
       order += 1;
       const timer = { at: now + Math.max(0, ms), order, run };

@@ -16,6 +16,7 @@ async function limited(descriptors: number) {
   const timers: (() => void)[] = [];
   const clock = {
     now: () => new Date(0),
+    elapsedMs: () => 0,
     setTimer: (_ms: number, run: () => void) => {
       timers.push(run);
       return { cancel: () => undefined };

@@ -62,6 +62,7 @@ export interface DoorOptions {
 }
 
 const IN_FLIGHT_MAX = 4096;
+const CLOCKS = " The clocks of the two replicas differ by more than 30 s: set both by NTP.";
 const DEADLINE_MS_MAX = 2 ** 31 - 1;
 
 export function createDoor(options: DoorOptions): Door {
@@ -92,7 +93,8 @@ export function createDoor(options: DoorOptions): Door {
     const shown = request.headers[REPLICA_FIELD];
     const credential = typeof shown === "string" ? shown : undefined;
     const checked = credentials.check(credential, method, url, clock.now().getTime());
-    if (typeof checked === "string") throw refused(`The replica's credential is ${checked}.`);
+    if (typeof checked === "string")
+      throw refused(`The replica's credential is ${checked}.${checked === "expired" ? CLOCKS : ""}`);
     const target = targetOf(url);
     // Asked by one that is not yet a replica, whether it may be.
     if (target?.kind === "self") return { from: checked.from, target };

@@ -105,11 +105,11 @@ export function linksOfAll(options: LinksOfAllOptions): Links {
 
   /** What was not sent for want of a tunnel is asked again until the agent is back, if it is expected. */
   async function askWolf(id: string, request: TunnelRequest): Promise<TunnelResponse> {
-    const begun = clock.now().getTime();
+    const begun = clock.elapsedMs();
     const { deadlineMs } = request;
     const limitMs = Math.min(RETURN_MS, deadlineMs ?? RETURN_MS);
     for (let lookMs = LOOK_MS_MIN; ; lookMs = Math.min(2 * lookMs, LOOK_MS_MAX)) {
-      const spentMs = Math.max(0, clock.now().getTime() - begun);
+      const spentMs = clock.elapsedMs() - begun;
       try {
         return await askOnce(
           id,

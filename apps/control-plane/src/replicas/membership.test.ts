@@ -172,6 +172,19 @@ describe("a replica among others", () => {
     expect(lines.filter((line) => line.includes("is not renewed"))).toHaveLength(2);
   });
 
+  it("goes by how much time has passed, and not by a clock that is set", async () => {
+    let aheadMs = 0;
+    const stepping = { ...clock, now: () => new Date(clock.now().getTime() + aheadMs) };
+    const a = make(A, { clock: stepping });
+    await a.membership.start();
+    aheadMs = 3_600_000;
+    expect(a.membership.expired()).toBe(false);
+    down = true;
+    aheadMs = -3_600_000;
+    await pass(LEASE_MS);
+    expect(a.membership.expired()).toBe(true);
+  });
+
   it("tells again of those that are gone until it was heard", async () => {
     const told: string[][] = [];
     const a = make(A, {

@@ -92,7 +92,7 @@ export function createMembership(options: MembershipOptions): Membership {
   async function joinFirst(): Promise<number> {
     const { url } = self;
     for (let left = Math.ceil(leaseMs / URL_LOOK_MS); ; left -= 1) {
-      const begun = clock.now().getTime();
+      const begun = clock.elapsedMs();
       let refusal = await join();
       if (refusal instanceof UrlTaken && url !== null && !(await options.answers({ id: refusal.by, url })))
         refusal = await join(refusal.by);
@@ -126,9 +126,7 @@ export function createMembership(options: MembershipOptions): Membership {
   }
 
   async function renew(): Promise<void> {
-    const begun = clock.now().getTime();
-    // A clock that was set says nothing of how long we have been here.
-    if (since !== undefined && begun < since) since = begun;
+    const begun = clock.elapsedMs();
     if (await store.renew(self.id, { draining: draining(), tunnels: tunnels() }, leaseMs)) {
       since ??= begun;
       renewedAt = begun;
@@ -216,7 +214,7 @@ export function createMembership(options: MembershipOptions): Membership {
     get peers() {
       return [...peers.values()];
     },
-    expired: () => renewing !== undefined && clock.now().getTime() - renewedAt >= leaseMs,
+    expired: () => renewing !== undefined && clock.elapsedMs() - renewedAt >= leaseMs,
     list: store.live,
   };
 }
