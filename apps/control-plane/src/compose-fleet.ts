@@ -108,7 +108,7 @@ export function composeFleet(
 
   revocations.onRevoked((kind, objectId) => {
     gateway.revoke(objectId);
-    if (kind === "wolf") sessions.changedElsewhere();
+    if (kind === "wolf") sessions.changedElsewhere(objectId);
   });
 
   const doctors = createDoctorTunnels({ clock, log });

@@ -204,6 +204,14 @@ export class SessionKeeper {
     return this.seen.get(wolfId);
   }
 
+  /** A wolf that was removed, once what is under way for it has ended. */
+  async forget(wolfId: string): Promise<void> {
+    await this.running.get(wolfId);
+    this.seen.delete(wolfId);
+    this.compared.delete(wolfId);
+    this.strayLobbies.forget(wolfId);
+  }
+
   /** A session left this wolf without its lobby being seen to be gone. */
   lobbyLeft(wolfId: string): void {
     this.compared.delete(wolfId);

@@ -187,6 +187,22 @@ describe("a claim", () => {
   });
 });
 
+describe("a wolf that was removed", () => {
+  it("is forgotten: what was last written of its comparison is not known any more", async () => {
+    const { id } = await fleet.wolf("w");
+    const { wolfInstance } = fleet.database.prisma;
+    const written = async () => {
+      await wolfInstance.update({ where: { id }, data: { reconciled_epoch: 0 } });
+      await fleet.service.reconcileAll([id]);
+      return (await wolfInstance.findUnique({ where: { id } }))?.reconciled_epoch !== 0;
+    };
+    await fleet.service.reconcileAll([id]);
+    expect(await written()).toBe(false);
+    fleet.service.changedElsewhere(id);
+    expect(await written()).toBe(true);
+  });
+});
+
 describe("a start that fails", () => {
   const refuses = (told: ToldWolf) => {
     told.onCreate = () => Promise.reject(refused("No space left on device"));

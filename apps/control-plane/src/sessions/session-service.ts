@@ -348,7 +348,8 @@ export class SessionService {
   }
 
   /** Sessions were changed past this service, as when their wolf is removed: whoever waits looks again. */
-  changedElsewhere(): void {
+  changedElsewhere(removedWolfId?: string): void {
+    if (removedWolfId !== undefined) void this.keeper.forget(removedWolfId);
     this.waiters.allChanged();
     this.desk.wake();
   }

@@ -77,6 +77,10 @@ export class StrayLobbies {
     else this.seen.delete(wolfId);
     return judgement;
   }
+
+  forget(wolfId: string): void {
+    this.seen.delete(wolfId);
+  }
 }
 
 /** The session lives on elsewhere, or waits to: this is its old copy. */
