@@ -8,6 +8,7 @@ import { type Clock, repeat, type Timer } from "../clock.ts";
 import type { Log } from "../logger.ts";
 import { isRepeatable, wasNotSent } from "./asked-again.ts";
 import type { TunnelLink } from "./helix/grace.ts";
+import { inOrder } from "./in-order.ts";
 import { TunnelRegistry } from "./tunnel-registry.ts";
 
 export interface Further {
@@ -37,7 +38,8 @@ export interface FurtherConnections {
   readonly registry: TunnelRegistry;
   /** Its place is put; false, and it is told to go: its agent is not the wolf's. Rejects without a database. */
   admit(held: HeldFurther, tunnel: Tunnel): Promise<boolean>;
-  left(further: Further): void;
+  /** This one has ended, whether it was admitted or not. */
+  left(held: HeldFurther): void;
   /** The live ones of this replica. */
   of(wolfId: string): Tunnel[];
   /** `first` with those of this replica beside it: the least loaded is asked, and another where that did not send. */
@@ -70,6 +72,7 @@ export function createFurtherConnections({
 }): FurtherConnections {
   const registry = new TunnelRegistry();
   const held = new Map<string, HeldFurther>();
+  const ordered = inOrder();
   let looking: Timer | undefined;
 
   const sendAway = (tunnel: Tunnel) =>
@@ -104,8 +107,13 @@ export function createFurtherConnections({
     registry,
 
     async admit(further, tunnel) {
-      if (await places.put(further)) {
-        held.set(furtherKey(further), further);
+      const key = furtherKey(further);
+      const isPut = await ordered(key, async () => {
+        const put = await places.put(further);
+        if (put) held.set(key, further);
+        return put;
+      });
+      if (isPut) {
         looking ??= repeat(clock, LOOK_MS, look);
         return true;
       }
@@ -114,10 +122,16 @@ export function createFurtherConnections({
     },
 
     left(further) {
-      held.delete(furtherKey(further));
-      places
-        .remove(further)
-        .catch((err: unknown) => log.warn({ err, ...further }, "the place of a tunnel was not removed"));
+      const key = furtherKey(further);
+      const { wolfId, connection } = further;
+      ordered(key, async () => {
+        // Its place may be that of the next one by now.
+        if (held.get(key) !== further) return;
+        held.delete(key);
+        await places.remove(further);
+      }).catch((err: unknown) =>
+        log.warn({ err, wolf_id: wolfId, connection }, "the place of a tunnel was not removed"),
+      );
     },
 
     of,

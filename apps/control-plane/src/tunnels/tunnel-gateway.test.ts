@@ -52,7 +52,7 @@ beforeEach(() => {
     clock,
     log: createLogger("trace", { write: (line) => void lines.push(line) }),
     random: () => random(),
-    tunnelLost: (id, lostEpoch) => tunnelLost(id, lostEpoch),
+    tunnelLost: (...args) => tunnelLost(...args),
     audit: { record: async () => undefined },
     revocations: { revokedSince: () => false },
     control: { serve: () => undefined },
@@ -520,5 +520,21 @@ describe("draining", () => {
   it("of nothing is done at once", async () => {
     await gateway.drain();
     await gateway.drain();
+  });
+});
+
+describe("a tunnel that is sent away because this replica was taken for gone", () => {
+  it("ends by our doing, which is no flap of its wolf's, and one that breaks is", async () => {
+    const ends: unknown[] = [];
+    tunnelLost = async (_id, _epoch, options) => void ends.push(options?.sentAway);
+    const first = await connect();
+    gateway.sendAllAway();
+    await first.accepted.closed;
+    await settle();
+    const second = await connect();
+    second.agent.destroy();
+    await second.accepted.closed;
+    await settle();
+    expect(ends).toEqual([true, false]);
   });
 });

@@ -11,6 +11,7 @@ import { agentNotices } from "./agent-notices.ts";
 import { createFurtherConnections, furtherKey, noFurtherPlaces } from "./further-connections.ts";
 import type { TunnelGateway, TunnelGatewayOptions } from "./gateway-face.ts";
 import { createGrace, mayComeBack } from "./helix/grace.ts";
+import { inOrder } from "./in-order.ts";
 import { moveAway, moveSome } from "./moving.ts";
 import { clockOffsetOf, type Opener, objectIdsOf, originOf } from "./opener.ts";
 import { takeoverLimit } from "./takeovers.ts";
@@ -64,6 +65,8 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   });
   /** Told so already: on the replica that revokes, a revocation is heard of twice. */
   const revoked = new WeakSet<Tunnel>();
+  /** Their end is our doing, and no flap of the wolf's. */
+  const sentAway = new WeakSet<Tunnel>();
   /** Wolves whose next epoch is being issued. */
   const opening = new Map<string, number>();
   let serviceEpoch = 0;
@@ -84,6 +87,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
   }
 
   function goAway(tunnel: Tunnel, reason = "the replica shuts down", drainMs = DRAIN_MS): Promise<unknown> {
+    sentAway.add(tunnel);
     return tunnel.close({
       drainMs,
       retryAfterMs: RETRY_MIN_MS + Math.floor(random() * RETRY_SPREAD_MS),
@@ -110,14 +114,14 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
     return replaced !== false;
   }
 
-  /** One after the other: a removal never overtakes what it removes. A place that is not written is one that others do not find. */
-  let placing: Promise<void> = Promise.resolve();
+  const ordered = inOrder();
+  /** A removal never overtakes what it removes. A place that is not written is one that others do not find. */
   function placed(key: string, change: "put" | "remove"): void {
     const { places } = options;
     if (places === undefined) return;
-    placing = placing
-      .then(() => places[change](key))
-      .catch((err: unknown) => log.warn({ err, key, change }, "the place of a tunnel was not written"));
+    ordered(key, () => places[change](key)).catch((err: unknown) =>
+      log.warn({ err, key, change }, "the place of a tunnel was not written"),
+    );
   }
 
   /** A tunnel does not wait for its event, nor end for want of it. */
@@ -293,7 +297,7 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
         log.info({ wolf_id: id, epoch, code: end.code, reason: end.reason }, "tunnel down");
         // Its agent opens it again at once, and is reached meanwhile.
         if (!draining && (await further.lives(id))) await pause(clock, REOPEN_MS);
-        await tunnelLost(id, epoch, { sentAway: draining });
+        await tunnelLost(id, epoch, { sentAway: draining || sentAway.has(tunnel) });
         tell(lost, id);
       });
       // One that ended while its epoch was issued is removed again before the next line runs.
@@ -316,15 +320,15 @@ export function createTunnelGateway(options: TunnelGatewayOptions): TunnelGatewa
       try {
         await tunnel.reached;
         const held = { wolfId, connection, incarnation: tunnel.peer?.incarnation ?? 0n };
+        void tunnel.closed.then(() => further.left(held));
         if (!(await further.admit(held, tunnel)))
           return log.info(about, "a further tunnel of another agent is sent away");
       } catch (err) {
         log.info({ err, ...about }, "further tunnel not accepted");
         return tunnel.destroy(new Error("the tunnel could not be accepted"));
       }
-      const onEnd = () => further.left({ wolfId, connection });
       const key = furtherKey({ wolfId, connection });
-      await acceptService(further.registry, key, tunnel, { about, what: "further", onEnd });
+      await acceptService(further.registry, key, tunnel, { about, what: "further" });
     },
 
     async acceptSandbox(sessionId, tunnel, opener) {
