@@ -224,7 +224,9 @@ describe("the systemd unit and the supervisord program", () => {
   it("are followed by a guide that waits, after each restart of a replica, until it is ready", () => {
     const guide = read("docs/operations/upgrade.md");
     const [, systemd = ""] = /^### systemd$([\s\S]*?)^## /m.exec(guide) ?? [];
-    expect(systemd).toMatch(/restart wolfpack-control-plane\n +until curl -fs [^\n]*\/readyz; do sleep 1; done\n/);
+    expect(systemd).toMatch(
+      /restart wolfpack-control-plane\n +until curl -fs [^\n]*\/readyz; do sleep 1; done\n/,
+    );
   });
 
   it("start a replica with what it knows, give it the time to drain, and do not try a wrong setting again", () => {

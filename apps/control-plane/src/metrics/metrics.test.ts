@@ -214,7 +214,11 @@ describe("the numbers of a replica", () => {
 describe("reconnects", () => {
   it("are none after an hour, and none with a clock that stepped back", () => {
     let nowMs = 0;
-    const clock = { now: () => new Date(nowMs), elapsedMs: () => nowMs, setTimer: () => ({ cancel: () => undefined }) };
+    const clock = {
+      now: () => new Date(nowMs),
+      elapsedMs: () => nowMs,
+      setTimer: () => ({ cancel: () => undefined }),
+    };
     const seen: number[] = [];
     const reconnects = createReconnects(clock, (ms) => void seen.push(ms));
     reconnects.lost("a");
@@ -227,7 +231,11 @@ describe("reconnects", () => {
   });
 
   it("remember so many wolves and no more: who is away for longest goes", () => {
-    const clock = { now: () => new Date(0), elapsedMs: () => 0, setTimer: () => ({ cancel: () => undefined }) };
+    const clock = {
+      now: () => new Date(0),
+      elapsedMs: () => 0,
+      setTimer: () => ({ cancel: () => undefined }),
+    };
     const seen: number[] = [];
     const reconnects = createReconnects(clock, (ms) => void seen.push(ms), 2);
     for (const id of ["a", "b", "c"]) reconnects.lost(id);

@@ -232,7 +232,14 @@ describe("a replica that may not be one", () => {
   });
 
   const atSame = (id: string) => ({
-    self: { id, url: "http://same", version: "1", startedAt: clock.now(), secretPrint: "print" },
+    self: {
+      id,
+      url: "http://same",
+      version: "1",
+      startedAt: clock.now(),
+      secretPrint: "print",
+      steps: [],
+    },
   });
   const live = async () => (await rows.live()).map(({ id }) => id);
 
