@@ -180,8 +180,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
   }
 
   consumed(channel: number, bytes: number): void {
-    if (this.over) return; // Its ends drop what they hold as it goes.
-    this.input({ do: "consumed", channel, bytes });
+    if (!this.over) this.input({ do: "consumed", channel, bytes }); // Ends drop what they hold as it goes.
   }
 
   handled(channel: number): void {
@@ -276,7 +275,7 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
     if (!end) return;
     const code = end instanceof ServeEnd ? "HANDLER_FAILED" : "CANCELLED";
     const reason = "a listener of the exchange failed";
-    // At once: it must not hear what else the message brings.
+    // At once: it must not hear what else the message brings, which is dropped.
     this.ends.finishGuarded(channel, { code, reason, sent: this.core.fateOf(channel) }, error);
     this.reset(channel, code, reason);
   }
@@ -297,7 +296,6 @@ class CoreTunnel extends Summary implements Tunnel, ChannelPort {
       case "head":
         return end?.onHead(effect.status, withLength(effect.headers, effect.length));
       case "data":
-        // A listener of the exchange has failed, in the same message: nobody takes the rest.
         return end ? end.onData(effect.bytes) : this.consumed(effect.channel, effect.bytes.byteLength);
       case "ended":
         return end?.onEnded(effect.trailers);
