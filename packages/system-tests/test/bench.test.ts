@@ -379,6 +379,7 @@ describe("the table of a soak", () => {
     requests: 12_345,
     streams: 240,
     revocations: 120,
+    wolvesRemoved: 260,
     serverErrors: 0,
     samples: [],
   };
@@ -464,6 +465,7 @@ describe("npm run bench", () => {
     expect(missing(storm, ["storm.agents", "storm.secondsToRecover", "storm.userApiP99Ms"])).toEqual([]);
     expect([at(storm, "storm.lost"), at(storm, "storm.duplicates")]).toEqual([0, 0]);
     expect(missing(soak, ["soak.rssSlopeBytesPerHour", "soak.filesMore"])).toEqual([]);
+    expect(at(soak, "soak.wolvesRemoved")).toBeGreaterThanOrEqual(6);
     expect([at(soak, "soak.handlesMore"), at(soak, "soak.serverErrors")]).toEqual([0, 0]);
   }, 180_000);
 

@@ -6,6 +6,7 @@ import { serveCalls } from "./process.ts";
 const ENROLS_AT_ONCE = 32;
 /** Beats are due this often, some at once: a timer for each agent would not keep its time. */
 const TICK_MS = 20;
+const UP_WITHIN_MS = 30_000;
 
 /** Those that beat by HTTP. */
 const OLD_WOLVES = 200;
@@ -96,6 +97,37 @@ async function beatByHttp({
   return { statuses, seconds: (performance.now() - begun) / 1000 };
 }
 
+interface Visit {
+  /** What the first one's number is; no name is used again. */
+  from: number;
+  count: number;
+  port: number;
+  token: string;
+  /** A key that may remove wolves. */
+  admin: string;
+}
+
+/** Hosts that join, serve for a moment and are removed with their tunnels. */
+async function visit({ from, count, port, token, admin }: Visit) {
+  const one = async (at: number) => {
+    const agent = new LightAgent(`visitor-${at}`, { port, from: addressOf(at) }, counts);
+    await agent.enrol(token);
+    agent.start();
+    const until = performance.now() + UP_WITHIN_MS;
+    while (!isUp(agent)) {
+      if (performance.now() > until) throw new Error(`${agent.name} did not come up`);
+      await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    }
+    agent.beat();
+    const url = `http://127.0.0.1:${port}/api/v1/wolf-instances/${agent.wolfId}`;
+    const headers = { authorization: `Bearer ${admin}`, "x-forwarded-for": addressOf(at) };
+    const { status } = await fetch(url, { method: "DELETE", headers });
+    if (status !== 200) throw new Error(`${agent.name} was not removed: ${status}`);
+    await agent.stop();
+  };
+  await Promise.all(Array.from({ length: count }, (_, at) => one(from + at)));
+}
+
 const isUp = ({ tunnel }: LightAgent) => tunnel?.draining === false;
 
 serveCalls({
@@ -116,6 +148,7 @@ serveCalls({
     await Promise.all(some.map((agent) => agent.stop()));
     for (const agent of some) agent.start();
   },
+  visit,
   stop: async () => {
     clearInterval(beating);
     await Promise.all(agents.map((agent) => agent.stop()));

@@ -1,10 +1,10 @@
 /**
- * `npm run bench -- soak`: a day of a fleet in some minutes: agents come and go, sessions begin and end, screens are looked at, events are
+ * `npm run bench -- soak`: a day of a fleet in some minutes: agents come and go, wolves join and are removed, sessions begin and end, screens are looked at, events are
  * read, users are revoked. Afterwards everything is what it was.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import type { PlaneResources } from "./fleet-plane.ts";
-import { FleetRun, resourcesOf } from "./fleet-run.ts";
+import { FleetRun, RUNNER_TOKEN, resourcesOf } from "./fleet-run.ts";
 import type { UserCounts } from "./fleet-users.ts";
 import { BenchProcess } from "./process.ts";
 import { atMost, row } from "./table.ts";
@@ -32,6 +32,8 @@ export interface SoakResult {
     requests: number;
     streams: number;
     revocations: number;
+    /** That joined and were removed. */
+    wolvesRemoved: number;
     /** Answers of 500 and more. */
     serverErrors: number;
     samples: { minutes: number; rssBytes: number; heapBytes: number }[];
@@ -47,6 +49,9 @@ const WITHIN_MS = 120_000;
 /** What compilers and caches take at first is no leak. */
 const FIRST_SHARE = 1 / 3;
 const HOURS = 24;
+/** Behind the numbers of the agents that stay. */
+const FIRST_VISITOR = 100_000;
+const visitorsOf = (quick: boolean) => (quick ? 2 : 20);
 
 export interface SoakOptions {
   minutes: number;
@@ -106,6 +111,8 @@ async function measure(run: FleetRun, { minutes, quick }: SoakOptions): Promise<
   seen.push(await look());
   const counts = await users.call<UserCounts>("counts");
   const { connects } = await run.counts();
+  // One churn ahead of the first look, and one behind each but the last.
+  const wolvesRemoved = visitorsOf(quick) * seen.length;
   return {
     ...slopes(seen, minutes),
     ...more(seen),
@@ -113,7 +120,8 @@ async function measure(run: FleetRun, { minutes, quick }: SoakOptions): Promise<
     ...summary(counts),
     revocations,
     rounds: seen.length,
-    reconnects: connects - agents,
+    wolvesRemoved,
+    reconnects: connects - agents - wolvesRemoved,
   };
 }
 
@@ -144,6 +152,9 @@ async function churn(run: FleetRun, { plane, users, port, quick, admin, turn }: 
     run.all("beat", { perSecond: quick ? 10 : 100 }),
   ]);
   await run.all("beat", { perSecond: 0 });
+  // By now no session would be placed at them.
+  const visitors = { count: visitorsOf(quick), port, token: RUNNER_TOKEN, admin };
+  await run.clients[0]?.call("visit", { ...visitors, from: FIRST_VISITOR + turn * visitors.count });
   return plane.call<number>("revokeUsers");
 }
 
@@ -216,6 +227,7 @@ export function soakTable({ soak, minutes, loadAverages }: SoakResult): string {
     row("requests", soak.requests),
     row("streams of events", soak.streams),
     row("users revoked", soak.revocations),
+    row("wolves removed", soak.wolvesRemoved),
     row("answers of 500 and more", soak.serverErrors, 0, atMost(0)),
     `load average at the start: ${loadAverages.map((load) => load.toFixed(1)).join(", ")}`,
     "",
