@@ -240,7 +240,8 @@ export class Core {
 
   private closeWhenDrained(): void {
     if (this.closing || !this.draining || this.life.channels.live > 0 || !this.scheduler.idle) return;
-    if (!this.unwritten) return this.close("CLOSED", "nothing was left in flight");
+    // Before the peer's HELLO there is nothing to lose, and perhaps nobody who reads.
+    if (!this.unwritten || this.peer === undefined) return this.close("CLOSED", "nothing was left in flight");
     // A close that is sent now would have to be answered sooner than the path may carry what is before it.
     if (!this.handedOver) this.effects.push({ effect: "handedOver" });
     this.handedOver = true;

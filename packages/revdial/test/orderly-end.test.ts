@@ -113,6 +113,14 @@ it("a core waits with its close for the transport, says so once, and answers mea
   expect(victim.core.nextMessage(0, 0).effects).toMatchObject([{ effect: "close", code: "CLOSED" }]);
 });
 
+it("a core that has not heard its peer's HELLO waits for nothing", () => {
+  const victim = new Victim({}, false);
+  victim.do({ do: "goaway", code: "DRAINING", retryAfterMs: 0, reason: "" });
+  const { parts, effects } = victim.core.nextMessage(0, 30);
+  expect(parts).toBeDefined();
+  expect(effects).toMatchObject([{ effect: "close", code: "CLOSED" }]);
+});
+
 it("a last answer over HTTP ends its tunnel when its POST is answered, however long that takes", async () => {
   const acceptor = createHttpAcceptor();
   const clock = new ManualClock();
