@@ -85,3 +85,10 @@ describe("a timer of the system's clock", () => {
     expect(run).not.toHaveBeenCalled();
   });
 });
+
+describe("how much time has passed", () => {
+  it("is told in whole milliseconds, as deadlines are sent", () => {
+    const times = Array.from({ length: 100 }, () => systemClock.elapsedMs());
+    expect(times.filter((ms) => !Number.isInteger(ms))).toEqual([]);
+  });
+});

@@ -6,7 +6,7 @@ export interface Timer {
 
 export interface Clock {
   now(): Date;
-  /** Milliseconds since some moment, for how long something takes: whoever sets the clock does not change it. */
+  /** Whole milliseconds since some moment, for how long something takes: whoever sets the clock does not change it. */
   elapsedMs(): number;
   /** Calls `run` once after `ms`. Does not keep the process alive. */
   setTimer(ms: number, run: () => void): Timer;
@@ -17,7 +17,7 @@ const NODE_TIMER_MS_MAX = 0x7fff_ffff;
 
 export const systemClock: Clock = {
   now: () => new Date(),
-  elapsedMs: () => performance.now(),
+  elapsedMs: () => Math.floor(performance.now()),
   setTimer(ms, run) {
     let timer: NodeJS.Timeout;
     const wait = (leftMs: number) => {

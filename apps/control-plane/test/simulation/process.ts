@@ -21,7 +21,7 @@ export class Process {
     this.aheadMs = aheadMs;
     this.clock = {
       now: () => new Date(Math.floor(BEGAN_AT_MS + world.nowMs + this.aheadMs)),
-      elapsedMs: () => world.nowMs,
+      elapsedMs: () => Math.floor(world.nowMs),
       setTimer: (ms, run) => this.after(ms, run),
     };
   }
