@@ -207,8 +207,9 @@ class Play {
     const names = sessions.map(({ name }) => name).toSorted();
     if (names.join() !== jobs.keys.toSorted().join())
       throw new Error(`${jobs.keys.length} sessions were asked for, and there are ${sessions.length}`);
-    const odd = sessions.filter(
-      ({ status, stop_reason }) => status !== "stopped" || stop_reason !== "requested",
+    const odd = sessions.filter(({ name, status, stop_reason }) =>
+      // Its user has been told so, and has asked for another.
+      jobs.unstarted.has(name) ? status !== "failed" : status !== "stopped" || stop_reason !== "requested",
     );
     if (odd.length > 0)
       throw new Error(

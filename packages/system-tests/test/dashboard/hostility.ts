@@ -212,7 +212,7 @@ export function describeHostility(the: () => Stage): void {
           [`/wolves/${hostile()}?tab=sessions`, ".wolf-tab"],
           [`/wolves/${hostile()}?tab=policy`, ".wolf-tab"],
           ["/health", ".health-checks"],
-          [`/audit?entry=${auditId}`, "[role=dialog]"],
+          [`/audit?object=${hostile()}&entry=${auditId}`, "[role=dialog]"],
           ["/access?tab=agents", "tbody"],
         ] as const) {
           await page.goto(`${the().url}${address}`);
