@@ -1,4 +1,4 @@
-/** `npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy|events|dashboard|forward|rolling|fleet|storm|soak`; see `usage`. */
+/** `npm run bench -- tunnel|revdial-core|tunnel-profile|guard|auth|placement|legacy|events|dashboard|forward|rolling|fleet|storm|soak`; see `usage`. */
 import { parseArgs } from "node:util";
 import { authTable, benchAuth } from "./bench/auth.ts";
 import { benchDashboard, dashboardTable } from "./bench/dashboard.ts";
@@ -13,12 +13,13 @@ import { benchRolling, rollingTable } from "./bench/rolling.ts";
 import { benchSoak, soakTable } from "./bench/soak.ts";
 import { benchStorm, stormTable } from "./bench/storm.ts";
 import { benchTunnel } from "./bench/tunnel.ts";
+import { benchTunnelProfile, tunnelProfileTable } from "./bench/tunnel-profile.ts";
 import { tunnelTable } from "./bench/tunnel-table.ts";
 import { interrupted } from "./interrupt.ts";
 
 const usage = `usage: npm run bench -- tunnel|revdial-core|guard|auth|placement|legacy
                         |events|dashboard|forward|rolling|fleet
-                        |storm|soak
+                        |storm|soak|tunnel-profile
                         [--json] [--rounds N] [--quick] [--tunnels N]
                         [--agents N] [--replicas N] [--profile FILE]
                         [--minutes N]
@@ -114,6 +115,7 @@ const others: Record<string, ReturnType<typeof of>> = {
   fleet: of(benchFleet, fleetTable),
   storm: of(benchStorm, stormTable),
   soak: of(benchSoak, soakTable),
+  "tunnel-profile": of(benchTunnelProfile, tunnelProfileTable),
 };
 
 async function main(): Promise<void> {

@@ -16,6 +16,7 @@ import { medianShares } from "../src/bench/lanes.ts";
 import { type LegacyResult, legacyTable } from "../src/bench/legacy.ts";
 import { type SoakResult, slope, soakTable } from "../src/bench/soak.ts";
 import { type StormResult, stormTable } from "../src/bench/storm.ts";
+import { type TunnelProfile, tunnelProfileTable } from "../src/bench/tunnel-profile.ts";
 import { type TunnelResult, tunnelTable } from "../src/bench/tunnel-table.ts";
 import { findBrowser } from "../src/browser.ts";
 
@@ -530,6 +531,23 @@ describe("npm run bench", () => {
     expect(code).toBe(0);
     const figures = ["pooledRequestsPerSecond", "perPickupRequestsPerSecond", "ratio", "cpu.pooled.plane"];
     expect(figures.filter((key) => typeof at(JSON.parse(stdout), `legacy.${key}`) !== "number")).toEqual([]);
+  }, 60_000);
+
+  it("gives who spends the time of gateway and agent as one JSON document", async () => {
+    const { code, stdout } = await bench("tunnel-profile", "--quick", "--json");
+    expect(code).toBe(0);
+    const { profiles } = JSON.parse(stdout) as TunnelProfile;
+    expect(profiles.map(({ lane, process, load }) => [lane, process, load])).toEqual([
+      ["direct", "gateway", "small requests"],
+      ["direct", "gateway", "downloads"],
+      ["tunnel", "gateway", "small requests"],
+      ["tunnel", "agent", "small requests"],
+      ["tunnel", "gateway", "downloads"],
+      ["tunnel", "agent", "downloads"],
+    ]);
+    for (const { shares } of profiles)
+      expect(shares.reduce((sum, [, share]) => sum + share, 0)).toBeCloseTo(1, 5);
+    expect(tunnelProfileTable({ profiles }).split("\n")[0]).toBe("direct: gateway, small requests");
   }, 60_000);
 
   it("gives every line of the tunnel's table in one JSON document", async () => {
