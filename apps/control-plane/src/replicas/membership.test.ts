@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { type ManualClock, manualClock } from "../../test/manual-clock.ts";
+import { pause } from "../clock.ts";
 import { createLogger } from "../logger.ts";
 import { createMembership, type Membership, type MembershipOptions, RefusedReplica } from "./membership.ts";
 import { memoryReplicaStore } from "./replica-store.memory.ts";
@@ -242,6 +243,29 @@ describe("a replica that may not be one", () => {
     },
   });
   const live = async () => (await rows.live()).map(({ id }) => id);
+
+  it("hears of one that has just come from a database that answers late, and waits for none that does not", async () => {
+    let lateMs = 0;
+    const live = async () => {
+      if (lateMs > 0) await pause(clock, lateMs);
+      return rows.live();
+    };
+    const a = make(A, { store: { ...rows, live } });
+    await a.membership.start();
+    lateMs = 60_000;
+    const alone = a.membership.hasOthers();
+    clock.advance(4000);
+    expect(await alone).toBe(false);
+    const { self } = atSame(B);
+    await rows.join({ ...self, leaseMs: LEASE_MS });
+    lateMs = 3500;
+    const others = a.membership.hasOthers();
+    clock.advance(3500);
+    expect(await others).toBe(true);
+    // What is asked still is answered, so that it can end.
+    lateMs = 0;
+    clock.advance(60_000);
+  });
 
   it("is refused at a URL where another one answers, after the time that one has to leave it", async () => {
     const a = make(A, atSame(A));

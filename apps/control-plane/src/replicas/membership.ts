@@ -59,8 +59,10 @@ export class RefusedReplica extends Error {
 
 /** Renewals in the time of one lease: three may fail. */
 const RENEWALS_PER_LEASE = 5;
-/** As it stops, for the database to say who else is there, and to remove its row: it may be what has gone. */
+/** As it stops, for the database to remove its row: it may be what has gone. */
 const LAST_WORDS_MS = 1000;
+/** And to say who else is there: longer, for whoever is taken to be alone gives no notice. One that has just come is not seen yet. */
+const OTHERS_MS = 4000;
 /** Between two looks whether another has left our URL. */
 const URL_LOOK_MS = 500;
 
@@ -209,7 +211,7 @@ export function createMembership(options: MembershipOptions): Membership {
       const isOther = ({ id, url, draining }: ReplicaRow) => id !== self.id && url !== null && !draining;
       const asLastSeen = () => peers.size > 0;
       const said = store.live().then((rows) => rows.some(isOther), asLastSeen);
-      return Promise.race([said, pause(clock, LAST_WORDS_MS).then(asLastSeen)]);
+      return Promise.race([said, pause(clock, OTHERS_MS).then(asLastSeen)]);
     },
     get peers() {
       return [...peers.values()];
