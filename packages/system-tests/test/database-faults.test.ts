@@ -9,6 +9,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from "@wolfpack/control-
 import { lobbiesOn } from "../src/lobbies-on.ts";
 import { Stack } from "../src/stack.ts";
 import { DatabaseRelay } from "./database-relay.ts";
+import { type Answer, call as ask, runningSession } from "./outage-calls.ts";
 
 const LONG = process.env.FAULTS === "long";
 /** In the short run every time is shorter, in the same order: away is longer than any of the graces. */
@@ -16,8 +17,6 @@ const AWAY_MS = LONG ? 60_000 : 6000;
 const LOST_AFTER_SECONDS = LONG ? 20 : 1;
 const STALE_AFTER_SECONDS = LONG ? 40 : 2;
 const LOAD_MS = LONG ? 15_000 : 1500;
-/** Bounds of the control plane: a connection 5 s, an answer 16 s. */
-const ANSWERED_WITHIN_MS = 25_000;
 const SESSIONS_MAX = 100;
 const names = ["gpu-1", "gpu-2"];
 
@@ -66,25 +65,7 @@ afterAll(async () => {
   expect(crashes).toEqual([]);
 }, 60_000);
 
-interface Answer {
-  status: number;
-  headers: Headers;
-  body: { id?: string; code?: string };
-}
-
-/** Rejects when it takes longer than anything may. */
-async function call(method: string, route: string, body?: object): Promise<Answer> {
-  const response = await fetch(`${stack.baseUrl}/api/v1${route}`, {
-    method,
-    headers: { authorization: `Bearer ${stack.adminKey}`, "content-type": "application/json" },
-    signal: AbortSignal.timeout(ANSWERED_WITHIN_MS),
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const isJson = /json/.test(response.headers.get("content-type") ?? "");
-  const text = await response.text();
-  const read = isJson ? (JSON.parse(text) as Answer["body"]) : {};
-  return { status: response.status, headers: response.headers, body: read };
-}
+const call = (method: string, route: string, body?: object) => ask(stack, method, route, body);
 
 /** What an outage may be answered with, and nothing else. */
 function expectUnavailable({ status, headers, body }: Answer): void {
@@ -114,14 +95,6 @@ const recovered = () =>
 type Wolf = CallReply<"listWolves">["body"][number];
 const wolves = async (): Promise<Wolf[]> => (await stack.client().listWolves({})).body;
 const epochs = async () => (await wolves()).map(({ name, tunnel }) => `${name} ${tunnel?.epoch}`).toSorted();
-
-async function runningSession(): Promise<string> {
-  const { body } = await stack.client().createSession({ body: { wait_seconds: 20 } });
-  await stack.until("it runs", async (api) => {
-    return (await api.getSession({ params: { id: body.id } })).body.status === "running";
-  });
-  return body.id;
-}
 
 /** Whether anything was ever given up, as the events tell. */
 async function givenUp(): Promise<string[]> {
@@ -200,7 +173,7 @@ describe("PostgreSQL that is killed three times under load", () => {
 
 describe("PostgreSQL that is away for longer than any grace", () => {
   it("leaves tunnels and sessions as they are: screens are served, all else says when to come back", async () => {
-    const id = await runningSession();
+    const id = await runningSession(stack);
     const screen = () => call("GET", `/sessions/${id}/screenshot`);
     expect((await screen()).status).toBe(200);
     const before = await epochs();
@@ -234,7 +207,7 @@ describe("PostgreSQL that is away for longer than any grace", () => {
 
 describe("PostgreSQL that is slow", () => {
   it("makes nobody lost when each answer is late, or none comes for a while", async () => {
-    const id = await runningSession();
+    const id = await runningSession(stack);
     const before = await epochs();
     relay.delay(LONG ? 1000 : 300);
     expect((await call("GET", "/wolf-instances")).status).toBe(200);
@@ -261,14 +234,14 @@ describe("a database that is restored to an older state while agents and sandbox
   it("stops no sandbox that it has never heard of, and comes to the truth about the others", async () => {
     const cluster = path.join(databaseDir, "postgres");
     const backup = path.join(dataDir, "backup");
-    const [kept, stopped] = [await runningSession(), await runningSession()];
+    const [kept, stopped] = [await runningSession(stack), await runningSession(stack)];
     await relay.close();
     await postgres.stop();
     copy(cluster, backup);
     postgres = await startEmbeddedPostgres({ dataDir: databaseDir });
     await relay.to(postgres.url);
     await recovered();
-    const later = await runningSession();
+    const later = await runningSession(stack);
     await stack.client().stopSession({ params: { id: stopped } });
     await stack.killControlPlane();
     await relay.close();

@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { Stack } from "../src/stack.ts";
+import { call as ask, runningSession } from "./outage-calls.ts";
 
 /** A new cluster takes some 60 MB of it. */
 const DISK_MB = 160;
@@ -76,15 +77,7 @@ function fill(): void {
   }
 }
 
-async function call(method: string, route: string, body?: object) {
-  const response = await fetch(`${stack.baseUrl}/api/v1${route}`, {
-    method,
-    headers: { authorization: `Bearer ${stack.adminKey}`, "content-type": "application/json" },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const { status, headers } = response;
-  return { status, headers, body: (await response.json()) as { id: string; code?: string } };
-}
+const call = (method: string, route: string, body?: object) => ask(stack, method, route, body);
 
 let sessionId: string;
 /** Users whose creation was answered with 201. */
@@ -119,11 +112,7 @@ async function everythingIsThere(): Promise<void> {
 
 describeFull(`a full disk under .data/${cannot === undefined ? "" : ` (skipped: ${cannot})`}`, () => {
   it("has writes refused that may be sent again, keeps tunnel and session, and loses nothing that was acknowledged", async () => {
-    const { body } = await stack.client().createSession({ body: { wait_seconds: 20 } });
-    sessionId = body.id;
-    await stack.until("it runs", async (api) => {
-      return (await api.getSession({ params: { id: sessionId } })).body.status === "running";
-    });
+    sessionId = await runningSession(stack);
     const epoch = (await stack.client().listWolves({})).body[0]?.tunnel?.epoch;
     fill();
     expect([...(await writeUntilRefused())]).toEqual(["503 database-unavailable true"]);

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { freePort } from "@wolfpack/control-plane/free-ports";
 import { lobbiesOn } from "../src/lobbies-on.ts";
 import { Stack } from "../src/stack.ts";
+import { runningSession } from "./outage-calls.ts";
 import { bin, OwnPostgres, run } from "./own-postgres.ts";
 import { read } from "./repository/workspaces.ts";
 
@@ -55,14 +56,6 @@ afterEach(async () => {
   await postgres?.stop();
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
 }, 60_000);
-
-async function runningSession(up: Stack): Promise<string> {
-  const { body } = await up.client().createSession({ body: { wait_seconds: 20 } });
-  await up.until("it runs", async (api) => {
-    return (await api.getSession({ params: { id: body.id } })).body.status === "running";
-  });
-  return body.id;
-}
 
 /** What happened between backup and restore, and what is to be seen of it afterwards. */
 async function restored(up: Stack, backup: () => Promise<void>, restore: () => Promise<void>): Promise<void> {

@@ -6,12 +6,11 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { Stack } from "../src/stack.ts";
+import { call as ask, runningSession } from "./outage-calls.ts";
 
 const SYNC_MICROSECONDS = 1_000_000;
 const WRITES = 8;
 const WRITERS = 3;
-/** Bounds of the control plane: a connection 5 s, an answer 16 s. */
-const ANSWERED_WITHIN_MS = 25_000;
 const delayed = [
   "-f",
   "-e",
@@ -101,24 +100,11 @@ async function quick(): Promise<void> {
   await once(child, "exit");
 }
 
-/** Rejects when it takes longer than anything may. */
-async function call(method: string, route: string, body?: object) {
-  const response = await fetch(`${stack.baseUrl}/api/v1${route}`, {
-    method,
-    headers: { authorization: `Bearer ${stack.adminKey}`, "content-type": "application/json" },
-    signal: AbortSignal.timeout(ANSWERED_WITHIN_MS),
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const { status, headers } = response;
-  return { status, headers, body: (await response.json()) as { id: string; code?: string } };
-}
+const call = (method: string, route: string, body?: object) => ask(stack, method, route, body);
 
 describeSlow(`a slow disk under .data/${cannot === undefined ? "" : ` (skipped: ${cannot})`}`, () => {
   it("makes writes late and nobody lost: tunnel and session stay, and what was acknowledged is there", async () => {
-    const { body } = await stack.client().createSession({ body: { wait_seconds: 20 } });
-    await stack.until("it runs", async (api) => {
-      return (await api.getSession({ params: { id: body.id } })).body.status === "running";
-    });
+    const id = await runningSession(stack);
     const epoch = (await stack.client().listWolves({})).body[0]?.tunnel?.epoch;
     await slow();
     const acknowledged: string[] = [];
@@ -135,7 +121,7 @@ describeSlow(`a slow disk under .data/${cannot === undefined ? "" : ` (skipped: 
             ]);
           // Past the disk, and past the database.
           expect((await call("GET", "/wolf-instances")).status).toBe(200);
-          const shot = await stack.client().getScreenshot({ params: { id: body.id } });
+          const shot = await stack.client().getScreenshot({ params: { id } });
           expect(shot.body.length).toBeGreaterThan(100);
         }
       }),
@@ -154,7 +140,7 @@ describeSlow(`a slow disk under .data/${cannot === undefined ? "" : ` (skipped: 
     });
     const { body: users } = await stack.client().listUsers({ query: { limit: 200 } });
     expect(acknowledged.filter((id) => !users.some((user) => user.id === id))).toEqual([]);
-    expect((await stack.client().getSession({ params: { id: body.id } })).body.status).toBe("running");
+    expect((await stack.client().getSession({ params: { id } })).body.status).toBe("running");
     expect(ends).toEqual([]);
   }, 240_000);
 });

@@ -21,10 +21,9 @@ const places: readonly (readonly [name: string, file: RegExp])[] = [
   ],
   ["Node's timers, promises, other", /^node:/],
 ];
-export const COLLECTOR = "garbage collector";
 const NATIVE = "system calls and C++";
 const native: Record<string, string | undefined> = {
-  "(garbage collector)": COLLECTOR,
+  "(garbage collector)": "garbage collector",
   "(program)": "outside JavaScript",
 };
 
