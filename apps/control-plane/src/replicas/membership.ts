@@ -209,9 +209,15 @@ export function createMembership(options: MembershipOptions): Membership {
     async hasOthers() {
       if (renewing === undefined || self.url === null) return false;
       const isOther = ({ id, url, draining }: ReplicaRow) => id !== self.id && url !== null && !draining;
-      const asLastSeen = () => peers.size > 0;
-      const said = store.live().then((rows) => rows.some(isOther), asLastSeen);
-      return Promise.race([said, pause(clock, OTHERS_MS).then(asLastSeen)]);
+      let said: boolean | undefined;
+      const asked = store.live().then(
+        (rows) => {
+          said = rows.some(isOther);
+        },
+        () => undefined,
+      );
+      await within(clock, OTHERS_MS, asked);
+      return said ?? peers.size > 0;
     },
     get peers() {
       return [...peers.values()];
