@@ -95,9 +95,14 @@ export function header(proof: object): string {
   return `${AGENT_PROOF_SCHEME} ${Buffer.from(JSON.stringify(proof)).toString("base64url")}`;
 }
 
+/** A replica that is late gives few at a time, and says so to the others: they come again, as agents do. */
 export async function challenge(url: string): Promise<AgentChallenge> {
-  const response = await fetch(`${url}/api/v1/agents/challenges`, { method: "POST" });
-  return (await response.json()) as AgentChallenge;
+  for (;;) {
+    const response = await fetch(`${url}/api/v1/agents/challenges`, { method: "POST" });
+    const body: unknown = await response.json();
+    if (response.ok) return body as AgentChallenge;
+    if (response.status !== 503) throw new Error(`no challenge: ${response.status} ${JSON.stringify(body)}`);
+  }
 }
 
 export async function post<Body>(url: string, credential: string, body: object): Promise<Answer<Body>> {

@@ -31,6 +31,8 @@ describe("text from elsewhere", () => {
     expect(plain(null)).toBe("");
     expect(plain(undefined)).toBe("");
     expect(plain(12)).toBe("12");
+    expect(plain({ toString: "", valueOf: 1 })).toBe('{"toString":"","valueOf":1}');
+    expect(plain([{ toString: null }])).toBe('[{"toString":null}]');
   });
 
   it("never has a character that deceives, whatever the input", () => {

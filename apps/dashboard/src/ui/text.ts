@@ -7,9 +7,16 @@
 const deceiving = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 const CHARACTERS_MAX = 300;
 
+/** What JSON holds as text; never by a `toString` of its own. */
+function textOf(value: unknown): string {
+  if (typeof value === "string") return value;
+  if (value === null || value === undefined) return "";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
 /** For every name, label, reason and detail that came from elsewhere. */
 export function plain(text: unknown, charactersMax = CHARACTERS_MAX): string {
-  const whole = typeof text === "string" ? text : text === null || text === undefined ? "" : String(text);
+  const whole = textOf(text);
   const shown = whole.length > charactersMax ? `${whole.slice(0, charactersMax)}…` : whole;
   return shown.replaceAll(deceiving, (character) => {
     const code = character.charCodeAt(0);
