@@ -1,5 +1,7 @@
 // One jest configuration for every workspace: native ESM, TypeScript through swc, one JSON report per workspace
 // that the test summary adds up.
+import { fileURLToPath } from "node:url";
+
 export default {
   testEnvironment: "node",
   testMatch: ["<rootDir>/src/**/*.test.ts", "<rootDir>/test/**/*.test.ts"],
@@ -11,6 +13,7 @@ export default {
       { jsc: { parser: { syntax: "typescript" }, target: "es2024" }, module: { type: "es6" } },
     ],
   },
+  setupFiles: [fileURLToPath(new URL("jest.setup.mjs", import.meta.url))],
   modulePathIgnorePatterns: ["<rootDir>/dist/"],
   testTimeout: 20_000,
 };
