@@ -29,7 +29,7 @@ import { Grants } from "./grants.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { Windows } from "./windows.ts";
+import type { Windows } from "./windows.ts";
 
 const SEND_CREDIT_MAX = 0x7fff_ffff;
 const nothing = new Uint8Array();
@@ -67,11 +67,11 @@ export class ChannelLife {
   /** In the order of their numbers: until the peer's HELLO all of them, later those for which no channel is granted yet. */
   private readonly waiting = new Map<Channel, Waiting>();
 
-  constructor(limits: TunnelLimits, scheduler: Scheduler, door: ChannelDoor) {
+  constructor(limits: TunnelLimits, windows: Windows, scheduler: Scheduler, door: ChannelDoor) {
     this.limits = limits;
     this.scheduler = scheduler;
     this.door = door;
-    this.windows = new Windows(limits);
+    this.windows = windows;
     this.grants = new Grants(limits);
     this.channels = new Channels(this.windows, this.grants);
   }

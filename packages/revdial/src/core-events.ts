@@ -1,6 +1,7 @@
 /** What goes into the core and what comes out: plain values, so that a run can be recorded, replayed and compared. */
 import type { RequestFate, RevdialErrorCode, WireCodeName } from "./errors.ts";
 import type { OpenHead } from "./frame.ts";
+import type { GrowthPool } from "./growth-pool.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 
@@ -77,4 +78,6 @@ export interface CoreOptions {
   features: readonly string[];
   pingIntervalMs: number;
   deadAfterMs: number;
+  /** Default: only this tunnel's budget bounds what its windows grow by. */
+  growthPool?: GrowthPool;
 }

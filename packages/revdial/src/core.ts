@@ -23,6 +23,7 @@ import { checkLimits, type TunnelLimits } from "./limits.ts";
 import { Liveness } from "./liveness.ts";
 import { fixed } from "./numbers.ts";
 import { Scheduler } from "./scheduler.ts";
+import { Windows } from "./windows.ts";
 
 const none: readonly Effect[] = [];
 const CHANNEL_ID_MAX = 0xffff_ffff;
@@ -59,7 +60,7 @@ export class Core {
     this.options = options;
     this.limits = limits;
     this.scheduler = new Scheduler(limits);
-    this.life = new ChannelLife(limits, this.scheduler, {
+    this.life = new ChannelLife(limits, new Windows(limits, options.growthPool), this.scheduler, {
       emit: (effect) => void this.effects.push(effect),
       answer: (frame) => this.answer(frame),
       tell: (frame) => this.tell(frame),

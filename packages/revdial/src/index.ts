@@ -9,6 +9,7 @@ export type { TunnelDispatcher } from "./dispatcher.ts";
 export type { DispatchController, DispatchHandler, DispatchOptions } from "./dispatching.ts";
 export { type RequestFate, RevdialError, type RevdialErrorCode, revdialErrorCodes } from "./errors.ts";
 export { type TunnelFetch, type TunnelFetchInit, tunnelFetch } from "./fetch.ts";
+export { GrowthPool } from "./growth-pool.ts";
 export type { HeaderList } from "./head.ts";
 export {
   createHttpAcceptor,

@@ -14,6 +14,7 @@ import {
 import type { CoreOptions } from "./core-events.ts";
 import type { DialSetOptions } from "./dial-set.ts";
 import type { DialOptions } from "./dialling.ts";
+import { GrowthPool, growthOfTheProcess } from "./growth-pool.ts";
 import type { HttpAcceptorOptions } from "./http-accept.ts";
 import { limitsOf, type TunnelLimits } from "./limits.ts";
 import type { MoveBackOptions } from "./move-back.ts";
@@ -75,6 +76,8 @@ export function checkTunnelOptions(options: TunnelOptions): void {
   checkHelloOptions(options);
   checkClock(options.clock);
   checkCalls(options, "onHandlerError");
+  if (options.growthPool !== undefined && !(options.growthPool instanceof GrowthPool))
+    throw argument("growthPool is no GrowthPool");
 }
 
 /** What a tunnel's core is told, with the defaults of what its program left out. */
@@ -82,7 +85,17 @@ export function coreOptionsOf(options: TunnelOptions, limits: TunnelLimits, dial
   const { agent = "revdial", incarnation = 0, features = [] } = options;
   const { pingIntervalMs = defaults.tunnel.pingIntervalMs } = options;
   const { deadAfterMs = defaults.tunnel.deadAfterMs } = options;
-  return { limits, dialled, agent, incarnation: BigInt(incarnation), features, pingIntervalMs, deadAfterMs };
+  const { growthPool = growthOfTheProcess } = options;
+  return {
+    limits,
+    dialled,
+    agent,
+    incarnation: BigInt(incarnation),
+    features,
+    pingIntervalMs,
+    deadAfterMs,
+    growthPool,
+  };
 }
 
 /** What would otherwise show up at the peer, as a violation. */

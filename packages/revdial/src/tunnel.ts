@@ -4,6 +4,7 @@ import type { Clock } from "./clock.ts";
 import type { PeerHello } from "./core-events.ts";
 import type { TunnelDispatcher } from "./dispatcher.ts";
 import type { RevdialError, RevdialErrorCode, WireCodeName } from "./errors.ts";
+import type { GrowthPool } from "./growth-pool.ts";
 import type { HeaderList } from "./head.ts";
 import type { TunnelLimits } from "./limits.ts";
 import type { TunnelMetrics } from "./observe.ts";
@@ -148,6 +149,11 @@ export interface TunnelOptions {
   features?: readonly string[];
   /** What differs from `defaultLimits`; SPEC §8 says what each may be. Default: nothing. */
   limits?: Partial<TunnelLimits>;
+  /**
+   * Shared by tunnels whose windows may grow only so far together; give several the same one. Default: that of the process, of
+   * 268,435,456 bytes.
+   */
+  growthPool?: GrowthPool;
   /** Time and timers. Default: the system's. */
   clock?: Clock;
   /** Told what a handler, a listener or another callback threw. Default: `process.emitWarning`. */

@@ -1,9 +1,12 @@
 /**
  * Receive windows (SPEC §7): what a channel may send us, how much a reader's progress gives back, and how far a window
- * grows while its reader keeps up. All windows of a tunnel share one budget: it bounds memory whatever the peer does.
+ * grows while its reader keeps up. All windows of a tunnel share one budget, and the grown ones of all tunnels a pool: these bound
+ * memory whatever the peers do.
  */
+import { COUNT_MAX } from "./bounds.ts";
 import type { Channel } from "./channel.ts";
 import { RevdialError } from "./errors.ts";
+import { GrowthPool } from "./growth-pool.ts";
 import type { TunnelLimits } from "./limits.ts";
 
 type WindowLimits = Pick<
@@ -43,6 +46,7 @@ export class Windows {
   /** The shortest round trip of late; until there is one, a window grows as if the path were long. */
   private pathMs: number | undefined;
   private readonly limits: WindowLimits;
+  private readonly pool: GrowthPool;
   /** What a channel's window has grown to: the path takes as much. */
   private reachedBytes = 0;
   /** What live channels may still send us, and what nobody has taken yet, of closed ones as well. */
@@ -54,9 +58,11 @@ export class Windows {
   /** What growth never takes. */
   private readonly reserveBytes: number;
 
-  constructor(limits: WindowLimits) {
+  /** `pool`: shared with other tunnels. Default: none is. */
+  constructor(limits: WindowLimits, pool = new GrowthPool(COUNT_MAX)) {
     const { channelsMax, windowInitialBytes, receiveBudgetBytes } = limits;
     this.limits = limits;
+    this.pool = pool;
     this.reserveBytes = Math.min(channelsMax * windowInitialBytes, receiveBudgetBytes * RESERVE_SHARE_MAX);
   }
 
@@ -119,7 +125,9 @@ export class Windows {
   }
 
   private commit(channel: Channel, bytes: number): void {
-    this.grownBytes += this.grownPart(bytes) - this.grownPart(channel.committedBytes);
+    const growth = this.grownPart(bytes) - this.grownPart(channel.committedBytes);
+    this.grownBytes += growth;
+    this.pool.use(growth);
     this.committedBytes += bytes - channel.committedBytes;
     channel.committedBytes = bytes;
   }
@@ -137,8 +145,11 @@ export class Windows {
   /** What a channel's window may grow to, and goes back to when others need it. */
   private ceiling(channel: Channel): number {
     const { windowInitialBytes, windowMaxBytes } = this.limits;
-    const othersBytes = this.grownBytes - this.grownPart(channel.committedBytes);
-    const shareBytes = Math.floor(Math.max(0, this.growthBytesMax - othersBytes) * GROWTH_SHARE);
+    const ownBytes = this.grownPart(channel.committedBytes);
+    const leftBytes = this.growthBytesMax - (this.grownBytes - ownBytes);
+    const shareBytes = Math.floor(
+      Math.max(0, Math.min(leftBytes, this.pool.leftByOthers(ownBytes))) * GROWTH_SHARE,
+    );
     const bytes = Math.min(windowMaxBytes, windowInitialBytes + shareBytes);
     if (this.isLong) return bytes;
     const sharers = this.grown + Number(channel.windowBytes <= windowInitialBytes);

@@ -73,6 +73,7 @@ describe("options of dialling", () => {
     ["onMember that is a text", { onMember: "log" }],
     ["onDown that is an object", { onDown: {} }],
     ["a clock without timers", { clock: { now: () => 0 } }],
+    ["a pool of growth that only looks like one", { growthPool: { bytesMax: 5, usedBytes: 0 } }],
     ["a backoff that is a text", { backoffMinMs: "1" }],
     ["a backoff without end", { backoffMaxMs: Number.POSITIVE_INFINITY }],
     ["a backoff upside down", { backoffMinMs: 2, backoffMaxMs: 1 }],

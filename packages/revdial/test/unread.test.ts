@@ -1,6 +1,12 @@
 /** What came of a body and nobody has read: how long it counts against the receive budget, and who drops it. */
 import { afterEach, describe, expect, it } from "@jest/globals";
-import type { IncomingRequest, TunnelOptions, TunnelResponse } from "../src/index.ts";
+import {
+  GrowthPool,
+  type IncomingRequest,
+  type Tunnel,
+  type TunnelOptions,
+  type TunnelResponse,
+} from "../src/index.ts";
 import { tunnelPair } from "../src/testing/index.ts";
 import { collect, failure, get, until } from "./support.ts";
 
@@ -34,6 +40,42 @@ async function threeUnread() {
   await until(() => tunnels.right.load === 0);
   return { ...tunnels, replies };
 }
+
+describe("tunnels that share a pool of growth", () => {
+  it("give back to it what their windows had grown by, when they end as well", async () => {
+    const growthPool = new GrowthPool(4 * 1024 * 1024);
+    const sent = 16 * 1024 * 1024;
+    const ends: Tunnel[] = [];
+    let peak = 0;
+    const bodies = await Promise.all(
+      [1, 2, 3].map(async () => {
+        const { left, right } = tunnelPair({ right: { growthPool } });
+        ends.push(left, right);
+        left.serve(() => ({ status: 200, body: new Uint8Array(sent) }));
+        return (await right.request(get("/"))).body;
+      }),
+    );
+    stop = () => {
+      for (const end of ends) end.destroy();
+    };
+    const read = bodies.map(async (body) => {
+      let bytes = 0;
+      for await (const chunk of body) {
+        bytes += chunk.byteLength;
+        peak = Math.max(peak, growthPool.usedBytes);
+        // Three are in the middle of their bodies.
+        if (bytes > sent / 2) return bytes;
+      }
+      return bytes;
+    });
+    await Promise.all(read);
+    expect(peak).toBeGreaterThan(0);
+    expect(peak).toBeLessThanOrEqual(growthPool.bytesMax);
+    for (const end of ends) end.destroy();
+    await Promise.all(ends.map(({ closed }) => closed));
+    expect(growthPool.usedBytes).toBe(0);
+  });
+});
 
 describe("a response that ended before it was read", () => {
   it("counts against the budget: a request without room for its window is not sent", async () => {
