@@ -94,8 +94,11 @@ export function compose(
     happening.streams.close();
     await gateway.moveAway(monitor.findOvertaken);
     await inFlight.none(REQUESTS_DRAIN_MS);
-    // An agent that did not move may ask again; what a tunnel over HTTP carries comes by new connections.
-    if (gateway.countServed() > 0 || overHttp.open > 0) return;
+    // Who did not move hears of the end now, and may ask again; what a tunnel over HTTP carries comes by new connections.
+    if (gateway.countServed() > 0 || overHttp.open > 0) {
+      await gateway.drain();
+      overHttp.close();
+    }
     // Whoever still comes, by a load balancer that has not looked yet, finds nobody here and goes to another: that is no refusal.
     stopListening();
     await within(clock, LAST_CONNECTIONS_MS, closed);

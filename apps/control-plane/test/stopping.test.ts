@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
+import type { Problem, Session } from "@wolfpack/api-contract";
 import { RUNNER_TOKEN, startControlPlane } from "./control-plane.ts";
 import { testDatabase } from "./database.ts";
 import { eventually } from "./host.ts";
@@ -89,6 +90,34 @@ describe("a control plane that stops", () => {
       () => replicas.list(holding),
       (rows) => rows.length === 1,
     );
+  }, 20_000);
+
+  it("serves users until the last agent has gone, also one that took no wish to move", async () => {
+    const [leaving, staying] = await replicas.two();
+    const host = await replicas.host(leaving);
+    const made = await eventually(
+      () => replicas.call<Session>(leaving, "POST", "sessions", {}),
+      ({ body }) => body.status === "running",
+    );
+    const { promise: seen, resolve: show } = Promise.withResolvers<void>();
+    host.screen = async () => {
+      await seen;
+      return {
+        status: 200,
+        headers: [["content-type", "image/png"]],
+        body: Buffer.from("89504e470d0a1a0a", "hex"),
+      };
+    };
+    const screenshot = replicas.call(staying, "GET", `external-agents/${made.body.id}/screenshot`);
+    const stopped = leaving.plane.stop();
+    await host.tunnel.goingAway;
+    const asked = await replicas.call<Problem>(leaving, "POST", "sessions", { labels: { site: "moon" } });
+    expect(asked.body.code).toBe("placement-impossible");
+    expect((await replicas.call(leaving, "GET", "wolf-instances")).status).toBe(200);
+    show();
+    expect((await screenshot).status).toBe(200);
+    await stopped;
+    await expect(replicas.call(leaving, "GET", "wolf-instances")).rejects.toThrow("fetch failed");
   }, 20_000);
 
   it("is over in time when nothing that it sends to its database arrives any more", async () => {
