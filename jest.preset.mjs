@@ -3,7 +3,7 @@
 import { fileURLToPath } from "node:url";
 
 export default {
-  testEnvironment: "node",
+  testEnvironment: fileURLToPath(new URL("jest.environment.mjs", import.meta.url)),
   testMatch: ["<rootDir>/src/**/*.test.ts", "<rootDir>/test/**/*.test.ts"],
   extensionsToTreatAsEsm: [".ts"],
   // Sources import "./x.ts"; nothing has to be mapped, swc keeps the specifier and jest resolves it.
