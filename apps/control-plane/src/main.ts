@@ -61,7 +61,12 @@ async function main(args: readonly string[], env: NodeJS.ProcessEnv): Promise<vo
   });
   const signal = stopSignal();
   const postgres =
-    config.databaseUrl === undefined ? await startEmbeddedPostgres({ dataDir: config.dataDir }) : undefined;
+    config.databaseUrl === undefined
+      ? await startEmbeddedPostgres({
+          dataDir: config.dataDir,
+          onTrouble: (said) => log.error({ said }, "the embedded PostgreSQL is in trouble"),
+        })
+      : undefined;
   try {
     await serve(config, config.databaseUrl ?? postgres?.url ?? "", postgres, log, { signal, resetAdminKey });
   } finally {

@@ -17,6 +17,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import pg from "pg";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "../src/database/embedded-postgres.ts";
+import { eventually } from "./host.ts";
 
 let dataDir: string;
 const started: EmbeddedPostgres[] = [];
@@ -121,6 +122,23 @@ describe("embedded PostgreSQL", () => {
     const next = await start();
     expect(await query(next.url, "SELECT answer FROM kept")).toEqual([7]);
     await expect(query(url, "SELECT 1")).rejects.toThrow();
+  });
+
+  it("tells in a line when one of its processes was killed, and of no mistake of a client", async () => {
+    const { promise: told, resolve: onTrouble } = Promise.withResolvers<string>();
+    const postgres = await startEmbeddedPostgres({ dataDir, durable: false, onTrouble });
+    started.push(postgres);
+    await expect(query(postgres.url, "SELECT 'out of memory'::int")).rejects.toThrow("invalid input syntax");
+    const client = new pg.Client({ connectionString: postgres.url });
+    client.on("error", () => undefined);
+    await client.connect();
+    const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+    const pid = rows[0]?.pid ?? 0;
+    process.kill(pid, "SIGKILL");
+    expect(await told).toMatch(new RegExp(`client backend \\(PID ${pid}\\) was terminated by signal 9`));
+    // It starts its processes anew and goes on.
+    const answers = () => query(postgres.url, "SELECT 1").catch(() => []);
+    await eventually(answers, (found) => found.length === 1);
   });
 
   it("does not hear the terminal's Ctrl-C, which goes to its owner's process group", async () => {

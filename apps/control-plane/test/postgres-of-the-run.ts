@@ -15,7 +15,9 @@ let running: { postgres: EmbeddedPostgres; dataDir: string } | undefined;
 
 export async function startPostgresOfTheRun(): Promise<void> {
   const dataDir = mkdtempSync(path.join(os.tmpdir(), "wolfpack-test-"));
-  const postgres = await startEmbeddedPostgres({ dataDir, durable: false });
+  // What it suffers is seen by whatever test runs at that moment, and would stay a riddle.
+  const onTrouble = (line: string) => void process.stderr.write(`PostgreSQL of this run: ${line}\n`);
+  const postgres = await startEmbeddedPostgres({ dataDir, durable: false, onTrouble });
   running = { postgres, dataDir };
   const admin = new pg.Client({ connectionString: postgres.url });
   await admin.connect();

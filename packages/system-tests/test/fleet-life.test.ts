@@ -460,6 +460,9 @@ describe("a wolf with a fault", () => {
     );
     const { id: degraded } = await wolf("gpu-2");
     const wish = on("gpu-1", "gpu-2");
+    // What placement sees may be a moment behind; a preview reads it anew.
+    const { body: seen } = await stack.client().previewPlacement({ body: wish });
+    expect(seen.explanation.ranked.map(({ tier }) => tier)).toEqual(["as-wished", "degraded"]);
     const made = await Promise.all(Array.from({ length: 4 }, () => create(wish)));
     expect(made.filter(({ wolf_instance_id }) => wolf_instance_id === degraded)).toEqual([]);
     await steer("gpu-1", "cordonWolf");

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { DatabaseStartError } from "./database-start-error.ts";
@@ -41,12 +42,17 @@ export interface EmbeddedPostgresOptions {
   dataDir: string;
   /** False trades durability for speed (tests). Default true. */
   durable?: boolean;
+  /** Told each line in which PostgreSQL says that it, its machine or its disk has failed; none names data. */
+  onTrouble?: (line: string) => void;
 }
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 20_000;
 const POLL_MS = 20;
 const LOG_LINES_KEPT = 20;
+/** Right behind its level: no text of a client's stands there. */
+const TROUBLE =
+  /\bPANIC: |\b(LOG|WARNING|ERROR|FATAL): {2}([\w ]+ \(PID \d+\) was terminated |could not (accept|fork|write|extend|fsync)\b|out of (shared )?memory)/;
 /** Another process may take a free port between our look and PostgreSQL's bind. */
 const PORT_TRIES = 5;
 /** A PostgreSQL whose owner was killed this moment still holds the directory; it ends by itself. */
@@ -76,7 +82,16 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const password = readPassword(dataDir);
   await untilUnlocked(dataDir);
   for (let attempt = 1; ; attempt += 1) {
-    const outcome = await startOnce({ bin, dataDir, user, password, durable, port: await freePort() });
+    const { onTrouble } = options;
+    const outcome = await startOnce({
+      bin,
+      dataDir,
+      user,
+      password,
+      durable,
+      onTrouble,
+      port: await freePort(),
+    });
     if (typeof outcome === "object") return outcome;
     if (attempt === PORT_TRIES)
       throw new DatabaseStartError("START_FAILED", `PostgreSQL did not start: ${outcome}.`);
@@ -125,6 +140,7 @@ interface StartOnce {
   user: PostgresUser;
   password: string;
   durable: boolean;
+  onTrouble: ((line: string) => void) | undefined;
   port: number;
 }
 
@@ -135,6 +151,7 @@ async function startOnce({
   user,
   password,
   durable,
+  onTrouble,
   port,
 }: StartOnce): Promise<EmbeddedPostgres | string> {
   const settings = [
@@ -156,9 +173,11 @@ async function startOnce({
     ...user.spawnIds,
   });
   const lines: string[] = [];
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    lines.push(...text.split("\n").filter((line) => line !== ""));
-    lines.splice(0, Math.max(0, lines.length - LOG_LINES_KEPT));
+  createInterface({ input: child.stderr }).on("line", (line) => {
+    if (line === "") return;
+    lines.push(line);
+    if (lines.length > LOG_LINES_KEPT) lines.shift();
+    if (TROUBLE.test(line)) onTrouble?.(line);
   });
   child.stdin.on("error", () => undefined);
   // "close" comes after the last line of stderr; a shell that could not be started has no "exit".
