@@ -13,6 +13,8 @@ export interface Sabotage {
   noticedBy: readonly string[];
   /** In which it shows soon; default: whatever the seed brings. */
   weather?: Weather;
+  /** One that shows it, where the first few do not: it is tried before them. */
+  seed?: number;
   /** Of one run: some count. */
   alter(): Alterations;
 }
@@ -100,6 +102,7 @@ export const sabotages: readonly Sabotage[] = [
   },
   {
     what: "calls a session running whose container starts while it is being stopped",
+    seed: 18,
     noticedBy: ["transition"],
     alter: () =>
       inSessions((_, rows) => ({
@@ -115,6 +118,7 @@ export const sabotages: readonly Sabotage[] = [
   },
   {
     what: "takes a lobby from whoever comes, without asking for the lock",
+    seed: 11,
     noticedBy: ["lock"],
     weather: "replicas",
     alter: () =>
@@ -291,6 +295,7 @@ export const sabotages: readonly Sabotage[] = [
   },
   {
     what: "gives wolves up though evictions are frozen",
+    seed: 14,
     noticedBy: ["frozen"],
     weather: "mass-loss",
     alter: () =>
