@@ -58,7 +58,7 @@ const inspector = new Session();
 async function startProfile(): Promise<void> {
   inspector.connect();
   await inspector.post("Profiler.enable");
-  await inspector.post("Profiler.setSamplingInterval", { interval: 200 });
+  await inspector.post("Profiler.setSamplingInterval", { interval: 1000 });
   await inspector.post("Profiler.start");
 }
 
