@@ -194,13 +194,12 @@ function isDead(pid: number): boolean {
 /** Whether the process lives and is a PostgreSQL. */
 export function isPostgres(pid: number): boolean {
   if (pid <= 0 || isDead(pid)) return false;
-  if (process.platform !== "linux") {
-    return spawnSync("ps", ["-p", String(pid), "-o", "command="], { encoding: "utf8" }).stdout?.includes(
-      "postgres",
-    );
-  }
+  // What it is, and not what it was asked for.
+  const isIt = (command = "", between: string) => command.split(between)[0]?.includes("postgres") === true;
+  if (process.platform !== "linux")
+    return isIt(spawnSync("ps", ["-p", String(pid), "-o", "command="], { encoding: "utf8" }).stdout, " ");
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("postgres");
+    return isIt(readFileSync(`/proc/${pid}/cmdline`, "utf8"), "\0");
   } catch {
     return false;
   }
