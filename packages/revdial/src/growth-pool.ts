@@ -29,10 +29,10 @@ export class GrowthPool {
 
   /** @internal Left by all but one who uses `ownBytes`. */
   leftByOthers(ownBytes: number): number {
-    return Math.max(0, this.bytesMax - (this.bytes - ownBytes));
+    return this.bytesMax - (this.bytes - ownBytes);
   }
 }
 
 /** Of all tunnels of this process that are given no other. */
-export const GROWTH_BYTES_MAX = 256 * 1024 * 1024;
+const GROWTH_BYTES_MAX = 256 * 1024 * 1024;
 export const growthOfTheProcess = new GrowthPool(GROWTH_BYTES_MAX);

@@ -79,19 +79,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const bin = binaries();
   if (!prepareDataDir(dataDir)) initialiseCluster(dataDir, bin, choosePostgresUser([bin, dataDir]), durable);
   const user = choosePostgresUser([bin, dataDir], ownerOfCluster(dataDir));
-  const password = readPassword(dataDir);
+  const { onTrouble } = options;
+  const given = { bin, dataDir, user, password: readPassword(dataDir), durable, onTrouble };
   await untilUnlocked(dataDir);
   for (let attempt = 1; ; attempt += 1) {
-    const { onTrouble } = options;
-    const outcome = await startOnce({
-      bin,
-      dataDir,
-      user,
-      password,
-      durable,
-      onTrouble,
-      port: await freePort(),
-    });
+    const outcome = await startOnce({ ...given, port: await freePort() });
     if (typeof outcome === "object") return outcome;
     if (attempt === PORT_TRIES)
       throw new DatabaseStartError("START_FAILED", `PostgreSQL did not start: ${outcome}.`);
