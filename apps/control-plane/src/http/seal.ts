@@ -1,12 +1,22 @@
 /** Encryption of what the database keeps for us but must not tell whoever has a copy of it: AES-256-GCM. */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from "node:crypto";
 
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** A key for one purpose only. */
-export function derivedKey(secret: string, purpose: string): Buffer {
-  return Buffer.from(hkdfSync("sha256", secret, "", `wolfpack ${purpose}`, 32));
+/**
+ * A key for one purpose only. No Buffer: of each that it is given, Node throws and catches an error to find out that it is no
+ * KeyObject, which is six times what an HMAC costs.
+ */
+export function derivedKey(secret: string, purpose: string): KeyObject {
+  return createSecretKey(Buffer.from(hkdfSync("sha256", secret, "", `wolfpack ${purpose}`, 32)));
 }
 
 export interface Seal {

@@ -3,6 +3,7 @@
  * path, for half a minute. Who has none is no replica; who has one asks for what it may not pass on again.
  */
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
+import { derivedKey } from "../http/seal.ts";
 
 export const REPLICA_FIELD = "wolfpack-replica";
 const LIFE_MS = 30_000;
@@ -24,7 +25,7 @@ export interface ReplicaCredentials {
 }
 
 export function createReplicaCredentials(secret: string, self: string): ReplicaCredentials {
-  const key = Buffer.from(hkdfSync("sha256", secret, "", "wolfpack replica credential v1", 32));
+  const key = derivedKey(secret, "replica credential v1");
   const macOf = (words: readonly string[], method: string, path: string) =>
     createHmac("sha256", key)
       .update(JSON.stringify([...words, method, path]))
