@@ -28,7 +28,12 @@ export class ApiError extends Error {
   shownBy: Principal | undefined;
 
   constructor(code: ProblemCode, detail: string, options: ApiErrorOptions = {}) {
-    super(detail, options.cause === undefined ? undefined : { cause: options.cause });
+    const { cause } = options;
+    const { stackTraceLimit } = Error;
+    // An answer like any other: nobody reads where it was made, and to find out takes longer than to answer. The log shows causes.
+    if (cause === undefined) Error.stackTraceLimit = 0;
+    super(detail, cause === undefined ? undefined : { cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = "ApiError";
     this.code = code;
     this.extras = options.extras ?? {};
