@@ -357,7 +357,8 @@ class Agent {
       capMs: this.config.reconnectMaxMs,
       random: this.edges.random,
     };
-    return nextTry(ending, { attempt, everReady: this.everReady }, backoff);
+    const awayMs = this.lostAt === undefined ? undefined : this.edges.clock.now() - this.lostAt;
+    return nextTry(ending, { attempt, everReady: this.everReady, awayMs }, backoff);
   }
 
   private step(event: LifeEvent): void {

@@ -29,6 +29,8 @@ export interface Retry {
   attempt: number;
   /** A tunnel was up at least once in this process. */
   everReady: boolean;
+  /** Since the last tunnel ended. Undefined: there was none. */
+  awayMs?: number | undefined;
 }
 
 /** What was refused is tried again this rarely once it had worked: a credential may be on its way to being rotated. */
@@ -41,7 +43,7 @@ export const LASTED_MS = 30_000;
 /** Milliseconds until the next try, or `give-up` when trying again cannot help. */
 export function nextTry(
   { kind, retryAfterMs }: Ending,
-  { attempt, everReady }: Retry,
+  { attempt, everReady, awayMs }: Retry,
   backoff: BackoffOptions,
 ): number | "give-up" {
   if (kind === "credential" || kind === "session")
@@ -55,5 +57,8 @@ export function nextTry(
   // A wish of zero would be a loop at full speed: it counts as none.
   if (retryAfterMs !== undefined && retryAfterMs > 0)
     return Math.min(retryAfterMs, RETRY_AFTER_MS_MAX) + backoffMs(0, backoff);
-  return backoffMs(attempt, backoff);
+  // Nobody waits for longer than it has been away: after an outage of seconds a fleet is back in seconds, and not when the unluckiest of
+  // its dice says so.
+  const capMs = Math.min(backoff.capMs, Math.max(backoff.baseMs, awayMs ?? backoff.capMs));
+  return backoffMs(attempt, { ...backoff, capMs });
 }

@@ -156,6 +156,7 @@ export class LightAgent {
 
   private async stayConnected(signal: AbortSignal): Promise<void> {
     let everReady = false;
+    let lostAt: number | undefined;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       let retryAfterMs: number | undefined;
       try {
@@ -164,6 +165,7 @@ export class LightAgent {
         everReady = true;
         const upAt = performance.now();
         ({ retryAfterMs } = await tunnel.closed);
+        lostAt = performance.now();
         if (performance.now() - upAt >= LASTED_MS) attempt = 0;
       } catch (error) {
         if (signal.aborted) return;
@@ -176,7 +178,8 @@ export class LightAgent {
       }
       this.tunnel = undefined;
       const backoff = { baseMs: BACKOFF_BASE_MS, capMs: BACKOFF_CAP_MS, random: Math.random };
-      const waitMs = nextTry({ kind: "lost", retryAfterMs }, { attempt, everReady }, backoff);
+      const awayMs = lostAt === undefined ? undefined : performance.now() - lostAt;
+      const waitMs = nextTry({ kind: "lost", retryAfterMs }, { attempt, everReady, awayMs }, backoff);
       if (waitMs === "give-up") throw new Error(`${this.name} gave up`);
       await pause(waitMs, undefined, { signal }).catch(() => undefined);
     }
