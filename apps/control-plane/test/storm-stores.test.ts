@@ -12,9 +12,16 @@ import { at } from "./stores.ts";
 
 let database: TestDatabase;
 let wolves: WolfStore;
+let asked = 0;
 beforeAll(async () => {
   database = await testDatabase();
-  wolves = prismaWolfStore(database.prisma);
+  const counted = new Proxy(database.prisma, {
+    get(prisma, name) {
+      if (name === "$queryRaw" || name === "$executeRaw") asked += 1;
+      return Reflect.get(prisma, name);
+    },
+  });
+  wolves = prismaWolfStore(counted);
 });
 beforeEach(() => database.prisma.$executeRaw`TRUNCATE wolf_instance, agent_key, spent_challenge CASCADE`);
 afterAll(() => database.drop());
@@ -52,6 +59,13 @@ async function writes(work: () => Promise<unknown>): Promise<number> {
   const before = await next();
   await work();
   return (await next()) - before;
+}
+
+/** How many statements of the store it took, and what came of it. */
+async function statements<Result>(work: () => Promise<Result>): Promise<[number, Result]> {
+  const before = asked;
+  const result = await work();
+  return [asked - before, result];
 }
 
 describe("what agents say again", () => {
@@ -99,6 +113,26 @@ describe("what agents say again", () => {
       health: "ok",
       healthReasons: [],
     });
+  });
+
+  it("right after a new tunnel is compared with what its row said as it was opened, without a statement", async () => {
+    const [one, other] = await tunnelled(2);
+    const known = { id: one?.id ?? "", epoch: 2 };
+    const changed = { id: other?.id ?? "", epoch: 2 };
+    await sayAll(known.id, 1, 2);
+    await sayAll(changed.id, 1, 2);
+    await wolves.openTunnel(known.id, at(3));
+    await wolves.openTunnel(changed.id, at(3));
+    const [first] = await statements(() => sayAll(known.id, known.epoch, 4));
+    expect(first).toBe(0);
+    const [, heard] = await statements(() => wolves.changeHealth(changed.id, changed.epoch, "ok", [], at(4)));
+    expect(heard).toBe(true);
+    expect(await wolves.get(changed.id)).toMatchObject({ health: "ok", updatedAt: at(4) });
+    // Said a second time it is looked up: somebody else may have changed the row by now.
+    await database.prisma.wolfInstance.update({ where: { id: known.id }, data: { health: "failed" } });
+    const [second] = await statements(() => sayAll(known.id, known.epoch, 5));
+    expect(second).toBeGreaterThan(0);
+    expect(await wolves.get(known.id)).toMatchObject({ health: "degraded", updatedAt: at(5) });
   });
 
   it("counts for nothing through an older tunnel, though the row says the same", async () => {
