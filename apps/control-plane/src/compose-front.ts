@@ -1,4 +1,6 @@
 /** A part of the composition root: every way in, which are the API, and tunnels by WebSocket and over HTTP. */
+import type { IncomingMessage } from "node:http";
+import { operations } from "@wolfpack/api-contract";
 import { createApp } from "./app.ts";
 import type { Base, composeAccess } from "./compose-access.ts";
 import type { composeEvents } from "./compose-events.ts";
@@ -30,6 +32,9 @@ import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
 import { fleetHandlers } from "./wolves/fleet-routes.ts";
 import { wolfHandlers } from "./wolves/wolf-routes.ts";
 
+const isChallenge = ({ method, url }: IncomingMessage) =>
+  method === "POST" && url === operations.createAgentChallenge.path;
+
 /** A fault of ours: the documents promise other problems. */
 export const UNLISTED = "a problem that the contract does not list";
 
@@ -54,6 +59,10 @@ export function composeFront(
     max: PENDING_MAX,
     others: () => gateway.countOpening() + sessions.countComparing(),
     lateMs: lateness.ms,
+    away: async () => {
+      const { suspect, lost } = await wolfStore.countConnectivity(clock.now());
+      return suspect + lost;
+    },
   });
   const admission = createAdmission({
     identity,
@@ -97,7 +106,7 @@ export function composeFront(
       apiRouter(
         {
           ...identityHandlers(identity),
-          ...agentHandlers(agents, () => requireRoom(turns.waitSeconds())),
+          ...agentHandlers(agents),
           ...wolfHandlers({ wolves, diskHistory, bridge, clock, rttMsOf: gateway.rttMsOf }),
           ...fleetHandlers({ monitor, countLive: () => sessions.countLive() }),
           ...fleet.happening.handlers,
@@ -145,6 +154,10 @@ export function composeFront(
       door.isInternal(request) ? door.request(request, response) : app(request, response),
     serverLimits,
     tellOfUnread({ clock, log, count: metrics.requests.unread }),
+    // Who is given a challenge comes to connect. In a storm most have to be told to wait: that must not cost what the others need.
+    (request) => {
+      if (isChallenge(request)) requireRoom(turns.waitSeconds());
+    },
   );
   limitConnections(server, { clock, log });
   const serveUpgrade = attachUpgrades(server, {

@@ -3,6 +3,7 @@ import type { Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterEach, describe, expect, it } from "@jest/globals";
 import { Problem } from "@wolfpack/api-contract";
+import { ApiError } from "./problem.ts";
 import { createHttpServer, type ServerLimits } from "./server.ts";
 import type { Unread } from "./unread.ts";
 
@@ -87,6 +88,27 @@ describe("the HTTP server", () => {
     const answer = await answerTo(bytes, limits);
     expect(told).toEqual([{ requestId: problemOf(answer).instance, status, code }]);
     expect(answer).toContain(`x-request-id: ${problemOf(answer).instance}\r\n`);
+  });
+
+  it("refuses what it is told to by its head alone, and has told of it", async () => {
+    const server = createHttpServer(
+      () => {
+        throw new Error("never called");
+      },
+      {},
+      (unread) => void told.push(unread),
+      ({ url }) => {
+        if (url === "/busy") throw new ApiError("draining", "No room.", { headers: { "retry-after": "7" } });
+      },
+    );
+    servers.push(server);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const answer = await fetch(`http://127.0.0.1:${port}/busy`, { method: "POST", body: "anything" });
+    const { code, instance } = Problem.parse(await answer.json());
+    expect([answer.status, code, answer.headers.get("retry-after")]).toEqual([503, "draining", "7"]);
+    expect(told).toEqual([{ requestId: instance, status: 503, code: "draining" }]);
   });
 
   it("tells of nobody who connects and asks nothing", async () => {

@@ -37,11 +37,15 @@ const defaults: ServerLimits = {
 /** Longer than the usual 60 s of load balancers, which else reuse a connection that is just being closed. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
-/** `tell` hears of each request that is answered here and never comes to the listener. */
+/**
+ * `tell` hears of each request that is answered here and never comes to the listener. `onHead` throws to have one refused so, before
+ * anything else is done for it.
+ */
 export function createHttpServer(
   listener: RequestListener,
   options: Partial<ServerLimits> = {},
   tell: (unread: Unread) => void = () => undefined,
+  onHead: (request: IncomingMessage) => void = () => undefined,
 ): Server {
   const { headerBytesMax, headersTimeoutMs, requestTimeoutMs, silenceTimeoutMs } = {
     ...defaults,
@@ -78,6 +82,7 @@ export function createHttpServer(
       answers.set(request.socket, response);
       try {
         checkHead(request);
+        onHead(request);
       } catch (error) {
         return refuse(request, response, toApiError(error));
       }

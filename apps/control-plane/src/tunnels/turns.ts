@@ -19,11 +19,15 @@ export interface TurnsOptions {
   others?: () => number;
   /** How late this process is, in milliseconds: late ones take a few in at a time. Default: never. */
   lateMs?: () => number;
+  /** How many may still come, at most; asked once a second while there is no room. Default, and where it rejects: nobody knows. */
+  away?: () => Promise<number>;
 }
 
 /** Until it is known better. */
 const PER_SECOND_FIRST = 200;
 const PER_SECOND_MIN = 100;
+/** Of the pace so far: who comes when told to shows only that it was not too many, so a few more are told each time. */
+const FASTER = 1.5;
 /** Users wait for as long. An agent that connects gives up on a WebSocket after 5 s, and on it hang a dozen such waits. */
 const LATE_MS_MAX = 200;
 /** While it is later: these are not what makes it late, and are not to wait for whatever does. */
@@ -32,22 +36,34 @@ const WHILE_LATE_MAX = 8;
 const WAIT_MS_MAX = 60_000;
 const MEASURED_OVER_MS = 1000;
 
-export function createTurns({ clock, max, others = () => 0, lateMs = () => 0 }: TurnsOptions): Turns {
+export function createTurns({
+  clock,
+  max,
+  others = () => 0,
+  lateMs = () => 0,
+  away = async () => Number.POSITIVE_INFINITY,
+}: TurnsOptions): Turns {
   let open = 0;
   let ended = 0;
   let measuredFromMs = clock.now().getTime();
   let perSecond = PER_SECOND_FIRST;
   /** The moment that was told last. */
   let toldMs = Number.NEGATIVE_INFINITY;
+  let awayMax = Number.POSITIVE_INFINITY;
+
+  function learnAway(count: number): void {
+    awayMax = count;
+  }
 
   /** How many turns ended a second, while there was no room: one that is idle says nothing of how fast it could be. */
   function measure(nowMs: number): void {
     const overMs = nowMs - measuredFromMs;
     if (overMs >= 0 && overMs < MEASURED_OVER_MS) return;
     if (overMs > 0 && overMs < 2 * MEASURED_OVER_MS)
-      perSecond = Math.max(PER_SECOND_MIN, (ended * 1000) / overMs);
+      perSecond = Math.max(PER_SECOND_MIN, (FASTER * ended * 1000) / overMs);
     ended = 0;
     measuredFromMs = nowMs;
+    void away().then(learnAway, () => learnAway(Number.POSITIVE_INFINITY));
   }
 
   const isFull = () => open + others() >= (lateMs() > LATE_MS_MAX ? Math.min(max, WHILE_LATE_MAX) : max);
@@ -55,8 +71,11 @@ export function createTurns({ clock, max, others = () => 0, lateMs = () => 0 }: 
   function nextMoment(): number {
     const nowMs = clock.now().getTime();
     measure(nowMs);
-    // The wall clock may step back: nobody is sent away for longer.
-    toldMs = Math.min(Math.max(toldMs, nowMs) + 1000 / perSecond, nowMs + WAIT_MS_MAX);
+    const eachMs = 1000 / perSecond;
+    toldMs = Math.max(toldMs, nowMs) + eachMs;
+    // Who is refused again takes one moment more, and those after them would come long after the last one has found room. So moments
+    // are given anew from the first one on, past the time that all who are away take. The wall clock may step back, too.
+    if (toldMs > nowMs + Math.min(WAIT_MS_MAX, awayMax * eachMs)) toldMs = nowMs + eachMs;
     return Math.max(1, Math.ceil((toldMs - nowMs) / 1000));
   }
 

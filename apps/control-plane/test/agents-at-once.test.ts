@@ -1,0 +1,62 @@
+/** More agents than are taken in at once, on a real PostgreSQL that lets them wait. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
+import { Problem } from "@wolfpack/api-contract";
+import { PENDING_MAX } from "../src/tunnels/admission.ts";
+import { challenge, dialWith, outcomeOf, TestAgent } from "./agent.ts";
+import { startControlPlane, type TestControlPlane } from "./control-plane.ts";
+import { eventually } from "./host.ts";
+import { dialled } from "./tunnel-requests.ts";
+
+let api: TestControlPlane;
+let agent: TestAgent;
+beforeAll(async () => {
+  api = await startControlPlane();
+  agent = new TestAgent("gpu-1");
+  await agent.enroll(api.url);
+});
+afterAll(() => api.stop());
+afterEach(() => {
+  for (const tunnel of dialled.splice(0)) tunnel.destroy();
+});
+
+const asked = () => fetch(`${api.url}/api/v1/agents/challenges`, { method: "POST" });
+
+/** Until what it gives is called, nobody reads an agent's key. */
+async function holdKeys(): Promise<() => Promise<void>> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const locked = Promise.withResolvers<void>();
+  const holding = api.database.prisma.$transaction(
+    async (tx) => {
+      await tx.$executeRaw`LOCK TABLE agent_key IN ACCESS EXCLUSIVE MODE`;
+      locked.resolve();
+      await promise;
+    },
+    { timeout: 60_000 },
+  );
+  await Promise.race([locked.promise, holding]);
+  return async () => {
+    resolve();
+    await holding;
+  };
+}
+
+describe("agents that come while as many as have room are taken in", () => {
+  it("are told when to come back instead of being given a challenge, and find room when the others are through", async () => {
+    const nonces = await Promise.all(Array.from({ length: PENDING_MAX }, () => challenge(api.url)));
+    const letGo = await holdKeys();
+    const outcomes = nonces.map(({ nonce }) =>
+      outcomeOf(dialWith(api.url, "wolf-gpu-1", agent.proof(api.url, nonce))),
+    );
+    const refused = await eventually(asked, ({ status }) => status === 503);
+    const { code, detail } = Problem.parse(await refused.json());
+    expect([code, detail]).toEqual(["draining", "Too many agents connect at once."]);
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    expect(Number(refused.headers.get("retry-after"))).toBeLessThanOrEqual(60);
+    // Only whoever comes to connect has to wait.
+    expect((await fetch(`${api.url}/api/v1/agents/challenges`)).status).toBe(405);
+    await letGo();
+    // All are of one agent, which may not take over from itself as often as that.
+    expect(new Set(await Promise.all(outcomes))).toContain("open");
+    expect((await eventually(asked, ({ status }) => status !== 503)).status).toBe(201);
+  });
+});
