@@ -1,11 +1,12 @@
 /** What a fleet that comes back as one costs PostgreSQL: statements for many, and nothing for what is no news. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "@jest/globals";
+import { becauseAgent } from "../src/events/author.ts";
 import { prismaAgentKeyStore } from "../src/identity/agent-key-store.prisma.ts";
 import type { AuditRecord } from "../src/identity/audit.ts";
 import { prismaAuditStore } from "../src/identity/audit-store.prisma.ts";
 import { newId } from "../src/ids.ts";
 import { prismaWolfStore } from "../src/wolves/wolf-store.prisma.ts";
-import type { WolfStore } from "../src/wolves/wolf-store.ts";
+import type { Wolf, WolfStore } from "../src/wolves/wolf-store.ts";
 import { aUsage } from "./a-wolf.ts";
 import { type TestDatabase, testDatabase } from "./database.ts";
 import { at } from "./stores.ts";
@@ -141,6 +142,59 @@ describe("what agents say again", () => {
     await sayAll(id, epoch, 2);
     await wolves.openTunnel(id, at(3));
     expect(await sayAll(id, epoch, 4)).toEqual([false, false, false, false]);
+  });
+});
+
+describe("tunnels that are opened together", () => {
+  const open = (id: string, seconds: number) =>
+    becauseAgent(id, "connected", () => wolves.openTunnel(id, at(seconds)));
+
+  it("are given their epochs by few statements, and each is an event of its own agent", async () => {
+    const all = await tunnelled(30);
+    const unknown = newId("wlf");
+    let opened: (Wolf | undefined)[] = [];
+    expect(
+      await writes(async () => {
+        opened = await Promise.all([...all.map(({ id }) => open(id, 5)), open(unknown, 5)]);
+      }),
+    ).toBeLessThanOrEqual(3);
+    expect(opened.map((wolf) => wolf?.epoch)).toEqual([...all.map(() => 2), undefined]);
+    const events = await database.prisma.fleetEvent.findMany({
+      where: { kind: "wolf.tunnel", wolf_instance_id: { in: all.map(({ id }) => id) }, actor: "agent" },
+    });
+    expect(
+      events.map(({ wolf_instance_id, actor_id, cause }) => [wolf_instance_id, actor_id, cause]).sort(),
+    ).toEqual(all.map(({ id }) => [id, id, "connected"]).sort());
+  });
+
+  it("have an epoch each, also when two are of one wolf", async () => {
+    const [wolf] = await tunnelled(1);
+    const { id = "" } = wolf ?? {};
+    const opened = await Promise.all([open(id, 5), open(id, 6), open(id, 7), open(id, 8)]);
+    expect(opened.map((one) => one?.epoch).sort()).toEqual([2, 3, 4, 5]);
+    expect(await wolves.get(id)).toMatchObject({ epoch: 5 });
+  });
+
+  it("wait for nobody whose row somebody else holds", async () => {
+    const [held, ...others] = await tunnelled(20);
+    const { promise: letGo, resolve } = Promise.withResolvers<void>();
+    const locked = Promise.withResolvers<void>();
+    const holding = database.prisma.$transaction(
+      async (tx) => {
+        await tx.$executeRaw`SELECT 1 FROM wolf_instance WHERE id = ${held?.id} FOR UPDATE`;
+        locked.resolve();
+        await letGo;
+      },
+      { timeout: 60_000 },
+    );
+    await Promise.race([locked.promise, holding]);
+    const late = open(held?.id ?? "", 5);
+    const rest = await Promise.all(others.map(({ id }) => open(id, 5)));
+    expect(rest.map((wolf) => wolf?.epoch)).toEqual(others.map(() => 2));
+    expect(await wolves.get(held?.id ?? "")).toMatchObject({ epoch: 1 });
+    resolve();
+    await holding;
+    expect((await late)?.epoch).toBe(2);
   });
 });
 

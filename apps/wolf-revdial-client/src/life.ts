@@ -57,8 +57,8 @@ export function nextTry(
   // A wish of zero would be a loop at full speed: it counts as none.
   if (retryAfterMs !== undefined && retryAfterMs > 0)
     return Math.min(retryAfterMs, RETRY_AFTER_MS_MAX) + backoffMs(0, backoff);
-  // Nobody waits for longer than it has been away: after an outage of seconds a fleet is back in seconds, and not when the unluckiest of
-  // its dice says so.
-  const capMs = Math.min(backoff.capMs, Math.max(backoff.baseMs, awayMs ?? backoff.capMs));
+  // Nobody waits for more than twice as long as it has been away: after an outage of seconds a fleet is back in seconds, and not when the
+  // unluckiest of its dice says so.
+  const capMs = Math.min(backoff.capMs, Math.max(backoff.baseMs, 2 * (awayMs ?? backoff.capMs)));
   return backoffMs(attempt, { ...backoff, capMs });
 }

@@ -19,9 +19,14 @@ const nobody: Record<keyof Author, string | null> = {
   requestId: null,
 };
 
-export function signed(sql: string, author: Record<keyof Author, string | null> = nobody): string {
+/** Actor, its id, cause, request; "-" for what is not known. */
+export function authorWords(author: Record<keyof Author, string | null> = nobody): string[] {
   const { actor, actorId, cause, requestId } = author;
-  return `/* wolfpack ${word(actor)} ${word(actorId)} ${word(cause)} ${word(requestId)} */ ${sql}`;
+  return [actor, actorId, cause, requestId].map(word);
+}
+
+export function signed(sql: string, author?: Record<keyof Author, string | null>): string {
+  return `/* wolfpack ${authorWords(author).join(" ")} */ ${sql}`;
 }
 
 type Adapter = Awaited<ReturnType<PrismaPg["connect"]>>;

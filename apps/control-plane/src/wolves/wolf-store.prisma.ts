@@ -5,10 +5,10 @@ import type { WolfInstance } from "../generated/client.ts";
 import { Prisma as Sql } from "../generated/client.ts";
 import { revoke } from "../identity/revocation-store.prisma.ts";
 import { newId } from "../ids.ts";
-import { signed } from "../tunnels/further-places.prisma.ts";
-import { figures, isSaidByOurs } from "./wolf-figures.prisma.ts";
+import { issuingEpochs } from "./wolf-epochs.prisma.ts";
+import { figures } from "./wolf-figures.prisma.ts";
 import { derivedStatus } from "./wolf-lifecycle.ts";
-import { labelsOfTokens, newsOf, type OpenedRow } from "./wolf-news.prisma.ts";
+import { labelsOfTokens, newsOf } from "./wolf-news.prisma.ts";
 import { toWolf, type WolfRow } from "./wolf-row.prisma.ts";
 import { isFree, quarantineIf, steering } from "./wolf-steering.prisma.ts";
 import { type Heartbeat, nativeTunnel, type TunnelKey, undescribed, type WolfStore } from "./wolf-store.ts";
@@ -28,6 +28,7 @@ type Others = Omit<WolfStore, keyof ReturnType<typeof steering> | keyof ReturnTy
 
 function reporting(prisma: Prisma, replica: string | null): Others {
   const { isKnown, opened } = newsOf(prisma);
+  const issueEpoch = issuingEpochs(prisma, replica);
   // A fleet that comes back names all its wolves at once.
   const getByName = inBatches(async (names: readonly string[]) => {
     const rows = await prisma.$queryRaw<
@@ -175,18 +176,8 @@ function reporting(prisma: Prisma, replica: string | null): Others {
       });
     },
 
-    async openTunnel(
-      id,
-      now,
-      { protocol, legacyCredential } = nativeTunnel,
-      { after = 0, incarnation, clockOffsetMs } = {},
-    ) {
-      const epoch = Sql.sql`GREATEST(epoch, ${after}::int) + 1`;
-      const [row] = await prisma.$queryRaw<OpenedRow[]>`
-        UPDATE wolf_instance SET epoch = ${epoch}, tunnel_clock_epoch = ${epoch}, tunnel_clock_offset_ms = ${clockOffsetMs ?? null}::int, tunnel_since = ${now}, last_heartbeat = ${now}, updated_at = ${now},
-          tunnel_replica_id = ${replica}, tunnel_rtt_ms = NULL, tunnel_incarnation = ${incarnation === undefined ? null : signed(incarnation)}::bigint, tunnel_protocol = ${protocol}, tunnel_legacy_credential = ${legacyCredential}, ${protocol === "helix" ? forgotten : Sql.empty}
-          connectivity_since = CASE WHEN connectivity = 'connected' THEN connectivity_since ELSE ${now} END, connectivity = 'connected'
-        WHERE id = ${id} RETURNING *, ${labelsOfTokens(Sql.sql`${id}`)} AS token_labels`;
+    async openTunnel(id, now, by = nativeTunnel, tunnel = {}) {
+      const row = await issueEpoch({ id, now, by, tunnel });
       if (row === undefined) return undefined;
       opened(row);
       return toWolf(row);
@@ -303,19 +294,6 @@ function reporting(prisma: Prisma, replica: string | null): Others {
     },
   };
 }
-
-/** What agents of ours say all the time; what the host consists of stays. */
-const forgotten = Sql.sql`
-  health = CASE WHEN ${isSaidByOurs} THEN 'ok' ELSE health END,
-  health_reasons = CASE WHEN ${isSaidByOurs} THEN '[]' ELSE health_reasons END,
-  wolf_capabilities = CASE WHEN ${isSaidByOurs} THEN NULL ELSE wolf_capabilities END,
-  images = CASE WHEN ${isSaidByOurs} THEN NULL ELSE images END,
-  usage = CASE WHEN ${isSaidByOurs} THEN NULL ELSE usage END,
-  usage_at = CASE WHEN ${isSaidByOurs} THEN NULL ELSE usage_at END,
-  agent_version = CASE WHEN ${isSaidByOurs} THEN NULL ELSE agent_version END,
-  wolf_restarts = CASE WHEN ${isSaidByOurs} THEN 0 ELSE wolf_restarts END,
-  vram_mb_other = CASE WHEN ${isSaidByOurs} THEN 0 ELSE vram_mb_other END,
-  encoder_sessions_other = CASE WHEN ${isSaidByOurs} THEN 0 ELSE encoder_sessions_other END,`;
 
 /** Those that have not ended; their wolf's claims go with it. */
 function failSessions(tx: Pick<Prisma, "$executeRaw">, wolfId: string, now: Date) {
