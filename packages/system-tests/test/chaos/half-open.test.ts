@@ -1,6 +1,6 @@
 /**
- * Links whose packets vanish, both ways and one way only, by nftables in a namespace of each agent: nobody is told, and both sides find
- * out within the design's bound, by what they write themselves.
+ * Links whose packets vanish, both ways and one way only, with each agent in a network namespace of its own: nobody is told, and both
+ * sides find out within the design's bound, by what they write themselves.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import os from "node:os";
@@ -9,14 +9,14 @@ import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import type { WolfInstance } from "@wolfpack/api-contract";
 import { downsOf, type TunnelDown } from "../../src/chaos/suite.ts";
 import { Stack } from "../../src/stack.ts";
-import { type CutLink, cutLink, type Direction, whyNoLink } from "./namespace.ts";
+import { type CutLink, type Direction, makeNamespace, type Namespace, whyNoLink } from "./namespace.ts";
 
 /** A peer is dead after 14.5 s of silence, and less than 15 s. */
 const DETECTED_MS_MAX = 15_000;
 const cuts: readonly [name: string, directions: readonly Direction[]][] = [
-  ["both-ways", ["to-agent", "from-agent"]],
-  ["to-agent", ["to-agent"]],
-  ["from-agent", ["from-agent"]],
+  ["both-ways", ["inward", "outward"]],
+  ["to-agent", ["inward"]],
+  ["from-agent", ["outward"]],
   ["not-at-all", []],
 ];
 
@@ -26,6 +26,7 @@ if (why !== undefined)
 const withLinks = why === undefined ? describe : describe.skip;
 
 withLinks("a tunnel whose packets vanish", () => {
+  const places: Namespace[] = [];
   const links = new Map<string, CutLink>();
   const downs = new Map<string, TunnelDown[]>();
   let stack: Stack;
@@ -61,15 +62,17 @@ withLinks("a tunnel whose packets vanish", () => {
       onCrash: (name) => void crashes.push(name),
     });
     const { port } = new URL(stack.baseUrl);
-    for (const [index, [name]] of cuts.entries()) {
-      const link = cutLink(index);
+    for (const [name] of cuts) {
+      const place = makeNamespace();
+      places.push(place);
+      const link = place.link();
       links.set(name, link);
       await stack.startHost({
         name,
         gpu: "nvidia",
         maxSandboxes: 2,
-        apiUrl: `http://${link.address}:${port}`,
-        agentThrough: link.through,
+        apiUrl: `http://${link.near}:${port}`,
+        agentThrough: place.through,
       });
     }
     for (const [name] of cuts) await stack.until(`${name} has joined`, () => isThere(name));
@@ -88,7 +91,7 @@ withLinks("a tunnel whose packets vanish", () => {
 
   afterAll(async () => {
     await stack.stop();
-    for (const link of links.values()) link.remove();
+    for (const place of places) place.remove();
     rmSync(dataDir, { recursive: true, force: true });
     expect(crashes).toEqual([]);
   }, 60_000);
