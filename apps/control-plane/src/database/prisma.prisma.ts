@@ -13,6 +13,12 @@ const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1000;
 /** Of a connection that is idle, until its other end is asked whether it is there. */
 export const KEEP_ALIVE_MS = 10_000;
 
+/**
+ * A transaction that says nothing for so long is ended, and its locks with it: who vanished amid one is missed by nobody else. Shorter than
+ * a statement may take, so that those who wait for its locks get them.
+ */
+export const IDLE_TRANSACTION_MS = 10_000;
+
 export function createPrisma(url: string, watch?: PoolWatch): Prisma {
   const config = {
     connectionString: url,
@@ -20,6 +26,7 @@ export function createPrisma(url: string, watch?: PoolWatch): Prisma {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     application_name: "wolfpack-control-plane",
