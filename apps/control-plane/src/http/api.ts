@@ -214,8 +214,14 @@ class Trail {
     if (action === undefined || this.written || error.code === "rate-limited") return error;
     const denied = error.denied || error.code === "unauthenticated" || error.code === "forbidden";
     if (!denied && !actionKind(action).changes) return error;
+    const written = this.write(action, { result: denied ? "denied" : "failed", code: error.code });
+    if (error.code === "database-unavailable") {
+      // Whoever has waited for a database that does not answer is not to wait for it once more.
+      written.catch(() => undefined);
+      return error;
+    }
     try {
-      await this.write(action, { result: denied ? "denied" : "failed", code: error.code });
+      await written;
       return error;
     } catch (cause) {
       return toApiError(cause);

@@ -23,6 +23,8 @@ let key = "";
 let keys = 0;
 /** Broken calls of the store reject instead. */
 let broken: Set<keyof IdempotencyStore>;
+/** Nothing is answered any more. */
+let silent: boolean;
 beforeAll(async () => {
   database = await testDatabase();
 });
@@ -30,6 +32,7 @@ beforeEach(() => {
   clock = manualClock();
   lines = [];
   broken = new Set();
+  silent = false;
   keys += 1;
   key = `key-${keys}`;
 });
@@ -82,6 +85,7 @@ function process() {
       },
       async release(...given) {
         fail("release");
+        if (silent) return new Promise(() => undefined);
         return store.release(...given);
       },
     },
@@ -584,6 +588,24 @@ describe("an answer that cannot be kept", () => {
     await work.begun();
     work.fail(new ApiError("no-capacity", "None."));
     expect(await first).toBe("no-capacity");
+    clock.advance(LEASE_MS);
+    const second = one.send(work.next);
+    await work.begun(2);
+    work.answer();
+    expect(await second).toEqual({ status: 201, body: { n: 2 } });
+  });
+});
+
+describe("a request that finds no database", () => {
+  it("is refused at once, and not after a second wait for it", async () => {
+    const one = process();
+    const work = handler();
+    silent = true;
+    const first = codeOf(one.send(work.next));
+    await work.begun();
+    work.fail(new ApiError("database-unavailable", "It does not answer."));
+    expect(await first).toBe("database-unavailable");
+    silent = false;
     clock.advance(LEASE_MS);
     const second = one.send(work.next);
     await work.begun(2);

@@ -136,8 +136,11 @@ export function idempotency({ store, clock, secret, log, joinMs = JOIN_MS }: Ide
       const { code, message: detail, extras, headers, denied } = error;
       const problem = { code, detail, extras, headers, denied };
       // What may go better the next time must be allowed to.
-      if (status >= 500 || retry) await store.release(claim).catch(() => undefined);
-      else {
+      if (status >= 500 || retry) {
+        const released = store.release(claim).catch(() => undefined);
+        // Without a database that would be a second wait; if it is not released, it ends with its lease.
+        if (error.code !== "database-unavailable") await released;
+      } else {
         await keep(claim, status, { problem });
         flight.answer = { problem };
       }
