@@ -7,12 +7,13 @@ import { keepBalance } from "./replicas/balance.ts";
 import { createCalls } from "./replicas/calls.ts";
 import { createDoor, type DoorOptions } from "./replicas/door.ts";
 import { createForwarding } from "./replicas/forwarding.ts";
-import { lookPath, SELF_PATH } from "./replicas/internal-wire.ts";
+import { KNOWN_PATH, lookPath, SELF_PATH } from "./replicas/internal-wire.ts";
 import { linksOfAll } from "./replicas/links-of-all.ts";
-import { createMembership, type MembershipOptions } from "./replicas/membership.ts";
+import { createMembership } from "./replicas/membership.ts";
 import { createRawUpgrades } from "./replicas/raw-upgrade.ts";
 import { createReplicaCredentials, secretPrintOf } from "./replicas/replica-credential.ts";
 import { prismaReplicaStore, prismaTunnelPlaces } from "./replicas/replica-store.prisma.ts";
+import type { Owner } from "./replicas/replica-store.ts";
 import type { Elsewhere } from "./sessions/elsewhere.ts";
 import type { SessionService } from "./sessions/session-service.ts";
 import type { TunnelGateway } from "./tunnels/tunnel-gateway.ts";
@@ -20,8 +21,8 @@ import { version } from "./version.ts";
 import type { HealthMonitor } from "./wolves/health-monitor.ts";
 
 const LOOK_MS = 5000;
-/** For whoever is at our URL to say who it is. */
-const SELF_MS = 3000;
+/** For another replica to say who it is, or who we are to it. */
+const ASKED_MS = 3000;
 /** After which a sandbox's own tunnel leads nowhere. */
 const endings: ReadonlySet<string> = new Set(["session.stopped", "session.failed", "session.queued"]);
 
@@ -70,10 +71,12 @@ export function composeReplicas(
     draining,
     tunnels: () => held().gateway.countServed(),
     answers,
+    saysGone,
     onFenced() {
       metrics.fenced();
       held().gateway.sendAllAway();
     },
+    onCutOff: () => held().gateway.sendAllAway(),
     onGone: () => held().monitor.replicasGone(),
     onPeers() {
       held().sessions.replicasChanged();
@@ -95,14 +98,28 @@ export function composeReplicas(
     look: (wolfId) => void askToLook(wolfId),
   };
 
-  async function answers(owner: Parameters<MembershipOptions["answers"]>[0]): Promise<boolean> {
+  /** The status of its answer. */
+  async function ask(owner: Owner, service: string, path: string): Promise<number> {
+    const request = { service, method: "GET", path: "", deadlineMs: ASKED_MS };
+    const { status, body } = await forwarding.ask(owner, path, request);
+    for await (const _ of body);
+    return status;
+  }
+
+  async function answers(owner: Owner): Promise<boolean> {
     try {
-      const request = { service: "self", method: "GET", path: "", deadlineMs: SELF_MS };
-      const { status, body } = await forwarding.ask(owner, SELF_PATH, request);
-      for await (const _ of body);
-      return status === 204;
+      return (await ask(owner, "self", SELF_PATH)) === 204;
     } catch (err) {
       log.info({ err, replica: owner.id }, "the replica that was at this URL is gone");
+      return false;
+    }
+  }
+
+  async function saysGone(peer: Owner): Promise<boolean> {
+    try {
+      return (await ask(peer, "known", KNOWN_PATH)) === 410;
+    } catch (err) {
+      log.debug({ err, replica: peer.id }, "another replica does not say whether this one lives");
       return false;
     }
   }

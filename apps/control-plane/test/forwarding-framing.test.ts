@@ -274,7 +274,7 @@ describe("what a wolf answers to another replica", () => {
       createHttpServer((request, response) =>
         createDoor({
           credentials: createReplicaCredentials(SECRET, B),
-          membership: { lives: async () => true, expired: () => false },
+          membership: { lives: async () => true, knows: async () => true, expired: () => false },
           links: { wolf: () => ({ request: async ({ path }) => answer(path) }), sandbox: () => undefined },
           look: () => undefined,
           calls: { request: () => undefined, upgrade: () => undefined },

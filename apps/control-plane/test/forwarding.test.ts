@@ -36,7 +36,7 @@ function makeDoor(changes: Partial<DoorOptions> = {}): Door {
   const nobody = () => undefined;
   return createDoor({
     credentials: createReplicaCredentials(SECRET, B),
-    membership: { lives: async (id) => id === A, expired: () => false },
+    membership: { lives: async (id) => id === A, knows: async (id) => id === A, expired: () => false },
     links: {
       wolf: (id) => (id === WOLF ? { request: (request) => tunnel(request) } : undefined),
       sandbox: nobody,
@@ -316,10 +316,13 @@ describe("what becomes of a request", () => {
   it.each([
     ["its credential is for somebody else", { credentials: createReplicaCredentials(SECRET, A) }],
     ["its credential is of another secret", { credentials: createReplicaCredentials(`${SECRET}!`, B) }],
-    ["it has no lease", { membership: { lives: async () => false, expired: () => false } }],
+    [
+      "it has no lease",
+      { membership: { lives: async () => false, knows: async () => true, expired: () => false } },
+    ],
     [
       "the lease of the other one has ended",
-      { membership: { lives: async () => true, expired: () => true } },
+      { membership: { lives: async () => true, knows: async () => true, expired: () => true } },
     ],
   ])("is not-sent when it is refused because %s", async (_, changes) => {
     let reached = false;

@@ -1,6 +1,7 @@
 /** Replicas that share one PostgreSQL: real control planes, real tunnels, real Wolf emulators. */
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Problem, Session, WolfInstance } from "@wolfpack/api-contract";
+import { KNOWN_PATH } from "../src/replicas/internal-wire.ts";
 import { createReplicaCredentials, REPLICA_FIELD } from "../src/replicas/replica-credential.ts";
 import { API_KEY_SECRET } from "./control-plane.ts";
 import { eventually } from "./host.ts";
@@ -68,6 +69,27 @@ describe("paths for replicas", () => {
     const answer = await fetch(`${a.url}${path}`, { method: "POST", headers });
     expect(answer.status).toBe(403);
     expect(((await answer.json()) as Problem).code).toBe("replica-refused");
+  });
+});
+
+describe("a replica that asks whether it was taken for gone", () => {
+  it("is answered by the database of the one that it asks, also when its lease has ended", async () => {
+    const a = await replicas.start();
+    const [self] = await replicas.list(a);
+    const asking = "rep_01KB00000000000000000000K2";
+    const credentials = createReplicaCredentials(API_KEY_SECRET, asking);
+    const status = async () => {
+      const credential = credentials.sign(self?.id ?? "", "GET", KNOWN_PATH, Date.now());
+      return (await fetch(`${a.url}${KNOWN_PATH}`, { headers: { [REPLICA_FIELD]: credential } })).status;
+    };
+    expect(await status()).toBe(410);
+    await replicas.database.prisma.$executeRaw`
+      INSERT INTO replica (id, url, version, secret_print, started_at, lease_until)
+      SELECT ${asking}, 'http://127.0.0.1:9', version, secret_print, now(), now() - interval '1 ms' FROM replica`;
+    expect(await status()).toBe(204);
+    // It was gone for longer than the other one could renew its own lease.
+    await eventually(status, (now) => now === 410);
+    expect((await fetch(`${a.url}${KNOWN_PATH}`)).status).toBe(403);
   });
 });
 

@@ -13,8 +13,8 @@ export interface Backend {
 
 export interface BalancerOptions {
   backends: readonly Backend[];
-  /** Default "round-robin". */
-  policy?: "round-robin" | "least-connections";
+  /** Default "round-robin". "in-order": the first that is up, with the others as its spares. */
+  policy?: "round-robin" | "least-connections" | "in-order";
   /** Default 0: a free one. */
   port?: number;
   /** From one look at a backend to the next. Default 2,000, as haproxy's. */
@@ -66,7 +66,7 @@ export async function startBalancer(options: BalancerOptions): Promise<Balancer>
       if (best === undefined || (policy === "least-connections" && place.connections < best.connections))
         best = place;
     }
-    if (best !== undefined) turn = (places.indexOf(best) + 1) % places.length;
+    if (best !== undefined && policy !== "in-order") turn = (places.indexOf(best) + 1) % places.length;
     return best;
   }
 

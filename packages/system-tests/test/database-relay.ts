@@ -1,8 +1,9 @@
-/** A way to a database that a test can close, hold up and lead elsewhere: always at the same port. */
+/** A way to a database that a test can close, hold up and lead elsewhere: always at the same address. */
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 export class DatabaseRelay {
+  private readonly host: string;
   /** Of the server behind; undefined: there is none. */
   private target: number | undefined;
   private server: Server | undefined;
@@ -11,10 +12,15 @@ export class DatabaseRelay {
   private delayMs = 0;
   private held = false;
 
+  /** Default: loopback. */
+  constructor(host = "127.0.0.1") {
+    this.host = host;
+  }
+
   async open(): Promise<void> {
     if (this.server !== undefined) return;
     const server = createServer((near) => this.pass(near));
-    server.listen(this.port, "127.0.0.1");
+    server.listen(this.port, this.host);
     await once(server, "listening");
     this.port = (server.address() as { port: number }).port;
     this.server = server;
@@ -25,6 +31,7 @@ export class DatabaseRelay {
     const through = new URL(url);
     this.target = Number(through.port);
     await this.open();
+    through.hostname = this.host;
     through.port = String(this.port);
     return through.href;
   }

@@ -17,10 +17,11 @@ export async function call(
   method: string,
   route: string,
   body?: object,
+  headers: Record<string, string> = {},
 ): Promise<Answer> {
   const response = await fetch(`${baseUrl}/api/v1${route}`, {
     method,
-    headers: { authorization: `Bearer ${adminKey}`, "content-type": "application/json" },
+    headers: { authorization: `Bearer ${adminKey}`, "content-type": "application/json", ...headers },
     signal: AbortSignal.timeout(ANSWERED_WITHIN_MS),
     ...(body && { body: JSON.stringify(body) }),
   });

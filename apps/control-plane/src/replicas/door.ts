@@ -40,7 +40,7 @@ export interface Door {
 
 export interface DoorOptions {
   credentials: Pick<ReplicaCredentials, "check">;
-  membership: Pick<Membership, "lives" | "expired">;
+  membership: Pick<Membership, "lives" | "knows" | "expired">;
   /** Tunnels of this replica only. */
   /** Its connections are not kept any more. Default: never. */
   draining?: () => boolean;
@@ -96,8 +96,8 @@ export function createDoor(options: DoorOptions): Door {
     if (typeof checked === "string")
       throw refused(`The replica's credential is ${checked}.${checked === "expired" ? CLOCKS : ""}`);
     const target = targetOf(url);
-    // Asked by one that is not yet a replica, whether it may be.
-    if (target?.kind === "self") return { from: checked.from, target };
+    // Asked by one that is not yet a replica, whether it may be; and by one that may be none any more.
+    if (target?.kind === "self" || target?.kind === "known") return { from: checked.from, target };
     if (!(await membership.lives(checked.from)))
       throw refused(`Replica ${checked.from} has no lease: it has ended, or was taken for gone.`);
     if (membership.expired()) throw refused("The lease of this replica has ended.");
@@ -166,7 +166,10 @@ export function createDoor(options: DoorOptions): Door {
       const take = () => calls.request(request, response);
       return handOver(request, { from, path: target.path, end: response, take });
     }
-    if (target.kind === "self") return void response.writeHead(204, { "x-request-id": requestId }).end();
+    if (target.kind === "self" || target.kind === "known") {
+      const status = target.kind === "self" || (await membership.knows(from)) ? 204 : 410;
+      return void response.writeHead(status, { "x-request-id": requestId }).end();
+    }
     if (target.kind === "look") {
       if (request.method !== "POST")
         throw new ApiError("method-not-allowed", "POST.", { headers: { allow: "POST" } });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@jest/globals";
-import { lookPath, targetOf, tunnelPrefix } from "./internal-wire.ts";
+import { KNOWN_PATH, lookPath, SELF_PATH, targetOf, tunnelPrefix } from "./internal-wire.ts";
 
 const WOLF = "wlf_01KB00000000000000000000W0";
 const SESSION = "ses_01KB00000000000000000000S0";
@@ -18,6 +18,8 @@ describe("paths between replicas", () => {
       `${tunnelPrefix("wolf", WOLF, "wolf")}//../..%2f`,
       { kind: "tunnel", holder: "wolf", id: WOLF, service: "wolf", path: "//../..%2f" },
     ],
+    [SELF_PATH, { kind: "self" }],
+    [KNOWN_PATH, { kind: "known" }],
     [lookPath(WOLF), { kind: "look", wolfId: WOLF }],
     ["/internal/v1/calls/revdial?revdial.dialer=ab", { kind: "call", path: "/revdial?revdial.dialer=ab" }],
     ["/internal/v1/calls/api/v1/revdial", { kind: "call", path: "/api/v1/revdial" }],
@@ -38,6 +40,7 @@ describe("paths between replicas", () => {
     ["of a service with other letters", `/internal/v1/tunnels/wolf/${WOLF}/Wolf!/`],
     ["of a service that is too long", `/internal/v1/tunnels/wolf/${WOLF}/${"w".repeat(64)}/`],
     ["without the request's own path", `/internal/v1/tunnels/wolf/${WOLF}/wolf`],
+    ["with more behind a question about itself", `${KNOWN_PATH}/more`],
     ["with more behind a look", `${lookPath(WOLF)}/more`],
     ["of a call that is not passed on", "/internal/v1/calls/api/v1/users"],
     ["of a call within a call", "/internal/v1/calls/internal/v1/calls/revdial"],

@@ -30,8 +30,12 @@ export const lookPath = (wolfId: string): string => `${INTERNAL_PREFIX}wolves/${
 /** 204: by the replica that the credential is for. */
 export const SELF_PATH = `${INTERNAL_PREFIX}self`;
 
+/** 204: the database knows whoever asks; 410: it was taken for gone. */
+export const KNOWN_PATH = `${INTERNAL_PREFIX}known`;
+
 export type InternalTarget =
   | { kind: "self" }
+  | { kind: "known" }
   | { kind: "tunnel"; holder: Holder; id: string; service: string; path: string }
   | { kind: "look"; wolfId: string }
   | { kind: "call"; path: string };
@@ -44,6 +48,7 @@ const CALL =
 export function targetOf(url: string): InternalTarget | undefined {
   if (!url.startsWith(INTERNAL_PREFIX)) return undefined;
   if (url === SELF_PATH) return { kind: "self" };
+  if (url === KNOWN_PATH) return { kind: "known" };
   if (url.startsWith(CALL_PREFIX)) {
     const path = url.slice(CALL_PREFIX.length);
     return CALL.test(path) ? { kind: "call", path } : undefined;

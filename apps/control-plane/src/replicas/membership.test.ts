@@ -32,6 +32,7 @@ afterEach(async () => {
 interface Made {
   membership: Membership;
   fenced: number;
+  cutOff: number;
   gone: string[];
   peers: number;
 }
@@ -44,14 +45,15 @@ function make(id: string, changes: Partial<MembershipOptions> = {}, isCut = () =
       if (down || isCut()) throw new Error("no database");
       return run(...args);
     };
-  const { join, renew, leave, live, reap } = rows;
-  const made: Made = { membership: undefined as never, fenced: 0, gone: [], peers: 0 };
+  const { join, renew, leave, live, has, reap } = rows;
+  const made: Made = { membership: undefined as never, fenced: 0, cutOff: 0, gone: [], peers: 0 };
   made.membership = createMembership({
     store: {
       join: guard(join),
       renew: guard(renew),
       leave: guard(leave),
       live: guard(live),
+      has: guard(has),
       reap: guard(reap),
     },
     self: {
@@ -68,8 +70,12 @@ function make(id: string, changes: Partial<MembershipOptions> = {}, isCut = () =
     draining: () => false,
     tunnels: () => 3,
     answers: async () => false,
+    saysGone: async () => false,
     onFenced: () => {
       made.fenced += 1;
+    },
+    onCutOff: () => {
+      made.cutOff += 1;
     },
     onGone: async (ids) => void made.gone.push(...ids),
     onPeers: () => {
@@ -208,6 +214,94 @@ describe("a replica among others", () => {
     expect([await a.membership.lives(B), await a.membership.lives("rep_01KB00000000000000000000X0")]).toEqual(
       [true, false],
     );
+  });
+});
+
+describe("a replica without its database", () => {
+  /** Two, of which the second may be cut off; each asks the other. */
+  async function pair() {
+    let cut = false;
+    const asked: string[] = [];
+    const asks = (other: () => Made, id: string) => async (peer: { id: string }) => {
+      asked.push(peer.id);
+      return other()
+        .membership.knows(id)
+        .then(
+          (known) => !known,
+          () => false,
+        );
+    };
+    const a: Made = make(A, { saysGone: asks(() => b, A) });
+    const b: Made = make(B, { saysGone: asks(() => a, B) }, () => cut);
+    await a.membership.start();
+    await b.membership.start();
+    await pass(2 * LEASE_MS);
+    return {
+      a,
+      b,
+      asked,
+      cut: (now: boolean) => {
+        cut = now;
+      },
+    };
+  }
+
+  it("that others took for gone, for they have theirs, sends its tunnels away, once, and begins anew when it can", async () => {
+    const { a, b, asked, cut } = await pair();
+    cut(true);
+    await pass(LEASE_MS - RENEWAL_MS);
+    expect([asked, b.cutOff]).toEqual([[], 0]);
+    await pass(3 * RENEWAL_MS);
+    expect([a.gone, new Set(asked), b.cutOff]).toEqual([[B], new Set([A]), 1]);
+    await pass(3 * LEASE_MS);
+    expect([b.cutOff, b.fenced]).toEqual([1, 0]);
+    expect(lines.filter((line) => line.includes("does not reach its database"))).toHaveLength(1);
+    cut(false);
+    await pass(RENEWAL_MS);
+    expect([b.fenced, a.fenced, a.cutOff]).toEqual([1, 0, 0]);
+    expect((await rows.live()).map(({ id }) => id)).toEqual([A, B]);
+    cut(true);
+    await pass(2 * LEASE_MS);
+    expect(b.cutOff).toBe(2);
+  });
+
+  it("keeps its tunnels where nobody has one, and where one that has it again has not taken it for gone", async () => {
+    const { a, b, asked, cut } = await pair();
+    down = true;
+    await pass(3 * LEASE_MS);
+    expect([new Set(asked), a.cutOff, b.cutOff]).toEqual([new Set([A, B]), 0, 0]);
+    // Its lease has ended for the database too, and nobody has had one for long enough to say more.
+    cut(true);
+    down = false;
+    await pass(LEASE_MS - RENEWAL_MS);
+    expect([a.gone, b.cutOff]).toEqual([[], 0]);
+    cut(false);
+    await pass(RENEWAL_MS);
+    expect([b.fenced, b.membership.expired()]).toEqual([0, false]);
+  });
+
+  it("says so once, also where a turn from before ends late and well", async () => {
+    let cut = false;
+    const reaping = Promise.withResolvers<string[]>();
+    const store = { ...rows, reap: () => reaping.promise };
+    const b = make(B, { store, saysGone: async () => cut });
+    await make(A).membership.start();
+    await b.membership.start();
+    // It waits amid its turn from now on.
+    await pass(LEASE_MS);
+    cut = true;
+    await pass(2 * LEASE_MS);
+    reaping.resolve([]);
+    await pass(0.5 * RENEWAL_MS);
+    expect(b.cutOff).toBe(1);
+  });
+
+  it("asks nobody any more when it stops", async () => {
+    const { b, asked, cut } = await pair();
+    cut(true);
+    await b.membership.stop();
+    await pass(3 * LEASE_MS);
+    expect([asked, b.cutOff]).toEqual([[], 0]);
   });
 });
 

@@ -21,8 +21,12 @@ export interface MembershipOptions {
    * before. Never rejects.
    */
   answers: (owner: Owner) => Promise<boolean>;
+  /** The replica says that this one was taken for gone, as its database says now. Never rejects. */
+  saysGone: (peer: Owner) => Promise<boolean>;
   /** It was taken for gone, and has joined anew, or finds another in its place. */
   onFenced: () => void;
+  /** Others have taken it for gone, and it cannot join anew: its database is out of its reach, and not out of theirs. */
+  onCutOff: () => void;
   /** These are gone, and with them their tunnels. Rejects: told again. */
   onGone: (ids: readonly string[]) => Promise<void>;
   /** Others came or went. */
@@ -40,6 +44,8 @@ export interface Membership {
   readonly peers: readonly Owner[];
   /** Another one has a lease: as last seen, or as the database says. Rejects without a database. */
   lives(id: string): Promise<boolean>;
+  /** Nobody has taken it for gone: the database says so now, and rejects where there is none. */
+  knows(id: string): Promise<boolean>;
   /** Others live that stay, now; without a database that answers soon, as last seen. Never rejects. */
   hasOthers(): Promise<boolean>;
   /** Its lease has ended by its own clock: nobody has to believe that it lives. */
@@ -70,6 +76,7 @@ export function createMembership(options: MembershipOptions): Membership {
   const { store, self, leaseMs, clock, log, draining, tunnels } = options;
   let peers = new Map<string, Owner>();
   let renewing: Timer | undefined;
+  let lookingAround: Timer | undefined;
   let turn: Promise<void> = Promise.resolve();
   /** Since when every renewal has succeeded. */
   let since: number | undefined;
@@ -78,6 +85,10 @@ export function createMembership(options: MembershipOptions): Membership {
   let gone: string[] = [];
   let failing = false;
   let isDisplaced = false;
+  /** When it was last renewed before it was found to be cut off. */
+  let cutOffSince: number | undefined;
+
+  const expired = () => renewing !== undefined && clock.elapsedMs() - renewedAt >= leaseMs;
 
   /** Undefined: it has joined. */
   async function join(replaces?: string): Promise<RefusedReplica | undefined> {
@@ -152,6 +163,22 @@ export function createMembership(options: MembershipOptions): Membership {
     gone = [];
   }
 
+  /**
+   * An outage of the database ends nobody's membership. But where it is only this replica that has none, others give up the wolves whose
+   * tunnels it keeps, and they say so. Never rejects.
+   */
+  async function lookAround(): Promise<void> {
+    if (cutOffSince === renewedAt || !expired()) return;
+    const said = await Promise.all([...peers.values()].map(options.saysGone));
+    if (!said.includes(true) || !expired()) return;
+    cutOffSince = renewedAt;
+    log.error(
+      { replica: self.id },
+      "this replica does not reach its database, and was taken for gone by others that do: its tunnels are sent away",
+    );
+    options.onCutOff();
+  }
+
   /** Never rejects. */
   async function tick(): Promise<void> {
     try {
@@ -176,11 +203,14 @@ export function createMembership(options: MembershipOptions): Membership {
         turn = tick();
         return turn;
       });
+      // Beside it: a renewal may wait for its answer for longer than a lease lasts.
+      lookingAround = repeat(clock, leaseMs / RENEWALS_PER_LEASE, lookAround);
     },
 
     async stop() {
       if (renewing === undefined) return;
       renewing.cancel();
+      lookingAround?.cancel();
       renewing = undefined;
       let why: unknown = new Error("the database does not answer");
       const leaving = turn
@@ -206,6 +236,7 @@ export function createMembership(options: MembershipOptions): Membership {
       // One that has just come, or cannot be reached itself.
       return (await store.live()).some((row) => row.id === id);
     },
+    knows: store.has,
     async hasOthers() {
       if (renewing === undefined || self.url === null) return false;
       const isOther = ({ id, url, draining }: ReplicaRow) => id !== self.id && url !== null && !draining;
@@ -222,7 +253,7 @@ export function createMembership(options: MembershipOptions): Membership {
     get peers() {
       return [...peers.values()];
     },
-    expired: () => renewing !== undefined && clock.elapsedMs() - renewedAt >= leaseMs,
+    expired,
     list: store.live,
   };
 }

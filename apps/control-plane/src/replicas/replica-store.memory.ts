@@ -40,6 +40,8 @@ export function memoryReplicaStore(clock: Pick<Clock, "now">): ReplicaStore {
         .map(({ untilMs: _until, secretPrint: _print, ...row }) => row);
     },
 
+    has: async (id) => rows.has(id),
+
     async reap() {
       const gone = [...rows.values()].filter(({ untilMs }) => untilMs <= nowMs()).map(({ id }) => id);
       for (const id of gone) rows.delete(id);

@@ -42,6 +42,11 @@ export function prismaReplicaStore(prisma: Prisma): ReplicaStore {
         SELECT id, url, version, started_at AS "startedAt", draining, tunnels FROM replica WHERE lease_until > now() ORDER BY id`;
     },
 
+    async has(id) {
+      const rows = await prisma.$queryRaw<{ one: number }[]>`SELECT 1 AS one FROM replica WHERE id = ${id}`;
+      return rows.length > 0;
+    },
+
     async reap() {
       const rows = await prisma.$queryRaw<
         { id: string }[]

@@ -82,6 +82,7 @@ describe.each([
     ]);
     await pass(2000);
     expect(await ids()).toEqual([]);
+    expect([await store.has(A), await store.has(B)]).toEqual([true, false]);
   });
 
   it("may renew a lease that has ended, as long as nobody has removed their row", async () => {
@@ -104,6 +105,7 @@ describe.each([
     expect(await store.reap()).toEqual([A]);
     expect(await store.reap()).toEqual([]);
     expect(await ids()).toEqual([B]);
+    expect([await store.has(A), await store.has(B)]).toEqual([false, true]);
   });
 
   it("take the place of a process that was at the same URL before them, once it is known to be gone", async () => {

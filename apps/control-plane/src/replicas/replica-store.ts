@@ -34,6 +34,8 @@ export interface ReplicaStore {
   leave(id: string): Promise<void>;
   /** Those whose lease has not ended. */
   live(): Promise<ReplicaRow[]>;
+  /** Also one whose lease has ended, until it is removed. */
+  has(id: string): Promise<boolean>;
   /** Removes those whose lease has ended, with the places of their tunnels. Returns their ids. */
   reap(): Promise<string[]>;
 }
