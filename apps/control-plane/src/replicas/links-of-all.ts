@@ -106,17 +106,20 @@ export function linksOfAll(options: LinksOfAllOptions): Links {
   /** What was not sent for want of a tunnel is asked again until the agent is back, if it is expected. */
   async function askWolf(id: string, request: TunnelRequest): Promise<TunnelResponse> {
     const begun = clock.elapsedMs();
+    // A try takes as long as it takes: 3 s where packets vanish.
+    const spentMs = () => clock.elapsedMs() - begun;
     const { deadlineMs } = request;
     const limitMs = Math.min(RETURN_MS, deadlineMs ?? RETURN_MS);
     for (let lookMs = LOOK_MS_MIN; ; lookMs = Math.min(2 * lookMs, LOOK_MS_MAX)) {
-      const spentMs = clock.elapsedMs() - begun;
       try {
         return await askOnce(
           id,
-          deadlineMs === undefined ? request : { ...request, deadlineMs: Math.max(1, deadlineMs - spentMs) },
+          deadlineMs === undefined
+            ? request
+            : { ...request, deadlineMs: Math.max(1, deadlineMs - spentMs()) },
         );
       } catch (error) {
-        if (spentMs + lookMs >= limitMs || !mayAskAgain(error, request)) throw error;
+        if (spentMs() + lookMs >= limitMs || !mayAskAgain(error, request)) throw error;
         if (!(await places.expectsWolf(id).catch(() => false)) || !waiting.enter(id)) throw error;
       }
       await pause(clock, lookMs);
