@@ -456,6 +456,22 @@ describe("what becomes of a request", () => {
   });
 });
 
+describe("a request that is given up", () => {
+  it.each([
+    ["for its time is over", () => ({ deadlineMs: 100 }), "DEADLINE"],
+    ["by its caller", () => ({ signal: AbortSignal.timeout(100) }), "CANCELLED"],
+  ])("%s, ends its connection by force: nothing of it arrives later", async (_why, given, code) => {
+    const end = Promise.withResolvers<string | undefined>();
+    const silent = await saying((socket) => {
+      socket.on("error", (error: NodeJS.ErrnoException) => end.resolve(error.code));
+      socket.on("end", () => end.resolve("in order"));
+    });
+    const asked = forwarding.ask(silent, PREFIX, { service: "wolf", method: "GET", path: "/", ...given() });
+    expect(ended(await failure(asked))).toEqual([code, "may-have-run"]);
+    expect(await end.promise).toBe("ECONNRESET");
+  });
+});
+
 describe("limits between replicas", () => {
   it("refuse one request too many, on the side that asks", async () => {
     forwarding.close();

@@ -6,6 +6,7 @@ import { once } from "node:events";
 import http, { type ClientRequest, type IncomingMessage } from "node:http";
 import https from "node:https";
 import type { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
 import {
   type HeaderList,
   RevdialError,
@@ -151,6 +152,9 @@ class Exchange {
 
   private end(why: RevdialError): void {
     this.why ??= why;
+    const { socket } = this.asked;
+    // Where packets vanish the kernel would go on sending what is left, and deliver it after somebody has long been told of its failure.
+    if (socket !== null && !(socket instanceof TLSSocket)) socket.resetAndDestroy();
     this.asked.destroy(why);
   }
 
