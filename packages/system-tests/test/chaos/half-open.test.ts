@@ -90,7 +90,7 @@ withLinks("a tunnel whose packets vanish", () => {
   }, 150_000);
 
   afterAll(async () => {
-    await stack.stop();
+    await stack?.stop();
     for (const place of places) place.remove();
     rmSync(dataDir, { recursive: true, force: true });
     expect(crashes).toEqual([]);
