@@ -1,9 +1,9 @@
 /**
  * Many calls, one statement. Whoever asks while a statement is under way shares the next one, so a storm of callers costs as many
- * statements as fit one after the other, and a single caller waits for nobody.
+ * statements as fit one after the other with a moment in between, and a single caller waits for nobody.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { type Clock, pause } from "../clock.ts";
+import { type Clock, pause, systemClock } from "../clock.ts";
 
 export interface BatchOptions {
   /** Of one statement. Default 500: it holds its locks for a moment only. */
@@ -11,6 +11,12 @@ export interface BatchOptions {
   /** How often a statement may begin: so many at once after a quiet time, then so many a second. Default: as often as it can. */
   pace?: { clock: Clock; burst: number; perSecond: number };
 }
+
+/**
+ * Of a crowd: when several have come while a statement ran, more are about to, and each statement costs as much as what several rows of
+ * it do. Whoever comes alone waits for nobody.
+ */
+const GATHER_MS = 20;
 
 interface Waiting<Item, Result> {
   item: Item;
@@ -54,6 +60,7 @@ export function inBatches<Item, Result>(
       const batch = waiting.slice(0, itemsMax);
       waiting = waiting.slice(itemsMax);
       await settle(batch);
+      if (waiting.length > 1 && waiting.length < itemsMax) await pause(systemClock, GATHER_MS);
     }
     running = false;
   }

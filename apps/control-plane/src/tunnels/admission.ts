@@ -29,10 +29,10 @@ import { createTurns, type Turns } from "./turns.ts";
 
 export const TUNNEL_PATH = "/api/v1/revdial";
 /**
- * Agents that are being taken in; more are told when to come back. As many as keep a process busy: with more, each takes longer, and
- * so does every user, whose statements wait behind theirs for a connection to PostgreSQL.
+ * Agents that are being taken in; more are told when to come back. As many as keep a process busy with statements for several of them
+ * each: with more, every user waits longer, whose statements stand behind theirs for a connection to PostgreSQL.
  */
-export const PENDING_MAX = 32;
+export const PENDING_MAX = 64;
 
 export interface AdmissionOptions {
   identity: Identity;
@@ -61,7 +61,7 @@ export interface AdmissionOptions {
   limits?: Pick<Limits, "byCredential" | "unknown">;
   /** Past proxies, for the audit log. Default: whose connection it is. */
   addressOf?: ClientAddresses["of"];
-  /** Of requests between arrival and answer, upgrades and others together. Default: 32 at once; past it 503. */
+  /** Of requests between arrival and answer, upgrades and others together. Default: 64 at once; past it 503. */
   turns?: Turns;
 }
 
