@@ -58,7 +58,7 @@ export const root = fileURLToPath(new URL("../../..", import.meta.url));
 export const controlPlaneMain = path.join(root, "apps/control-plane/dist/main.js");
 /** As in the containers: bodies in buffers are given back at once, and answers of the API have room (docs/performance.md). */
 const AGENT_YOUNG_SPACE = "--max-semi-space-size=1";
-const PLANE_YOUNG_SPACE = "--max-semi-space-size=4";
+const PLANE_YOUNG_SPACE = "--max-semi-space-size=2";
 /** Nothing can be written through `__proto__`. Not "throw": a header field of that name would end Node's server. */
 const NO_PROTO = "--disable-proto=delete";
 export const agentBundle = path.join(root, "apps/wolf-revdial-client/dist/wolf-revdial-client.mjs");

@@ -28,16 +28,23 @@ describe("calls in batches", () => {
     expect(await ask(21)).toBe(42);
   });
 
-  it("share a statement with those of the same turn, and the next with all that come while it runs", async () => {
+  it("share a statement with those of the same turn, and the next with all that come while it runs and just after", async () => {
     const { batches, run, end } = statements<string>();
-    const ask = inBatches(run);
+    const clock = manualClock();
+    const ask = inBatches(run, { clock });
     const first = [ask("a"), ask("b")];
     await turn();
-    const next = [ask("c"), ask("d"), ask("e")];
+    const next = [ask("c"), ask("d")];
     await turn();
     expect(batches).toEqual([["a", "b"]]);
     end(0);
     expect(await Promise.all(first)).toEqual(["a", "b"]);
+    await turn();
+    next.push(ask("e"));
+    clock.advance(19);
+    await turn();
+    expect(batches).toEqual([["a", "b"]]);
+    clock.advance(1);
     await turn();
     expect(batches).toEqual([
       ["a", "b"],
@@ -45,6 +52,23 @@ describe("calls in batches", () => {
     ]);
     end(1);
     expect(await Promise.all(next)).toEqual(["c", "d", "e"]);
+  });
+
+  it("do not wait for others where only one came, nor where there are enough for a statement", async () => {
+    const { batches, run, end } = statements<string>();
+    const ask = inBatches(run, { clock: manualClock(), itemsMax: 2 });
+    void ask("a");
+    await turn();
+    void ask("b");
+    end(0);
+    await turn();
+    for (const one of ["c", "d", "e", "f"]) void ask(one);
+    end(1);
+    await turn();
+    end(2);
+    await turn();
+    expect(batches).toEqual([["a"], ["b"], ["c", "d"], ["e", "f"]]);
+    end(3);
   });
 
   it("put no more than so many into one statement, in the order they came in", async () => {

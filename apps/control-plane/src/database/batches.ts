@@ -10,6 +10,8 @@ export interface BatchOptions {
   itemsMax?: number;
   /** How often a statement may begin: so many at once after a quiet time, then so many a second. Default: as often as it can. */
   pace?: { clock: Clock; burst: number; perSecond: number };
+  /** Of the moment in which a crowd gathers. Default: the system's. */
+  clock?: Clock;
 }
 
 /**
@@ -33,7 +35,7 @@ const nowhere = AsyncLocalStorage.snapshot();
  */
 export function inBatches<Item, Result>(
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
-  { itemsMax = 500, pace }: BatchOptions = {},
+  { itemsMax = 500, pace, clock = systemClock }: BatchOptions = {},
 ): (item: Item) => Promise<Result> {
   const turn = pace === undefined ? undefined : paced(pace);
   let waiting: Waiting<Item, Result>[] = [];
@@ -60,7 +62,7 @@ export function inBatches<Item, Result>(
       const batch = waiting.slice(0, itemsMax);
       waiting = waiting.slice(itemsMax);
       await settle(batch);
-      if (waiting.length > 1 && waiting.length < itemsMax) await pause(systemClock, GATHER_MS);
+      if (waiting.length > 1 && waiting.length < itemsMax) await pause(clock, GATHER_MS);
     }
     running = false;
   }

@@ -53,23 +53,24 @@ export interface News {
   isKnown(id: string, epoch: number, columns: Columns): Promise<boolean>;
 }
 
-/** Rows of newly opened tunnels that are remembered, some 3 KB each: what is said later asks PostgreSQL. */
-const OPENED_MAX = 1000;
+/** Rows of newly opened tunnels that are remembered, some KB each, for the second in which their agents say it all; later ones ask. */
+const OPENED_MAX = 250;
 
 export function newsOf(prisma: Prisma): News {
-  const openedRows = new Map<string, { row: OpenedRow; left: Set<string> }>();
+  const openedRows = new Map<string, { epoch: number; tokenLabels: object; row: Map<string, unknown> }>();
 
   /** Undefined: that has been said before, or long ago, and may have changed since. Each column answers once. */
   function isAsOpened(id: string, epoch: number, columns: Columns): boolean | undefined {
     const opened = openedRows.get(id);
     const names = Object.keys(columns);
-    if (opened?.row.epoch !== epoch || !names.every((name) => opened.left.has(name))) return undefined;
-    const { row, left } = opened;
-    for (const name of names) left.delete(name);
-    if (left.size === 0) openedRows.delete(id);
+    if (opened?.epoch !== epoch || !names.every((name) => opened.row.has(name))) return undefined;
+    const { row, tokenLabels } = opened;
     const said = JSON.parse(JSON.stringify(columns)) as Record<string, unknown>;
-    if (said.labels !== undefined) Object.assign(said.labels as object, row.token_labels);
-    return names.every((name) => isDeepStrictEqual(said[name], row[name as keyof WolfInstance]));
+    if (said.labels !== undefined) Object.assign(said.labels as object, tokenLabels);
+    const isSame = names.every((name) => isDeepStrictEqual(said[name], row.get(name)));
+    for (const name of names) row.delete(name);
+    if (row.size === 0) openedRows.delete(id);
+    return isSame;
   }
 
   const asks = inBatches(async (all: readonly Said[]) => {
@@ -90,7 +91,11 @@ export function newsOf(prisma: Prisma): News {
     opened(row) {
       // At the end again: the first of the map is the one opened longest ago.
       openedRows.delete(row.id);
-      openedRows.set(row.id, { row, left: new Set(saidColumns) });
+      openedRows.set(row.id, {
+        epoch: row.epoch,
+        tokenLabels: row.token_labels,
+        row: new Map(saidColumns.map((name) => [name, row[name]])),
+      });
       if (openedRows.size > OPENED_MAX) openedRows.delete(openedRows.keys().next().value as string);
     },
     isKnown: async (id, epoch, columns) =>

@@ -13,7 +13,7 @@ export type Calls = Record<string, (argument: never) => unknown>;
  * space, buffers of 64 KiB pile up outside the heap until a full collection is due, which costs a third of a gateway's time.
  * A control plane has more, since what it makes for an answer of the API is more than a fourth of a megabyte.
  */
-const youngSpace = (module: string) => `--max-semi-space-size=${module.endsWith("-plane") ? 4 : 1}`;
+const youngSpace = (module: string) => `--max-semi-space-size=${module.endsWith("-plane") ? 2 : 1}`;
 
 interface Question {
   id: number;
