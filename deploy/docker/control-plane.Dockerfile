@@ -44,4 +44,4 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/healthz`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Secrets may come as a file of NAME=value lines, which `docker inspect` does not show; what is in the environment goes before it.
 # A small young space: bodies in buffers are given back at once (docs/performance.md).
-ENTRYPOINT ["node", "--env-file-if-exists=/run/secrets/control-plane.env", "--max-semi-space-size=2", "--disable-proto=delete", "apps/control-plane/dist/main.js"]
+ENTRYPOINT ["node", "--env-file-if-exists=/run/secrets/control-plane.env", "--max-semi-space-size=1", "--disable-proto=delete", "apps/control-plane/dist/main.js"]

@@ -56,9 +56,8 @@ export interface StackOptions {
 /** From src and from dist alike. */
 export const root = fileURLToPath(new URL("../../..", import.meta.url));
 export const controlPlaneMain = path.join(root, "apps/control-plane/dist/main.js");
-/** As in the containers: bodies in buffers are given back at once, and answers of the API have room (docs/performance.md). */
-const AGENT_YOUNG_SPACE = "--max-semi-space-size=1";
-const PLANE_YOUNG_SPACE = "--max-semi-space-size=2";
+/** As in the containers: bodies in buffers are given back at once (docs/performance.md). */
+const YOUNG_SPACE = "--max-semi-space-size=1";
 /** Nothing can be written through `__proto__`. Not "throw": a header field of that name would end Node's server. */
 const NO_PROTO = "--disable-proto=delete";
 export const agentBundle = path.join(root, "apps/wolf-revdial-client/dist/wolf-revdial-client.mjs");
@@ -214,7 +213,7 @@ export class Stack {
       command: [
         ...(plan.agentThrough ?? []),
         process.execPath,
-        AGENT_YOUNG_SPACE,
+        YOUNG_SPACE,
         agentBundle,
         "connect",
         ...Object.entries(flags).flat(),
@@ -341,7 +340,7 @@ export async function startedControlPlane(
   let served = port;
   const child = await Child.start({
     name: name.replaceAll("-", " "),
-    command: [...through, process.execPath, PLANE_YOUNG_SPACE, NO_PROTO, controlPlaneMain],
+    command: [...through, process.execPath, YOUNG_SPACE, NO_PROTO, controlPlaneMain],
     env: { DATA_DIR: dataDir, PORT: String(port), ...env },
     logFile: path.join(dataDir, "logs", `${name}.log`),
     isReady(line) {

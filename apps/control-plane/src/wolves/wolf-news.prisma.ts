@@ -54,7 +54,7 @@ export interface News {
 }
 
 /** Rows of newly opened tunnels that are remembered, some KB each, for the second in which their agents say it all; later ones ask. */
-const OPENED_MAX = 250;
+const OPENED_MAX = 128;
 
 export function newsOf(prisma: Prisma): News {
   const openedRows = new Map<string, { epoch: number; tokenLabels: object; row: Map<string, unknown> }>();

@@ -11,9 +11,8 @@ export type Calls = Record<string, (argument: never) => unknown>;
 /**
  * For every process of every lane, and what the product's own processes run with: with the default of 16 to 32 MB of young
  * space, buffers of 64 KiB pile up outside the heap until a full collection is due, which costs a third of a gateway's time.
- * A control plane has more, since what it makes for an answer of the API is more than a fourth of a megabyte.
  */
-const youngSpace = (module: string) => `--max-semi-space-size=${module.endsWith("-plane") ? 2 : 1}`;
+const YOUNG_SPACE = "--max-semi-space-size=1";
 
 interface Question {
   id: number;
@@ -100,7 +99,7 @@ export class BenchProcess {
   /** Resolves when its module has been loaded. */
   static async start(name: string, module: string, nodeFlags: readonly string[] = []): Promise<BenchProcess> {
     const file = fileURLToPath(new URL(`./${module}.js`, import.meta.url));
-    const child = fork(file, { execArgv: [youngSpace(module), ...nodeFlags], serialization: "json" });
+    const child = fork(file, { execArgv: [YOUNG_SPACE, ...nodeFlags], serialization: "json" });
     const started = new BenchProcess(name, child);
     await Promise.race([
       once(child, "message"),
