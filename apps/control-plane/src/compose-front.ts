@@ -33,7 +33,7 @@ import { fleetHandlers } from "./wolves/fleet-routes.ts";
 import { wolfHandlers } from "./wolves/wolf-routes.ts";
 
 const isChallenge = ({ method, url }: IncomingMessage) =>
-  method === "POST" && url === operations.createAgentChallenge.path;
+  method === "POST" && url?.split("?", 1)[0] === operations.createAgentChallenge.path;
 
 /** A fault of ours: the documents promise other problems. */
 export const UNLISTED = "a problem that the contract does not list";
@@ -60,8 +60,9 @@ export function composeFront(
     others: () => gateway.countOpening() + sessions.countComparing(),
     lateMs: lateness.ms,
     away: async () => {
-      const { suspect, lost } = await wolfStore.countConnectivity(clock.now());
-      return suspect + lost;
+      // Those of a replica that was killed are taken for connected until its lease has ended.
+      const { connected, suspect, lost } = await wolfStore.countConnectivity(clock.now());
+      return Math.max(0, connected + suspect + lost - gateway.countServed());
     },
   });
   const admission = createAdmission({

@@ -27,6 +27,8 @@ async function holdKeys(): Promise<() => Promise<void>> {
   const locked = Promise.withResolvers<void>();
   const holding = api.database.prisma.$transaction(
     async (tx) => {
+      // Held for as long as it takes, however slow the machine is.
+      await tx.$executeRaw`SET LOCAL idle_in_transaction_session_timeout = 0`;
       await tx.$executeRaw`LOCK TABLE agent_key IN ACCESS EXCLUSIVE MODE`;
       locked.resolve();
       await promise;
@@ -52,6 +54,7 @@ describe("agents that come while as many as have room are taken in", () => {
     expect([code, detail]).toEqual(["draining", "Too many agents connect at once."]);
     expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
     expect(Number(refused.headers.get("retry-after"))).toBeLessThanOrEqual(60);
+    expect((await fetch(`${api.url}/api/v1/agents/challenges?again=1`, { method: "POST" })).status).toBe(503);
     // Only whoever comes to connect has to wait.
     expect((await fetch(`${api.url}/api/v1/agents/challenges`)).status).toBe(405);
     await letGo();

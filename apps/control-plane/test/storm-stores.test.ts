@@ -181,6 +181,7 @@ describe("tunnels that are opened together", () => {
     const locked = Promise.withResolvers<void>();
     const holding = database.prisma.$transaction(
       async (tx) => {
+        await tx.$executeRaw`SET LOCAL idle_in_transaction_session_timeout = 0`;
         await tx.$executeRaw`SELECT 1 FROM wolf_instance WHERE id = ${held?.id} FOR UPDATE`;
         locked.resolve();
         await letGo;

@@ -79,6 +79,8 @@ class Agent {
   private handedOver = false;
   /** When the last tunnel ended. */
   private lostAt: number | undefined;
+  /** When the last tunnel that lasted ended. */
+  private goneAt: number | undefined;
   /** What was said of a key that waits for approval. */
   private pending: string | undefined;
   /** Ends the watches. */
@@ -196,7 +198,10 @@ class Agent {
         const tunnel = await this.connect();
         const upAt = clock.now();
         ending = await this.serve(tunnel);
-        if (clock.now() - upAt >= LASTED_MS) attempt = 0;
+        if (clock.now() - upAt >= LASTED_MS) {
+          attempt = 0;
+          this.goneAt = this.lostAt;
+        }
       } catch (error) {
         if (signal.aborted) return;
         ending = this.failed(error, attempt);
@@ -357,7 +362,7 @@ class Agent {
       capMs: this.config.reconnectMaxMs,
       random: this.edges.random,
     };
-    const awayMs = this.lostAt === undefined ? undefined : this.edges.clock.now() - this.lostAt;
+    const awayMs = this.goneAt === undefined ? undefined : this.edges.clock.now() - this.goneAt;
     return nextTry(ending, { attempt, everReady: this.everReady, awayMs }, backoff);
   }
 

@@ -29,7 +29,7 @@ export interface Retry {
   attempt: number;
   /** A tunnel was up at least once in this process. */
   everReady: boolean;
-  /** Since the last tunnel ended. Undefined: there was none. */
+  /** Since the last tunnel that had lasted ended: of one that ends at once nothing is to be hoped. Undefined: there was none. */
   awayMs?: number | undefined;
 }
 

@@ -94,6 +94,18 @@ describe("calls in batches", () => {
     expect(await ask("later")).toBe("later");
   });
 
+  it("fail all at once where the database does not answer", async () => {
+    let tried = 0;
+    const away = Object.assign(new Error("cut"), { code: "ECONNRESET" });
+    const ask = inBatches(async () => {
+      tried += 1;
+      throw away;
+    });
+    const settled = await Promise.allSettled(["a", "b", "c"].map(ask));
+    expect(settled).toEqual(["a", "b", "c"].map(() => ({ status: "rejected", reason: away })));
+    expect(tried).toBe(1);
+  });
+
   it("reject rather than give somebody the result of another", async () => {
     const ask = inBatches(async (items: readonly string[]) => items.slice(1));
     await expect(ask("a")).rejects.toThrow("another number of results");

@@ -4,6 +4,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { type Clock, pause, systemClock } from "../clock.ts";
+import { isDatabaseUnanswered } from "./database-down.ts";
 
 export interface BatchOptions {
   /** Of one statement. Default 500: it holds its locks for a moment only. */
@@ -31,7 +32,7 @@ const nowhere = AsyncLocalStorage.snapshot();
 
 /**
  * `run` gets items in the order they came in, and gives a result for each. When it fails for several, each is tried alone: what one item
- * cannot have does not keep the others from it.
+ * cannot have does not keep the others from it. Without a database that answers all fail.
  */
 export function inBatches<Item, Result>(
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
@@ -48,7 +49,8 @@ export function inBatches<Item, Result>(
         throw new Error("a batch has another number of results than of items");
       for (const [at, { resolve }] of batch.entries()) resolve(results[at] as Result);
     } catch (error) {
-      if (batch.length === 1) batch[0]?.reject(error);
+      // Where nobody answers, each alone would wait as long again, one after the other, and what was done unheard would be done twice.
+      if (batch.length === 1 || isDatabaseUnanswered(error)) for (const { reject } of batch) reject(error);
       else for (const one of batch) await settle([one]);
     }
   }

@@ -39,7 +39,32 @@ const adapterDown = new Set([
   "TooManyConnections",
 ]);
 
-export function isDatabaseDown(error: unknown, depth = 0): boolean {
+/** What says that nobody answers, whatever is asked: not that one statement took too long, or has no room. */
+const unanswered = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ETIMEDOUT",
+  "EPIPE",
+  "57P01",
+  "57P02",
+  "57P03",
+  "P1001",
+  "P1002",
+  "P1008",
+  "P1017",
+  "P2024",
+]);
+const adapterUnanswered = new Set(["DatabaseNotReachable", "ConnectionClosed", "SocketTimeout"]);
+
+export function isDatabaseDown(error: unknown): boolean {
+  return says(error, databaseDown, adapterDown);
+}
+
+export function isDatabaseUnanswered(error: unknown): boolean {
+  return says(error, unanswered, adapterUnanswered);
+}
+
+function says(error: unknown, codes: ReadonlySet<string>, kinds: ReadonlySet<string>, depth = 0): boolean {
   if (typeof error !== "object" || error === null || depth > 5) return false;
   const { code, cause, name, meta } = error as {
     code?: unknown;
@@ -47,10 +72,10 @@ export function isDatabaseDown(error: unknown, depth = 0): boolean {
     name?: unknown;
     meta?: { code?: unknown; driverAdapterError?: unknown };
   };
-  if (typeof code === "string" && databaseDown.has(code)) return true;
-  if (typeof meta?.code === "string" && databaseDown.has(meta.code)) return true;
+  if (typeof code === "string" && codes.has(code)) return true;
+  if (typeof meta?.code === "string" && codes.has(meta.code)) return true;
   if (name === "PrismaClientInitializationError") return true;
   const kind = (cause as { kind?: unknown } | undefined)?.kind;
-  if (name === "DriverAdapterError" && typeof kind === "string" && adapterDown.has(kind)) return true;
-  return isDatabaseDown(cause, depth + 1) || isDatabaseDown(meta?.driverAdapterError, depth + 1);
+  if (name === "DriverAdapterError" && typeof kind === "string" && kinds.has(kind)) return true;
+  return says(cause, codes, kinds, depth + 1) || says(meta?.driverAdapterError, codes, kinds, depth + 1);
 }

@@ -156,7 +156,7 @@ export class LightAgent {
 
   private async stayConnected(signal: AbortSignal): Promise<void> {
     let everReady = false;
-    let lostAt: number | undefined;
+    let goneAt: number | undefined;
     for (let attempt = 0; !signal.aborted; attempt += 1) {
       let retryAfterMs: number | undefined;
       try {
@@ -165,8 +165,10 @@ export class LightAgent {
         everReady = true;
         const upAt = performance.now();
         ({ retryAfterMs } = await tunnel.closed);
-        lostAt = performance.now();
-        if (performance.now() - upAt >= LASTED_MS) attempt = 0;
+        if (performance.now() - upAt >= LASTED_MS) {
+          attempt = 0;
+          goneAt = performance.now();
+        }
       } catch (error) {
         if (signal.aborted) return;
         if (!(error instanceof Refused || error instanceof RevdialError)) throw error;
@@ -178,7 +180,7 @@ export class LightAgent {
       }
       this.tunnel = undefined;
       const backoff = { baseMs: BACKOFF_BASE_MS, capMs: BACKOFF_CAP_MS, random: Math.random };
-      const awayMs = lostAt === undefined ? undefined : performance.now() - lostAt;
+      const awayMs = goneAt === undefined ? undefined : performance.now() - goneAt;
       const waitMs = nextTry({ kind: "lost", retryAfterMs }, { attempt, everReady, awayMs }, backoff);
       if (waitMs === "give-up") throw new Error(`${this.name} gave up`);
       await pause(waitMs, undefined, { signal }).catch(() => undefined);
