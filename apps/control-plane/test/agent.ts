@@ -9,7 +9,7 @@ import {
 } from "@wolfpack/api-contract";
 import { type DialOptions, dialTunnel, type RevdialError, type Tunnel } from "revdial";
 import { RUNNER_TOKEN } from "./control-plane.ts";
-import { dialled, TUNNEL_PATH } from "./tunnel-requests.ts";
+import { dialled, TUNNEL_PATH, whenThereIsRoom } from "./tunnel-requests.ts";
 
 export interface Answer<Body = Record<string, unknown>> {
   status: number;
@@ -118,7 +118,7 @@ export async function dialWith(
   options: DialOptions = {},
 ): Promise<Tunnel> {
   const target = `${url.replace("http", "ws")}${TUNNEL_PATH}?runnerid=${encodeURIComponent(runnerId)}`;
-  const tunnel = await dialTunnel(target, { headers: { authorization }, ...options });
+  const tunnel = await whenThereIsRoom(() => dialTunnel(target, { headers: { authorization }, ...options }));
   dialled.push(tunnel);
   return tunnel;
 }

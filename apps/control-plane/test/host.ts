@@ -16,6 +16,7 @@ import {
   type Tunnel,
 } from "revdial";
 import { RUNNER_TOKEN, type TestControlPlane } from "./control-plane.ts";
+import { whenThereIsRoom } from "./tunnel-requests.ts";
 
 export interface TestHost {
   name: string;
@@ -74,10 +75,8 @@ export async function startHost(
     screen: undefined,
     lobbies: undefined,
     async dial(transport = "websocket") {
-      const tunnel = await dialTunnel(
-        `${plane.url.replace("http", "ws")}/api/v1/revdial?runnerid=wolf-${name}`,
-        { headers: { authorization }, transport },
-      );
+      const url = `${plane.url.replace("http", "ws")}/api/v1/revdial?runnerid=wolf-${name}`;
+      const tunnel = await whenThereIsRoom(() => dialTunnel(url, { headers: { authorization }, transport }));
       tunnel.serve((request, reply) => {
         if (request.service !== "wolf") return screenOf(request, reply);
         return host.lobbies ? host.lobbies(request, reply) : forward(socketPath, request.path, request);

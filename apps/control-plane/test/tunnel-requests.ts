@@ -25,6 +25,18 @@ export async function dial(
   return tunnel;
 }
 
+/** A replica that is late takes few in at a time, before it looks at them: agents come again. */
+export async function whenThereIsRoom(dialling: () => Promise<Tunnel>): Promise<Tunnel> {
+  for (;;) {
+    try {
+      return await dialling();
+    } catch (error) {
+      const { status, detail = "" } = error as Partial<RevdialError>;
+      if (status !== 503 || !detail.includes("Too many agents connect at once.")) throw error;
+    }
+  }
+}
+
 /** Look-ups of wolves wait for `release`; `asked` settles with the last of so many. */
 export function holdWolves(
   options: AdmissionOptions,
