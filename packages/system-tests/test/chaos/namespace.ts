@@ -115,6 +115,9 @@ function makeLink(namespace: string, onMade: (device: string) => void): CutLink 
 
 /** Why there can be none here; undefined: there can. */
 export function whyNoLink(): string | undefined {
+  // Each link is a change of network to a browser, which then breaks off what it loads: not beside the dashboard's tests.
+  if (process.env.WOLFPACK_CUT_LINKS !== "1")
+    return "WOLFPACK_CUT_LINKS=1 asks for it, with no browser's test beside it";
   let namespace: Namespace | undefined;
   try {
     namespace = makeNamespace();
