@@ -1,6 +1,6 @@
 /** A control plane ends in time, whatever its connections and its database do meanwhile. */
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import type { Problem, Session } from "@wolfpack/api-contract";
 import { RUNNER_TOKEN, startControlPlane } from "./control-plane.ts";
@@ -8,6 +8,7 @@ import { testDatabase } from "./database.ts";
 import { eventually } from "./host.ts";
 import { dialLegacy, legacyAgents } from "./legacy-agent.ts";
 import { type Replicas, testReplicas } from "./some-replicas.ts";
+import { wayTo } from "./swallowing-way.ts";
 
 const closing: (() => Promise<unknown> | unknown)[] = [];
 let replicas: Replicas;
@@ -21,44 +22,6 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
   await replicas.stop();
 });
-
-interface Way {
-  url: string;
-  /** From now on nothing arrives on either side, and nobody is told. */
-  swallow(): void;
-}
-
-async function wayTo(target: string): Promise<Way> {
-  const { hostname, port } = new URL(target);
-  const sockets = new Set<Socket>();
-  let isSwallowing = false;
-  const server: Server = createServer((near) => {
-    const far = connect(Number(port || 5432), hostname);
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      sockets.add(from);
-      from.on("data", (piece) => void (isSwallowing || to.write(piece)));
-      from.on("error", () => undefined);
-      from.on("close", () => void (isSwallowing || to.destroy()));
-    }
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  closing.push(() => {
-    for (const socket of sockets) socket.destroy();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  const url = new URL(target);
-  [url.hostname, url.port] = ["127.0.0.1", String((server.address() as AddressInfo).port)];
-  return {
-    url: url.href,
-    swallow() {
-      isSwallowing = true;
-    },
-  };
-}
 
 describe("a control plane that stops", () => {
   it("ends data connections of Helix's agents that it passes on, however long they last", async () => {
@@ -123,7 +86,7 @@ describe("a control plane that stops", () => {
   it("is over in time when nothing that it sends to its database arrives any more", async () => {
     const database = await testDatabase();
     closing.push(() => database.drop());
-    const way = await wayTo(database.url);
+    const way = await wayTo(database.url, closing);
     const alone = await startControlPlane(
       { replicaUrl: "http://127.0.0.1:9", drainNoticeMs: 100 },
       { ...database, url: way.url, drop: async () => {} },
