@@ -60,4 +60,12 @@ describe("a ring of slots", () => {
     ]);
     expect(ring.resized(1, 8).bytes).toBe(32);
   });
+
+  it("says how many rows it takes to lose none, within a bound", () => {
+    const ring = filled(1, 4, [1, 1], [2, 2]);
+    const rows = (slot: number, rowsMax = 20) => ring.capacityAt(slot, rowsMax);
+    expect([rows(4), rows(5), rows(8), rows(9), rows(1_000_000)]).toEqual([4, 8, 8, 16, 20]);
+    expect([rows(9, 4), rows(-9)]).toEqual([4, 4]);
+    expect(new SlotRing(1, 4).capacityAt(99, 20)).toBe(4);
+  });
 });

@@ -29,9 +29,11 @@ export class SlotRing {
     return this.newest;
   }
 
-  /** A row for this slot is put where another has been. */
-  isFullAt(slot: number): boolean {
-    return slot - this.first >= this.capacity;
+  /** How many rows it takes for one of this slot to write over no other: doubled as often as needed, `rowsMax` at most. */
+  capacityAt(slot: number, rowsMax: number): number {
+    let rows = this.capacity;
+    while (slot - this.first >= rows && rows < rowsMax) rows = Math.min(rows * 2, rowsMax);
+    return rows;
   }
 
   put(slot: number, figures: readonly number[]): void {

@@ -120,13 +120,14 @@ export const limitBounds: Readonly<Record<keyof TunnelLimits, Bounds>> = {
   helloTimeoutMs: [1, TIMER_MS_MAX],
 };
 
-/** The limits of one side, those not given by default. Error: ARGUMENT. */
+/** The limits of one side, those not given by default. One object for all who give none. Error: ARGUMENT. */
 export function limitsOf(given: Partial<TunnelLimits> = {}): TunnelLimits {
   if (typeof given !== "object" || given === null)
     throw new RevdialError("ARGUMENT", "the limits are no object");
   const set = Object.entries(given).filter(([, value]) => value !== undefined);
   for (const [name] of set)
     if (!Object.hasOwn(limitBounds, name)) throw new RevdialError("ARGUMENT", `there is no limit ${name}`);
+  if (set.length === 0) return defaultLimits;
   const limits: TunnelLimits = { ...defaultLimits, ...Object.fromEntries(set) };
   checkLimits(limits);
   return limits;

@@ -53,6 +53,16 @@ describe("the history of a wolf's round trips", () => {
     ]);
   });
 
+  it("loses nothing of the last hour to a pause", async () => {
+    live.set("wlf_1", 1);
+    await pass(12);
+    live.delete("wlf_1");
+    await pass(300);
+    live.set("wlf_1", 2);
+    await pass(1);
+    expect(history.rtts("wlf_1").map(({ ms }) => ms)).toEqual([...new Array<number>(12).fill(1), 2]);
+  });
+
   it("is of the last hour, and forgotten when the wolf has had no tunnel for so long", async () => {
     live.set("wlf_1", 1);
     await pass(400);

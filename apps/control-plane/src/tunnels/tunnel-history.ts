@@ -1,6 +1,6 @@
 /**
- * Round trips of every wolf's tunnel over the last hour, and how often it came anew. In memory, of this replica: 1.4 KiB for each wolf
- * (360 samples of 4 bytes), 14 MB for 10,000 of them.
+ * Round trips of every wolf's tunnel over the last hour, and how often it came anew. In memory, of this replica: 4 bytes a sample, so up
+ * to 1.4 KiB for each wolf (360 samples), 14 MB for 10,000 of them.
  */
 import { historyLimits } from "@wolfpack/api-contract";
 import { type Clock, repeat, type Timer } from "../clock.ts";
@@ -9,6 +9,8 @@ import { SlotRing } from "../slot-ring.ts";
 export const RTT_SLOT_MS = 10_000;
 /** 29 MB. Of wolves beyond these nothing is kept. */
 const WOLVES_MAX = 20_000;
+/** Rows of a new history: 2 minutes. It doubles when it is full. */
+const ROWS_MIN = 12;
 
 export interface TunnelHistory {
   /** From now on a sample every 10 s. */
@@ -51,7 +53,7 @@ export function createTunnelHistory(options: TunnelHistoryOptions): TunnelHistor
   function of(wolfId: string): Kept | undefined {
     const known = kept.get(wolfId);
     if (known !== undefined || kept.size >= wolvesMax) return known;
-    const fresh = { rtts: new SlotRing(1, historyLimits.samplesMax), tunnels: 0, slot: slotNow() };
+    const fresh = { rtts: new SlotRing(1, ROWS_MIN), tunnels: 0, slot: slotNow() };
     kept.set(wolfId, fresh);
     return fresh;
   }
@@ -70,7 +72,10 @@ export function createTunnelHistory(options: TunnelHistoryOptions): TunnelHistor
       const ms = rttMsOf(id);
       if (known === undefined) continue;
       known.slot = slot;
-      if (ms !== undefined) known.rtts.put(slot, [ms]);
+      if (ms === undefined) continue;
+      const rows = known.rtts.capacityAt(slot, historyLimits.samplesMax);
+      if (rows > known.rtts.capacity) known.rtts = known.rtts.resized(1, rows);
+      known.rtts.put(slot, [ms]);
     }
     const gone = oldest();
     for (const [id, { slot: last }] of kept) if (last < gone) kept.delete(id);

@@ -65,7 +65,7 @@ export function createUsageHistory({ clock, bytesMax = BYTES_MAX }: UsageHistory
 
   /** The ring in which the next row is to be, if there is room for one. */
   function room(before: SlotRing | undefined, width: number, slot: number): SlotRing | undefined {
-    const wanted = rowsOf(before, slot);
+    const wanted = before?.capacityAt(slot, historyLimits.samplesMax) ?? ROWS_MIN;
     if (before?.capacity === wanted && before.width === width) return before;
     const free = bytesMax - bytes + (before?.bytes ?? 0);
     const fits = (rows: number) => rows * width * Float32Array.BYTES_PER_ELEMENT <= free;
@@ -103,12 +103,6 @@ export function createUsageHistory({ clock, bytesMax = BYTES_MAX }: UsageHistory
       return bytes;
     },
   };
-}
-
-/** It doubles when it is full. */
-function rowsOf(before: SlotRing | undefined, slot: number): number {
-  if (before === undefined) return ROWS_MIN;
-  return before.isFullAt(slot) ? Math.min(before.capacity * 2, historyLimits.samplesMax) : before.capacity;
 }
 
 const resize = (before: SlotRing | undefined, width: number, capacity: number) =>
