@@ -6,11 +6,18 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { type Clock, pause, systemClock } from "../clock.ts";
 import { isDatabaseUnanswered } from "./database-down.ts";
 
+/** So many at once after a quiet time, then so many a second. */
+export interface Pace {
+  clock: Clock;
+  burst: number;
+  perSecond: number;
+}
+
 export interface BatchOptions {
   /** Of one statement. Default 500: it holds its locks for a moment only. */
   itemsMax?: number;
-  /** How often a statement may begin: so many at once after a quiet time, then so many a second. Default: as often as it can. */
-  pace?: { clock: Clock; burst: number; perSecond: number };
+  /** How often a statement may begin. Default: as often as it can. */
+  pace?: Pace;
   /** Of the moment in which a crowd gathers. Default: the system's. */
   clock?: Clock;
 }
@@ -76,8 +83,8 @@ export function inBatches<Item, Result>(
     });
 }
 
-/** Resolves when the next may begin. */
-function paced({ clock, burst, perSecond }: NonNullable<BatchOptions["pace"]>): () => Promise<void> {
+/** What it gives resolves when the next may begin. */
+export function paced({ clock, burst, perSecond }: Pace): () => Promise<void> {
   const everyMs = 1000 / perSecond;
   /** Until then everything that may begin has begun: `burst` turns ahead of now at the most. */
   let takenUntilMs = Number.NEGATIVE_INFINITY;

@@ -125,6 +125,30 @@ describe("the desk", () => {
     expect(await store.get(waits.session.id)).toMatchObject({ status: "placed", wolfId: id });
   });
 
+  it("looks at those that wait ten times a second while room comes without an end", async () => {
+    const { listQueued } = store;
+    let looks = 0;
+    store.listQueued = (max) => {
+      looks += 1;
+      return listQueued(max);
+    };
+    const roomComes = async (times: number) => {
+      for (let at = 0; at < times; at += 1) {
+        desk.wake();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return looks;
+    };
+    expect(await roomComes(100)).toBe(60);
+    clock.advance(99);
+    expect(await roomComes(5)).toBe(60);
+    clock.advance(1);
+    expect(await roomComes(5)).toBe(61);
+    clock.advance(100);
+    expect(await roomComes(0)).toBe(61);
+    expect(await roomComes(1)).toBe(62);
+  });
+
   it("looks again when room comes while it reads what has changed", async () => {
     const id = await wolf("w", 1);
     const first = await ask();

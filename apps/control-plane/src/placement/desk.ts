@@ -6,6 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { SessionSpec } from "@wolfpack/api-contract";
 import type { Clock, Timer } from "../clock.ts";
+import { paced } from "../database/batches.ts";
 import { because, currentAuthor } from "../events/author.ts";
 import { ApiError } from "../http/problem.ts";
 import type { Log } from "../logger.ts";
@@ -66,6 +67,8 @@ const TRIES_MAX = 20;
 /** Reasons of waiting sessions that are written anew in one look. */
 const EXPLAINED_MAX = 32;
 const RETRY_MS = 1000;
+/** Of looks at those that wait, while nobody new asks: a fleet that comes back makes room with each of its agents. */
+const LOOKS = { burst: 60, perSecond: 10 };
 
 /** Somebody who wants a wolf. */
 interface Entry {
@@ -89,6 +92,7 @@ type Choice = { entry: Entry; claim: ClaimRequest; wolfId: string };
 
 export class PlacementDesk {
   private readonly options: DeskOptions;
+  private readonly nextLook: () => Promise<void>;
   private pending: Entry[] = [];
   /** There may be room that was not there at the last look. */
   private dirty = false;
@@ -100,6 +104,7 @@ export class PlacementDesk {
 
   constructor(options: DeskOptions) {
     this.options = options;
+    this.nextLook = paced({ clock: options.clock, ...LOOKS });
   }
 
   /** Rejects with an ApiError: impossible, no room, queue full, over quota. */
@@ -189,6 +194,8 @@ export class PlacementDesk {
 
   private async run(): Promise<void> {
     while (!this.closed && (this.pending.length > 0 || this.dirty)) {
+      if (this.pending.length === 0) await this.nextLook();
+      if (this.closed) return;
       const entries = this.pending.splice(0, BATCH);
       try {
         await this.round(entries);
