@@ -29,7 +29,7 @@ const PER_SECOND_MIN = 100;
 /** Of the pace so far: who comes when told to shows only that it was not too many, so a few more are told each time. */
 const FASTER = 1.5;
 /** A call of the API has a dozen such waits one after the other, and so has an agent, which gives up on a WebSocket after 5 s. */
-const LATE_MS_MAX = 100;
+const LATE_MS_MAX = 40;
 /** While it is later, as in the first seconds of a process, users go first. Not none: what makes it late may be something else. */
 const WHILE_LATE_MAX = 2;
 /** An agent that is told more than this might as well be told nothing. */
