@@ -455,8 +455,12 @@ describe("a wolf with a fault", () => {
       mode: 0o755,
     });
     await stack.startAgent("gpu-2");
-    await wolfBecomes("gpu-2", "is degraded", ({ health_reasons }) =>
-      health_reasons.some(({ code }) => code === "gpu-unknown"),
+    // Its agent says at once how it is; it takes sessions again once its sandboxes have been compared.
+    await wolfBecomes(
+      "gpu-2",
+      "is degraded",
+      ({ health_reasons, reconciled }) =>
+        reconciled === true && health_reasons.some(({ code }) => code === "gpu-unknown"),
     );
     const { id: degraded } = await wolf("gpu-2");
     const wish = on("gpu-1", "gpu-2");
