@@ -4,14 +4,8 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { type Clock, pause, systemClock } from "../clock.ts";
+import { type Pace, paced } from "../pace.ts";
 import { isDatabaseUnanswered } from "./database-down.ts";
-
-/** So many at once after a quiet time, then so many a second. */
-export interface Pace {
-  clock: Clock;
-  burst: number;
-  perSecond: number;
-}
 
 export interface BatchOptions {
   /** Of one statement. Default 500: it holds its locks for a moment only. */
@@ -81,19 +75,4 @@ export function inBatches<Item, Result>(
       waiting.push({ item, resolve, reject });
       if (!running) nowhere(() => void work());
     });
-}
-
-/** What it gives resolves when the next may begin. */
-export function paced({ clock, burst, perSecond }: Pace): () => Promise<void> {
-  const everyMs = 1000 / perSecond;
-  /** Until then everything that may begin has begun: `burst` turns ahead of now at the most. */
-  let takenUntilMs = Number.NEGATIVE_INFINITY;
-  return () => {
-    const nowMs = clock.now().getTime();
-    // The wall clock may step back: nobody waits for longer than a full bucket takes.
-    const from = Math.min(Math.max(takenUntilMs, nowMs), nowMs + burst * everyMs);
-    takenUntilMs = from + everyMs;
-    const waitMs = takenUntilMs - nowMs - burst * everyMs;
-    return waitMs <= 0 ? Promise.resolve() : pause(clock, waitMs);
-  };
 }

@@ -6,10 +6,10 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { SessionSpec } from "@wolfpack/api-contract";
 import type { Clock, Timer } from "../clock.ts";
-import { paced } from "../database/batches.ts";
 import { because, currentAuthor } from "../events/author.ts";
 import { ApiError } from "../http/problem.ts";
 import type { Log } from "../logger.ts";
+import { paced } from "../pace.ts";
 import type {
   Claim,
   ClaimRequest,
