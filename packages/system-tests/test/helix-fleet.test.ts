@@ -13,7 +13,6 @@ import type { WolfInstance } from "@wolfpack/api-contract";
 import { startWolfEmulator, type WolfEmulator } from "@wolfpack/wolf-api/emulator";
 import { GoClient, type GoClientOptions } from "../src/helix/go-client.ts";
 import { type GoGeneration, goGenerations } from "../src/helix/go-habits.ts";
-import { HandshakeFailed } from "../src/helix/go-upgrade.ts";
 import { realClock } from "../src/helix/real-clock.ts";
 import { Stack } from "../src/stack.ts";
 import { abandonedAt } from "./abandoned.ts";
@@ -224,7 +223,7 @@ describe("an agent of Helix in a sandbox", () => {
       const params = { id: session.id };
       const target = { host: "127.0.0.1", port };
       const key = `sandbox-${session.id}`;
-      await expect(connect(key, { token: stranger, target })).rejects.toBeInstanceOf(HandshakeFailed);
+      await expect(connect(key, { token: stranger, target })).rejects.toMatchObject({ status: 404 });
       const client = await connect(key, { token: owner, target, generation: "head" });
       await stack.until("the sandbox has a tunnel", async () => {
         const { body } = await stack.client(owner).getScreenshot({ params });

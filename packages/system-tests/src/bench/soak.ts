@@ -22,7 +22,7 @@ export interface SoakResult {
     heapSlopeBytesPerHour: number;
     /**
      * The least of the last third of the looks less the least of the first, all with the same agents connected and nothing else: what is
-     * open at one look and gone at the next stays nowhere.
+     * open at one look and gone at the next stays nowhere. Of handles and files without connections of the database.
      */
     handlesMore: number;
     timersMore: number;
@@ -96,11 +96,15 @@ async function measure(run: FleetRun, { minutes, quick }: SoakOptions): Promise<
     const [row] = await run.query<{ connections: bigint }>(
       "SELECT count(*) AS connections FROM pg_stat_activity WHERE datname = current_database()",
     );
+    const databaseConnections = Number(row?.connections);
     const resources = await resourcesOf(plane);
     return {
       ...resources,
+      // Those that its pool holds come and go with how much is asked, and have a line of their own.
+      handles: resources.handles - databaseConnections,
+      files: resources.files - databaseConnections,
       minutes: (performance.now() - begun) / 60_000,
-      databaseConnections: Number(row?.connections),
+      databaseConnections,
     };
   };
   const seen: Seen[] = [];

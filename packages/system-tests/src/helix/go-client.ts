@@ -70,11 +70,22 @@ export class GoClient {
     this.options = { ...goHabits[options.generation], ...options };
   }
 
-  /** Resolves when the first control connection is up; rejects with HandshakeFailed. */
+  /**
+   * Resolves when the first control connection is up: where there is no room for it yet, it comes again, as the original does. Rejects with
+   * HandshakeFailed for every other refusal.
+   */
   static async connect(options: GoClientOptions): Promise<GoClient> {
     const client = new GoClient(options);
-    await client.dial();
-    return client;
+    const { clock, reconnectMs } = client.options;
+    for (;;) {
+      try {
+        await client.dial();
+        return client;
+      } catch (error) {
+        if (!(error instanceof HandshakeFailed && error.status === 503)) throw error;
+      }
+      await new Promise<void>((resolve) => void clock.setTimer(reconnectMs, resolve));
+    }
   }
 
   /** Bytes of messages that it did not see. */
