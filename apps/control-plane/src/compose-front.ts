@@ -25,7 +25,7 @@ import { createScreen } from "./sessions/screen.ts";
 import { sessionHandlers } from "./sessions/session-routes.ts";
 import { createAdmission, PENDING_MAX, requireRoom } from "./tunnels/admission.ts";
 import { createHelixUpgrades } from "./tunnels/helix/helix-upgrade.ts";
-import { watchLateness } from "./tunnels/lateness.ts";
+import type { Lateness } from "./tunnels/lateness.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTurns } from "./tunnels/turns.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
@@ -46,6 +46,7 @@ export function composeFront(
     happening: ReturnType<typeof composeEvents>;
     replicas: ReturnType<typeof composeReplicas>;
     closing: () => boolean;
+    lateness: Lateness;
   },
   serverLimits: Partial<ServerLimits>,
 ) {
@@ -53,12 +54,11 @@ export function composeFront(
   const { wolfStore, wolves, diskHistory, gateway, monitor, sessions, doctors, seeing } = fleet;
   const idempotencyStore = prismaIdempotencyStore(prisma);
   const { calls } = fleet.replicas;
-  const lateness = watchLateness(clock, () => performance.now());
   const turns = createTurns({
     clock,
     max: PENDING_MAX,
     others: () => gateway.countOpening() + sessions.countComparing(),
-    lateMs: lateness.ms,
+    lateMs: fleet.lateness.ms,
     away: async () => {
       // Those of a replica that was killed are taken for connected until its lease has ended.
       const { connected, suspect, lost } = await wolfStore.countConnectivity(clock.now());
@@ -170,5 +170,5 @@ export function composeFront(
     door,
     onArrival: limits.upgrade,
   });
-  return { app, server, overHttp, inFlight, lateness };
+  return { app, server, overHttp, inFlight };
 }

@@ -18,6 +18,7 @@ import type { ServerLimits } from "./http/server.ts";
 import type { IdentityService } from "./identity/identity-service.ts";
 import type { Log } from "./logger.ts";
 import { createMetrics } from "./metrics/metrics.ts";
+import { type Lateness, watchLateness } from "./tunnels/lateness.ts";
 
 export { UNLISTED } from "./compose-front.ts";
 
@@ -36,6 +37,8 @@ export interface ControlPlane {
 export interface ComposeParts {
   clock?: Clock;
   serverLimits?: Partial<ServerLimits>;
+  /** Of the process this runs in; ended with the control plane. Default: as measured. */
+  lateness?: Lateness;
   /** Ended with the control plane. */
   tracing?: Tracing;
 }
@@ -54,7 +57,12 @@ export function compose(
   config: Config,
   databaseUrl: string,
   log: Log,
-  { clock = systemClock, serverLimits = {}, tracing = noTracing }: ComposeParts = {},
+  {
+    clock = systemClock,
+    serverLimits = {},
+    lateness = watchLateness(clock, () => performance.now()),
+    tracing = noTracing,
+  }: ComposeParts = {},
 ): ControlPlane {
   let isDraining = false;
   const draining = () => isDraining;
@@ -76,10 +84,15 @@ export function compose(
     replica: access.replica,
     calls: replicas.calls,
   });
-  const front = composeFront(base, access, { ...fleet, seeing, happening, replicas, closing }, serverLimits);
+  const front = composeFront(
+    base,
+    access,
+    { ...fleet, seeing, happening, replicas, closing, lateness },
+    serverLimits,
+  );
   const { identity, notifications, revocations, exclusive } = access;
   const { monitor, gateway, sessions, drains, doctors } = fleet;
-  const { app, server, overHttp, inFlight, lateness } = front;
+  const { app, server, overHttp, inFlight } = front;
   const retention = createRetention({ store: prismaRetentionStore(prisma), clock, log, stopping: draining });
   const prune = async () => {
     await exclusive("prune", retention.turn).catch((err: unknown) =>
