@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { describe, expect, it } from "@jest/globals";
 import { manualClock } from "../../test/manual-clock.ts";
-import { inBatches } from "./batches.ts";
+import { FOR_AGENTS_MAX, inBatches } from "./batches.ts";
 
 /** A statement that ends when it is told to. */
 function statements<Item>() {
@@ -141,6 +141,39 @@ describe("calls in batches", () => {
     clock.advance(1500);
     for (let at = 0; at < 3; at += 1) await ask(at);
     expect(begun).toBe(7);
+  });
+
+  it("leave connections to users: of those for agents only so many run at once, and who waits gathers more", async () => {
+    const { batches, run, end } = statements<string>();
+    const ends: Promise<string>[] = [];
+    for (let at = 0; at < FOR_AGENTS_MAX; at += 1) ends.push(inBatches(run)(`agents ${at}`));
+    await turn();
+    expect(batches).toHaveLength(FOR_AGENTS_MAX);
+    const one = inBatches(run);
+    const other = inBatches(run);
+    ends.push(one("a"), other("b"));
+    await turn();
+    ends.push(one("c"));
+    await turn();
+    expect(batches).toHaveLength(FOR_AGENTS_MAX);
+    ends.push(inBatches(run, { isForUsers: true })("user"));
+    await turn();
+    expect(batches.slice(FOR_AGENTS_MAX)).toEqual([["user"]]);
+    end(0);
+    await turn();
+    expect(batches.slice(FOR_AGENTS_MAX)).toEqual([["user"], ["a", "c"]]);
+    for (let at = 1; at < FOR_AGENTS_MAX + 2; at += 1) end(at);
+    await turn();
+    expect(batches.slice(FOR_AGENTS_MAX)).toEqual([["user"], ["a", "c"], ["b"]]);
+    end(FOR_AGENTS_MAX + 2);
+    await Promise.all(ends);
+  });
+
+  it("give their place on when a statement fails", async () => {
+    const ask = inBatches(async () => {
+      throw new Error("refused");
+    });
+    for (let at = 0; at <= FOR_AGENTS_MAX; at += 1) await expect(ask(at)).rejects.toThrow("refused");
   });
 
   it("wait no longer than a bucket takes to fill when the clock steps back", async () => {

@@ -6,12 +6,15 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { type Clock, pause, systemClock } from "../clock.ts";
 import { type Pace, paced } from "../pace.ts";
 import { isDatabaseUnanswered } from "./database-down.ts";
+import { POOL_CONNECTIONS } from "./prisma.prisma.ts";
 
 export interface BatchOptions {
   /** Of one statement. Default 500: it holds its locks for a moment only. */
   itemsMax?: number;
   /** How often a statement may begin. Default: as often as it can. */
   pace?: Pace;
+  /** A user waits for it, so it waits for no other. Default: it is one of the few that run at once for agents. */
+  isForUsers?: boolean;
   /** Of the moment in which a crowd gathers. Default: the system's. */
   clock?: Clock;
 }
@@ -21,6 +24,26 @@ export interface BatchOptions {
  * it do. Whoever comes alone waits for nobody.
  */
 const GATHER_MS = 20;
+
+/**
+ * Of all batches for agents together: half of the connections that there are. With all of them taken by a fleet that comes back a user waits
+ * for a connection before each of a dozen statements. Who waits here gathers more meanwhile. No batch may ask for another from within.
+ */
+export const FOR_AGENTS_MAX = POOL_CONNECTIONS / 2;
+
+let forAgents = 0;
+const waitingForPlace: (() => void)[] = [];
+
+async function takePlace(): Promise<void> {
+  if (forAgents === FOR_AGENTS_MAX) await new Promise<void>((resolve) => void waitingForPlace.push(resolve));
+  else forAgents += 1;
+}
+
+function givePlace(): void {
+  const next = waitingForPlace.shift();
+  if (next === undefined) forAgents -= 1;
+  else next();
+}
 
 interface Waiting<Item, Result> {
   item: Item;
@@ -37,7 +60,7 @@ const nowhere = AsyncLocalStorage.snapshot();
  */
 export function inBatches<Item, Result>(
   run: (items: readonly Item[]) => Promise<readonly Result[]>,
-  { itemsMax = 500, pace, clock = systemClock }: BatchOptions = {},
+  { itemsMax = 500, pace, isForUsers = false, clock = systemClock }: BatchOptions = {},
 ): (item: Item) => Promise<Result> {
   const turn = pace === undefined ? undefined : paced(pace);
   let waiting: Waiting<Item, Result>[] = [];
@@ -62,9 +85,11 @@ export function inBatches<Item, Result>(
     await Promise.resolve();
     while (waiting.length > 0) {
       await turn?.();
+      if (!isForUsers) await takePlace();
       const batch = waiting.slice(0, itemsMax);
       waiting = waiting.slice(itemsMax);
       await settle(batch);
+      if (!isForUsers) givePlace();
       if (waiting.length > 1 && waiting.length < itemsMax) await pause(clock, GATHER_MS);
     }
     running = false;

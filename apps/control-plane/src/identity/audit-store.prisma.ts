@@ -36,18 +36,21 @@ const idsBetween = (since: Date | undefined, until: Date | undefined) => ({
 const LIKE_AN_ID = /^[a-z]{3}_/;
 
 export function prismaAuditStore(prisma: Prisma): AuditStore {
-  const add = inBatches(async (records: readonly AuditRecord[]) => {
-    await prisma.auditEvent.createMany({
-      data: records.map(({ actorId, credentialId, requestId, detail, ...same }) => ({
-        ...same,
-        actor_id: actorId,
-        credential_id: credentialId,
-        request_id: requestId,
-        detail: detail as object,
-      })),
-    });
-    return records.map(() => undefined);
-  });
+  const add = inBatches(
+    async (records: readonly AuditRecord[]) => {
+      await prisma.auditEvent.createMany({
+        data: records.map(({ actorId, credentialId, requestId, detail, ...same }) => ({
+          ...same,
+          actor_id: actorId,
+          credential_id: credentialId,
+          request_id: requestId,
+          detail: detail as object,
+        })),
+      });
+      return records.map(() => undefined);
+    },
+    { isForUsers: true },
+  );
   /** Of all that a page names, by primary keys in one statement. */
   async function namesOf(some: readonly (string | null)[]): Promise<ReadonlyMap<string, string>> {
     const ids = [...new Set(some.filter((id) => id !== null && LIKE_AN_ID.test(id)))];
