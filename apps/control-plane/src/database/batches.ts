@@ -13,7 +13,7 @@ export interface BatchOptions {
   itemsMax?: number;
   /** How often a statement may begin. Default: as often as it can. */
   pace?: Pace;
-  /** A user waits for it, so it waits for no other. Default: it is one of the few that run at once for agents. */
+  /** Users wait for it, too, so it waits for no other. Default: it is one of the few that run at once for agents. */
   isForUsers?: boolean;
   /** Of the moment in which a crowd gathers. Default: the system's. */
   clock?: Clock;
@@ -26,16 +26,16 @@ export interface BatchOptions {
 const GATHER_MS = 20;
 
 /**
- * Of all batches for agents together: half of the connections that there are. With all of them taken by a fleet that comes back a user waits
- * for a connection before each of a dozen statements. Who waits here gathers more meanwhile. No batch may ask for another from within.
+ * Of all batches of this process that are not for users: half of a pool. With all of it taken by a fleet that comes back a user waits for a
+ * connection before each of a dozen statements. Who waits here gathers more meanwhile. No batch may ask for another from within.
  */
-export const FOR_AGENTS_MAX = POOL_CONNECTIONS / 2;
+export const FOR_AGENTS_MAX = Math.floor(POOL_CONNECTIONS / 2);
 
 let forAgents = 0;
 const waitingForPlace: (() => void)[] = [];
 
 async function takePlace(): Promise<void> {
-  if (forAgents === FOR_AGENTS_MAX) await new Promise<void>((resolve) => void waitingForPlace.push(resolve));
+  if (forAgents >= FOR_AGENTS_MAX) await new Promise<void>((resolve) => void waitingForPlace.push(resolve));
   else forAgents += 1;
 }
 
@@ -88,8 +88,11 @@ export function inBatches<Item, Result>(
       if (!isForUsers) await takePlace();
       const batch = waiting.slice(0, itemsMax);
       waiting = waiting.slice(itemsMax);
-      await settle(batch);
-      if (!isForUsers) givePlace();
+      try {
+        await settle(batch);
+      } finally {
+        if (!isForUsers) givePlace();
+      }
       if (waiting.length > 1 && waiting.length < itemsMax) await pause(clock, GATHER_MS);
     }
     running = false;

@@ -1,5 +1,4 @@
 /** Users and keys in PostgreSQL. */
-import { inBatches } from "../database/batches.ts";
 import type { Prisma } from "../database/prisma.prisma.ts";
 import { type ApiKey, Prisma as Sql, type User } from "../generated/client.ts";
 import type { ApiKeyRecord, IdentityStore, UserRecord } from "./identity-store.ts";
@@ -52,40 +51,7 @@ interface UserColumns {
   revision: number;
 }
 
-/**
- * Neither revoked nor of somebody who is disabled; each may have expired. By hand: at every call that is not remembered, and Prisma's own
- * way to two tables costs more than twice as much.
- */
-async function keysOf(
-  prisma: Prisma,
-  hashes: readonly Uint8Array[],
-): Promise<({ key: ApiKeyRecord; user: UserRecord } | undefined)[]> {
-  const asked = hashes.map((hash) => Buffer.from(hash).toString("hex"));
-  const rows = await prisma.$queryRaw<(ApiKey & UserColumns)[]>`
-    SELECT api_key.*, owner.name AS user_name, owner.role AS user_role, owner.created_at AS user_created_at,
-      owner.sessions_max, owner.creates_per_minute, owner.revision
-    FROM api_key JOIN user_account owner ON owner.id = api_key.user_id
-    WHERE hash = ANY(ARRAY(SELECT decode(hex, 'hex') FROM unnest(${asked}::text[]) AS hex)) AND revoked_at IS NULL AND disabled_at IS NULL`;
-  const found = rows.map((row) => {
-    const user: UserRecord = {
-      id: row.user_id,
-      name: row.user_name,
-      role: row.user_role,
-      disabled: false,
-      sessionsMax: row.sessions_max,
-      createsPerMinute: row.creates_per_minute,
-      revision: row.revision,
-      createdAt: row.user_created_at,
-    };
-    return [Buffer.from(row.hash).toString("hex"), { key: toKey(row), user }] as const;
-  });
-  const byHash = new Map(found);
-  return asked.map((hash) => byHash.get(hash));
-}
-
 export function prismaIdentityStore(prisma: Prisma): IdentityStore {
-  // In a replica that has just begun nobody's key is remembered.
-  const keyOf = inBatches((hashes: readonly Uint8Array[]) => keysOf(prisma, hashes), { isForUsers: true });
   return {
     async addUser({ id, name, role }, now) {
       const data = [{ id, name, role, created_at: now }];
@@ -158,9 +124,24 @@ export function prismaIdentityStore(prisma: Prisma): IdentityStore {
     },
 
     async findApiKey(hash, now) {
-      const found = await keyOf(hash);
-      const { expiresAt } = found?.key ?? { expiresAt: null };
-      return expiresAt !== null && expiresAt <= now ? undefined : found;
+      // By hand: at every call that is not remembered, and Prisma's own way to two tables costs more than twice as much.
+      const [row] = await prisma.$queryRaw<(ApiKey & UserColumns)[]>`
+        SELECT api_key.*, owner.name AS user_name, owner.role AS user_role, owner.created_at AS user_created_at,
+          owner.sessions_max, owner.creates_per_minute, owner.revision
+        FROM api_key JOIN user_account owner ON owner.id = api_key.user_id
+        WHERE hash = ${hash} AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ${now}) AND disabled_at IS NULL`;
+      if (row === undefined) return undefined;
+      const user: UserRecord = {
+        id: row.user_id,
+        name: row.user_name,
+        role: row.user_role,
+        disabled: false,
+        sessionsMax: row.sessions_max,
+        createsPerMinute: row.creates_per_minute,
+        revision: row.revision,
+        createdAt: row.user_created_at,
+      };
+      return { key: toKey(row), user };
     },
 
     async apiKeys({ limit, after, userId, revoked }) {

@@ -93,11 +93,13 @@ async function measure(run: FleetRun, { minutes, quick }: SoakOptions): Promise<
   const look = async (): Promise<Seen> => {
     await run.until("quiet", isQuiet, WITHIN_MS);
     await pause(quick ? SETTLES_QUICK_MS : SETTLES_MS);
-    const [row] = await run.query<{ connections: bigint }>(
-      "SELECT count(*) AS connections FROM pg_stat_activity WHERE datname = current_database()",
-    );
-    const databaseConnections = Number(row?.connections);
-    const resources = await resourcesOf(plane);
+    let databaseConnections: number;
+    let resources: PlaneResources;
+    // One that ends between both looks would be a handle more or less.
+    do {
+      databaseConnections = await connectionsOf(run);
+      resources = await resourcesOf(plane);
+    } while ((await connectionsOf(run)) !== databaseConnections);
     return {
       ...resources,
       // Those that its pool holds come and go with how much is asked, and have a line of their own.
@@ -130,6 +132,15 @@ async function measure(run: FleetRun, { minutes, quick }: SoakOptions): Promise<
     wolvesRemoved,
     reconnects: connects - agents - wolvesRemoved,
   };
+}
+
+/** Of PostgreSQL to clients, but for the one that asks. */
+async function connectionsOf(run: FleetRun): Promise<number> {
+  const [row] = await run.query<{ connections: bigint }>(
+    `SELECT count(*) AS connections FROM pg_stat_activity
+      WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`,
+  );
+  return Number(row?.connections);
 }
 
 interface Churn {

@@ -37,6 +37,9 @@ export interface Heard {
   frame: Frame;
 }
 
+/** Of its first connection, as a test may call it. */
+const TRIES_MAX = 50;
+
 export class GoClient {
   private readonly options: GoClientOptions & Habits;
   private readonly changes = new Changes();
@@ -71,18 +74,18 @@ export class GoClient {
   }
 
   /**
-   * Resolves when the first control connection is up: where there is no room for it yet, it comes again, as the original does. Rejects with
-   * HandshakeFailed for every other refusal.
+   * Resolves when the first control connection is up. Where there is no room for it yet (503) it comes again, so many times; rejects with
+   * HandshakeFailed for every other refusal, after which the original would come again, too.
    */
   static async connect(options: GoClientOptions): Promise<GoClient> {
     const client = new GoClient(options);
     const { clock, reconnectMs } = client.options;
-    for (;;) {
+    for (let left = TRIES_MAX; ; left -= 1) {
       try {
         await client.dial();
         return client;
       } catch (error) {
-        if (!(error instanceof HandshakeFailed && error.status === 503)) throw error;
+        if (!(error instanceof HandshakeFailed && error.status === 503) || left === 1) throw error;
       }
       await new Promise<void>((resolve) => void clock.setTimer(reconnectMs, resolve));
     }
