@@ -34,15 +34,18 @@ export const FOR_AGENTS_MAX = Math.floor(POOL_CONNECTIONS / 2);
 let forAgents = 0;
 const waitingForPlace: (() => void)[] = [];
 
-async function takePlace(): Promise<void> {
+/** Runs when there is a place, in the order in which they came. */
+async function inPlace(run: () => Promise<void>): Promise<void> {
   if (forAgents >= FOR_AGENTS_MAX) await new Promise<void>((resolve) => void waitingForPlace.push(resolve));
   else forAgents += 1;
-}
-
-function givePlace(): void {
-  const next = waitingForPlace.shift();
-  if (next === undefined) forAgents -= 1;
-  else next();
+  try {
+    await run();
+  } finally {
+    const next = waitingForPlace.shift();
+    // Handed on, it stays taken.
+    if (next === undefined) forAgents -= 1;
+    else next();
+  }
 }
 
 interface Waiting<Item, Result> {
@@ -79,20 +82,20 @@ export function inBatches<Item, Result>(
     }
   }
 
+  /** Of all that have come until it begins. */
+  function settleNext(): Promise<void> {
+    const batch = waiting.slice(0, itemsMax);
+    waiting = waiting.slice(itemsMax);
+    return settle(batch);
+  }
+
   async function work(): Promise<void> {
     running = true;
     // Those of this turn of the event loop come along.
     await Promise.resolve();
     while (waiting.length > 0) {
       await turn?.();
-      if (!isForUsers) await takePlace();
-      const batch = waiting.slice(0, itemsMax);
-      waiting = waiting.slice(itemsMax);
-      try {
-        await settle(batch);
-      } finally {
-        if (!isForUsers) givePlace();
-      }
+      await (isForUsers ? settleNext() : inPlace(settleNext));
       if (waiting.length > 1 && waiting.length < itemsMax) await pause(clock, GATHER_MS);
     }
     running = false;

@@ -93,13 +93,17 @@ async function measure(run: FleetRun, { minutes, quick }: SoakOptions): Promise<
   const look = async (): Promise<Seen> => {
     await run.until("quiet", isQuiet, WITHIN_MS);
     await pause(quick ? SETTLES_QUICK_MS : SETTLES_MS);
-    let databaseConnections: number;
-    let resources: PlaneResources;
-    // One that ends between both looks would be a handle more or less.
-    do {
-      databaseConnections = await connectionsOf(run);
+    let databaseConnections = await connectionsOf(run);
+    let resources = await resourcesOf(plane);
+    // One that ended between both looks would be a handle more or less.
+    const isSame = async () => {
+      const now = await connectionsOf(run);
+      if (now === databaseConnections) return true;
+      databaseConnections = now;
       resources = await resourcesOf(plane);
-    } while ((await connectionsOf(run)) !== databaseConnections);
+      return false;
+    };
+    await run.until("as many connections as before", isSame, WITHIN_MS);
     return {
       ...resources,
       // Those that its pool holds come and go with how much is asked, and have a line of their own.
