@@ -1,5 +1,5 @@
 /** More agents than are taken in at once, on a real PostgreSQL that lets them wait. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "@jest/globals";
+import { afterEach, beforeEach, describe, expect, it } from "@jest/globals";
 import { type AgentChallenge, Problem } from "@wolfpack/api-contract";
 import { PENDING_MAX } from "../src/tunnels/admission.ts";
 import { dialWith, outcomeOf, TestAgent } from "./agent.ts";
@@ -10,15 +10,16 @@ import { dialled } from "./tunnel-requests.ts";
 let api: TestControlPlane;
 let agent: TestAgent;
 let lateMs = 0;
-beforeAll(async () => {
+// Its own for each: agents of the test before that are still being taken in would take places.
+beforeEach(async () => {
   api = await startControlPlane({}, undefined, { lateness: { ms: () => lateMs, stop: () => undefined } });
   agent = new TestAgent("gpu-1");
   await agent.enroll(api.url);
 });
-afterAll(() => api.stop());
-afterEach(() => {
+afterEach(async () => {
   lateMs = 0;
   for (const tunnel of dialled.splice(0)) tunnel.destroy();
+  await api.stop();
 });
 
 const asked = () => fetch(`${api.url}/api/v1/agents/challenges`, { method: "POST" });

@@ -1,12 +1,14 @@
 /**
- * Is the peer still there (SPEC §10)? Pings at a fixed pace; a peer is dead when three of them are unanswered and
- * nothing at all was heard for a while. Both conditions: silence alone may be our own stall, a lost answer alone a busy path.
+ * Is the peer still there (SPEC §10)? Pings at a fixed pace, the third without answer sooner; a peer is dead when three of them are
+ * unanswered and nothing at all was heard for a while. Both conditions: silence alone may be our own stall, a lost answer alone a busy
+ * path.
  */
 import { fixed } from "./numbers.ts";
 
 const PINGS_UNANSWERED_MAX = fixed.pingsUnansweredMax;
 /** A peer that sends bytes but never answers must not make us remember every ping. */
 const PINGS_REMEMBERED_MAX = 16;
+const PING_ANSWER_MS = fixed.pingAnswerMs;
 
 export class Liveness {
   private readonly pingIntervalMs: number;
@@ -14,6 +16,7 @@ export class Liveness {
   private readonly unanswered = new Map<bigint, number>();
   private token = 0n;
   private nextPingAt: number;
+  private pingedAt: number;
   private heardAt: number;
 
   /** The first ping is due at once: windows need the round trip early. */
@@ -21,13 +24,24 @@ export class Liveness {
     this.pingIntervalMs = pingIntervalMs;
     this.deadAfterMs = deadAfterMs;
     this.nextPingAt = now;
+    this.pingedAt = now;
     this.heardAt = now;
   }
 
   /** When `tick` has something to do. */
   get wakeAt(): number {
-    if (this.unanswered.size < PINGS_UNANSWERED_MAX) return this.nextPingAt;
-    return Math.min(this.nextPingAt, this.heardAt + this.deadAfterMs);
+    if (this.unanswered.size < PINGS_UNANSWERED_MAX) return this.pingAt;
+    return Math.min(this.pingAt, this.heardAt + this.deadAfterMs);
+  }
+
+  /**
+   * At its pace the third that goes unanswered would leave three intervals after the last sign of life, past the silence after which a
+   * peer is dead, and later still where this process is late. After a stall of our own the second keeps its time for an answer.
+   */
+  private get pingAt(): number {
+    if (this.unanswered.size !== PINGS_UNANSWERED_MAX - 1) return this.nextPingAt;
+    const lastPingAt = Math.max(this.heardAt + this.deadAfterMs, this.pingedAt + 2 * PING_ANSWER_MS) - PING_ANSWER_MS;
+    return Math.min(this.nextPingAt, lastPingAt);
   }
 
   /** When the peer was heard, any byte of it. */
@@ -46,7 +60,8 @@ export class Liveness {
   /** The ping to send now, if any, and how long a dead peer has been silent. */
   tick(now: number): { ping?: bigint; deadForMs?: number } {
     const result: { ping?: bigint; deadForMs?: number } = {};
-    if (now >= this.nextPingAt) {
+    if (now >= this.pingAt) {
+      this.pingedAt = now;
       this.nextPingAt = now + this.pingIntervalMs;
       this.token += 1n;
       this.unanswered.set(this.token, now);

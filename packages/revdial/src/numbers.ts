@@ -17,6 +17,8 @@ export const defaults = {
 export const fixed = {
   /** Without answer, of a peer that is dead when it is silent as well. */
   pingsUnansweredMax: 3,
+  /** The last of them leaves this long before its peer is dead, and after the one before it. */
+  pingAnswerMs: 2000,
   /** Of one peer: each may fail channels, so each looks at all of them (SPEC §11.2). */
   goawaysMax: 16,
   /** Left of ours when the tunnel asks to be replaced (SPEC §6.1). */

@@ -12,17 +12,19 @@ async function clockedPair() {
 }
 
 describe("liveness", () => {
-  it("notices a peer that fell silent within 15 s of its last sign of life, and settles what waited for it", async () => {
+  it("notices a peer that fell silent 14.5 s after its last sign of life, and settles what waited for it", async () => {
     const { clock, left, right, link } = await clockedPair();
     left.serve((request) => untilAborted(request.signal));
     await clock.advance(5100);
     const inFlight = failure(right.request(get("/")));
     await clock.advance(0);
     link.drop();
-    await clock.advance(14_899);
+    // The answer to its second ping came 100 ms before.
+    await clock.advance(14_399);
     expect(right.draining).toBe(false);
-    await clock.advance(102);
+    await clock.advance(1);
     expect(await right.closed).toMatchObject({ code: "DEAD_PEER" });
+    await clock.advance(100);
     expect(await inFlight).toMatchObject({ code: "DEAD_PEER", sent: "may-have-run" });
     expect(await left.closed).toMatchObject({ code: "DEAD_PEER" });
     expect(clock.pending).toBe(0);
@@ -73,6 +75,37 @@ describe("liveness", () => {
     expect(liveness.tick(60_000)).toEqual({ ping: 2n });
   });
 
+  it("asks a third time while there is time for an answer, also when it is late itself", () => {
+    const liveness = new Liveness(5000, 14_500, 0);
+    liveness.tick(0);
+    liveness.answered(1n, 20);
+    liveness.heard(20);
+    expect(liveness.tick(5080).ping).toBe(2n);
+    expect(liveness.tick(10_160).ping).toBe(3n);
+    expect(liveness.wakeAt).toBe(12_520);
+    expect(liveness.tick(12_519)).toEqual({});
+    expect(liveness.tick(12_600)).toEqual({ ping: 4n });
+    expect(liveness.wakeAt).toBe(14_520);
+    expect(liveness.tick(14_519)).toEqual({});
+    expect(liveness.tick(14_600)).toEqual({ deadForMs: 14_580 });
+  });
+
+  it("keeps its pace when the third is answered", () => {
+    const liveness = new Liveness(5000, 14_500, 0);
+    for (const now of [0, 5000, 12_500]) expect(liveness.tick(now).ping).toBeDefined();
+    liveness.answered(3n, 12_520);
+    liveness.heard(12_520);
+    expect(liveness.wakeAt).toBe(17_500);
+  });
+
+  it("leaves a peer the time to answer after a stall of its own", () => {
+    const liveness = new Liveness(5000, 14_500, 0);
+    liveness.tick(0);
+    liveness.tick(60_000);
+    expect(liveness.tick(60_001)).toEqual({});
+    expect(liveness.wakeAt).toBe(62_000);
+  });
+
   it("does not take a peer for dead that sends and never answers a ping", () => {
     const liveness = new Liveness(5000, 15_000, 0);
     for (let now = 0; now <= 1_000_000; now += 5000) {
@@ -90,8 +123,8 @@ describe("liveness", () => {
     for (const now of [15_000, 20_000, 25_000]) liveness.tick(now);
     expect(liveness.answered(4n, 25_001)).toBe(10_001);
     // Two are still unanswered: silence alone is not enough.
-    expect(liveness.tick(29_999).deadForMs).toBeUndefined();
-    expect(liveness.tick(30_000).deadForMs).toBeGreaterThan(14_500);
+    expect(liveness.tick(26_999).deadForMs).toBeUndefined();
+    expect(liveness.tick(27_000).deadForMs).toBeGreaterThan(14_500);
   });
 
   it("ignores an answer to nothing it asked", () => {
