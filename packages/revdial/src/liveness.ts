@@ -40,7 +40,8 @@ export class Liveness {
    */
   private get pingAt(): number {
     if (this.unanswered.size !== PINGS_UNANSWERED_MAX - 1) return this.nextPingAt;
-    const lastPingAt = Math.max(this.heardAt + this.deadAfterMs, this.pingedAt + 2 * PING_ANSWER_MS) - PING_ANSWER_MS;
+    const lastPingAt =
+      Math.max(this.heardAt + this.deadAfterMs, this.pingedAt + 2 * PING_ANSWER_MS) - PING_ANSWER_MS;
     return Math.min(this.nextPingAt, lastPingAt);
   }
 
