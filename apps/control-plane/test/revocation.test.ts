@@ -94,10 +94,10 @@ describe("of two replicas", () => {
   it("one ends what was opened by a user that the other disables", async () => {
     const { id, key, tunnel } = await userThere("bert");
     const { prisma } = here.database;
-    await prisma.$transaction([
-      prisma.user.update({ where: { id }, data: { disabled_at: new Date() } }),
-      revoke(prisma, "user", id),
-    ]);
+    await prisma.$transaction(async (tx) => {
+      await tx.user.update({ where: { id }, data: { disabled_at: new Date() } });
+      await revoke(tx, "user", id);
+    });
     expect((await tunnel.closed).code).toBe("REVOKED");
     expect(await me(key)).toBe(401);
   });

@@ -62,8 +62,16 @@ const clientOf = (transaction: unknown): pg.PoolClient & { end(): Promise<void> 
   (transaction as { client: pg.PoolClient & { end(): Promise<void> } }).client;
 
 export class AuthoredAdapter extends PrismaPg {
+  /** As long as its client is connected. */
+  connected: Adapter | undefined;
+
   override async connect(): ReturnType<PrismaPg["connect"]> {
     const adapter = sign(await super.connect());
+    const dispose = adapter.dispose.bind(adapter);
+    adapter.dispose = () => {
+      this.connected = undefined;
+      return dispose();
+    };
     const startTransaction = adapter.startTransaction.bind(adapter);
     adapter.startTransaction = async (isolation) => {
       const transaction = await startTransaction(isolation).catch(noAnswer(() => {}));
@@ -76,6 +84,7 @@ export class AuthoredAdapter extends PrismaPg {
             .catch(() => undefined),
       );
     };
+    this.connected = adapter;
     return adapter;
   }
 }

@@ -1,9 +1,10 @@
 /** The one place that makes a Prisma client: driver adapter, pool size, time-outs. */
 import { PrismaClient } from "../generated/client.ts";
 import { AuthoredAdapter } from "./authored.prisma.ts";
+import { type WithOwnStatements, withOwnStatements } from "./own-statements.prisma.ts";
 import { type PoolWatch, WatchedPool } from "./watched-pool.ts";
 
-export type Prisma = PrismaClient;
+export type Prisma = WithOwnStatements;
 
 export const POOL_CONNECTIONS = 10;
 const CONNECT_TIMEOUT_MS = 5000;
@@ -36,7 +37,17 @@ export function createPrisma(url: string, watch?: PoolWatch): Prisma {
     : new AuthoredAdapter(config);
   // A transaction waits for a connection as long as a statement does, and not 2 s.
   const transactionOptions = { maxWait: 2 * CONNECT_TIMEOUT_MS };
-  return new PrismaClient({ adapter, log: [], transactionOptions });
+  const client = new PrismaClient({ adapter, log: [], transactionOptions });
+  return withOwnStatements(client, () => adapter.connected ?? connect(client, adapter));
+}
+
+async function connect(
+  client: PrismaClient,
+  adapter: AuthoredAdapter,
+): Promise<NonNullable<AuthoredAdapter["connected"]>> {
+  await client.$connect();
+  if (adapter.connected === undefined) throw new Error("the client was disconnected amid its connecting");
+  return adapter.connected;
 }
 
 const PING_TIMEOUT_MS = 2000;

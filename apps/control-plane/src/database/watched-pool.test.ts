@@ -92,7 +92,7 @@ describe("a watched pool", () => {
     const { watch, waits, uses, counts } = watcher();
     const prisma = createPrisma(database.url, watch);
     await prisma.$queryRaw`SELECT 1`;
-    await prisma.$transaction([prisma.$queryRaw`SELECT 1`, prisma.$queryRaw`SELECT 2`]);
+    await prisma.$transaction(async (tx) => [await tx.$queryRaw`SELECT 1`, await tx.$queryRaw`SELECT 2`]);
     expect(waits.length).toBeGreaterThanOrEqual(2);
     expect(uses).toHaveLength(waits.length);
     await prisma.$disconnect();
