@@ -28,31 +28,37 @@ describe("calls in batches", () => {
     expect(await ask(21)).toBe(42);
   });
 
-  it("share a statement with those of the same turn, and the next with all that come while it runs and just after", async () => {
-    const { batches, run, end } = statements<string>();
-    const clock = manualClock();
-    const ask = inBatches(run, { clock });
-    const first = [ask("a"), ask("b")];
-    await turn();
-    const next = [ask("c"), ask("d")];
-    await turn();
-    expect(batches).toEqual([["a", "b"]]);
-    end(0);
-    expect(await Promise.all(first)).toEqual(["a", "b"]);
-    await turn();
-    next.push(ask("e"));
-    clock.advance(19);
-    await turn();
-    expect(batches).toEqual([["a", "b"]]);
-    clock.advance(1);
-    await turn();
-    expect(batches).toEqual([
-      ["a", "b"],
-      ["c", "d", "e"],
-    ]);
-    end(1);
-    expect(await Promise.all(next)).toEqual(["c", "d", "e"]);
-  });
+  it.each([
+    { whose: "agents", isForUsers: false, gathersMs: 100 },
+    { whose: "users", isForUsers: true, gathersMs: 20 },
+  ])(
+    "of $whose share a statement with those of the same turn, and the next with all that come while it runs and $gathersMs ms after",
+    async ({ isForUsers, gathersMs }) => {
+      const { batches, run, end } = statements<string>();
+      const clock = manualClock();
+      const ask = inBatches(run, { clock, isForUsers });
+      const first = [ask("a"), ask("b")];
+      await turn();
+      const next = [ask("c"), ask("d")];
+      await turn();
+      expect(batches).toEqual([["a", "b"]]);
+      end(0);
+      expect(await Promise.all(first)).toEqual(["a", "b"]);
+      await turn();
+      next.push(ask("e"));
+      clock.advance(gathersMs - 1);
+      await turn();
+      expect(batches).toEqual([["a", "b"]]);
+      clock.advance(1);
+      await turn();
+      expect(batches).toEqual([
+        ["a", "b"],
+        ["c", "d", "e"],
+      ]);
+      end(1);
+      expect(await Promise.all(next)).toEqual(["c", "d", "e"]);
+    },
+  );
 
   it("do not wait for others where only one came, nor where there are enough for a statement", async () => {
     const { batches, run, end } = statements<string>();

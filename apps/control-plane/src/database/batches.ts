@@ -21,9 +21,11 @@ export interface BatchOptions {
 
 /**
  * Of a crowd: when several have come while a statement ran, more are about to, and each statement costs as much as what several rows of
- * it do. Whoever comes alone waits for nobody.
+ * it do. Agents that come back have some ten such waits, within the 5 s after which they give up on a WebSocket. Whoever comes alone waits
+ * for nobody.
  */
-const GATHER_MS = 20;
+const GATHER_MS = 100;
+const GATHER_FOR_USERS_MS = 20;
 
 /**
  * Of all batches of this process that are not for users: half of a pool. With all of it taken by a fleet that comes back a user waits for a
@@ -66,6 +68,7 @@ export function inBatches<Item, Result>(
   { itemsMax = 500, pace, isForUsers = false, clock = systemClock }: BatchOptions = {},
 ): (item: Item) => Promise<Result> {
   const turn = pace === undefined ? undefined : paced(pace);
+  const gatherMs = isForUsers ? GATHER_FOR_USERS_MS : GATHER_MS;
   let waiting: Waiting<Item, Result>[] = [];
   let running = false;
 
@@ -96,7 +99,7 @@ export function inBatches<Item, Result>(
     while (waiting.length > 0) {
       await turn?.();
       await (isForUsers ? settleNext() : inPlace(settleNext));
-      if (waiting.length > 1 && waiting.length < itemsMax) await pause(clock, GATHER_MS);
+      if (waiting.length > 1 && waiting.length < itemsMax) await pause(clock, gatherMs);
     }
     running = false;
   }

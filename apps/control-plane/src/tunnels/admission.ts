@@ -32,7 +32,7 @@ export const TUNNEL_PATH = "/api/v1/revdial";
  * Agents that are being taken in; more are told when to come back. As many as keep a process busy with statements for several of them
  * each: with more, every user waits longer, whose statements stand behind theirs for a connection to PostgreSQL.
  */
-export const PENDING_MAX = 64;
+export const PENDING_MAX = 128;
 
 export interface AdmissionOptions {
   identity: Identity;
