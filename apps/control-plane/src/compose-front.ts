@@ -25,7 +25,7 @@ import { createScreen } from "./sessions/screen.ts";
 import { sessionHandlers } from "./sessions/session-routes.ts";
 import { createAdmission, PENDING_MAX, requireRoom } from "./tunnels/admission.ts";
 import { createHelixUpgrades } from "./tunnels/helix/helix-upgrade.ts";
-import type { Lateness } from "./tunnels/lateness.ts";
+import { isLate, type Lateness } from "./tunnels/lateness.ts";
 import { tunnelsOverHttp } from "./tunnels/over-http.ts";
 import { createTurns } from "./tunnels/turns.ts";
 import { attachUpgrades, upgradeRoutes } from "./tunnels/upgrade.ts";
@@ -58,7 +58,7 @@ export function composeFront(
     clock,
     max: PENDING_MAX,
     others: () => gateway.countOpening() + sessions.countComparing(),
-    lateMs: fleet.lateness.ms,
+    isLate: () => isLate(fleet.lateness),
     away: async () => {
       // Those of a replica that was killed are taken for connected until its lease has ended.
       const { connected, suspect, lost } = await wolfStore.countConnectivity(clock.now());

@@ -18,7 +18,7 @@ import type { ServerLimits } from "./http/server.ts";
 import type { IdentityService } from "./identity/identity-service.ts";
 import type { Log } from "./logger.ts";
 import { createMetrics } from "./metrics/metrics.ts";
-import { type Lateness, watchLateness } from "./tunnels/lateness.ts";
+import { isLate, type Lateness, watchLateness } from "./tunnels/lateness.ts";
 
 export { UNLISTED } from "./compose-front.ts";
 
@@ -183,8 +183,11 @@ export function compose(
         await sessions.tick();
         await because("drain", drains.tick);
       });
+      const liveIds = () => gateway.liveWolves().map(({ id }) => id);
+      // Those that came back since the last round have been compared.
+      const unseenMs = config.reconcileIntervalMs / 2;
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
-        because("reconciled", () => sessions.reconcileAll(gateway.liveWolves().map(({ id }) => id))),
+        because("reconciled", () => sessions.reconcileUnseen(liveIds(), unseenMs, () => isLate(lateness))),
       );
       pruning = repeat(clock, TURN_EVERY_MS, prune);
       balancing = replicas.keepBalance();

@@ -335,6 +335,23 @@ describe("a start", () => {
   });
 });
 
+describe("the periodic comparison", () => {
+  it("passes over wolves that were compared a moment ago, as right after they came back", async () => {
+    const looksAt = (name: string) =>
+      asked.filter((line) => line.includes(`${name} GET /api/v1/lobbies`)).length;
+    const ids = [await wolf("known"), await wolf("new")];
+    await service.reconcileAll(ids.slice(0, 1));
+    const before = [looksAt("known"), looksAt("new")];
+    const again = () => service.reconcileUnseen(ids, 15_000, () => false);
+    clock.advance(14_999);
+    await again();
+    expect([looksAt("known"), looksAt("new")]).toEqual([before[0], Number(before[1]) + 1]);
+    clock.advance(1);
+    await again();
+    expect([looksAt("known"), looksAt("new")]).toEqual([Number(before[0]) + 1, Number(before[1]) + 1]);
+  });
+});
+
 describe("a control plane that starts again", () => {
   const tagged = (id: string) => ({ id: LOBBY, name: id, runner: { type: "docker", env: [] } });
   const neverAnswered = () => new Promise<OutgoingResponse>(() => undefined);

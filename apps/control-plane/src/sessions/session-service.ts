@@ -15,6 +15,7 @@ import { reachOf, requireMay } from "../identity/policy.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
 import { PlacementDesk, type Preview } from "../placement/desk.ts";
 import { FleetView } from "../placement/fleet-view.ts";
+import { ComparisonRound } from "./comparison-round.ts";
 import { nowhere } from "./elsewhere.ts";
 import { KnownSessions } from "./known-sessions.ts";
 import { queueEntry } from "./queue-places.ts";
@@ -36,7 +37,6 @@ export const sessionNotFound = (): ApiError => new ApiError("session-not-found",
 /** How long a stop waits for a creation in flight before it answers 202. */
 const STOP_WAIT_MS = 10_000;
 const TICKS_PER_QUEUE_LOOK = 10;
-const RECONCILED_AT_ONCE = 64;
 
 function requirePriority({ role }: UserPrincipal, priority: number): void {
   if (priority > PRIORITY_DEFAULT && role !== "admin" && role !== "operator")
@@ -51,6 +51,7 @@ export class SessionService {
   private readonly changes: SessionChanges;
   private readonly starts: SessionStarts;
   private readonly keeper: SessionKeeper;
+  private readonly round = new ComparisonRound((wolfId) => this.keeper.reconcileWolf(wolfId));
   private readonly losses: SessionLosses;
   private readonly times: SessionTimes;
   private ticks = 0;
@@ -278,16 +279,18 @@ export class SessionService {
     return session && session.endedAt === null ? session.ownerId : undefined;
   }
 
-  /** Wolves that are being compared with what their Wolfs run. */
-  countComparing = (): number => this.keeper.comparing;
+  /** Wolves that are being compared with what their Wolfs run, as right after they came, and not because it is time again. */
+  countComparing = (): number => Math.max(0, this.keeper.comparing - this.round.comparing);
 
-  /** The periodic comparison: every wolf with a tunnel, some at a time, since thousands at once would keep everybody else waiting. */
-  async reconcileAll(wolfIds: readonly string[]): Promise<void> {
-    const left = wolfIds.values();
-    const worker = async () => {
-      for (const wolfId of left) await this.keeper.reconcileWolf(wolfId);
-    };
-    await Promise.all(Array.from({ length: RECONCILED_AT_ONCE }, worker));
+  reconcileAll(wolfIds: readonly string[]): Promise<void> {
+    return this.round.run(wolfIds);
+  }
+
+  /** The periodic comparison of those that were not compared for so long. `isLate`: whether this process is. Never rejects. */
+  reconcileUnseen(wolfIds: readonly string[], forMs: number, isLate: () => boolean): Promise<void> {
+    const since = this.options.clock.now().getTime() - forMs;
+    const isDue = (wolfId: string) => (this.keeper.seenAt(wolfId)?.getTime() ?? 0) <= since;
+    return this.round.run(wolfIds.filter(isDue), isLate);
   }
 
   /** The periodic look at time, losses and room: nothing depends on an event that may be lost. Never rejects. */

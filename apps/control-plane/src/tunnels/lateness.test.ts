@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { manualClock } from "../../test/manual-clock.ts";
-import { watchLateness } from "./lateness.ts";
+import { isLate, watchLateness } from "./lateness.ts";
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -28,6 +28,10 @@ describe("lateness", () => {
     const { lateness, look } = watched();
     for (let at = 0; at < 5; at += 1) await look();
     expect(lateness.ms()).toBe(0);
+  });
+
+  it("counts from 41 ms on", () => {
+    expect([0, 40, 41, 5000].map((ms) => isLate({ ms: () => ms }))).toEqual([false, false, true, true]);
   });
 
   it("shows while the look is overdue, and after it until looks are in time again", async () => {

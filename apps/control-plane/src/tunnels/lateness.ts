@@ -8,6 +8,11 @@ export interface Lateness {
 }
 
 const LOOK_MS = 50;
+/** A call of the API has a dozen such waits one after the other, and so has an agent, which gives up on a WebSocket after 5 s. */
+const LATE_MS_MAX = 40;
+
+/** Whether what can wait should: users go first. */
+export const isLate = ({ ms }: Pick<Lateness, "ms">): boolean => ms() > LATE_MS_MAX;
 
 /** `nowMs` never goes back. */
 export function watchLateness(clock: Clock, nowMs: () => number): Lateness {

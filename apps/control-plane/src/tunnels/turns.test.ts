@@ -21,16 +21,16 @@ describe("turns of agents that connect", () => {
   });
 
   it("are given to two at a time while the process is late", () => {
-    let lateMs = 41;
-    const turns = createTurns({ clock: manualClock(), max: 3, lateMs: () => lateMs });
+    let late = true;
+    const turns = createTurns({ clock: manualClock(), max: 3, isLate: () => late });
     for (let at = 0; at < 2; at += 1) expect(turns.begin()).toBeUndefined();
     expect(turns.begin()).toBe(1);
-    lateMs = 40;
+    late = false;
     expect(turns.begin()).toBeUndefined();
   });
 
   it("are no more than ever while the process is late", () => {
-    const turns = createTurns({ clock: manualClock(), max: 1, lateMs: () => 41 });
+    const turns = createTurns({ clock: manualClock(), max: 1, isLate: () => true });
     expect([turns.begin(), turns.begin()]).toEqual([undefined, 1]);
   });
 

@@ -17,8 +17,8 @@ export interface TurnsOptions {
   max: number;
   /** What is under way besides, and keeps others waiting. Default: nothing. */
   others?: () => number;
-  /** How late this process is, in milliseconds: late ones take a few in at a time. Default: never. */
-  lateMs?: () => number;
+  /** Whether this process is late: late ones take a few in at a time. Default: never. */
+  isLate?: () => boolean;
   /** How many may still come, at most; asked once a second while there is no room. Default, and where it rejects: nobody knows. */
   away?: () => Promise<number>;
 }
@@ -28,9 +28,7 @@ const PER_SECOND_FIRST = 200;
 const PER_SECOND_MIN = 100;
 /** Of the pace so far: who comes when told to shows only that it was not too many, so a few more are told each time. */
 const FASTER = 1.5;
-/** A call of the API has a dozen such waits one after the other, and so has an agent, which gives up on a WebSocket after 5 s. */
-const LATE_MS_MAX = 40;
-/** While it is later, as in the first seconds of a process, users go first. Not none: what makes it late may be something else. */
+/** While it is late, as in the first seconds of a process, users go first. Not none: what makes it late may be something else. */
 const WHILE_LATE_MAX = 2;
 /** An agent that is told more than this might as well be told nothing. */
 const WAIT_MS_MAX = 60_000;
@@ -40,7 +38,7 @@ export function createTurns({
   clock,
   max,
   others = () => 0,
-  lateMs = () => 0,
+  isLate = () => false,
   away = async () => Number.POSITIVE_INFINITY,
 }: TurnsOptions): Turns {
   let open = 0;
@@ -66,7 +64,7 @@ export function createTurns({
     void away().then(learnAway, () => learnAway(Number.POSITIVE_INFINITY));
   }
 
-  const isFull = () => open + others() >= (lateMs() > LATE_MS_MAX ? Math.min(max, WHILE_LATE_MAX) : max);
+  const isFull = () => open + others() >= (isLate() ? Math.min(max, WHILE_LATE_MAX) : max);
 
   function nextMoment(): number {
     const nowMs = clock.now().getTime();
