@@ -124,7 +124,7 @@ export function composeReplicas(
     }
   }
 
-  /** A hint: whoever holds the wolf's tunnel compares it every half minute anyhow. */
+  /** A hint: whoever holds the wolf's tunnel compares it within a minute anyhow. */
   async function askToLook(wolfId: string): Promise<void> {
     if (membership.peers.length === 0) return;
     try {

@@ -184,10 +184,10 @@ export function compose(
         await because("drain", drains.tick);
       });
       const liveIds = () => gateway.liveWolves().map(({ id }) => id);
-      // Those that came back since the last round have been compared.
-      const unseenMs = config.reconcileIntervalMs / 2;
+      // Those that came back a moment ago have been compared.
+      const unseen = { forMs: config.reconcileIntervalMs / 2, isLate: () => isLate(lateness) };
       reconciling = repeat(clock, config.reconcileIntervalMs, () =>
-        because("reconciled", () => sessions.reconcileUnseen(liveIds(), unseenMs, () => isLate(lateness))),
+        because("reconciled", () => sessions.reconcileAll(liveIds(), unseen)),
       );
       pruning = repeat(clock, TURN_EVERY_MS, prune);
       balancing = replicas.keepBalance();

@@ -17,7 +17,7 @@ export const defaults = {
 export const fixed = {
   /** Without answer, of a peer that is dead when it is silent as well. */
   pingsUnansweredMax: 3,
-  /** The last of them leaves this long before its peer is dead, and after the one before it. */
+  /** The last of them leaves this long before its peer is dead, where this process is in time, and after the one before it. */
   pingAnswerMs: 2000,
   /** Of one peer: each may fail channels, so each looks at all of them (SPEC §11.2). */
   goawaysMax: 16,

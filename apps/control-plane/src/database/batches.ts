@@ -22,7 +22,7 @@ export interface BatchOptions {
 /**
  * Of a crowd: when several have come while a statement ran, more are about to, and each statement costs as much as what several rows of
  * it do. Agents that come back have some ten such waits, within the 5 s after which they give up on a WebSocket. Whoever comes alone waits
- * for nobody.
+ * for nobody; a user whose call shares a batch of agents, as one that names a wolf, waits as they do.
  */
 const GATHER_MS = 100;
 const GATHER_FOR_USERS_MS = 20;

@@ -21,6 +21,7 @@ type Read = (value: never) => unknown;
 const bigints: Read = (value: string | number) => BigInt(value);
 const decimals: Read = (text: string) => new Sql.Decimal(text);
 const dates: Read = (text: string) => new Date(text);
+const times: Read = (text: string) => new Date(`1970-01-01T${text}Z`);
 const bytes: Read = (buffer: Buffer) => new Uint8Array(buffer);
 const json: Read = (text: string) => JSON.parse(text);
 const eachOf =
@@ -34,12 +35,14 @@ const reads = new Map<number, Read>([
   [ColumnTypeEnum.Numeric, decimals],
   [ColumnTypeEnum.DateTime, dates],
   [ColumnTypeEnum.Date, dates],
+  [ColumnTypeEnum.Time, times],
   [ColumnTypeEnum.Bytes, bytes],
   [ColumnTypeEnum.Json, json],
   [ColumnTypeEnum.Int64Array, eachOf(bigints)],
   [ColumnTypeEnum.NumericArray, eachOf(decimals)],
   [ColumnTypeEnum.DateTimeArray, eachOf(dates)],
   [ColumnTypeEnum.DateArray, eachOf(dates)],
+  [ColumnTypeEnum.TimeArray, eachOf(times)],
   [ColumnTypeEnum.BytesArray, eachOf(bytes)],
   [ColumnTypeEnum.JsonArray, eachOf(json)],
 ]);
@@ -73,12 +76,22 @@ function statement(query: TemplateStringsArray | Sql.Sql, given: unknown[]) {
   const { text, values } = query instanceof Sql.Sql ? query : Sql.sql(query, ...given);
   return {
     sql: text,
-    args: values,
+    args: values.map(said),
     argTypes: values.map((value) => ({
       scalarType: "unknown" as const,
       arity: Array.isArray(value) ? ("list" as const) : ("scalar" as const),
     })),
   };
+}
+
+/** As Prisma says it. */
+function said(value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) return null;
+  if (value instanceof Date && Number.isNaN(value.getTime()))
+    throw new Sql.PrismaClientValidationError("A value of the statement is a date that is none.", {
+      clientVersion: Sql.prismaVersion.client,
+    });
+  return Sql.Decimal.isDecimal(value) ? value.toString() : value;
 }
 
 type Answer = Awaited<ReturnType<Adapter["queryRaw"]>>;
@@ -96,15 +109,36 @@ function rowsOf({ columnNames, columnTypes, rows }: Answer): Record<string, unkn
   });
 }
 
+interface Cause {
+  kind?: string;
+  originalCode?: string;
+  originalMessage?: string;
+  host?: string;
+  port?: number;
+  reason?: string;
+}
+
 /** What the adapter says of a statement that failed, as whoever catches errors of this client knows it. */
 function asPrismaWould(error: unknown): never {
-  const { name, message, cause } = error as Error & {
-    cause?: { originalCode?: string; originalMessage?: string };
-  };
+  const { name, message, cause, code } = error as Error & { cause?: Cause; code?: unknown };
+  const { client: clientVersion } = Sql.prismaVersion;
+  // Of Node, such as several addresses of which none could be reached.
+  if (name !== "DriverAdapterError" && typeof code === "string")
+    throw new Sql.PrismaClientKnownRequestError(message || code, { code, clientVersion, meta: {} });
   if (name !== "DriverAdapterError") throw error;
-  const { originalCode = "N/A", originalMessage = message } = cause ?? {};
+  const { originalCode = "N/A", originalMessage = inWords(cause) ?? message } = cause ?? {};
   throw new Sql.PrismaClientKnownRequestError(
     `Raw query failed. Code: \`${originalCode}\`. Message: \`${originalMessage}\``,
-    { code: "P2010", clientVersion: Sql.prismaVersion.client, meta: { driverAdapterError: error } },
+    { code: "P2010", clientVersion, meta: { driverAdapterError: error } },
   );
+}
+
+/** What PostgreSQL did not say itself. */
+function inWords({ kind, host, port, reason }: Cause = {}): string | undefined {
+  if (kind === "ConnectionClosed") return "Server has closed the connection.";
+  if (kind === "SocketTimeout") return "Operation has timed out";
+  if (kind === "TlsConnectionError") return `Error opening a TLS connection: ${reason}`;
+  if (kind !== "DatabaseNotReachable") return undefined;
+  const place = host !== undefined && port !== undefined ? `${host}:${port}` : host;
+  return `Can't reach database server${place === undefined ? "" : ` at ${place}`}`;
 }

@@ -1,9 +1,11 @@
 /** Statements of our own on a real PostgreSQL, held to what Prisma makes of the same within a transaction. */
 import { afterAll, beforeAll, describe, expect, it } from "@jest/globals";
 import { type TestDatabase, testDatabase } from "../../test/database.ts";
+import { eventually } from "../../test/host.ts";
 import { becauseAgent } from "../events/author.ts";
 import { Prisma as Sql } from "../generated/client.ts";
-import { isDatabaseUnanswered } from "./database-down.ts";
+import { isDatabaseDown, isDatabaseUnanswered } from "./database-down.ts";
+import { databaseSentence } from "./migrate.prisma.ts";
 import { createPrisma, type Prisma } from "./prisma.prisma.ts";
 
 let database: TestDatabase;
@@ -52,6 +54,10 @@ describe("a statement by hand", () => {
       ARRAY['2026-11-28 05:21:28+00']::timestamptz[] AS d, '{}'::text[] AS e, ARRAY['{"a": 1}']::jsonb[] AS f,
       ARRAY[1.5]::numeric[] AS g, ARRAY[true]::bool[] AS h, ARRAY['\\x01']::bytea[] AS i`,
     ],
+    [
+      "times of the day",
+      Sql.sql`SELECT '05:21:28'::time AS a, '05:21:28.5'::timetz AS b, ARRAY['05:21:28']::time[] AS c`,
+    ],
     ["no rows", Sql.sql`SELECT 1 AS a WHERE false`],
     ["a statement that gives none", Sql.sql`SET LOCAL application_name = 'x'`],
     [
@@ -68,6 +74,8 @@ describe("a statement by hand", () => {
     ["texts and nothing", [`a'"\\`, null]],
     ["numbers", [1, 1.5]],
     ["more than a number can say", [9007199254740993n, 1n]],
+    ["no numbers", [Number.NaN, Number.POSITIVE_INFINITY]],
+    ["decimals", [new Sql.Decimal("12.50"), new Sql.Decimal(0)]],
     ["moments", [new Date("2026-11-28T05:21:28.120Z"), null]],
     ["truth", [true, false]],
     ["lists", [["a", 'b"c', null], []]],
@@ -146,25 +154,46 @@ describe("a statement that fails", () => {
     expect(own).toBeInstanceOf(Sql.PrismaClientKnownRequestError);
   });
 
-  it("says that nobody answers where there is no PostgreSQL", async () => {
-    const nowhere = createPrisma("postgresql://u:p@127.0.0.1:1/x");
-    const error: unknown = await nowhere.$queryRaw`SELECT 1`.catch((one: unknown) => one);
-    expect(isDatabaseUnanswered(error)).toBe(true);
+  it("is told before PostgreSQL is asked where a date is none", async () => {
+    await expect(prisma.$queryRaw`SELECT ${new Date("x")}::timestamptz`).rejects.toThrow(
+      /a date that is none/,
+    );
+  });
+
+  it.each([
+    "postgresql://u:p@127.0.0.1:1/x",
+    "postgresql://u:p@localhost:1/x",
+    "postgresql://u:p@nowhere.invalid/x",
+  ])("says what Prisma would where nobody answers: %s", async (url) => {
+    const nowhere = createPrisma(url);
+    const own = (await nowhere.$queryRaw`SELECT 1`.catch((one: unknown) => one)) as Failed;
+    const prismas = (await nowhere.user.findFirst().catch((one: unknown) => one)) as Failed;
+    expect([own.name, isDatabaseUnanswered(own), isDatabaseDown(own)]).toEqual([
+      prismas.name,
+      isDatabaseUnanswered(prismas),
+      isDatabaseDown(prismas),
+    ]);
+    expect(isDatabaseDown(own)).toBe(true);
+    // Prisma's has its call in front.
+    const why = /(Can't reach database server[^`]*|ECONN[A-Z]+)/;
+    expect(why.exec(own.message)?.[1]).toEqual(why.exec(prismas.message)?.[1]);
+    expect(databaseSentence(own, url)).toContain(String(why.exec(own.message)?.[1]));
     await nowhere.$disconnect();
   });
 
   it("connects anew after its client was disconnected, as Prisma does, and leaves no connection behind", async () => {
+    const pid = async (one: Prisma) =>
+      (await one.$queryRaw<{ pid: number }[]>`SELECT pg_backend_pid() AS pid`)[0]?.pid;
     const again = createPrisma(database.url);
-    const name = "own-statements";
-    await again.$queryRaw`SELECT 1`;
+    const first = await pid(again);
     await again.$disconnect();
-    expect(await again.$queryRaw`SELECT set_config('application_name', ${name}, false) AS name`).toEqual([
-      { name },
-    ]);
+    const second = await pid(again);
     await again.$disconnect();
-    const left = () => prisma.$queryRaw`SELECT pid FROM pg_stat_activity WHERE application_name = ${name}`;
-    // PostgreSQL takes a moment to see that it went.
-    while (((await left()) as unknown[]).length > 0);
+    // PostgreSQL takes a moment to see that they went.
+    await eventually(
+      () => prisma.$queryRaw<unknown[]>`SELECT pid FROM pg_stat_activity WHERE pid IN (${first}, ${second})`,
+      (left) => left.length === 0,
+    );
   });
 });
 

@@ -41,12 +41,13 @@ export function createPrisma(url: string, watch?: PoolWatch): Prisma {
   return withOwnStatements(client, () => adapter.connected ?? connect(client, adapter));
 }
 
+/** Again where it was disconnected meanwhile, as Prisma does with statements of its own. */
 async function connect(
   client: PrismaClient,
   adapter: AuthoredAdapter,
 ): Promise<NonNullable<AuthoredAdapter["connected"]>> {
-  await client.$connect();
-  if (adapter.connected === undefined) throw new Error("the client was disconnected amid its connecting");
+  do await client.$connect();
+  while (adapter.connected === undefined);
   return adapter.connected;
 }
 

@@ -115,6 +115,8 @@ export class SessionKeeper {
     return this.running.size;
   }
 
+  isComparing = (wolfId: string): boolean => this.running.has(wolfId);
+
   /** Never rejects. */
   reconcileWolf(wolfId: string): Promise<void> {
     const current = this.running.get(wolfId);

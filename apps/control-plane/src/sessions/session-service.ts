@@ -15,7 +15,7 @@ import { reachOf, requireMay } from "../identity/policy.ts";
 import type { UserPrincipal } from "../identity/principal.ts";
 import { PlacementDesk, type Preview } from "../placement/desk.ts";
 import { FleetView } from "../placement/fleet-view.ts";
-import { ComparisonRound } from "./comparison-round.ts";
+import { ComparisonRound, type Unseen } from "./comparison-round.ts";
 import { nowhere } from "./elsewhere.ts";
 import { KnownSessions } from "./known-sessions.ts";
 import { queueEntry } from "./queue-places.ts";
@@ -51,7 +51,7 @@ export class SessionService {
   private readonly changes: SessionChanges;
   private readonly starts: SessionStarts;
   private readonly keeper: SessionKeeper;
-  private readonly round = new ComparisonRound((wolfId) => this.keeper.reconcileWolf(wolfId));
+  private readonly round: ComparisonRound;
   private readonly losses: SessionLosses;
   private readonly times: SessionTimes;
   private ticks = 0;
@@ -131,6 +131,7 @@ export class SessionService {
       elsewhere: elsewhere.look,
       known: this.known,
     });
+    this.round = new ComparisonRound({ keeper: this.keeper, clock: options.clock });
     const stopLobbyOf = (session: Session, wolfId: string) => this.keeper.stopLobbyOf(session, wolfId);
     this.losses = new SessionLosses({
       ...common,
@@ -282,15 +283,9 @@ export class SessionService {
   /** Wolves that are being compared with what their Wolfs run, as right after they came, and not because it is time again. */
   countComparing = (): number => Math.max(0, this.keeper.comparing - this.round.comparing);
 
-  reconcileAll(wolfIds: readonly string[]): Promise<void> {
-    return this.round.run(wolfIds);
-  }
-
-  /** The periodic comparison of those that were not compared for so long. `isLate`: whether this process is. Never rejects. */
-  reconcileUnseen(wolfIds: readonly string[], forMs: number, isLate: () => boolean): Promise<void> {
-    const since = this.options.clock.now().getTime() - forMs;
-    const isDue = (wolfId: string) => (this.keeper.seenAt(wolfId)?.getTime() ?? 0) <= since;
-    return this.round.run(wolfIds.filter(isDue), isLate);
+  /** Of all of them, or of those that `unseen` names: the periodic comparison. Never rejects. */
+  reconcileAll(wolfIds: readonly string[], unseen?: Unseen): Promise<void> {
+    return this.round.run(wolfIds, unseen);
   }
 
   /** The periodic look at time, losses and room: nothing depends on an event that may be lost. Never rejects. */

@@ -24,7 +24,7 @@ type Changes = Omit<
 const before = (event: SessionEvent): string[] => statusesBefore(event);
 
 function lookups(prisma: Prisma): Lookups {
-  // All wolves are compared at once when they come back together, and every half minute.
+  // All wolves are compared at once when they come back together, and in rounds.
   const listLive = inBatches(async (wolfIds: readonly string[]) => {
     const rows = await prisma.session.findMany({
       where: { wolf_instance_id: { in: [...new Set(wolfIds)] }, ended_at: null },

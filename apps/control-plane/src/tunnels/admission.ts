@@ -61,7 +61,7 @@ export interface AdmissionOptions {
   limits?: Pick<Limits, "byCredential" | "unknown">;
   /** Past proxies, for the audit log. Default: whose connection it is. */
   addressOf?: ClientAddresses["of"];
-  /** Of requests between arrival and answer, upgrades and others together. Default: 64 at once; past it 503. */
+  /** Of requests between arrival and answer, upgrades and others together. Default: 128 at once; past it 503. */
   turns?: Turns;
 }
 

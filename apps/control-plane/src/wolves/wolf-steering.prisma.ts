@@ -58,7 +58,7 @@ interface Reconciled {
   now: Date;
 }
 
-/** For each whether it is known by then. Every half minute for every wolf: what says nothing new is not written. */
+/** For each whether it is known by then. In rounds for every wolf: what says nothing new is not written. */
 async function reconciledAll(prisma: Prisma, all: readonly Reconciled[]): Promise<boolean[]> {
   const now = new Date(Math.max(...all.map((one) => one.now.getTime())));
   // Of one wolf the keeper writes one after the other.

@@ -134,7 +134,10 @@ export class Replica {
       this.ready = true;
       options.world.note(`${this.name} serves`);
       repeat(clock, settings.reconcileIntervalMs, () =>
-        this.sessions.reconcileAll(this.gateway.liveWolves().map(({ id }) => id)),
+        this.sessions.reconcileAll(
+          this.gateway.liveWolves().map(({ id }) => id),
+          { forMs: settings.reconcileIntervalMs / 2, isLate: () => false },
+        ),
       );
       repeat(clock, settings.tickMs, () => this.sessions.tick());
       repeat(clock, settings.tickMs, () => drains.tick());
