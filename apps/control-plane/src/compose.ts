@@ -184,9 +184,10 @@ export function compose(
         await because("drain", drains.tick);
       });
       const liveIds = () => gateway.liveWolves().map(({ id }) => id);
-      // Those that came back a moment ago have been compared.
-      const unseen = { forMs: config.reconcileIntervalMs / 2, isLate: () => isLate(lateness) };
-      reconciling = repeat(clock, config.reconcileIntervalMs, () =>
+      const everyMs = config.reconcileIntervalMs;
+      // Those that came back a moment ago have been compared. With the time between two rounds it stays below what counts as unseen.
+      const unseen = { forMs: everyMs / 2, givesWayMs: everyMs, isLate: () => isLate(lateness) };
+      reconciling = repeat(clock, everyMs, () =>
         because("reconciled", () => sessions.reconcileAll(liveIds(), unseen)),
       );
       pruning = repeat(clock, TURN_EVERY_MS, prune);

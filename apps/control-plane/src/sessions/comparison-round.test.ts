@@ -5,6 +5,7 @@ import { AT_ONCE_MAX, ComparisonRound, WHILE_LATE_MAX } from "./comparison-round
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 const FOR_MS = 15_000;
+const GIVES_WAY_MS = 30_000;
 
 function aRound() {
   const waiting: (() => void)[] = [];
@@ -31,7 +32,7 @@ function aRound() {
     clock,
     /** Wolves that are compared for another reason. */
     elsewhere,
-    unseen: { forMs: FOR_MS, isLate: () => late },
+    unseen: { forMs: FOR_MS, givesWayMs: GIVES_WAY_MS, isLate: () => late },
     becomes: (isLate: boolean) => {
       late = isLate;
     },
@@ -96,7 +97,7 @@ describe("a round of comparisons", () => {
     becomes(true);
     const run = round.run(wolves(200), unseen);
     await settled();
-    clock.advance(FOR_MS - 1);
+    clock.advance(GIVES_WAY_MS - 1);
     await end(1);
     expect(round.comparing).toBe(WHILE_LATE_MAX);
     clock.advance(1);

@@ -10,8 +10,10 @@ export const AT_ONCE_MAX = 64;
 export const WHILE_LATE_MAX = 4;
 
 export interface Unseen {
-  /** Wolves that were compared within this time, as when they came back, are passed over. A round gives way for as long. */
+  /** Wolves that were compared within this time, as when they came back, are passed over. */
   forMs: number;
+  /** A round gives way for so long at most. */
+  givesWayMs: number;
   /** Whether this process is late, asked before each comparison. */
   isLate: () => boolean;
 }
@@ -40,7 +42,7 @@ export class ComparisonRound {
     const begunMs = clock.elapsedMs();
     const givesWay = () =>
       // Not for ever: what makes it late may last, and what happened to wolves that nobody looked at is not known.
-      unseen?.isLate() === true && clock.elapsedMs() - begunMs < unseen.forMs;
+      unseen?.isLate() === true && clock.elapsedMs() - begunMs < unseen.givesWayMs;
     const atOnce = () => (givesWay() ? WHILE_LATE_MAX : AT_ONCE_MAX);
     const left = wolfIds.values();
     let workers = 0;

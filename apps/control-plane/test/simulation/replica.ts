@@ -136,7 +136,7 @@ export class Replica {
       repeat(clock, settings.reconcileIntervalMs, () =>
         this.sessions.reconcileAll(
           this.gateway.liveWolves().map(({ id }) => id),
-          { forMs: settings.reconcileIntervalMs / 2, isLate: () => false },
+          { forMs: settings.reconcileIntervalMs / 2, givesWayMs: 0, isLate: () => false },
         ),
       );
       repeat(clock, settings.tickMs, () => this.sessions.tick());
