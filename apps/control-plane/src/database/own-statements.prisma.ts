@@ -1,7 +1,7 @@
 /**
  * Statements written by hand, from the client straight to the driver's adapter. Prisma's client would plan each, wrap each value of the
  * answer and unwrap it again, which costs twice what the driver does; values and errors are the ones that it would give. Within
- * `$transaction` they are Prisma's.
+ * `$transaction` they are Prisma's (ADR 0026).
  */
 import { ColumnTypeEnum, type SqlDriverAdapter } from "@prisma/driver-adapter-utils";
 import { type PrismaClient, Prisma as Sql } from "../generated/client.ts";
