@@ -16,7 +16,6 @@ export class Liveness {
   private readonly unanswered = new Map<bigint, number>();
   private token = 0n;
   private nextPingAt: number;
-  private pingedAt: number;
   private heardAt: number;
 
   /** The first ping is due at once: windows need the round trip early. */
@@ -24,7 +23,6 @@ export class Liveness {
     this.pingIntervalMs = pingIntervalMs;
     this.deadAfterMs = deadAfterMs;
     this.nextPingAt = now;
-    this.pingedAt = now;
     this.heardAt = now;
   }
 
@@ -40,8 +38,8 @@ export class Liveness {
    */
   private get pingAt(): number {
     if (this.unanswered.size !== PINGS_UNANSWERED_MAX - 1) return this.nextPingAt;
-    const lastPingAt =
-      Math.max(this.heardAt + this.deadAfterMs, this.pingedAt + 2 * PING_ANSWER_MS) - PING_ANSWER_MS;
+    const pingedAt = this.nextPingAt - this.pingIntervalMs;
+    const lastPingAt = Math.max(this.heardAt + this.deadAfterMs - PING_ANSWER_MS, pingedAt + PING_ANSWER_MS);
     return Math.min(this.nextPingAt, lastPingAt);
   }
 
@@ -62,7 +60,6 @@ export class Liveness {
   tick(now: number): { ping?: bigint; deadForMs?: number } {
     const result: { ping?: bigint; deadForMs?: number } = {};
     if (now >= this.pingAt) {
-      this.pingedAt = now;
       this.nextPingAt = now + this.pingIntervalMs;
       this.token += 1n;
       this.unanswered.set(this.token, now);

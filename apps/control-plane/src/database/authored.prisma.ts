@@ -30,7 +30,7 @@ export function signed(sql: string, author?: Record<keyof Author, string | null>
 }
 
 type Adapter = Awaited<ReturnType<PrismaPg["connect"]>>;
-type Queryable = Pick<Adapter, "queryRaw" | "executeRaw">;
+export type Queryable = Pick<Adapter, "queryRaw" | "executeRaw">;
 
 function sign<Signed extends Queryable>(queryable: Signed, onBroken = () => {}): Signed {
   const queryRaw = queryable.queryRaw.bind(queryable);
@@ -63,7 +63,7 @@ const clientOf = (transaction: unknown): pg.PoolClient & { end(): Promise<void> 
 
 export class AuthoredAdapter extends PrismaPg {
   /** As long as its client is connected. */
-  connected: Adapter | undefined;
+  connected: Queryable | undefined;
 
   override async connect(): ReturnType<PrismaPg["connect"]> {
     const adapter = sign(await super.connect());

@@ -3,8 +3,9 @@
  * answer and unwrap it again, which costs twice what the driver does; values and errors are the ones that it would give. Within
  * `$transaction` they are Prisma's (ADR 0026).
  */
-import { ColumnTypeEnum, type SqlDriverAdapter } from "@prisma/driver-adapter-utils";
+import { ColumnTypeEnum } from "@prisma/driver-adapter-utils";
 import { type PrismaClient, Prisma as Sql } from "../generated/client.ts";
+import type { Queryable } from "./authored.prisma.ts";
 
 interface OwnStatements {
   /** Rows, with their columns as `Result` says. */
@@ -15,7 +16,6 @@ interface OwnStatements {
 
 export type WithOwnStatements = Omit<PrismaClient, keyof OwnStatements> & OwnStatements;
 
-type Adapter = Pick<SqlDriverAdapter, "queryRaw" | "executeRaw">;
 type Read = (value: never) => unknown;
 
 const bigints: Read = (value: string | number) => BigInt(value);
@@ -50,7 +50,7 @@ const reads = new Map<number, Read>([
 /** `connected`: the adapter once its client has connected. */
 export function withOwnStatements(
   client: PrismaClient,
-  connected: () => Adapter | Promise<Adapter>,
+  connected: () => Queryable | Promise<Queryable>,
 ): WithOwnStatements {
   const own: OwnStatements = {
     async $queryRaw<Result>(query: TemplateStringsArray | Sql.Sql, ...values: unknown[]) {
@@ -94,7 +94,7 @@ function said(value: unknown): unknown {
   return Sql.Decimal.isDecimal(value) ? value.toString() : value;
 }
 
-type Answer = Awaited<ReturnType<Adapter["queryRaw"]>>;
+type Answer = Awaited<ReturnType<Queryable["queryRaw"]>>;
 
 function rowsOf({ columnNames, columnTypes, rows }: Answer): Record<string, unknown>[] {
   const readers = columnTypes.map((type) => reads.get(type));

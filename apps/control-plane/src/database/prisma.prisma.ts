@@ -1,6 +1,6 @@
 /** The one place that makes a Prisma client: driver adapter, pool size, time-outs. */
 import { PrismaClient } from "../generated/client.ts";
-import { AuthoredAdapter } from "./authored.prisma.ts";
+import { AuthoredAdapter, type Queryable } from "./authored.prisma.ts";
 import { type WithOwnStatements, withOwnStatements } from "./own-statements.prisma.ts";
 import { type PoolWatch, WatchedPool } from "./watched-pool.ts";
 
@@ -42,10 +42,7 @@ export function createPrisma(url: string, watch?: PoolWatch): Prisma {
 }
 
 /** Again where it was disconnected meanwhile, as Prisma does with statements of its own. */
-async function connect(
-  client: PrismaClient,
-  adapter: AuthoredAdapter,
-): Promise<NonNullable<AuthoredAdapter["connected"]>> {
+async function connect(client: PrismaClient, adapter: AuthoredAdapter): Promise<Queryable> {
   do await client.$connect();
   while (adapter.connected === undefined);
   return adapter.connected;
